@@ -1,8 +1,8 @@
 """Receipts: the durable account of one admitted exchange, and its JSON form.
 
-Money is integer nanodollars; in JSON an object `{"nanodollars": 123456, "usd": "0.000123456"}`, whose
-string is exact. Credits are a display unit, an exact decimal string. Nothing here is a float but
-timings, which are milliseconds since the request arrived.
+Money is integer nanodollars; in JSON an object `{"nanodollars": 123456, "usd": "0.000123456"}`,
+whose string is exact. Credits are a display unit, an exact decimal string. Nothing here is a float
+but timings, which are milliseconds since the request arrived.
 """
 
 from __future__ import annotations
