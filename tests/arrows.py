@@ -1,0 +1,164 @@
+"""Reads the import arrows of a source tree, and the rules they have to keep.
+
+An arrow is one import of one module of ours by another, wherever it stands: at the top, inside a
+function, under TYPE_CHECKING, relative or not, or by `importlib.import_module("literal")`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"engine.wire"}),
+    frozenset(
+        {"engine.errors", "engine.events", "engine.toml", "engine.config", "engine.telemetry"}
+    ),
+    frozenset(
+        {
+            "engine.protocols",
+            "engine.upstream",
+            "engine.routing",
+            "engine.admission",
+            "engine.metering",
+            "engine.ledger",
+            "engine.storage",
+        }
+    ),
+    frozenset({"engine.relay"}),
+    frozenset({"engine.exchange"}),
+    frozenset({"engine.gateway"}),
+    frozenset({"engine"}),  # the facade: what `from engine import …` offers
+    frozenset({"bench"}),
+    frozenset({"frontends"}),
+    frozenset({"tests"}),
+)
+"""Lowest first. A part imports parts of lower layers; of its own layer what `APART` leaves."""
+
+APART = frozenset({"engine.upstream", "engine.routing", "engine.metering", "engine.ledger"})
+"""Never import one another: what one needs of another arrives as a plain value."""
+
+NEVER_IN_ENGINE = frozenset(
+    {"asyncio", "quart", "quart_trio", "hypercorn", "werkzeug", "flask", "click", "anyio"}
+)
+"""The engine is Trio only: no web framework, no other event loop, no command line."""
+
+OURS = ("engine", "frontends", "bench", "tests")
+RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+
+
+@dataclass(frozen=True, order=True)
+class Arrow:
+    """`importer` (a part, e.g. "engine.wire") imports `imported` at `path:line`."""
+
+    importer: str
+    imported: str
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.importer} -> {self.imported}"
+
+
+def part_of(module: str) -> str:
+    """The part a dotted module belongs to: engine's children are parts, other packages are whole.
+
+    >>> part_of("engine.wire.http2"), part_of("frontends.server.binds")
+    ('engine.wire', 'frontends')
+    """
+    names = module.split(".")
+    return ".".join(names[:2]) if names[0] == "engine" else names[0]
+
+
+def read_arrows(root: Path) -> list[Arrow]:
+    """Every arrow between parts of the tree at `root`, and from parts to foreign packages."""
+    paths = sorted(path for top in OURS for path in (root / top).rglob("*.py"))
+    modules = {_module_of(path.relative_to(root)): path for path in paths}
+    arrows = []
+    for module, path in modules.items():
+        importer = part_of(module)
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        tree = ast.parse(path.read_bytes(), str(path))
+        for name, line in _imported_names(tree, package):
+            imported = part_of(_longest_module(name, modules))
+            if imported != importer:
+                where = path.relative_to(root).as_posix()
+                arrows.append(Arrow(importer, imported, where, line))
+    return sorted(set(arrows))
+
+
+def violations(arrows: Iterable[Arrow]) -> list[str]:
+    """What is wrong with these arrows, one line each; none when the layout holds."""
+    found = [fault for arrow in arrows if (fault := _fault(arrow)) is not None]
+    return found + _cycles(arrows)
+
+
+def _fault(arrow: Arrow) -> str | None:
+    importer, imported = arrow.importer, arrow.imported
+    top = imported.partition(".")[0]
+    if top not in OURS:
+        forbidden = importer.partition(".")[0] == "engine" and top in NEVER_IN_ENGINE
+        return f"{arrow}: the engine is Trio only" if forbidden else None
+    for part in (importer, imported):
+        if part not in RANK:
+            return f"{arrow}: {part} has no place in LAYERS"
+    if importer == "engine.wire":
+        return f"{arrow}: wire imports nothing of ours"
+    if RANK[imported] > RANK[importer]:
+        return f"{arrow}: points back up"
+    if importer in APART and imported in APART:
+        return f"{arrow}: these two stay apart"
+    return None
+
+
+def _cycles(arrows: Iterable[Arrow]) -> list[str]:
+    graph: dict[str, set[str]] = {}
+    for arrow in arrows:
+        if arrow.imported in RANK:
+            graph.setdefault(arrow.importer, set()).add(arrow.imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [f"a cycle: {' <- '.join(error.args[1])}"]
+    return []
+
+
+def _module_of(path: Path) -> str:
+    names = path.with_suffix("").parts
+    return ".".join(names[:-1] if names[-1] == "__init__" else names)
+
+
+def _longest_module(name: str, modules: Iterable[str]) -> str:
+    """`engine.errors.GatewayError` is of `engine.errors`, `engine.open_gateway` of `engine`."""
+    while name not in modules and name.partition(".")[0] in OURS and "." in name:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def _imported_names(tree: ast.AST, package: str) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    yield alias.name, node.lineno
+            case ast.ImportFrom():
+                base = _absolute(node, package)
+                for alias in node.names:
+                    yield f"{base}.{alias.name}", node.lineno
+            case ast.Call(
+                func=ast.Name(id="import_module" | "__import__")
+                | ast.Attribute(attr="import_module"),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                yield name, node.lineno
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if node.level == 0:
+        return node.module or ""
+    names = package.split(".")
+    names = names[: len(names) - node.level + 1]
+    return ".".join([*names, *([node.module] if node.module else [])])

@@ -1,0 +1,75 @@
+"""Lint, structured-concurrency lint, formatting and types, each as a test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+SOURCES = ("engine", "frontends", "bench", "tests", "scripts")
+SCRIPTS = ("scripts/serve", "scripts/test")
+
+CHECKS = {
+    "ruff check": ("ruff", "check"),
+    "ruff format": ("ruff", "format", "--check"),
+    "flake8-async": ("flake8-async",),
+    "mypy --strict": ("mypy",),
+}
+
+
+def run(name: str, *arguments: str | Path) -> tuple[int, str]:
+    program, *options = CHECKS[name]
+    command = [BIN / program, *options, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def targets(name: str) -> list[str | Path]:
+    """What the whole-project run of a check is given."""
+    match name:
+        case "mypy --strict":
+            return []  # pyproject.toml names the packages
+        case "flake8-async":  # takes files, no folders
+            return [path for top in SOURCES for path in (ROOT / top).rglob("*.py")]
+        case _:
+            return [*SOURCES, *SCRIPTS]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_quality(name: str) -> None:
+    code, output = run(name, *targets(name))
+
+    if code != 0:
+        pytest.fail(f"{name}:\n{output}", pytrace=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("ruff check", "import os\n"),
+        ("ruff format", "x = {  'a':1 }\n"),
+        (
+            "flake8-async",
+            """import trio
+async def f():
+    try:
+        await trio.sleep(1)
+    finally:
+        await trio.sleep(1)
+""",
+        ),
+        ("mypy --strict", 'def f() -> int:\n    return "one"\n'),
+    ],
+)
+def test_each_check_finds_a_planted_fault(tmp_path: Path, name: str, source: str) -> None:
+    planted = tmp_path / "planted.py"
+    planted.write_text(source)
+
+    code, output = run(name, planted)
+
+    assert code != 0, output
+    assert "planted.py" in output
