@@ -1,0 +1,364 @@
+"""The receiving half of an HTTP/2 connection: frames apart, what each means, deliveries.
+
+DATA frames that nothing is special about, nearly all of them, are read here; every other frame is
+bounded, then read by h2 (http2_machine.py). Both ways keep the same windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    PingAckReceived,
+    RemoteSettingsChanged,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+from h2.stream import StreamClosedBy
+
+from .http import Delivery
+from .http2_fields import Block
+from .http2_limits import (
+    CONTINUATION,
+    DATA,
+    EMPTY_DATA,
+    HEADERS,
+    PING,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    FloodGuard,
+    Http2Limits,
+)
+from .http2_machine import FRAME_HEAD, FieldsReceived, Http2Machine
+from .http2_stream import Http2Error, Stream
+
+_PREFACE_BYTES: Final = 24
+_FRAME_HEAD_BYTES: Final = 9
+_END_STREAM: Final = 0x1
+_END_HEADERS: Final = 0x4
+_COUNTED: Final = frozenset({PING, SETTINGS, PRIORITY})
+
+
+class Http2Inbound:
+    """State of a connection and its receiving half; `Http2Connection` adds the calls."""
+
+    def __init__(
+        self, *, client_side: bool, limits: Http2Limits, machine: Http2Machine, guard: FloodGuard
+    ) -> None:
+        self.client_side = client_side
+        self.limits = limits
+        self.draining = False
+        """GOAWAY was seen or sent: no stream opens from here on."""
+        self.goaway_last_id: int | None = None
+        self.goaway_code: int | None = None
+        self.settings_received = False
+        """The peer's preface has come: it does speak HTTP/2."""
+        self.pings_answered = 0
+        self.last_pong: bytes | None = None
+        self._machine = machine
+        self._guard = guard
+        self._streams: dict[int, Stream] = {}
+        self._touched: list[Stream] = []
+        self._blocked: dict[int, None] = {}
+        self._writable: dict[int, None] = {}
+        self._failed: Http2Error | None = None
+        self._preface_left = 0 if client_side else _PREFACE_BYTES
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._wanted_bytes = 0
+        self._continuations = -1
+        """CONTINUATION frames of the open header block; −1 when none is open."""
+        self._block_bytes = 0
+
+    def receive(self, data: bytes) -> list[Delivery]:
+        """Take what one read brought: at most one delivery a stream, in order of appearance.
+
+        Frames may be split anywhere; a frame is acted on when it is complete.
+
+        Raises:
+            Http2Error: the connection must end; `outgoing()` then holds our GOAWAY.
+        """
+        if self._failed is not None:
+            raise Http2Error(str(self._failed), self._failed.code)
+        if self._held:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes < self._wanted_bytes:
+                return []
+            data = b"".join(self._held)
+            self._held.clear()
+        try:
+            self._receive_frames(data)
+        except ProtocolError as error:
+            # h2 has queued its GOAWAY. What came before the fault was received all the same.
+            self._failed = Http2Error(str(error), int(error.error_code), self._deliver())
+            raise self._failed from error
+        except Http2Error as error:
+            self._machine.terminate(ErrorCodes(error.code))
+            error.deliveries = self._deliver()
+            self._failed = error
+            raise
+        return self._deliver()
+
+    def _receive_frames(self, data: bytes) -> None:
+        if self._preface_left:
+            data = self._receive_preface(data)
+        at, end = 0, len(data)
+        streams, machine = self._streams, self._machine
+        wanted = _FRAME_HEAD_BYTES
+        while end - at >= _FRAME_HEAD_BYTES:
+            high, low, kind, flags, stream_id = FRAME_HEAD.unpack_from(data, at)
+            size = (high << 8) | low
+            body = at + _FRAME_HEAD_BYTES
+            after = body + size
+            if after > end:
+                wanted = _FRAME_HEAD_BYTES + size
+                if size > self.limits.frame_max_bytes:
+                    raise Http2Error("a frame is too large", ErrorCodes.FRAME_SIZE_ERROR)
+                break
+            if kind == DATA and not flags and self._continuations < 0:
+                stream = streams.get(stream_id)
+                if (
+                    stream is not None
+                    and stream.receiving
+                    and 0 < size <= self.limits.frame_max_bytes
+                    and machine.consume(stream.h2, size)
+                ):
+                    if not stream.touched:
+                        stream.touched = True
+                        self._touched.append(stream)
+                    stream.data.append(data[body:after])
+                    stream.flow_bytes += size
+                    stream.unacknowledged += size
+                    if stream.left_bytes is not None:
+                        self._count_body(stream, size)
+                    at = after
+                    continue
+            self._receive_frame(kind, flags, size, data[at:after])
+            at = after
+        if at < end:
+            self._held.append(data[at:] if at else data)
+            self._held_bytes = end - at
+            self._wanted_bytes = wanted
+
+    def _receive_preface(self, data: bytes) -> bytes:
+        size = min(self._preface_left, len(data))
+        self._machine.receive_data(data[:size])
+        self._preface_left -= size
+        return data[size:]
+
+    def _receive_frame(self, kind: int, flags: int, size: int, frame: bytes) -> None:
+        """Bound what the frame may cost, and let h2 read it."""
+        if self._continuations >= 0 or kind == HEADERS:
+            self._count_header_block(kind, flags, size)
+        elif kind == DATA and not size and not flags & _END_STREAM:
+            self._count(EMPTY_DATA)
+        elif kind in _COUNTED or kind > CONTINUATION:
+            self._count(kind)
+        elif kind in {RST_STREAM, WINDOW_UPDATE}:
+            stream_id = int.from_bytes(frame[5:9], "big") & 0x7FFF_FFFF
+            if stream_id not in self._streams and (stream_id or kind == RST_STREAM):
+                self._count(WINDOW_UPDATE)  # late, or noise: bounded as an oddity
+            elif kind == RST_STREAM and not self.client_side:
+                self._count(RST_STREAM)
+        for event in self._machine.receive_data(frame):
+            handler = _HANDLERS.get(type(event))
+            if handler is not None:
+                handler(self, event)
+
+    def _count(self, kind: int) -> None:
+        if self._guard.exceeded(kind):
+            raise Http2Error("too many frames of one kind", ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def _count_header_block(self, kind: int, flags: int, size: int) -> None:
+        self._continuations += 1
+        self._block_bytes += size
+        if self._continuations > self.limits.continuations_max:
+            raise Http2Error("too many CONTINUATION frames", ErrorCodes.ENHANCE_YOUR_CALM)
+        if self._block_bytes > self.limits.header_list_max_bytes:
+            raise Http2Error("a header block is too large", ErrorCodes.ENHANCE_YOUR_CALM)
+        if flags & _END_HEADERS and kind in {HEADERS, CONTINUATION}:
+            self._continuations = -1
+            self._block_bytes = 0
+
+    # -- what frames mean ---------------------------------------------------------------------
+
+    def _touch(self, stream: Stream) -> Stream:
+        if not stream.touched:
+            stream.touched = True
+            self._touched.append(stream)
+        return stream
+
+    def _fields_received(self, event: FieldsReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            stream = Stream(event.stream_id, self._machine.streams[event.stream_id])
+            self._streams[event.stream_id] = stream
+        if event.informational:
+            return
+        if event.block is Block.TRAILERS:
+            self._touch(stream).trailers = event.fields
+            return
+        self._touch(stream).head = event.fields
+        stream.receiving = True
+        if not stream.no_body and dict(event.fields).get(b":status") not in {b"204", b"304"}:
+            stream.left_bytes = event.content_length
+
+    def _data_received(self, event: DataReceived) -> None:
+        stream = self._touch(self._streams[event.stream_id])
+        stream.data.append(event.data)
+        stream.flow_bytes += event.flow_controlled_length
+        stream.unacknowledged += event.flow_controlled_length
+        if stream.left_bytes is not None:
+            self._count_body(stream, len(event.data))
+
+    def _count_body(self, stream: Stream, size: int) -> None:
+        assert stream.left_bytes is not None
+        stream.left_bytes -= size
+        if stream.left_bytes < 0:  # RFC 9113 section 8.1.1: malformed, the stream's own fault
+            self._fail_stream(stream, ErrorCodes.PROTOCOL_ERROR)
+
+    def _fail_stream(self, stream: Stream, code: int) -> None:
+        if stream.stream_id not in self._streams:
+            return
+        self._touch(stream).code = code
+        if stream.h2.closed:  # the end that was too early closed it
+            self._forget(stream)
+        else:
+            self.reset(stream.stream_id, code)
+
+    def _stream_ended(self, event: StreamEnded) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        if stream.left_bytes:
+            self._fail_stream(stream, ErrorCodes.PROTOCOL_ERROR)
+            return
+        self._touch(stream).ended = True
+        stream.receiving = False
+        # Nothing more can come, so nothing is left to hold back on this stream.
+        self._credit_all(stream)
+        self._forget_if_closed(stream)
+
+    def _stream_reset(self, event: StreamReset) -> None:
+        if not event.remote_reset:
+            self._count(RST_STREAM)  # resets a peer provokes count like those it sends
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        if not stream.ended:
+            self._touch(stream).code = int(event.error_code)
+            stream.unprocessed = event.remote_reset and event.error_code == 7
+        self._forget(stream)
+
+    def _window_updated(self, event: WindowUpdated) -> None:
+        if not self._blocked:
+            return
+        candidates = [event.stream_id] if event.stream_id else list(self._blocked)
+        for stream_id in candidates:
+            if stream_id in self._blocked and self.send_window(stream_id) > 0:
+                del self._blocked[stream_id]
+                self._writable[stream_id] = None
+
+    def _settings_changed(self, event: RemoteSettingsChanged) -> None:
+        self.settings_received = True
+        self._window_updated(WindowUpdated(stream_id=0))
+
+    def _pong_received(self, event: PingAckReceived) -> None:
+        self.pings_answered += 1
+        self.last_pong = event.ping_data
+
+    def _goaway_received(self, event: ConnectionTerminated) -> None:
+        last_id = event.last_stream_id or 0
+        self.draining = True
+        self.goaway_code = int(event.error_code or 0)
+        if self.goaway_last_id is not None:
+            last_id = min(last_id, self.goaway_last_id)
+        self.goaway_last_id = last_id
+        if not self.client_side:
+            return
+        for stream in [s for s in self._streams.values() if s.stream_id > last_id]:
+            self._touch(stream).unprocessed = True
+            self._forget(stream, StreamClosedBy.SEND_RST_STREAM)
+
+    def _deliver(self) -> list[Delivery]:
+        if not self._touched:
+            return []
+        deliveries = []
+        for stream in self._touched:
+            data = stream.data
+            deliveries.append(
+                Delivery(
+                    stream.stream_id,
+                    stream.head,
+                    data[0] if len(data) == 1 else b"".join(data),
+                    stream.flow_bytes,
+                    stream.trailers,
+                    stream.ended,
+                    stream.code,
+                    stream.unprocessed,
+                )
+            )
+            stream.begin()
+        self._touched.clear()
+        return deliveries
+
+    # -- windows and ends ---------------------------------------------------------------------
+
+    def send_window(self, stream_id: int) -> int:
+        """Bytes that could be sent on the stream now; 0 when it can send no more."""
+        stream = self._streams.get(stream_id)
+        return self._window(stream) if stream is not None and stream.sending else 0
+
+    def reset(self, stream_id: int, code: int = ErrorCodes.CANCEL) -> None:
+        """End the stream with RST_STREAM. Idempotent; what is still in flight is credited."""
+        stream = self._streams.get(stream_id)
+        if stream is None or self._failed is not None:
+            return
+        self._machine.reset_stream(stream_id, code)
+        self._forget(stream)
+
+    def _window(self, stream: Stream) -> int:
+        window = min(
+            self._machine.outbound_flow_control_window, stream.h2.outbound_flow_control_window
+        )
+        return max(0, window)
+
+    def _forget_if_closed(self, stream: Stream) -> None:
+        if stream.h2.closed:
+            self._forget(stream)
+
+    def _forget(self, stream: Stream, closed_by: StreamClosedBy | None = None) -> None:
+        """The stream is closed: hand back what it holds of the connection's window."""
+        stream.receiving = stream.sending = False
+        self._credit_all(stream)
+        del self._streams[stream.stream_id]
+        self._blocked.pop(stream.stream_id, None)
+        self._writable.pop(stream.stream_id, None)
+        self._machine.forget(stream.h2, closed_by)
+
+    def _credit_all(self, stream: Stream) -> None:
+        if stream.unacknowledged:
+            self._machine.credit(stream.unacknowledged, None)
+            stream.unacknowledged = 0
+
+
+_HANDLERS: Final[dict[type[Event], Callable[..., None]]] = {
+    FieldsReceived: Http2Inbound._fields_received,
+    DataReceived: Http2Inbound._data_received,
+    StreamEnded: Http2Inbound._stream_ended,
+    StreamReset: Http2Inbound._stream_reset,
+    WindowUpdated: Http2Inbound._window_updated,
+    RemoteSettingsChanged: Http2Inbound._settings_changed,
+    PingAckReceived: Http2Inbound._pong_received,
+    ConnectionTerminated: Http2Inbound._goaway_received,
+}

@@ -1,0 +1,227 @@
+"""h2's connection with the RFC's rules where h2 has others, and its windows opened to us.
+
+The only file that touches h2's private parts; `pyproject.toml` bounds the versions it was written
+against, and tests/engine/wire/test_http2_equality.py compares it with plain h2.
+
+What differs, and why:
+
+- GOAWAY leaves the connection open until its streams are done (RFC 9113 section 6.8); h2 closes.
+- A malformed message, or a request past MAX_CONCURRENT_STREAMS, resets its stream (sections 8.1.1
+  and 5.1.2); h2 ends the connection.
+- Frames in flight on a stream we reset are ignored, and credited (section 5.1); h2 answers each
+  of them with another RST_STREAM, which peers count as an attack.
+- Field validation is ours (http2_fields.py); Http2Connection checks content-length.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from h2.config import H2Configuration
+from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection, _decode_headers
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event, StreamReset
+from h2.exceptions import ProtocolError, StreamClosedError
+from h2.settings import SettingCodes, Settings
+from h2.stream import H2Stream, StreamClosedBy, StreamInputs
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
+
+from .http import Headers
+from .http2_fields import Block, MalformedFieldsError, check_fields
+from .http2_limits import DATA, GOAWAY, WINDOW_UPDATE, Http2Limits
+
+FRAME_HEAD = struct.Struct(">HBBBL")
+_WINDOW_UPDATE = struct.Struct(">HBBBLL")
+_GOAWAY = struct.Struct(">HBBBLLL")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldsReceived(Event):
+    """A field block, in place of h2's four kinds of header event."""
+
+    stream_id: int
+    block: Block
+    fields: Headers
+    content_length: int | None
+    informational: bool
+
+
+class Http2Machine(H2Connection):
+    """Settings, streams, header compression, windows. One frame at a time."""
+
+    def __init__(self, *, client_side: bool, limits: Http2Limits, stream_window_bytes: int) -> None:
+        super().__init__(
+            H2Configuration(
+                client_side=client_side,
+                header_encoding=None,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+            )
+        )
+        self._limits = limits
+        settings = {
+            SettingCodes.ENABLE_PUSH: 0,
+            SettingCodes.INITIAL_WINDOW_SIZE: stream_window_bytes,
+            SettingCodes.MAX_FRAME_SIZE: limits.frame_max_bytes,
+            SettingCodes.MAX_HEADER_LIST_SIZE: limits.header_list_max_bytes,
+        }
+        if not client_side:
+            settings[SettingCodes.MAX_CONCURRENT_STREAMS] = limits.streams_max
+        self.local_settings = Settings(client=client_side, initial_values=settings)
+        self.max_inbound_frame_size = limits.frame_max_bytes
+        self.decoder.max_header_list_size = limits.header_list_max_bytes
+        self.refuse_above: int | None = None
+        """Requests above this stream id are ignored: our GOAWAY has named it."""
+
+    # -- receiving ------------------------------------------------------------------------------
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        event = ConnectionTerminated()
+        event.error_code = frame.error_code
+        event.last_stream_id = frame.last_stream_id
+        return [], [event]
+
+    def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+        # Decoded whatever becomes of it: both ends share the compression state.
+        fields: Headers = list(_decode_headers(self.decoder, frame.data))
+        stream_id, ended = frame.stream_id, "END_STREAM" in frame.flags
+        if stream_id not in self.streams:
+            if self._stream_is_closed_by_reset(stream_id):
+                return [], []
+            if self.config.client_side:
+                if stream_id % 2 == 0:
+                    raise ProtocolError("a server opened a stream")
+            elif stream_id > self.highest_inbound_stream_id and stream_id % 2:
+                if self.refuse_above is not None and stream_id > self.refuse_above:
+                    self._close_unseen(stream_id)
+                    return [], []
+                if len(self.streams) >= self._limits.streams_max:
+                    self._close_unseen(stream_id)
+                    return self._reset_frames(stream_id, ErrorCodes.REFUSED_STREAM)
+        self.state_machine.process_input(ConnectionInputs.RECV_HEADERS)
+        stream = self._get_or_create_stream(
+            stream_id, AllowedStreamIDs(not self.config.client_side)
+        )
+        return self._receive_fields(stream, fields, ended)
+
+    def _receive_fields(
+        self, stream: H2Stream, fields: Headers, ended: bool
+    ) -> tuple[list[Frame], list[Event]]:
+        block = Block.RESPONSE if self.config.client_side else Block.REQUEST
+        if stream.state_machine.headers_received:
+            block = Block.TRAILERS
+        code: ErrorCodes | None = None
+        length: int | None = None
+        try:
+            length = check_fields(fields, block)
+        except MalformedFieldsError:
+            code = ErrorCodes.PROTOCOL_ERROR
+        informational = block is Block.RESPONSE and dict(fields).get(b":status", b"")[:1] == b"1"
+        if len(fields) > self._limits.header_fields_max:
+            code = ErrorCodes.ENHANCE_YOUR_CALM
+        elif (block is Block.TRAILERS and not ended) or (informational and ended):
+            code = ErrorCodes.PROTOCOL_ERROR
+        if code is not None:
+            stream.receive_headers([], end_stream=True, header_encoding=None)
+            self.forget(stream, StreamClosedBy.SEND_RST_STREAM)
+            return self._reset_frames(stream.stream_id, code)
+        # h2 needs to see no more than what kind of block it is.
+        marker = [(b":status", b"100")] if informational else []
+        frames, events = stream.receive_headers(marker, ended, None)
+        stream._expected_content_length = None
+        events[0] = FieldsReceived(stream.stream_id, block, fields, length, informational)
+        return frames, events
+
+    def _close_unseen(self, stream_id: int) -> None:
+        """Count a stream as opened and reset without a trace of it."""
+        self.state_machine.process_input(ConnectionInputs.RECV_HEADERS)
+        self.highest_inbound_stream_id = stream_id
+        self._closed_streams[stream_id] = StreamClosedBy.SEND_RST_STREAM
+
+    def _reset_frames(self, stream_id: int, code: ErrorCodes) -> tuple[list[Frame], list[Event]]:
+        frame = RstStreamFrame(stream_id)
+        frame.error_code = code
+        event = StreamReset(stream_id=stream_id, error_code=code, remote_reset=False)
+        return [frame], [event]
+
+    def _handle_data_on_closed_stream(
+        self, events: list[Event], exc: StreamClosedError, frame: DataFrame
+    ) -> tuple[list[Frame], list[Event]]:
+        frames, events = super()._handle_data_on_closed_stream(events, exc, frame)
+        if not exc._events:  # in flight when the stream closed: credited, but not answered
+            frames.pop()
+        return frames, events
+
+    def _open_streams(self, remainder: int) -> int:
+        # Every stream in the table is open (`forget`), and was opened by the client.
+        return len(self.streams) if remainder else 0
+
+    # -- windows and frames, without h2's per-frame objects ---------------------------------------
+
+    @property
+    def has_outgoing(self) -> bool:
+        return bool(self._data_to_send)
+
+    def consume(self, stream: H2Stream, size: int) -> bool:
+        """Take a DATA frame off both windows; false, and nothing taken, if one is short."""
+        ours = self._inbound_flow_control_window_manager
+        theirs = stream._inbound_window_manager
+        if size > ours.current_window_size or size > theirs.current_window_size:
+            return False
+        ours.current_window_size -= size
+        theirs.current_window_size -= size
+        return True
+
+    def credit(self, size: int, stream: H2Stream | None) -> None:
+        """Hand bytes back to the connection's window, and to the stream's while it can use them."""
+        increment = self._inbound_flow_control_window_manager.process_bytes(size)
+        if increment:
+            self._data_to_send += _WINDOW_UPDATE.pack(0, 4, WINDOW_UPDATE, 0, 0, increment)
+        if stream is not None:
+            increment = stream._inbound_window_manager.process_bytes(size)
+            if increment:
+                self._data_to_send += _WINDOW_UPDATE.pack(
+                    0, 4, WINDOW_UPDATE, 0, stream.stream_id, increment
+                )
+
+    def open_connection_window(self, size: int) -> None:
+        """Raise the connection's window from the RFC's 65,535 bytes."""
+        if size > self.inbound_flow_control_window:
+            self.increment_flow_control_window(size - self.inbound_flow_control_window)
+
+    def data_frames(
+        self, stream: H2Stream, data: bytes | memoryview, size: int, *, ended: bool
+    ) -> None:
+        """Queue the first `size` bytes, which fit both windows, in frames the peer takes."""
+        out, step = self._data_to_send, self.max_outbound_frame_size
+        at = 0
+        while True:
+            part = min(step, size - at)
+            last = at + part == size
+            out += FRAME_HEAD.pack(
+                part >> 8, part & 0xFF, DATA, 1 if ended and last else 0, stream.stream_id
+            )
+            out += data if part == len(data) else data[at : at + part]
+            at += part
+            if last:
+                break
+        self.outbound_flow_control_window -= size
+        stream.outbound_flow_control_window -= size
+        if ended:
+            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+
+    def announce_goaway(self, code: int, last_stream_id: int) -> None:
+        """GOAWAY that lets streams finish; h2's `close_connection` would forbid them."""
+        self._data_to_send += _GOAWAY.pack(0, 8, GOAWAY, 0, 0, last_stream_id, code)
+
+    def terminate(self, code: ErrorCodes) -> None:
+        """GOAWAY for an error that h2 did not find itself."""
+        self._terminate_connection(code)
+
+    def forget(self, stream: H2Stream, closed_by: StreamClosedBy | None = None) -> None:
+        """Drop a closed stream at once: h2 walks its table at each new stream."""
+        if self.streams.pop(stream.stream_id, None) is not None:
+            self._closed_streams[stream.stream_id] = closed_by or stream.closed_by

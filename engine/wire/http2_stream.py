@@ -1,0 +1,62 @@
+"""One open stream of an HTTP/2 connection, and the errors of both."""
+
+from __future__ import annotations
+
+from h2.stream import H2Stream
+
+from .http import Delivery, Headers
+
+
+class Http2Error(Exception):
+    """The connection must end: write what `outgoing()` holds, then close.
+
+    Attributes:
+        code: RFC 9113 section 7.
+        deliveries: what the same read brought before the fault; it counts.
+    """
+
+    def __init__(self, message: str, code: int, deliveries: list[Delivery] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.deliveries = deliveries or []
+
+
+class Http2StreamLimit(Exception):  # noqa: N818
+    """No stream can be opened now: the peer's limit is reached, or the connection drains."""
+
+
+class Http2StreamClosed(Exception):  # noqa: N818
+    """The stream can send no more: it ended, was reset, or never was."""
+
+
+class Stream:
+    """An open stream, and what this read has brought for it so far."""
+
+    __slots__ = (
+        "block", "code", "data", "ended", "flow_bytes", "h2", "head", "head_sent", "left_bytes",
+        "no_body", "receiving", "sending", "stream_id", "touched", "trailers", "unacknowledged",
+        "unprocessed",
+    )  # fmt: skip
+
+    def __init__(self, stream_id: int, h2: H2Stream) -> None:
+        self.stream_id = stream_id
+        self.h2 = h2
+        self.receiving = False
+        """The head has come, the end has not: DATA may."""
+        self.sending = True
+        self.head_sent = False
+        self.no_body = False
+        self.left_bytes: int | None = None
+        """What content-length still promises."""
+        self.unacknowledged = 0
+        self.begin()
+
+    def begin(self) -> None:
+        self.touched = False
+        self.head: Headers | None = None
+        self.data: list[bytes] = []
+        self.flow_bytes = 0
+        self.trailers: Headers | None = None
+        self.ended = False
+        self.code: int | None = None
+        self.unprocessed = False
