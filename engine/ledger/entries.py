@@ -1,0 +1,74 @@
+"""What the journal carries from the books to the database: one dataclass a kind of entry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.ledger.receipts import Receipt
+from engine.ledger.records import AttemptRow, ProgressEntry
+from engine.ledger.transfers import Transfer
+
+HoldEnd = Literal["posted", "voided", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A hold was taken."""
+
+    request_id: str
+    account_id: str
+    amount_nanodollars: int
+    opening: Receipt
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """A hold grew by this much."""
+
+    request_id: str
+    amount_nanodollars: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """An attempt was dispatched."""
+
+    request_id: str
+    row: AttemptRow
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """How far all streams are, at one tick."""
+
+    entries: Sequence[ProgressEntry]
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A hold ended, its money moved, its receipt final."""
+
+    request_id: str
+    end: HoldEnd
+    amount_nanodollars: int
+    """What was posted of the hold."""
+    transfers: tuple[Transfer, ...]
+    receipt: Receipt
+    at_ms: int
+
+
+Entry = Opened | Extended | Attempted | Progressed | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An entry the database refused for what it says, not for its state; kept as evidence."""
+
+    seq: int
+    entry: Entry
+    error: str

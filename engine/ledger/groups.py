@@ -1,0 +1,172 @@
+"""Groups of journal entries as rows, and the one statement that writes a whole group.
+
+A connection gives the interpreter lock away around every step of every statement, and beside a
+busy loop takes 5 ms (`sys.getswitchinterval`) to get it back each time. So a group is one
+statement: an INSERT into a temporary view, whose trigger spreads JSON arrays over the tables in C.
+In autocommit mode that statement is also the transaction, with its fsync.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from engine.ledger.entries import Attempted, Ended, Entry, Extended, Opened, Progressed
+from engine.ledger.records import ProgressEntry
+from engine.ledger.transfers import PROVIDER_PREFIX, Transfer, changes
+
+_TABLES = {
+    "accounts": ("account_id", "kind", "name", "created_at_ms"),
+    "holds": ("seq", "request_id", "account_id", "epoch", "opening"),
+    "hold_records": ("seq", "request_id", "kind", "amount", "at_ms"),
+    "attempts": ("request_id", "number", "provider", "upstream_model", "at_ms"),
+    "transfers": ("transfer_id", "kind", "request_id", "reason", "reference", "at_ms"),
+    "postings": ("transfer_id", "account_id", "amount"),
+    "balances": ("account_id", "amount"),
+    "receipts": ("seq", "request_id", "account_id", "body"),
+    "progress": ("seq", "at_ms", "entries"),
+}
+"""Parents before children: foreign keys are checked at each insert."""
+
+_ON_CONFLICT = {
+    "accounts": "ON CONFLICT (account_id) DO NOTHING",
+    "balances": "ON CONFLICT (account_id) DO UPDATE SET amount = amount + excluded.amount",
+}
+
+EPOCH_LOST = "epoch lost"
+
+
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    values = ", ".join(f"json_extract(value, '$[{index}]')" for index in range(len(columns)))
+    source = f"SELECT {values} FROM json_each(NEW.{table}) WHERE true"  # noqa: S608 - constants
+    return f"INSERT INTO {table} ({', '.join(columns)}) {source} {_ON_CONFLICT.get(table, '')};"
+
+
+_INSERTS = "\n".join(_insert(table, columns) for table, columns in _TABLES.items())
+_VIEW_COLUMNS = (*_TABLES, "epoch", "sequence", "open_from", "progress_from")
+
+SETUP_SQL = (
+    f"CREATE TEMP VIEW journal_groups AS SELECT {', '.join(f'NULL AS {c}' for c in _VIEW_COLUMNS)}",
+    f"""
+    CREATE TEMP TRIGGER write_group INSTEAD OF INSERT ON journal_groups BEGIN
+        SELECT RAISE(ABORT, '{EPOCH_LOST}')
+            WHERE (SELECT value FROM meta WHERE name = 'epoch') IS NOT NEW.epoch;
+        {_INSERTS}
+        DELETE FROM progress WHERE seq < NEW.progress_from;
+        UPDATE meta SET value = NEW.sequence WHERE name = 'sequence';
+        UPDATE meta SET value = NEW.open_from WHERE name = 'open_from';
+    END
+    """,  # noqa: S608 - constants
+)
+GROUP_SQL = f"INSERT INTO journal_groups VALUES ({', '.join('?' * len(_VIEW_COLUMNS))})"  # noqa: S608 - constants
+
+
+class OpenHolds:
+    """The holds that are open in the database, and from which progress record each would recover.
+
+    From it follow two low-water marks, so that recovery reads little and progress can be pruned.
+    It follows the database: a group counts once it is committed. Progress may be numbered before
+    the hold it is of, never after its end.
+    """
+
+    def __init__(self) -> None:
+        self._opened_at: dict[str, int] = {}
+        self._progress_at: dict[str, int] = {}
+
+    def adopt(self, request_id: str, seq: int, progress_seq: int | None) -> None:
+        """Know a hold that an earlier process left open; the oldest first."""
+        self._opened_at[request_id] = seq
+        if progress_seq is not None:
+            self._progress_at[request_id] = progress_seq
+
+    def committed(self, seq: int, entry: Entry) -> None:
+        """Note one entry that is durable now; they come in order of `seq`."""
+        match entry:
+            case Opened(request_id):
+                self._opened_at[request_id] = seq
+            case Progressed(entries):
+                for each in entries:
+                    self._progress_at[each.request_id] = seq
+            case Ended(request_id):
+                self._opened_at.pop(request_id, None)
+                self._progress_at.pop(request_id, None)
+            case _:
+                pass
+
+    def open_from(self, default: int) -> int:
+        """The oldest open hold: holds are opened in order, and a dict keeps it."""
+        return next(iter(self._opened_at.values()), default)
+
+    def progress_from(self, default: int) -> int:
+        """The oldest progress record that an open hold needs."""
+        return min(self._progress_at.values(), default=default)
+
+
+class GroupRows:
+    """The rows of one group, table by table."""
+
+    def __init__(self, epoch: int, next_transfer_id: int) -> None:
+        self._epoch = epoch
+        self._transfers: list[Transfer] = []
+        self._providers: dict[str, int] = {}
+        self._rows: dict[str, list[Any]] = {table: [] for table in _TABLES}
+        self.next_transfer_id = next_transfer_id
+
+    def add(self, seq: int, entry: Entry) -> None:
+        """Add one entry; they come in order of `seq`."""
+        rows = self._rows
+        match entry:
+            case Opened(request_id, account_id, amount, opening, at_ms):
+                hold = (seq, request_id, account_id, self._epoch, opening.to_json())
+                rows["holds"].append(hold)
+                rows["hold_records"].append((seq, request_id, "held", amount, at_ms))
+            case Extended(request_id, amount, at_ms):
+                rows["hold_records"].append((seq, request_id, "extended", amount, at_ms))
+            case Attempted(request_id, row):
+                attempt = (request_id, row.number, row.provider, row.upstream_model, row.at_ms)
+                rows["attempts"].append(attempt)
+            case Progressed(entries, at_ms):
+                rows["progress"].append((seq, at_ms, [progress_json(each) for each in entries]))
+            case Ended(request_id, end, amount, transfers, receipt, at_ms):
+                rows["hold_records"].append((seq, request_id, end, amount, at_ms))
+                rows["receipts"].append((seq, request_id, receipt.account_id, receipt.to_json()))
+                for transfer in transfers:
+                    self._add_transfer(transfer, at_ms)
+
+    def _add_transfer(self, transfer: Transfer, at_ms: int) -> None:
+        number = self.next_transfer_id
+        self.next_transfer_id = number + 1
+        self._transfers.append(transfer)
+        self._rows["transfers"].append(
+            (number, transfer.kind, transfer.request_id, transfer.reason, transfer.reference, at_ms)
+        )
+        for posting in transfer.postings:
+            account_id = posting.account_id
+            self._rows["postings"].append((number, account_id, posting.amount_nanodollars))
+            if account_id.startswith(PROVIDER_PREFIX):
+                self._providers.setdefault(account_id, at_ms)
+
+    def parameters(self, sequence: int, open_from: int, progress_from: int) -> list[Any]:
+        """The parameters of `GROUP_SQL`.
+
+        Raises:
+            TypeError: a value has no JSON form (`orjson.JSONEncodeError`).
+        """
+        rows = self._rows
+        rows["accounts"] = [(key, "provider", key, at) for key, at in self._providers.items()]
+        rows["balances"] = list(changes(self._transfers).items())
+        columns: list[Any] = [orjson.dumps(rows).decode() for rows in rows.values()]
+        return [*columns, self._epoch, sequence, open_from, progress_from]
+
+
+def progress_json(entry: ProgressEntry) -> dict[str, Any]:
+    """A progress entry as it is stored, in the shortest form that reads."""
+    return {
+        "id": entry.request_id,
+        "usage": dict(entry.usage),
+        "charge": entry.charge_nanodollars,
+        "received": entry.received_output_tokens,
+        "delivered": entry.delivered_output_tokens,
+        "costs": [(cost.provider, cost.amount_nanodollars) for cost in entry.costs],
+    }

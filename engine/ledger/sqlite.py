@@ -1,0 +1,195 @@
+"""The database: opening it, writing groups of entries, and the rows administration adds.
+
+One connection writes, and one thread at a time uses it: the opener's, then the journal's. Readers
+have connections of their own (`queries.py`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import orjson
+from sqlite_utils import Database
+
+from engine.ledger.entries import Entry, Rejected
+from engine.ledger.groups import EPOCH_LOST, GROUP_SQL, SETUP_SQL, GroupRows, OpenHolds
+from engine.ledger.records import EpochLostError, LedgerError, LedgerSettings
+from engine.ledger.schema import migrate
+from engine.ledger.transfers import Transfer, changes
+
+T = TypeVar("T")
+
+_TRIGGER_ABORT = 1811
+"""SQLITE_CONSTRAINT_TRIGGER: RAISE(ABORT) in a trigger."""
+
+
+def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    """A connection that commits durably: write-ahead log, and an fsync at every commit.
+
+    Raises:
+        LedgerError: the file cannot be opened, or is not a database that can be made durable.
+    """
+    try:
+        connection = sqlite3.connect(
+            path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+        )
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.Error as error:
+        raise LedgerError(f"cannot open the database {path}: {error}") from error
+    if mode != "wal":
+        connection.close()
+        raise LedgerError(f"the database {path} cannot use a write-ahead log (it uses {mode})")
+    return connection
+
+
+class Store:
+    """The database of one process that owns it: schema up to date, a new epoch begun."""
+
+    def __init__(self, settings: LedgerSettings) -> None:
+        self.connection = connect(settings.path, settings.busy_timeout_s)
+        try:
+            migrate(Database(self.connection, execute_plugins=False))
+            self._begin_epoch()
+            for statement in SETUP_SQL:
+                self.connection.execute(statement)
+        except sqlite3.Error as error:
+            self.connection.close()
+            raise LedgerError(f"cannot use the database {settings.path}: {error}") from error
+        except BaseException:
+            self.connection.close()
+            raise
+        self.open_holds = OpenHolds()
+        self._next_transfer_id = 1 + self._figure("SELECT max(transfer_id) FROM transfers")
+
+    def _begin_epoch(self) -> None:
+        self.connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
+        self.epoch = self._figure("SELECT value FROM meta WHERE name = 'epoch'")
+
+    def _figure(self, sql: str) -> int:
+        (value,) = self.connection.execute(sql).fetchone()
+        return int(value or 0)
+
+    @property
+    def sequence(self) -> int:
+        """The last ticket that is durable; read from the database."""
+        return self._figure("SELECT value FROM meta WHERE name = 'sequence'")
+
+    def commit(self, entries: Sequence[tuple[int, Entry]]) -> None:
+        """Make a group durable, all of it or nothing.
+
+        Raises:
+            EpochLostError: another process owns the database now.
+            sqlite3.IntegrityError, TypeError: an entry of the group cannot be stored, ever.
+            sqlite3.Error: not now: locked, full, I/O error. The group may be tried again.
+        """
+        rows = GroupRows(self.epoch, self._next_transfer_id)
+        for seq, entry in entries:
+            rows.add(seq, entry)
+        first, last = entries[0][0], entries[-1][0]
+        open_from = self.open_holds.open_from(first)
+        progress_from = self.open_holds.progress_from(first)
+        try:
+            self.connection.execute(GROUP_SQL, rows.parameters(last, open_from, progress_from))
+        except sqlite3.Error as error:
+            self._roll_back()
+            _raise_if_epoch_lost(error)
+            raise
+        self._next_transfer_id = rows.next_transfer_id
+        self.note_committed(entries)
+
+    def note_committed(self, entries: Sequence[tuple[int, Entry]]) -> None:
+        """Follow what is durable; `commit` calls it."""
+        for seq, entry in entries:
+            self.open_holds.committed(seq, entry)
+
+    def reject(self, rejected: Rejected) -> None:
+        """Keep an entry that cannot be stored, with the reason, as evidence for the audit."""
+        try:
+            record = orjson.dumps(rejected.entry, default=str).decode()
+        except TypeError:
+            record = ascii(rejected.entry)
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO rejected VALUES (?, ?, ?, ?, ?)",
+                (rejected.seq, type(rejected.entry).__name__, record, rejected.error, now_ms()),
+            )
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'sequence'", (rejected.seq,))
+
+        self.run(insert)
+
+    def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one job in a transaction of its own and return what it returns, durable.
+
+        Raises what the job raises, after undoing its work.
+        """
+        connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if self._figure("SELECT value FROM meta WHERE name = 'epoch'") != self.epoch:
+                raise EpochLostError("another process has taken the ledger's database over")
+            result = job(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        return result
+
+    def _roll_back(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def insert_transfer(self, transfer: Transfer) -> None:
+        """Add a transfer and change the balances, within a job."""
+        number = self._next_transfer_id
+        self._next_transfer_id = number + 1
+        self.connection.execute(
+            "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                transfer.kind,
+                transfer.request_id,
+                transfer.reason,
+                transfer.reference,
+                now_ms(),
+            ),
+        )
+        for account_id, amount_nanodollars in changes([transfer]).items():
+            row = (number, account_id, amount_nanodollars)
+            self.connection.execute("INSERT INTO postings VALUES (?, ?, ?)", row)
+            self.connection.execute(
+                "INSERT INTO balances VALUES (?, ?)"
+                " ON CONFLICT (account_id) DO UPDATE SET amount = amount + excluded.amount",
+                (account_id, amount_nanodollars),
+            )
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def now_ms() -> int:
+    """The wall clock, milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def _error_code(error: sqlite3.Error) -> int:
+    """SQLite's extended result code; 0 when the error is the Python module's own."""
+    return getattr(error, "sqlite_errorcode", 0)
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Whether another connection merely holds a lock for now."""
+    return _error_code(error) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _raise_if_epoch_lost(error: sqlite3.Error) -> None:
+    if _error_code(error) == _TRIGGER_ABORT and EPOCH_LOST in str(error):
+        message = "another process has taken the ledger's database over"
+        raise EpochLostError(message) from error
