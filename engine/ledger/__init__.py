@@ -7,3 +7,45 @@ is a separate, awaited barrier (`Ledger.wait_durable`).
 """
 
 from __future__ import annotations
+
+from engine.ledger.audit import audit_database
+from engine.ledger.ledger import Ledger, open_ledger
+from engine.ledger.receipts import Attempt, Receipt, ReceiptError, Timings
+from engine.ledger.records import (
+    AccountView,
+    AttemptRow,
+    ConflictError,
+    CostLine,
+    Finding,
+    Hold,
+    KeyRow,
+    LedgerError,
+    LedgerLockedError,
+    LedgerSettings,
+    LedgerStatistics,
+    ProgressEntry,
+    Ticket,
+)
+
+__all__ = [
+    "AccountView",
+    "Attempt",
+    "AttemptRow",
+    "ConflictError",
+    "CostLine",
+    "Finding",
+    "Hold",
+    "KeyRow",
+    "Ledger",
+    "LedgerError",
+    "LedgerLockedError",
+    "LedgerSettings",
+    "LedgerStatistics",
+    "ProgressEntry",
+    "Receipt",
+    "ReceiptError",
+    "Ticket",
+    "Timings",
+    "audit_database",
+    "open_ledger",
+]

@@ -1,0 +1,140 @@
+"""Accounts, keys and the audit: what operators ask for.
+
+Everything here is awaited, and what changes something is durable before it returns. Writes run on
+the journal's thread in their order, reads on connections and threads of their own.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from engine.errors import NotFoundError
+from engine.ledger import jobs, queries
+from engine.ledger.audit import audit_database
+from engine.ledger.books import Books
+from engine.ledger.journal import Journal
+from engine.ledger.records import AccountView, Finding, KeyRow, LedgerSettings
+from engine.ledger.sqlite import Store
+from engine.ledger.transfers import HOUSE_ACCOUNTS, funding
+
+
+class Administration:
+    """The part of the ledger that waits. `Ledger` adds the part that does not."""
+
+    def __init__(
+        self, books: Books, journal: Journal, settings: LedgerSettings, epoch: int
+    ) -> None:
+        self._books = books
+        self._journal = journal
+        self._settings = settings
+        self.epoch = epoch
+        """How often this database has been opened."""
+
+    async def create_account(self, name: str) -> AccountView:
+        """A new account without funds.
+
+        Raises:
+            ConflictError: an account of that name exists.
+            ValueError: the name is empty.
+            UnavailableError: the database cannot be written now.
+        """
+        if not name.strip():
+            raise ValueError("an account needs a name")
+        row = await self._journal.run(
+            lambda store: jobs.create_account(store, name),
+            lambda row: self._books.add_customer(row[0]),
+        )
+        return self._view(row)
+
+    async def accounts(self) -> list[AccountView]:
+        """All customers' accounts, oldest first."""
+        rows = await trio.to_thread.run_sync(queries.stored_accounts, self._settings.path)
+        return [self._view(row) for row in rows]
+
+    async def account(self, account_id: str) -> AccountView:
+        """One account, by its id or its name. Raises NotFoundError."""
+        row = await trio.to_thread.run_sync(queries.stored_account, self._settings.path, account_id)
+        if row is None:
+            raise NotFoundError("There is no such account.")
+        return self._view(row)
+
+    def _view(self, row: tuple[str, str, int]) -> AccountView:
+        account_id, name, created_at_ms = row
+        allowance = self._books.allowance(account_id)
+        return AccountView(
+            account_id=account_id,
+            name=name,
+            created_at_ms=created_at_ms,
+            balance_nanodollars=allowance.granted_nanodollars,
+            held_nanodollars=allowance.held_nanodollars,
+            available_nanodollars=allowance.available_nanodollars,
+        )
+
+    async def fund(self, account_id: str, amount_nanodollars: int, reference: str) -> AccountView:
+        """Add money. Idempotent: the same reference again changes nothing.
+
+        Raises:
+            ConflictError: the reference was used for another account or amount.
+            NotFoundError: no such account.
+            ValueError: the amount is not positive, or the reference is empty.
+            UnavailableError: the database cannot be written now.
+        """
+        if not reference:
+            raise ValueError("a funding needs a reference")
+        transfer = funding(account_id, amount_nanodollars, reference)
+        await self._journal.run(
+            lambda store: jobs.fund(store, account_id, transfer),
+            lambda added: self._books.apply([transfer] if added else []),
+        )
+        return await self.account(account_id)
+
+    async def create_key(self, account_id: str, name: str, digest: str, prefix: str) -> KeyRow:
+        """Store a key by its digest. Raises NotFoundError, ConflictError, UnavailableError."""
+        return await self._journal.run(
+            lambda store: jobs.create_key(store, account_id, name, digest, prefix)
+        )
+
+    async def keys(self, account_id: str | None = None) -> list[KeyRow]:
+        """The keys of one account, or all, revoked ones too, oldest first."""
+        return await trio.to_thread.run_sync(queries.stored_keys, self._settings.path, account_id)
+
+    async def revoke_key(self, key_id: str) -> KeyRow:
+        """Revoke a key; again changes nothing. Raises NotFoundError, UnavailableError."""
+        return await self._journal.run(lambda store: jobs.revoke_key(store, key_id))
+
+    def balances(self) -> dict[str, int]:
+        """Every account's balance in the books, the house's and the providers' included."""
+        return self._books.balances()
+
+    def house_balances(self) -> dict[str, int]:
+        """What the house has earned, overrun, paid and been given."""
+        balances = self._books.balances()
+        return {account_id: balances[account_id] for account_id in HOUSE_ACCOUNTS}
+
+    async def audit(self) -> list[Finding]:
+        """Check the invariants on the live database; each with its figure."""
+        findings = await trio.to_thread.run_sync(audit_database, self._settings.path, self.epoch)
+        return [*findings, await self._audit_books()]
+
+    async def _audit_books(self) -> Finding:
+        """Compare memory with the database at a moment when nothing is on its way."""
+        name = "the books in memory equal the stored balances"
+
+        def read(store: Store) -> tuple[int, dict[str, int]]:
+            stored = {key: amount for key, _, amount in queries.all_balances(store.connection)}
+            return store.sequence, stored
+
+        finding = Finding(name, True, 0, "not compared: records are on their way")
+
+        def compare(answer: tuple[int, dict[str, int]]) -> None:
+            nonlocal finding
+            sequence, stored = answer
+            if sequence != self._journal.last_ticket:
+                return
+            books = self._books.balances()
+            different = [key for key in sorted(stored | books) if stored.get(key) != books.get(key)]
+            finding = Finding(name, not different, len(books), ", ".join(different[:5]))
+
+        with trio.move_on_after(self._settings.barrier_timeout_s):
+            await self._journal.run(read, compare)
+        return finding

@@ -1,0 +1,188 @@
+"""The audit: every invariant that the database can tell, as one query for what breaks it.
+
+Each query is its own snapshot, so that a long audit does not hold back the write-ahead log. It
+may run beside a live server, or on a database that nobody owns.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.ledger.queries import reading
+from engine.ledger.records import Finding
+
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """A rule: `checked` counts what it is about, `broken` names whatever breaks it."""
+
+    name: str
+    checked: str
+    broken: str
+
+
+INVARIANTS = (
+    Invariant(
+        "the postings of a transfer sum to zero",
+        "SELECT count(*) FROM transfers",
+        """SELECT 'transfer ' || transfer_id FROM transfers LEFT JOIN postings USING (transfer_id)
+           GROUP BY transfer_id HAVING total(amount) <> 0 OR count(amount) < 2""",
+    ),
+    Invariant(
+        "a posting belongs to a transfer and an account",
+        "SELECT count(*) FROM postings",
+        """SELECT 'transfer ' || transfer_id || ' of ' || account_id FROM postings
+           WHERE transfer_id NOT IN (SELECT transfer_id FROM transfers)
+              OR account_id NOT IN (SELECT account_id FROM accounts)""",
+    ),
+    Invariant(
+        "a stored balance is the replay of the postings",
+        "SELECT count(*) FROM balances",
+        """WITH replay AS (SELECT account_id, sum(amount) AS amount FROM postings GROUP BY 1)
+           SELECT account_id FROM balances LEFT JOIN replay USING (account_id)
+           WHERE balances.amount <> coalesce(replay.amount, 0)
+           UNION ALL
+           SELECT account_id FROM replay WHERE account_id NOT IN (SELECT account_id FROM balances)
+        """,
+    ),
+    Invariant(
+        "all balances together are zero",
+        "SELECT count(*) FROM balances",
+        "SELECT 'they sum to ' || sum(amount) FROM balances HAVING sum(amount) <> 0",
+    ),
+    Invariant(
+        "available = balance − open holds is never negative",
+        "SELECT count(*) FROM accounts WHERE kind = 'customer'",
+        """WITH reserved AS (
+               SELECT account_id, sum(hold_totals.amount) AS amount
+               FROM holds JOIN hold_totals USING (request_id) WHERE ends = 0 GROUP BY account_id
+           )
+           SELECT account_id FROM accounts LEFT JOIN balances USING (account_id)
+               LEFT JOIN reserved USING (account_id)
+           WHERE kind = 'customer'
+             AND coalesce(balances.amount, 0) < coalesce(reserved.amount, 0)""",
+    ),
+    Invariant(
+        "a hold begins once and ends at most once",
+        "SELECT count(*) FROM holds",
+        """SELECT request_id FROM holds LEFT JOIN hold_totals USING (request_id)
+           WHERE openings IS NOT 1 OR ends > 1""",
+    ),
+    Invariant(
+        "no hold of an earlier epoch is open",
+        "SELECT count(*) FROM holds WHERE epoch < :epoch",
+        """SELECT request_id FROM holds LEFT JOIN hold_totals USING (request_id)
+           WHERE epoch < :epoch AND coalesce(ends, 0) = 0""",
+    ),
+    Invariant(
+        "recovery would find every open hold",
+        "SELECT count(*) FROM hold_totals WHERE ends = 0",
+        """SELECT request_id FROM holds LEFT JOIN hold_totals USING (request_id)
+           WHERE coalesce(ends, 0) = 0
+             AND seq < (SELECT value FROM meta WHERE name = 'open_from')""",
+    ),
+    Invariant(
+        "0 ≤ posted ≤ hold",
+        "SELECT count(*) FROM hold_records WHERE kind = 'posted'",
+        """SELECT request_id FROM hold_totals WHERE posted < 0 OR posted > amount""",
+    ),
+    Invariant(
+        "a request has at most one charge, and it is what the hold posted",
+        "SELECT count(*) FROM transfers WHERE kind = 'charge'",
+        """WITH charges AS (
+               SELECT request_id, count(*) AS charges, -sum(amount) AS charged
+               FROM transfers JOIN postings USING (transfer_id) JOIN holds USING (request_id)
+               WHERE kind = 'charge' AND postings.account_id = holds.account_id
+               GROUP BY request_id
+           )
+           SELECT request_id FROM hold_totals LEFT JOIN charges USING (request_id)
+           WHERE charges > 1 OR coalesce(charged, 0) <> posted
+           UNION
+           SELECT request_id FROM transfers WHERE kind = 'charge'
+           GROUP BY request_id HAVING count(*) > 1 OR request_id IS NULL""",
+    ),
+    Invariant(
+        "an ended hold has a receipt, of its account, with the posted price",
+        "SELECT count(*) FROM receipts",
+        """SELECT request_id FROM holds JOIN hold_totals USING (request_id)
+               LEFT JOIN receipts USING (request_id)
+           WHERE (ends > 0) <> (receipts.body IS NOT NULL)
+              OR receipts.account_id <> holds.account_id
+              OR json_extract(body, '$.account_id') <> holds.account_id
+              OR json_extract(body, '$.price.nanodollars') <> posted""",
+    ),
+    Invariant(
+        "every attempt of a receipt has a row, and every row is of a receipt",
+        "SELECT count(*) FROM attempts",
+        """SELECT receipts.request_id FROM receipts, json_each(body, '$.attempts') AS shown
+               LEFT JOIN attempts ON attempts.request_id = receipts.request_id
+                   AND attempts.number = json_extract(shown.value, '$.number')
+                   AND attempts.provider = json_extract(shown.value, '$.provider')
+           WHERE attempts.number IS NULL
+           UNION
+           SELECT attempts.request_id FROM attempts JOIN receipts USING (request_id)
+           GROUP BY attempts.request_id
+           HAVING count(*) <> json_array_length(max(body), '$.attempts')""",
+    ),
+    Invariant(
+        "delivered ≤ received, and what was counted is billed between them",
+        "SELECT count(*) FROM receipts",
+        """WITH shown AS (
+               SELECT request_id, json_extract(body, '$.provenance') AS provenance,
+                      json_extract(body, '$.outcome') AS outcome,
+                      json_extract(body, '$.received_output_tokens') AS received,
+                      json_extract(body, '$.delivered_output_tokens') AS delivered,
+                      coalesce(json_extract(body, '$.usage.output_tokens'), 0) AS billed
+               FROM receipts
+           )
+           SELECT request_id FROM shown WHERE delivered > received
+              OR (provenance = 'counted' AND outcome = 'client_left'
+                  AND (billed > received OR billed < delivered))""",
+    ),
+    Invariant(
+        "no record was refused by the database",
+        "SELECT count(*) FROM rejected",
+        "SELECT 'record ' || seq || ': ' || error FROM rejected",
+    ),
+    Invariant(
+        "every reference between tables is met",
+        "SELECT count(*) FROM pragma_foreign_key_list('postings')",
+        "SELECT \"table\" || ' row ' || rowid FROM pragma_foreign_key_check",
+    ),
+    Invariant(
+        "the file is sound",
+        "SELECT page_count FROM pragma_page_count",
+        "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
+    ),
+)
+
+
+def audit_database(path: Path, epoch: int | None = None) -> list[Finding]:
+    """Check every invariant; `figure` is how much was checked, `detail` names what is broken.
+
+    `epoch` is the owner's; without one, no hold may be open at all.
+
+    Raises:
+        UnavailableError: the database cannot be read now.
+    """
+    with reading(path) as connection:
+        if epoch is None:
+            (epoch,) = connection.execute(
+                "SELECT value + 1 FROM meta WHERE name = 'epoch'"
+            ).fetchone()
+        return [_check(connection, invariant, {"epoch": epoch}) for invariant in INVARIANTS]
+
+
+def _check(
+    connection: sqlite3.Connection, invariant: Invariant, parameters: dict[str, int | None]
+) -> Finding:
+    (figure,) = connection.execute(invariant.checked, parameters).fetchone()
+    broken = connection.execute(invariant.broken, parameters).fetchall()
+    if not broken:
+        return Finding(invariant.name, True, figure)
+    examples = ", ".join(str(name) for (name,) in broken[:_EXAMPLES])
+    return Finding(invariant.name, False, figure, f"{len(broken)} broken: {examples}")

@@ -1,0 +1,340 @@
+"""The ledger: money moves at once in memory and is durable a moment later.
+
+The functions that move money are synchronous and contain no checkpoint, so no cancellation can
+fall into the middle of one, and they are protected from Ctrl-C. They change the books and hand an
+entry to the journal. `wait_durable` is the separate barrier.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from engine.errors import UnavailableError
+from engine.ledger.administration import Administration
+from engine.ledger.books import Books
+from engine.ledger.entries import Attempted, Ended, Extended, HoldEnd, Opened, Rejected
+from engine.ledger.journal import Journal
+from engine.ledger.lock import own_database
+from engine.ledger.queries import all_balances, stored_receipt
+from engine.ledger.receipts import Receipt
+from engine.ledger.records import (
+    AttemptRow,
+    CostLine,
+    Hold,
+    LedgerError,
+    LedgerSettings,
+    LedgerStatistics,
+    ProgressEntry,
+    Ticket,
+)
+from engine.ledger.recovery import recover
+from engine.ledger.sqlite import Store, now_ms
+from engine.ledger.transfers import check_amount, settlement, within_hold
+
+
+class _OpenHold:
+    """What the ledger knows of a hold that is open."""
+
+    __slots__ = ("hold", "opening", "progress")
+
+    def __init__(self, hold: Hold, opening: Receipt) -> None:
+        self.hold = hold
+        self.opening = opening
+        self.progress: ProgressEntry | None = None
+
+
+class Ledger(Administration):
+    """Made by `open_ledger`. Amounts are integer nanodollars throughout."""
+
+    def __init__(self, store: Store, settings: LedgerSettings, recovered_holds: int) -> None:
+        books = Books()
+        for account_id, kind, balance_nanodollars in all_balances(store.connection):
+            if kind == "customer":
+                books.add_customer(account_id, balance_nanodollars)
+            else:
+                books.add_house(account_id, balance_nanodollars)
+        journal = Journal(
+            store, settings, on_durable=self._on_durable, on_rejected=self._on_rejected
+        )
+        super().__init__(books, journal, settings, store.epoch)
+        self._store = store
+        self._open: dict[str, _OpenHold] = {}
+        self._settling: dict[str, Receipt] = {}
+        self._settling_order: deque[tuple[int, str]] = deque()
+        self.recovered_holds = recovered_holds
+        """How many holds of processes that died were ended at the start."""
+
+    # ---- the hot path: no checkpoint ----------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def hold(
+        self, account_id: str, request_id: str, amount_nanodollars: int, opening: Receipt
+    ) -> Hold:
+        """Reserve funds for an exchange. It must end in `settle` or `void`.
+
+        Raises:
+            InsufficientFundsError: the account has less available.
+            UnavailableError: the journal is unwell, or too much waits to become durable.
+            NotFoundError: no such account.
+            ValueError: the amount is absurd, or the request has an open hold.
+        """
+        self._check_admission()
+        check_amount(amount_nanodollars)
+        if (opening.request_id, opening.account_id) != (request_id, account_id):
+            raise ValueError("the opening receipt is of another request or account")
+        if request_id in self._open or request_id in self._settling:
+            raise ValueError(f"the request {request_id} has a hold already")
+        self._books.reserve(account_id, amount_nanodollars)
+        entry = Opened(request_id, account_id, amount_nanodollars, opening, now_ms())
+        ticket = self._journal.append(entry)
+        hold = Hold(request_id, account_id, amount_nanodollars, ticket)
+        self._open[request_id] = _OpenHold(hold, opening)
+        return hold
+
+    def available_nanodollars(self, account_id: str) -> int:
+        """What a new hold of this account may take. Raises NotFoundError."""
+        return self._books.allowance(account_id).available_nanodollars
+
+    @trio.lowlevel.enable_ki_protection
+    def extend(self, hold: Hold, amount_nanodollars: int) -> bool:
+        """Let a hold grow by this much. False, and no change, when the funds or the journal refuse.
+
+        Raises:
+            ValueError: the hold has ended, or the amount is absurd.
+        """
+        self._opened(hold)
+        check_amount(amount_nanodollars)
+        if self._journal.queued >= 2 * self._settings.queue_max_records:
+            return False
+        if not self._books.allowance(hold.account_id).reserve(amount_nanodollars):
+            return False
+        hold.amount_nanodollars += amount_nanodollars
+        self._journal.append(Extended(hold.request_id, amount_nanodollars, now_ms()))
+        return True
+
+    @trio.lowlevel.enable_ki_protection
+    def attempt(self, hold: Hold, attempt: AttemptRow) -> Ticket:
+        """Record an attempt, before it is dispatched.
+
+        Raises:
+            UnavailableError: far too much waits to become durable.
+            ValueError: the hold has ended.
+        """
+        self._opened(hold)
+        if self._journal.queued >= 2 * self._settings.queue_max_records:
+            raise UnavailableError("The ledger is behind.", retry_after_s=1)
+        return self._journal.append(Attempted(hold.request_id, attempt))
+
+    @trio.lowlevel.enable_ki_protection
+    def progress(self, entries: Sequence[ProgressEntry]) -> None:
+        """Record how far streams are: what would be billed were the process killed.
+
+        One call a tick for all streams. Entries of holds that have ended are passed over.
+        """
+        open_holds = self._open
+        current = [entry for entry in entries if entry.request_id in open_holds]
+        for entry in current:
+            open_holds[entry.request_id].progress = entry
+        if current:
+            self._journal.gather(current)
+
+    @trio.lowlevel.enable_ki_protection
+    def settle(
+        self,
+        hold: Hold,
+        *,
+        posted_nanodollars: int,
+        overrun_nanodollars: int,
+        costs: Sequence[CostLine],
+        receipt: Receipt,
+    ) -> Ticket:
+        """End a hold: post what was consumed, release the rest, write the receipt. Exactly once.
+
+        What is posted above the hold becomes overrun. The receipt's state, durability and amounts
+        are set here.
+
+        Raises:
+            ValueError: the hold has ended; an amount is absurd; the receipt is of another request
+                or has no outcome. Nothing has changed then.
+        """
+        posted, overrun = within_hold(
+            posted_nanodollars, overrun_nanodollars, hold.amount_nanodollars
+        )
+        return self._end(hold, "posted", posted, overrun, costs, receipt)
+
+    @trio.lowlevel.enable_ki_protection
+    def void(self, hold: Hold, *, costs: Sequence[CostLine], receipt: Receipt) -> Ticket:
+        """End a hold without a charge; costs are the house's. Raises as `settle` does."""
+        return self._end(hold, "voided", 0, 0, costs, receipt)
+
+    def _end(
+        self,
+        hold: Hold,
+        end: HoldEnd,
+        posted: int,
+        overrun: int,
+        costs: Sequence[CostLine],
+        receipt: Receipt,
+    ) -> Ticket:
+        self._opened(hold)
+        request_id = hold.request_id
+        if (receipt.request_id, receipt.account_id) != (request_id, hold.account_id):
+            raise ValueError("the receipt is of another request or account")
+        if receipt.outcome == "running":
+            raise ValueError("the receipt has no outcome")
+        transfers = settlement(
+            hold.account_id,
+            request_id,
+            posted_nanodollars=posted,
+            overrun_nanodollars=overrun,
+            costs=costs,
+            reason=receipt.outcome,
+        )
+        receipt = receipt.replace(
+            state="settled",
+            durability="durable",
+            price_nanodollars=posted,
+            overrun_nanodollars=overrun,
+            cost_nanodollars=sum(cost.amount_nanodollars for cost in costs),
+        )
+        self._books.allowance(hold.account_id).release(hold.amount_nanodollars)
+        self._books.apply(transfers)
+        hold.open = False
+        del self._open[request_id]
+        ticket = self._journal.append(Ended(request_id, end, posted, transfers, receipt, now_ms()))
+        self._settling[request_id] = receipt
+        self._settling_order.append((ticket, request_id))
+        return ticket
+
+    def _opened(self, hold: Hold) -> _OpenHold:
+        opened = self._open.get(hold.request_id)
+        if opened is None or opened.hold is not hold:
+            raise ValueError(f"the hold of {hold.request_id} has ended")
+        return opened
+
+    def _check_admission(self) -> None:
+        problem = self._journal.problem
+        if problem is not None or self._journal.queued >= self._settings.queue_max_records:
+            raise UnavailableError("The ledger cannot take charges at the moment.", retry_after_s=1)
+
+    def running_receipt(self, account_id: str, request_id: str) -> Receipt | None:
+        """The receipt of an exchange under way, as far as it is known; None if it is not this
+        account's, or its settlement is durable (then `read_receipt` has it)."""
+        opened = self._open.get(request_id)
+        if opened is None:
+            receipt = self._settling.get(request_id)
+            if receipt is None or receipt.account_id != account_id:
+                return None
+            return receipt.replace(state="settling", durability="pending")
+        if opened.opening.account_id != account_id:
+            return None
+        progress = opened.progress
+        if progress is None:
+            return opened.opening
+        return opened.opening.replace(
+            usage=progress.usage,
+            received_output_tokens=progress.received_output_tokens,
+            delivered_output_tokens=progress.delivered_output_tokens,
+        )
+
+    async def read_receipt(self, account_id: str, request_id: str) -> dict[str, Any] | None:
+        """The receipt's JSON, running or settled, if there is one and it is this account's."""
+        running = self.running_receipt(account_id, request_id)
+        if running is not None:
+            await trio.lowlevel.checkpoint()
+            return running.to_json()
+        return await trio.to_thread.run_sync(
+            stored_receipt, self._settings.path, account_id, request_id
+        )
+
+    # ---- durability ---------------------------------------------------------------------------
+
+    async def wait_durable(self, ticket: Ticket) -> None:
+        """Wait until the entry of this ticket would survive a crash.
+
+        Without a deadline of its own: the caller shields it and sets one.
+        """
+        await self._journal.wait_durable(ticket)
+
+    def is_durable(self, ticket: Ticket) -> bool:
+        return ticket <= self._journal.durable_ticket
+
+    @property
+    def healthy(self) -> bool:
+        """Whether new holds are taken. Recovers by itself when commits succeed again."""
+        return self._journal.problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the ledger is not healthy, for the operator."""
+        return self._journal.problem
+
+    def _on_durable(self, durable_ticket: int) -> None:
+        order = self._settling_order
+        while order and order[0][0] <= durable_ticket:
+            del self._settling[order.popleft()[1]]
+
+    def _on_rejected(self, rejected: Rejected) -> None:
+        """The database has refused an entry: the books follow the database."""
+        if isinstance(rejected.entry, Ended):
+            self._books.revert(rejected.entry.transfers)
+
+    def statistics(self) -> LedgerStatistics:
+        journal = self._journal
+        return LedgerStatistics(
+            open_holds=len(self._open),
+            held_nanodollars=self._books.held_nanodollars,
+            queued_records=journal.queued,
+            oldest_queued_s=journal.oldest_s,
+            committed_records=journal.committed_records,
+            groups=journal.groups,
+            commit_errors=journal.commit_errors,
+            rejected_records=journal.rejected_records,
+            epoch=self._store.epoch,
+        )
+
+    async def close(self) -> None:
+        """Make everything durable and end the journal; `open_ledger` calls it. Shielded."""
+        await self._journal.close()
+        if self._journal.stopped:
+            self._store.close()
+
+
+@asynccontextmanager
+async def open_ledger(settings: LedgerSettings) -> AsyncIterator[Ledger]:
+    """Own a database for the block: migrated, recovered, its journal running.
+
+    Leaving the block makes everything durable first, within `close_timeout_s`. Holds that are
+    open then stay open in the database, and are recovered at the next start.
+
+    Raises:
+        LedgerLockedError: another process owns the database.
+        LedgerError: it cannot be opened, or a newer program made it.
+    """
+    with own_database(settings.path):
+        store, recovered_holds = await trio.to_thread.run_sync(_open_store, settings)
+        ledger = Ledger(store, settings, recovered_holds)
+        try:
+            yield ledger
+        finally:
+            with trio.move_on_after(2 * settings.close_timeout_s + 5, shield=True):
+                await ledger.close()
+
+
+def _open_store(settings: LedgerSettings) -> tuple[Store, int]:
+    store = Store(settings)
+    try:
+        recovered_holds = recover(store, settings.group_max_records)
+    except sqlite3.Error as error:
+        store.close()
+        raise LedgerError(f"cannot recover the database {settings.path}: {error}") from error
+    except BaseException:
+        store.close()
+        raise
+    return store, recovered_holds
