@@ -1,4 +1,4 @@
-"""The error tree: whose fault it is, the HTTP status it implies, a stable code, and whether to retry.
+"""The error tree: whose fault it is, the HTTP status it implies, a stable code.
 
 A frontend renders these in the client's protocol. Messages are written for the client and never
 hold a secret, a prompt or the operator's data.

@@ -1,0 +1,91 @@
+"""Server-sent events, framed and not interpreted (WHATWG HTML, section 9.2.6).
+
+`EventSplitter` cuts a byte stream into whole events and keeps every byte, so that a verbatim relay
+can pass them on; `event_data` reads the data of one.
+"""
+
+from __future__ import annotations
+
+import re
+
+# A blank line ends an event. A lone CR at the very end of the buffer may be half of a CRLF, so it
+# ends nothing until the next byte is there: the same bytes give the same events, however split.
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?=[^\n]))")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+
+class EventTooLargeError(Exception):
+    """An event grew beyond the bound without ending."""
+
+
+class EventSplitter:
+    """Cuts bytes into whole events, each with the blank line that ends it.
+
+    Joined, the events and `finish()` are exactly the bytes that were fed.
+    """
+
+    def __init__(self, event_max_bytes: int = 16 * 1024 * 1024) -> None:
+        self._buffer = b""
+        self._event_max_bytes = event_max_bytes
+
+    @property
+    def pending_bytes(self) -> int:
+        """Size of the incomplete event held back."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Whole events, in order.
+
+        Raises:
+            EventTooLargeError: the incomplete event is over the bound.
+        """
+        # A long event arrives in many reads; only its last bytes can complete a blank line.
+        scan_from = max(0, len(self._buffer) - 3)
+        buffer = self._buffer + data if self._buffer else data
+        if b"\r" in buffer:
+            events, rest = self._split_any(buffer, scan_from)
+        elif buffer.find(b"\n\n", scan_from) < 0:
+            events, rest = [], buffer
+        else:
+            parts = buffer.split(b"\n\n")
+            rest = parts.pop()
+            events = [part + b"\n\n" for part in parts]
+        if len(rest) > self._event_max_bytes:
+            raise EventTooLargeError(
+                f"an event is longer than the bound of {self._event_max_bytes} bytes"
+            )
+        self._buffer = rest
+        return events
+
+    @staticmethod
+    def _split_any(buffer: bytes, scan_from: int) -> tuple[list[bytes], bytes]:
+        events = []
+        start = 0
+        # Never begin between the CR and the LF of one line end.
+        scan = scan_from - 1 if scan_from and buffer[scan_from - 1] == 0x0D else scan_from
+        while match := _BLANK_LINE.search(buffer, scan):
+            events.append(buffer[start : match.end()])
+            start = scan = match.end()
+        return events, buffer[start:]
+
+    def finish(self) -> bytes:
+        """What is left at the end of the stream: an event without its blank line, or nothing."""
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+
+def event_data(event: bytes) -> bytes | None:
+    """The data of one event, its lines joined by LF; None if it has none (a comment, a ping).
+
+    One leading space after the colon is dropped, as the standard says.
+    """
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
+        return event[6:-2]
+    lines = []
+    for line in _LINE_END.split(event.removeprefix(_BOM)):
+        if line.startswith(b"data:"):
+            lines.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif line == b"data":
+            lines.append(b"")
+    return b"\n".join(lines) if lines else None
