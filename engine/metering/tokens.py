@@ -1,0 +1,130 @@
+"""Counting tokens of text, offline, as the text arrives.
+
+Vocabularies come in the tokenizer's wheel and agree with OpenAI's own tokenizer. For model families
+that publish none, o200k_base stands in: counts of prose are then within about 20 %, code and
+non-Latin scripts further off; a receipt says `counted` wherever such a number was billed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+
+import toktok
+
+_DEFAULT_ENCODING = "o200k_base"
+
+# OpenAI's own table of models: the prefix of the name decides; the first match wins.
+_ENCODING_BY_PREFIX = (
+    ("gpt-4o", "o200k_base"),
+    ("gpt-4.1", "o200k_base"),
+    ("gpt-4.5", "o200k_base"),
+    ("gpt-4", "cl100k_base"),
+    ("gpt-3.5", "cl100k_base"),
+    ("text-embedding-", "cl100k_base"),
+    ("gpt-oss", "o200k_harmony"),
+)
+
+# Text is recounted each time this many characters have come: often enough that a progress record
+# is never more than about 200 tokens old, seldom enough to cost nothing.
+_RECOUNT_CHARS = 200
+# Text without a safe boundary (base64, Chinese) is cut here all the same.
+_SEGMENT_MAX_CHARS = 16_384
+
+# A prompt is counted at the end of an exchange, in synchronous code: at 20 million tokens a second
+# this much of it holds the loop for about 10 ms. The rest is taken at 8 characters a token, fewer
+# tokens than any ordinary text has, which is the client's favour.
+_PROMPT_EXACT_CHARS = 1_000_000
+_PROMPT_REST_CHARS_PER_TOKEN = 8
+
+Count = Callable[[str], int]
+
+
+def encoding_for(model: str) -> str:
+    """The name of the vocabulary that `model` (a provider's name for it) is counted with."""
+    bare = model.rsplit("/", 1)[-1]
+    for prefix, encoding in _ENCODING_BY_PREFIX:
+        if bare.startswith(prefix):
+            return encoding
+    return _DEFAULT_ENCODING
+
+
+@functools.cache
+def counter_for(encoding: str) -> Count:
+    """The counting function of a vocabulary; loading one takes about 0.5 s, once.
+
+    Raises:
+        KeyError: no such vocabulary.
+    """
+    # The library's public batch call starts threads: 22 µs for a word against 0.4 µs here.
+    load = getattr(toktok, "_encoding", None)
+    if load is not None:
+        count: Count = load(encoding).count
+        return count
+    return lambda text: int(toktok.batch_count([text], encoding, 1)[0])
+
+
+def count_prompt(texts: Iterable[str], encoding: str) -> int:
+    """Tokens of the texts of a prompt; exact up to a million characters, then a lower bound."""
+    count = counter_for(encoding)
+    budget = _PROMPT_EXACT_CHARS
+    total = 0
+    for text in texts:
+        exact = text[:budget]
+        total += count(exact) + (len(text) - len(exact)) // _PROMPT_REST_CHARS_PER_TOKEN
+        budget -= len(exact)
+    return total
+
+
+class TextCounter:
+    """Counts one text that arrives in pieces.
+
+    Counts of pieces do not add up (' bea' + 'utiful' is 2 tokens, ' beautiful' 1), so the text is
+    gathered into segments that end between letter, space, letter. No vocabulary joins across such a
+    boundary, so the sum of the segments' counts is the count of the text.
+    """
+
+    __slots__ = ("_closed_tokens", "_count", "_open", "_open_chars", "_recount_at", "known_tokens")
+
+    def __init__(self, count: Count) -> None:
+        self._count = count
+        self._closed_tokens = 0
+        self._open: list[str] = []
+        self._open_chars = 0
+        self._recount_at = _RECOUNT_CHARS
+        self.known_tokens = 0
+        """The count as of the last recount; never more than 200 characters behind."""
+
+    def add(self, piece: str) -> None:
+        """Append a piece of the text."""
+        self._open.append(piece)
+        self._open_chars += len(piece)
+        if self._open_chars >= self._recount_at:
+            self.total()
+
+    def total(self) -> int:
+        """The count of all text so far, exactly; closes what can be closed."""
+        text = "".join(self._open)
+        boundary = _last_boundary(text)
+        if boundary == 0 and len(text) > _SEGMENT_MAX_CHARS:
+            # This cut may split one token in two; the doubt is the client's.
+            boundary = len(text)
+            self._closed_tokens -= 1
+        if boundary:
+            self._closed_tokens += self._count(text[:boundary])
+            text = text[boundary:]
+        self._open = [text] if text else []
+        self._open_chars = len(text)
+        self._recount_at = len(text) + _RECOUNT_CHARS
+        self.known_tokens = self._closed_tokens + (self._count(text) if text else 0)
+        return self.known_tokens
+
+
+def _last_boundary(text: str) -> int:
+    """Index of the last space between two letters, or 0."""
+    at = text.rfind(" ", 1, len(text) - 1)
+    while at > 0:
+        if text[at - 1].isalpha() and text[at + 1].isalpha():
+            return at
+        at = text.rfind(" ", 1, at)
+    return 0
