@@ -1,0 +1,88 @@
+"""From configuration to the catalogue: models with their price, deployments with their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+
+from engine.config import Config, DeploymentConfig, ModelConfig, PriceConfig
+from engine.metering.pricing import FREE, PriceError, Rates, library_rates, rate_picodollars
+from engine.metering.tokens import encoding_for
+from engine.routing.plan import Deployment, Model
+from engine.toml import Keys
+
+Catalogue = Mapping[str, Model[Rates]]
+
+
+def build_catalogue(config: Config, now: datetime) -> Catalogue:
+    """Resolve prices: the configured one, else the price library's, else refuse.
+
+    Cost and price are equal unless configured.
+
+    Raises:
+        ConfigError: a model without a price that is not `free`, or an impossible price.
+    """
+    return {name: _build_model(name, model, config, now) for name, model in config.models.items()}
+
+
+def _build_model(name: str, model: ModelConfig, config: Config, now: datetime) -> Model[Rates]:
+    deployments = tuple(
+        _build_deployment(name, model, deployment, config, now) for deployment in model.deployments
+    )
+    if model.free:
+        price = FREE
+    elif model.price is not None:
+        price = _configured(model.price, config, ("models", name, "price"))
+    else:
+        price = deployments[0].cost
+    return Model(name, price, deployments)
+
+
+def _build_deployment(
+    name: str, model: ModelConfig, deployment: DeploymentConfig, config: Config, now: datetime
+) -> Deployment[Rates]:
+    return Deployment(
+        provider=deployment.provider,
+        upstream_model=deployment.model,
+        cost=_cost(name, model, deployment, config, now),
+        encoding=encoding_for(deployment.model),
+    )
+
+
+def _cost(
+    name: str, model: ModelConfig, deployment: DeploymentConfig, config: Config, now: datetime
+) -> Rates:
+    path = ("models", name, "deployments")
+    if deployment.cost is not None:
+        return _configured(deployment.cost, config, path)
+    listed = library_rates(config.providers[deployment.provider].base_url, deployment.model, now)
+    if listed is not None:
+        return listed
+    if model.price is not None:
+        return _configured(model.price, config, ("models", name, "price"))
+    if model.free:
+        return FREE
+    raise config.error(
+        ("models", name),
+        f"has no price, and the price library knows no '{deployment.model}' at this provider: add "
+        "price = { input = 1.25, output = 10.0 } (US dollars per million tokens), or free = true",
+    )
+
+
+def _configured(price: PriceConfig, config: Config, path: Keys) -> Rates:
+    try:
+        fresh = rate_picodollars(price.input)
+        return Rates(
+            input=fresh,
+            cached_input=_or(price.cached_input, fresh),
+            cache_write=_or(price.cache_write, fresh),
+            output=rate_picodollars(price.output),
+            reasoning=None if price.reasoning is None else rate_picodollars(price.reasoning),
+        )
+    except PriceError as error:
+        raise config.error(path, f"cannot be used: {error}") from None
+
+
+def _or(usd_per_million: Decimal | None, default: int) -> int:
+    return default if usd_per_million is None else rate_picodollars(usd_per_million)

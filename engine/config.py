@@ -1,0 +1,212 @@
+"""Configuration: one TOML file and the environment, read into frozen dataclasses.
+
+Everything unknown or impossible is refused at start, with the line and a suggestion. Secrets are
+named in the file (`env:NAME`, `file:PATH`), never written there, and never printed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from engine.errors import ConfigError
+from engine.toml import Keys, TableReader
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Where and how the gateway serves."""
+
+    bind: tuple[str, ...] = ("127.0.0.1:8787",)
+    """`host:port` or `unix:/path`; port 0 takes a free one."""
+    body_max_bytes: int = 50 * 1024 * 1024
+    connections_max: int = 10_000
+    exchanges_max: int = 10_000
+    shutdown_grace_s: float = 30.0
+    write_stall_s: float = 30.0
+    exchange_deadline_s: float = 3_600.0
+    """No exchange runs longer; what was received by then is billed."""
+    commit_after_s: float = 15.0
+    """A stream's head goes out after this much silence, before anything was generated."""
+    buffered_output_max_bytes: int = 65_536
+    """What a slow client may lag behind before its provider stream is held up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Where money and receipts are kept."""
+
+    url: str = "sqlite:parshall.db"
+    barrier_timeout_s: float = 5.0
+    """How long an answer waits for its hold or its settlement to become durable."""
+    progress_interval_s: float = 1.0
+    """How old the progress of a stream may be that a crash would bill."""
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return Path(self.url.removeprefix("sqlite:"))
+
+
+@dataclass(frozen=True, slots=True)
+class BillingConfig:
+    """How funds are reserved and shown."""
+
+    credits_per_usd: Decimal = Decimal(1_000)
+    output_slice_tokens: int = 2_048
+    """A hold covers this much output and is extended by as much."""
+    output_min_tokens: int = 16
+    """A balance that covers less output than this is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """An origin with a protocol, credentials and policies."""
+
+    protocol: Literal["openai"]
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+    on_cancel: Literal["stop", "waive"] = "stop"
+    """What the provider bills when a client leaves: what was generated, or nothing we pass on."""
+    http2: Literal["alpn", "prior-knowledge"] = "alpn"
+    terminal: Literal["done-marker", "eof"] = "done-marker"
+    """Whether a stream without `[DONE]` is broken, or `[DONE]` may be missing."""
+    ca_file: Path | None = None
+    connect_timeout_s: float = 10.0
+    first_byte_timeout_s: float = 300.0
+    idle_timeout_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class PriceConfig:
+    """US dollars per million tokens; a left out cached or reasoning price is the full one."""
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentConfig:
+    """One upstream model at one provider; `cost` is what the provider charges the operator."""
+
+    provider: str
+    model: str
+    cost: PriceConfig | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """A public model name."""
+
+    deployments: tuple[DeploymentConfig, ...]
+    price: PriceConfig | None = None
+    free: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the gateway is told."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    billing: BillingConfig = field(default_factory=BillingConfig)
+    providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
+    models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    source: TableReader | None = field(default=None, repr=False, compare=False)
+    """What was read, so that later checks can name a line too."""
+
+    def error(self, keys: Keys, problem: str) -> ConfigError:
+        """An error about a key, for the caller to raise."""
+        if self.source is not None:
+            return self.source.error(keys, problem)
+        return ConfigError(f"configuration: {'.'.join(keys)} {problem}")
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: unreadable, not TOML, an unknown key, a value of a wrong type or out of range,
+            or a secret that is not there; with the line.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    return parse_config(text, str(path), environ)
+
+
+def parse_config(text: str, name: str, environ: Mapping[str, str]) -> Config:
+    """Read TOML text; `name` is what errors call it. Raises as `load_config`."""
+    try:
+        document: dict[str, Any] = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not valid TOML: {error}") from None
+    reader = TableReader(text, name, environ, secrets=frozenset({"api_key"}))
+    config = reader.read(Config, document, ())
+    _check(config, reader)
+    return dataclasses.replace(config, source=reader)
+
+
+def _check(config: Config, reader: TableReader) -> None:
+    """What no single value can say."""
+    if not config.storage.url.startswith("sqlite:") or not config.storage.path.name:
+        raise reader.error(
+            ("storage", "url"), "must be 'sqlite:FILE'; other stores are not supported"
+        )
+    for index, bind in enumerate(config.server.bind):
+        if problem := bind_problem(bind):
+            raise reader.error(("server", "bind"), f"entry {index + 1} ('{bind}') {problem}")
+    for name, provider in config.providers.items():
+        _check_provider(name, provider, reader)
+    for name, model in config.models.items():
+        _check_model(name, model, config, reader)
+
+
+def bind_problem(bind: str) -> str | None:
+    """What is wrong with an address to bind, or None."""
+    if bind.startswith("unix:"):
+        return None if len(bind) > len("unix:") else "names no path"
+    host, colon, port = bind.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        return "must be HOST:PORT or unix:/path"
+    return None
+
+
+def _check_provider(name: str, provider: ProviderConfig, reader: TableReader) -> None:
+    url = urlsplit(provider.base_url)
+    path = ("providers", name, "base_url")
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise reader.error(path, f"'{provider.base_url}' is no http(s) URL")
+    if url.username or url.password or url.query or url.fragment:
+        raise reader.error(path, "must be scheme, host and path only; the key goes into 'api_key'")
+    if url.scheme == "http" and provider.http2 != "prior-knowledge":
+        raise reader.error(
+            path,
+            'is cleartext: say http2 = "prior-knowledge" if the provider speaks HTTP/2 without '
+            "TLS, or use an https URL; cleartext HTTP/1.1 providers are not supported",
+        )
+
+
+def _check_model(name: str, model: ModelConfig, config: Config, reader: TableReader) -> None:
+    path = ("models", name, "deployments")
+    if len(model.deployments) != 1:
+        raise reader.error(path, f"must list one deployment, not {len(model.deployments)}")
+    for deployment in model.deployments:
+        if deployment.provider not in config.providers:
+            raise reader.error(
+                path,
+                f"names the provider '{deployment.provider}', which is not configured"
+                + reader.suggestion(deployment.provider, config.providers),
+            )
+    if model.free and model.price is not None:
+        raise reader.error(("models", name, "free"), "contradicts the price beside it")

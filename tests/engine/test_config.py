@@ -1,0 +1,156 @@
+"""Configuration: what is accepted, and what an operator reads when it is not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from engine.catalogue import build_catalogue
+from engine.config import Config, load_config, parse_config
+from engine.errors import ConfigError
+from engine.metering.pricing import FREE, Rates
+
+EXAMPLE = """\
+[server]
+bind = ["127.0.0.1:8787"]
+[storage]
+url = "sqlite:parshall.db"
+[providers.openai]
+protocol = "openai"
+base_url = "https://api.openai.com/v1"
+api_key = "env:OPENAI_API_KEY"        # or file:/run/secrets/openai
+on_cancel = "stop"
+[models."gpt-5"]
+deployments = [{ provider = "openai", model = "gpt-5" }]
+price = { input = 1.25, cached_input = 0.125, output = 10.0 }
+"""
+ENVIRON = {"OPENAI_API_KEY": "sk-very-secret"}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def read(text: str) -> Config:
+    return parse_config(text, "parshall.toml", ENVIRON)
+
+
+def complaint(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        build_catalogue(read(text), NOW)
+    return str(caught.value)
+
+
+def test_the_example() -> None:
+    config = read(EXAMPLE)
+    assert config.server.bind == ("127.0.0.1:8787",)
+    assert config.storage.path == Path("parshall.db")
+    assert config.providers["openai"].api_key == "sk-very-secret"
+    price = config.models["gpt-5"].price
+    assert price is not None
+    assert price.cached_input == Decimal("0.125")
+
+
+def test_an_empty_file_is_all_defaults() -> None:
+    assert read("") == Config()
+
+
+def test_secrets_are_never_printed() -> None:
+    config = read(EXAMPLE)
+    assert "very-secret" not in repr(config)
+    assert "very-secret" not in str(config.source)
+
+
+def test_a_secret_can_stand_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("sk-from-file\n")
+    text = EXAMPLE.replace("env:OPENAI_API_KEY", f"file:{secret}")
+    assert read(text).providers["openai"].api_key == "sk-from-file"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("bind =", "bnid =", "parshall.toml:2: server.bnid is unknown; did you mean 'bind'?"),
+        ("[server]", "[servre]", "parshall.toml:1: servre is unknown; did you mean 'server'?"),
+        (
+            "OPENAI_API_KEY",
+            "OPENAI_KEY",
+            "parshall.toml:8: providers.openai.api_key needs the environment variable OPENAI_KEY",
+        ),
+        (
+            '"env:OPENAI_API_KEY"',
+            '"sk-live"',
+            'parshall.toml:8: providers.openai.api_key must be "env:NAME" or "file:/path": ',
+        ),
+        (
+            "env:OPENAI_API_KEY",
+            "file:/nonexistent",
+            "parshall.toml:8: providers.openai.api_key cannot read the file /nonexistent",
+        ),
+        (
+            'on_cancel = "stop"',
+            'on_cancel = "go"',
+            "parshall.toml:9: providers.openai.on_cancel must be 'stop' or 'waive', not 'go'",
+        ),
+        (
+            'protocol = "openai"\n',
+            "",
+            "parshall.toml:5: providers.openai needs 'protocol'",
+        ),
+        (
+            'provider = "openai"',
+            'provider = "opnai"',
+            "the provider 'opnai', which is not configured; did you mean 'openai'?",
+        ),
+        (
+            "output = 10.0",
+            "otput = 10.0",
+            "parshall.toml:12: models.gpt-5.price.otput is unknown; did you mean 'output'?",
+        ),
+        ("input = 1.25", "input = -1", "parshall.toml:12: models.gpt-5.price cannot be used"),
+        ("input = 1.25", 'input = "1"', "models.gpt-5.price.input must be a number"),
+        ("127.0.0.1:8787", "8787", "parshall.toml:2: server.bind entry 1 ('8787') must be HOST"),
+        ("[storage]", "body_max_bytes = 0\n[storage]", "parshall.toml:3: server.body_max_bytes"),
+        ("[storage]", "body_max_bytes = 1.5\n[storage]", "must be a whole number"),
+        (
+            "sqlite:parshall.db",
+            "postgres://x",
+            "parshall.toml:4: storage.url must be 'sqlite:FILE'",
+        ),
+        ("https://api", "ftp://api", "parshall.toml:7: providers.openai.base_url"),
+        ("https://api", "https://user:pw@api", "the key goes into 'api_key'"),
+        ("https://api", "http://api", "is cleartext"),
+        ("[server]", "[server", "parshall.toml: not valid TOML"),
+        (
+            'model = "gpt-5" }]\nprice',
+            'model = "my-own" }]\n# price',
+            "parshall.toml:10: models.gpt-5 has no price",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(old: str, new: str, expected: str) -> None:
+    assert old in EXAMPLE
+    assert expected in complaint(EXAMPLE.replace(old, new))
+
+
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "missing.toml", {})
+
+
+def test_a_price_comes_from_the_file_then_the_library_then_free() -> None:
+    configured = build_catalogue(read(EXAMPLE), NOW)["gpt-5"]
+    listed = build_catalogue(read(EXAMPLE.replace("price =", "# price =")), NOW)["gpt-5"]
+    assert configured.price == listed.price == Rates(1_250_000, 125_000, 1_250_000, 10_000_000)
+    free = EXAMPLE.replace("price =", "free = true #").replace('"gpt-5" }', '"my-own" }')
+    assert build_catalogue(read(free), NOW)["gpt-5"].price == FREE
+
+
+def test_a_cost_can_differ_from_the_price() -> None:
+    text = EXAMPLE.replace(
+        'model = "gpt-5" }', 'model = "gpt-5", cost = { input = 1, output = 2 } }'
+    )
+    model = build_catalogue(read(text), NOW)["gpt-5"]
+    assert model.deployments[0].cost == Rates(1_000_000, 1_000_000, 1_000_000, 2_000_000)
+    assert model.price.input == 1_250_000
