@@ -1,0 +1,122 @@
+"""How much to hold for a call, when to extend it, and what it finally costs. Pure.
+
+The input is bounded by bytes: a token is at least one byte, and no tokenizer runs at admission.
+Output is covered a slice at a time, so that a long `max_tokens` does not lock a balance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.config import BillingConfig
+from engine.errors import InsufficientFundsError
+from engine.events import Outcome, Provenance, Usage
+from engine.metering.pricing import (
+    Rates,
+    affordable_output_tokens,
+    bound_nanodollars,
+    charge_nanodollars,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSlice:
+    """What to hold before dispatch.
+
+    Attributes:
+        amount_nanodollars: the hold.
+        covered_tokens: the output it covers; None where output is free.
+        lowered_limit: what each choice must be limited to, where funds cover less than a slice.
+    """
+
+    amount_nanodollars: int
+    covered_tokens: int | None
+    lowered_limit: int | None
+
+
+def first_slice(
+    *,
+    input_bound_tokens: int,
+    max_output_tokens: int | None,
+    choices: int,
+    rates: Rates,
+    available_nanodollars: int,
+    settings: BillingConfig,
+) -> FirstSlice:
+    """Size the first hold.
+
+    Raises:
+        InsufficientFundsError: not even a useful minimum of output is covered.
+    """
+    wanted = settings.output_slice_tokens
+    if max_output_tokens is not None:
+        wanted = min(wanted, max_output_tokens * choices)
+    amount = bound_nanodollars(input_bound_tokens, wanted, rates)
+    if amount <= available_nanodollars:
+        return FirstSlice(amount, wanted if rates.dearest_output else None, None)
+    covered = affordable_output_tokens(available_nanodollars, input_bound_tokens, rates)
+    each = covered // choices
+    if each < min(settings.output_min_tokens, wanted):
+        raise InsufficientFundsError(
+            "Your balance does not cover this request. Add funds, send a shorter prompt, or ask "
+            "for less output."
+        )
+    covered = each * choices
+    return FirstSlice(bound_nanodollars(input_bound_tokens, covered, rates), covered, each)
+
+
+def extension_due(covered_tokens: int, known_tokens: int, slice_tokens: int) -> bool:
+    """Whether three quarters of the slice in use are spent."""
+    return known_tokens >= covered_tokens - slice_tokens // 4
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What an exchange comes to, before it is held against its hold."""
+
+    usage: Usage
+    provenance: Provenance | None
+    charge_nanodollars: int
+    cost_nanodollars: int
+    """What the provider charges the operator for it."""
+
+
+NOTHING = Bill(Usage(), None, 0, 0)
+
+
+def make_bill(
+    outcome: Outcome,
+    *,
+    reported: Usage | None,
+    counted: Usage,
+    answered: bool,
+    has_output: bool,
+    unary: bool,
+    waive: bool,
+    price: Rates,
+    cost: Rates,
+) -> Bill:
+    """Who pays what, by how it ended.
+
+    `answered` means that the provider has accepted the request (status 200): before that it is not
+    known to have cost anything. `counted` is what was received, by our own count.
+    """
+    if not answered:
+        return NOTHING
+    usage, provenance = (
+        (counted, Provenance.COUNTED) if reported is None else (reported, Provenance.REPORTED)
+    )
+    provider_cost = charge_nanodollars(usage, cost)
+    match outcome:
+        case Outcome.COMPLETED | Outcome.FUNDS_EXHAUSTED:
+            billed = True
+        case Outcome.CLIENT_LEFT if waive:
+            return Bill(usage, Provenance.FLAT, 0, provider_cost)
+        case Outcome.CLIENT_LEFT | Outcome.DEADLINE | Outcome.SHUTDOWN:
+            billed = not unary
+        case Outcome.UPSTREAM_FAILED:
+            billed = has_output and not unary
+        case _:
+            billed = False
+    charge = charge_nanodollars(usage, price) if billed else 0
+    return Bill(usage, provenance, charge, provider_cost)

@@ -1,0 +1,115 @@
+"""How much is held, and who pays what by how it ended."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.config import BillingConfig
+from engine.errors import InsufficientFundsError
+from engine.events import Outcome, Provenance, Usage
+from engine.funds import Bill, FirstSlice, extension_due, first_slice, make_bill
+from engine.metering.pricing import FREE, Rates, bound_nanodollars
+
+PRICE = Rates(input=1_000, cached_input=1_000, cache_write=1_000, output=10_000)  # 1 and 10 nano$
+SETTINGS = BillingConfig()
+
+
+def slice_of(
+    available: int, *, maximum: int | None = None, choices: int = 1, rates: Rates = PRICE
+) -> FirstSlice:
+    return first_slice(
+        input_bound_tokens=100,
+        max_output_tokens=maximum,
+        choices=choices,
+        rates=rates,
+        available_nanodollars=available,
+        settings=SETTINGS,
+    )
+
+
+def test_a_slice_is_held_however_long_the_answer_may_be() -> None:
+    assert slice_of(10**9) == FirstSlice(100 + 20_480, 2_048, None)
+    assert slice_of(10**9, maximum=10**6) == FirstSlice(100 + 20_480, 2_048, None)
+
+
+def test_less_is_held_where_less_was_asked_for() -> None:
+    assert slice_of(10**9, maximum=50) == FirstSlice(600, 50, None)
+    assert slice_of(10**9, maximum=50, choices=4) == FirstSlice(2_100, 200, None)
+
+
+def test_a_small_balance_lowers_the_limit() -> None:
+    assert slice_of(1_100) == FirstSlice(1_100, 100, 100)
+    assert slice_of(1_100, choices=3) == FirstSlice(100 + 990, 99, 33)
+
+
+@pytest.mark.parametrize("available", [0, 99, 100, 100 + 159])
+def test_a_balance_below_a_useful_minimum_is_refused(available: int) -> None:
+    with pytest.raises(InsufficientFundsError, match="Add funds"):
+        slice_of(available)
+
+
+def test_a_short_answer_needs_no_minimum() -> None:
+    assert slice_of(110, maximum=1) == FirstSlice(110, 1, None)
+
+
+def test_what_is_free_needs_no_funds() -> None:
+    assert slice_of(0, rates=FREE) == FirstSlice(0, None, None)
+
+
+@given(st.integers(0, 10**6), st.none() | st.integers(1, 10**5), st.integers(1, 8))
+def test_a_hold_never_exceeds_what_is_available(
+    available: int, maximum: int | None, choices: int
+) -> None:
+    try:
+        first = slice_of(available, maximum=maximum, choices=choices)
+    except InsufficientFundsError:
+        return
+    assert first.amount_nanodollars <= available
+    assert first.covered_tokens is not None
+    assert bound_nanodollars(100, first.covered_tokens, PRICE) <= first.amount_nanodollars
+
+
+def test_an_extension_is_due_at_three_quarters_of_the_slice() -> None:
+    assert not extension_due(2_048, 1_535, 2_048)
+    assert extension_due(2_048, 1_536, 2_048)
+    assert not extension_due(4_096, 3_583, 2_048)
+
+
+REPORTED = Usage(input_tokens=10, output_tokens=5)
+COUNTED = Usage(input_tokens=9, output_tokens=3)
+
+
+def bill(outcome: Outcome, reported: Usage | None = None, **changes: bool) -> Bill:
+    facts = {"answered": True, "has_output": True, "unary": False, "waive": False} | changes
+    return make_bill(outcome, reported=reported, counted=COUNTED, price=PRICE, cost=PRICE, **facts)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changes", "charge"),
+    [
+        (Outcome.COMPLETED, {}, 39),
+        (Outcome.FUNDS_EXHAUSTED, {}, 39),
+        (Outcome.CLIENT_LEFT, {}, 39),
+        (Outcome.CLIENT_LEFT, {"has_output": False}, 39),
+        (Outcome.CLIENT_LEFT, {"waive": True}, 0),
+        (Outcome.CLIENT_LEFT, {"unary": True}, 0),
+        (Outcome.CLIENT_LEFT, {"answered": False}, 0),
+        (Outcome.DEADLINE, {}, 39),
+        (Outcome.SHUTDOWN, {}, 39),
+        (Outcome.UPSTREAM_FAILED, {}, 39),
+        (Outcome.UPSTREAM_FAILED, {"has_output": False}, 0),
+        (Outcome.UPSTREAM_FAILED, {"unary": True}, 0),
+        (Outcome.GATEWAY_FAILED, {}, 0),
+    ],
+)
+def test_who_pays_by_how_it_ended(outcome: Outcome, changes: dict[str, bool], charge: int) -> None:
+    made = bill(outcome, None, **changes)
+    assert made.charge_nanodollars == charge
+    assert made.cost_nanodollars == (0 if changes.get("answered") is False else 39)
+
+
+def test_the_providers_report_wins_over_the_count() -> None:
+    assert bill(Outcome.COMPLETED, reported=REPORTED) == Bill(REPORTED, Provenance.REPORTED, 60, 60)
+    assert bill(Outcome.COMPLETED).provenance is Provenance.COUNTED
