@@ -1,0 +1,58 @@
+"""Parshall's engine: multiplexed streams to LLM providers, billed exactly. Trio only.
+
+Owns the life of a call: admission, plan, hold, attempt, relay, settlement. Does not own HTTP
+towards clients: frontends parse it, call the engine and render. Embedding it in a Trio program:
+
+    import orjson, trio
+    from engine import Call, open_gateway, parse_config
+
+    CONFIG = '''
+    [storage]
+    url = "sqlite:embedded.db"
+    [providers.local]
+    protocol = "openai"
+    base_url = "http://127.0.0.1:8788/v1"
+    http2 = "prior-knowledge"
+    [models.sim-openai]
+    deployments = [{ provider = "local", model = "sim-openai" }]
+    price = { input = 1, output = 2 }
+    '''
+
+    async def main() -> None:
+        body = orjson.dumps({"model": "sim-openai", "stream": True,
+                             "messages": [{"role": "user", "content": "Hello"}]})
+        async with open_gateway(parse_config(CONFIG, "embedded", {})) as gateway:
+            account = await gateway.ledger.create_account("me")
+            await gateway.ledger.fund(account.account_id, 1_000_000_000, "first dollar")
+            _, secret = await gateway.create_key(account.account_id, "laptop")
+            async with gateway.open_exchange(Call(body=body, key=secret)) as exchange:
+                async for chunk in exchange:
+                    print(chunk.decode(), end="")
+            print(exchange.receipt.to_json()["price"])
+
+    trio.run(main)
+"""
+
+from __future__ import annotations
+
+from engine.config import Config, load_config, parse_config
+from engine.errors import ConfigError, GatewayError
+from engine.events import Call, Head, Outcome, Provenance, Usage
+from engine.exchange import Exchange
+from engine.gateway import Gateway, open_gateway
+
+__all__ = [
+    "Call",
+    "Config",
+    "ConfigError",
+    "Exchange",
+    "Gateway",
+    "GatewayError",
+    "Head",
+    "Outcome",
+    "Provenance",
+    "Usage",
+    "load_config",
+    "open_gateway",
+    "parse_config",
+]

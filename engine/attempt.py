@@ -1,0 +1,248 @@
+"""One try of one deployment: the receiver of an upstream stream, fed by the connection's reader.
+
+Everything here is synchronous: bytes go from the reader through the relay into the client's sink
+without a task switch. What the exchange has to act on wakes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from engine.errors import UpstreamError, UpstreamUnreachableError
+from engine.protocols import openai_chat
+from engine.relay import Relay
+from engine.sink import PullSink, Sink
+from engine.upstream.pool import UpstreamStream
+from engine.wire.http import Delivery, Headers
+
+logger = logging.getLogger(__name__)
+
+_ERROR_BODY_MAX_BYTES = 64 * 1024
+# An event larger than this is parsed in the exchange's own task: the reader has other streams.
+_SMALL_EVENT_MAX_BYTES = 64 * 1024
+_OK = 200
+
+
+class Attempt:
+    """Receives one upstream answer.
+
+    Attributes:
+        status, headers: of the answer; None before it came.
+        error: why it failed, for the client; set at most once.
+        crash: an exception of our own in the relay; the exchange is then `gateway_failed`.
+    """
+
+    def __init__(
+        self, relay: Relay, sink: PullSink, *, unary: bool, metered: Callable[[Relay], bool]
+    ) -> None:
+        self.relay = relay
+        self.sink: Sink = sink
+        self.status: int | None = None
+        self.headers: Headers = []
+        self.error: UpstreamError | None = None
+        self.crash: Exception | None = None
+        self.answered_at: float | None = None
+        self.first_output_at: float | None = None
+        self.last_activity = trio.current_time()
+        self._unary = unary
+        self._metered = metered
+        self._stream: UpstreamStream | None = None
+        self._ended = False
+        self._closed = False
+        self._pull = True
+        self._unacknowledged = 0
+        self._large: deque[tuple[bytes, int]] = deque()
+        self._error_body = b""
+        self._changed = trio.Event()
+
+    # What the exchange asks.
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come that the client could get."""
+        return (
+            self.error is not None
+            or self.crash is not None
+            or ((self.relay.terminal or self.relay.exhausted) and not self._large)
+        )
+
+    @property
+    def committed(self) -> bool:
+        """Something was generated, or all is over."""
+        return self.over or self.first_output_at is not None
+
+    @property
+    def answered(self) -> bool:
+        """The provider has accepted the request."""
+        return self.status == _OK
+
+    @property
+    def held_up(self) -> bool:
+        """The client is past its high-water mark; the provider's stream waits for it."""
+        return self._unacknowledged > 0
+
+    def header(self, name: bytes) -> str | None:
+        """A header of the answer."""
+        return next((v.decode("latin-1") for n, v in self.headers if n == name), None)
+
+    async def wait_changed(self) -> None:
+        """Return when there is something for the exchange to look at."""
+        await self._changed.wait()
+        self._changed = trio.Event()
+
+    def opened(self, stream: UpstreamStream) -> None:
+        """The request is on its way on this stream."""
+        self._stream = stream
+        self.last_activity = trio.current_time()
+        self.drained()
+
+    def attach(self, sink: Sink) -> None:
+        """From now on bytes go straight to this sink; what has gathered goes first."""
+        gathered = self.sink
+        assert isinstance(gathered, PullSink)
+        self.sink, self._pull = sink, False
+        sink.send_nowait(gathered.take())
+
+    def drained(self) -> None:
+        """The client has caught up: let the provider send on."""
+        if self._stream is not None and self._unacknowledged:
+            # While the client held it up, the provider was not silent of its own accord.
+            self.last_activity = trio.current_time()
+            self._stream.acknowledge(self._unacknowledged)
+            self._unacknowledged = 0
+
+    def relay_large(self) -> None:
+        """Work off what was too large for the reader, in the exchange's own task."""
+        if not self._large:
+            return
+        while self._large:
+            data, flow_bytes = self._large.popleft()
+            self._guard(partial(self._relay, data, flow_bytes))
+        if self._ended and not self._closed:
+            self._guard(self._end)
+
+    def fail(self, error: UpstreamError) -> None:
+        """Give up on the provider."""
+        if self.error is None:
+            self.error = error
+        self._changed.set()
+
+    def close(self) -> None:
+        """Reset the stream if it has not ended; late bytes are dropped and acknowledged."""
+        self._closed = True
+        self._large.clear()
+        if self._stream is not None:
+            self._stream.reset_nowait()
+
+    # What the connection's reader calls.
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Take what one read brought."""
+        self.last_activity = trio.current_time()
+        self._guard(partial(self._deliver, delivery))
+
+    def lost(self, error: UpstreamError) -> None:
+        """The connection or the stream is gone."""
+        if not self._ended:
+            self.fail(error)
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        # A fault of ours ends this exchange, not the connection that others share.
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001
+            # The trace only: the message may quote the stream.
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("a relay failed with %s\n%s", type(error).__name__, trace)
+            self.crash = error
+            self._changed.set()
+
+    def _deliver(self, delivery: Delivery) -> None:
+        if delivery.head is not None:
+            self._take_head(delivery.head)
+        if delivery.data or delivery.flow_bytes:
+            self._take_data(delivery.data, delivery.flow_bytes)
+        if delivery.reset_code is not None:
+            self.lost(
+                UpstreamUnreachableError("The provider refused the request before answering it.")
+                if delivery.unprocessed
+                else UpstreamError("The provider broke off its answer.")
+            )
+        elif delivery.ended:
+            self._ended = True
+            if not self._large and not self._closed:
+                self._end()
+
+    def _take_head(self, head: Headers) -> None:
+        self.headers = head
+        self.answered_at = self.last_activity
+        status = self.header(b":status") or ""
+        self.status = int(status) if status.isdecimal() else 0
+        encoding = self.header(b"content-encoding")
+        if encoding not in (None, "identity"):
+            self.fail(UpstreamError("The provider compressed its answer although asked not to."))
+        self._changed.set()
+
+    def _take_data(self, data: bytes, flow_bytes: int) -> None:
+        if self._closed or self.error is not None:
+            self._acknowledge(flow_bytes)
+        elif not self.answered:
+            self._error_body += data[: _ERROR_BODY_MAX_BYTES - len(self._error_body)]
+            self._acknowledge(flow_bytes)
+        elif self._large or (
+            not self._unary and self.relay.pending_bytes + len(data) > _SMALL_EVENT_MAX_BYTES
+        ):
+            self._large.append((data, flow_bytes))
+            self._changed.set()
+        else:
+            self._relay(data, flow_bytes)
+
+    def _relay(self, data: bytes, flow_bytes: int) -> None:
+        relay = self.relay
+        out = relay.feed(data)
+        while self._metered(relay):
+            out += relay.feed(b"")
+        if relay.error is not None:
+            self.fail(relay.error)
+        self._send(out, flow_bytes)
+
+    def _send(self, out: bytes, flow_bytes: int) -> None:
+        relay = self.relay
+        if self.first_output_at is None and relay.meter.has_output:
+            self.first_output_at = self.last_activity
+            self._changed.set()
+        if self.sink.send_nowait(out):
+            self._acknowledge(flow_bytes)
+        else:
+            self._unacknowledged += flow_bytes
+            self._changed.set()
+        if relay.terminal or relay.exhausted or (self._pull and out):
+            self._changed.set()
+
+    def _acknowledge(self, flow_bytes: int) -> None:
+        if self._stream is None:
+            self._unacknowledged += flow_bytes
+        elif flow_bytes:
+            self._stream.acknowledge(flow_bytes)
+
+    def _end(self) -> None:
+        if not self.answered:
+            self.fail(
+                openai_chat.read_error(self.status or 0, self._error_body, self._retry_after_s())
+            )
+            return
+        out = self.relay.end_of_input()
+        if self.relay.error is not None:
+            self.fail(self.relay.error)
+        self._send(out, 0)
+        self._changed.set()
+
+    def _retry_after_s(self) -> float | None:
+        value = self.header(b"retry-after") or ""
+        return float(value) if value.isdecimal() else None

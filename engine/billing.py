@@ -1,0 +1,305 @@
+"""The money side of one exchange: hold, extend, progress, settle. Synchronous but for the barriers.
+
+Nothing that changes the books has a checkpoint in it, so no cancellation can fall between knowing
+what was generated and recording it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import trio
+
+from engine import funds
+from engine.admission.keys import Principal
+from engine.attempt import Attempt
+from engine.config import BillingConfig
+from engine.errors import GatewayError, UnavailableError
+from engine.events import Call, Outcome, Usage
+from engine.ledger.ledger import Ledger
+from engine.ledger.receipts import Attempt as AttemptReceipt
+from engine.ledger.receipts import Receipt, ReceiptError, Timings
+from engine.ledger.records import AttemptRow, CostLine, Hold, ProgressEntry, Ticket
+from engine.metering.pricing import Rates, bound_nanodollars, charge_nanodollars
+from engine.metering.tokens import count_prompt
+from engine.protocols import openai_chat
+from engine.protocols.openai_chat import ChatRequest
+from engine.relay import Relay
+from engine.routing.plan import Deployment, Model
+
+_ATTEMPT = 1
+# A progress record is at most 256 tokens old; the meter may be 50 or so behind.
+_PROGRESS_DUE_TOKENS = 192
+
+
+class ExchangeBilling:
+    """Owns the hold of one exchange and its receipt.
+
+    Attributes:
+        receipt: the account so far; final once `settled`.
+        lowered_limit: what each choice must be limited to, where funds cover less than a slice.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: BillingConfig,
+        *,
+        call: Call,
+        principal: Principal,
+        request: ChatRequest,
+        model: Model[Rates],
+        waive: bool,
+        barrier_timeout_s: float,
+        progress_due: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._request = request
+        self._price = model.price
+        self._deployment: Deployment[Rates] = model.deployments[0]
+        self._waive = waive
+        self._barrier_timeout_s = barrier_timeout_s
+        self._progress_due = progress_due
+        self._input_bound_tokens = len(call.body)
+        self._started = trio.current_time()
+        self._timings = Timings()
+        self._attempt: Attempt | None = None
+        self._attempted_at = 0.0
+        self._settlement: Ticket | None = None
+        self._counted_input: int | None = None
+        self._progress_tokens = 0
+        self.receipt = Receipt(
+            request_id=call.request_id,
+            account_id=principal.account_id,
+            key_id=principal.key_id,
+            created_at_ms=time.time_ns() // 1_000_000,
+            operation=call.operation,
+            protocol=call.protocol,
+            stream=request.stream,
+            model=model.name,
+            client_request_id=call.client_request_id,
+            model_used=self._deployment.upstream_model,
+            provider=self._deployment.provider,
+            credits_per_usd=settings.credits_per_usd,
+            rates_picodollars=model.price.units(),
+        )
+        first = funds.first_slice(
+            input_bound_tokens=self._input_bound_tokens,
+            max_output_tokens=request.max_output_tokens,
+            choices=request.choices,
+            rates=model.price,
+            available_nanodollars=ledger.available_nanodollars(principal.account_id),
+            settings=settings,
+        )
+        self.lowered_limit = first.lowered_limit
+        self.covered_tokens = first.covered_tokens
+        self._hold: Hold = ledger.hold(
+            principal.account_id, call.request_id, first.amount_nanodollars, self.receipt
+        )
+
+    @property
+    def settled(self) -> bool:
+        """The exchange has ended and its charge is on the books."""
+        return self._settlement is not None
+
+    def dispatched(self, attempt: Attempt) -> None:
+        """An attempt is about to go out; it has a row from now on."""
+        self._attempt = attempt
+        self._attempted_at = trio.current_time()
+        row = AttemptRow(
+            _ATTEMPT,
+            self._deployment.provider,
+            self._deployment.upstream_model,
+            time.time_ns() // 1_000_000,
+        )
+        self._ledger.attempt(self._hold, row)
+
+    def metered(self, relay: Relay) -> bool:
+        """Output was metered: extend the hold when three quarters of a slice are spent.
+
+        True if the relay had stopped at its limit and may go on now.
+        """
+        if relay.meter.known_tokens - self._progress_tokens >= _PROGRESS_DUE_TOKENS:
+            self._progress_due()
+        covered = relay.output_limit
+        if covered is None:
+            return False
+        slice_tokens = self._settings.output_slice_tokens
+        if not relay.exhausted and not funds.extension_due(
+            covered, relay.meter.known_tokens, slice_tokens
+        ):
+            return False
+        if not self._ledger.extend(self._hold, bound_nanodollars(0, slice_tokens, self._price)):
+            return False
+        relay.output_limit = covered + slice_tokens
+        return relay.exhausted
+
+    def progress(self) -> ProgressEntry | None:
+        """What would be billed were the process killed now; None if nothing has changed."""
+        attempt = self._attempt
+        if attempt is None or not attempt.answered or not self._request.stream or self.settled:
+            return None
+        tokens = attempt.relay.meter.known_tokens
+        if tokens == self._progress_tokens or not attempt.relay.meter.has_output:
+            return None
+        self._progress_tokens = tokens
+        usage = Usage(input_tokens=self._input_tokens(), output_tokens=tokens)
+        charge = charge_nanodollars(usage, self._price)
+        return ProgressEntry(
+            request_id=self.receipt.request_id,
+            usage=usage.units(),
+            charge_nanodollars=min(charge, self._hold.amount_nanodollars),
+            received_output_tokens=tokens,
+            delivered_output_tokens=self._delivered(attempt),
+            costs=self._costs(charge_nanodollars(usage, self._deployment.cost)),
+        )
+
+    def settle(self, outcome: Outcome, error: GatewayError | None = None) -> Usage:
+        """End the exchange: post what is owed, release the rest, write the receipt. Once.
+
+        Returns the usage that was billed or, where nothing was, consumed.
+        """
+        assert self._settlement is None, "an exchange is settled once"
+        attempt = self._attempt
+        received = attempt.relay.meter.received_tokens() if attempt is not None else 0
+        bill = self._bill(outcome, attempt)
+        hold = self._hold
+        short = bill.charge_nanodollars - hold.amount_nanodollars
+        if short > 0:
+            # The provider's own figures may exceed every bound; what the account has, it pays.
+            self._ledger.extend(hold, short)
+        posted = min(bill.charge_nanodollars, hold.amount_nanodollars)
+        overrun = 0
+        if attempt is not None and attempt.relay.meter.reported is not None:
+            overrun = bill.charge_nanodollars - posted
+        now = trio.current_time()
+        self._timings = replace(self._timings, ended_ms=self._ms(now), settled_ms=self._ms(now))
+        self.receipt = self.receipt.replace(
+            outcome=outcome,
+            state="settled",
+            attempts=self._attempt_receipts(outcome, error, bill, now),
+            usage=bill.usage.units(),
+            provenance=bill.provenance,
+            received_output_tokens=received,
+            delivered_output_tokens=min(received, self._delivered(attempt)) if attempt else 0,
+            price_nanodollars=posted,
+            cost_nanodollars=bill.cost_nanodollars,
+            overrun_nanodollars=overrun,
+            error=None if error is None else ReceiptError(error.code, error.message),
+            timings=self._timings,
+        )
+        costs = self._costs(bill.cost_nanodollars)
+        if bill.charge_nanodollars:
+            self._settlement = self._ledger.settle(
+                hold,
+                posted_nanodollars=posted,
+                overrun_nanodollars=overrun,
+                costs=costs,
+                receipt=self.receipt,
+            )
+        else:
+            self._settlement = self._ledger.void(hold, costs=costs, receipt=self.receipt)
+        return bill.usage
+
+    async def wait_hold_durable(self) -> None:
+        """The first barrier: no generated byte leaves before this returns.
+
+        Raises:
+            UnavailableError: the journal did not commit in time.
+        """
+        if not await self._wait_durable(self._hold.ticket):
+            raise UnavailableError("The gateway cannot record the request now.", retry_after_s=5)
+        self._timings = replace(self._timings, hold_durable_ms=self._ms(trio.current_time()))
+
+    async def wait_settlement_durable(self) -> None:
+        """The second barrier: the end of the answer leaves after this returns.
+
+        Past its deadline the ending is released all the same and the receipt says `pending`; the
+        ledger closes admission until its journal is well.
+        """
+        assert self._settlement is not None
+        if await self._wait_durable(self._settlement):
+            self.receipt = self.receipt.replace(durability="durable")
+
+    def head_ready(self) -> None:
+        """Note the time for the receipt."""
+        self._timings = replace(self._timings, head_ms=self._ms(trio.current_time()))
+
+    async def _wait_durable(self, ticket: Ticket) -> bool:
+        if self._ledger.is_durable(ticket):
+            return True
+        with trio.CancelScope(shield=True) as scope:
+            scope.deadline = trio.current_time() + self._barrier_timeout_s
+            await self._ledger.wait_durable(ticket)
+        return self._ledger.is_durable(ticket)
+
+    def _bill(self, outcome: Outcome, attempt: Attempt | None) -> funds.Bill:
+        if attempt is None:
+            return funds.NOTHING
+        meter = attempt.relay.meter
+        answered = attempt.answered
+        counted = Usage()
+        if answered and meter.reported is None:
+            output = meter.received_tokens()
+            if outcome is Outcome.FUNDS_EXHAUSTED and attempt.relay.output_limit is not None:
+                output = min(output, attempt.relay.output_limit)
+            counted = Usage(input_tokens=self._input_tokens(), output_tokens=output)
+        return funds.make_bill(
+            outcome,
+            reported=meter.reported,
+            counted=counted,
+            answered=answered,
+            has_output=meter.has_output,
+            unary=not self._request.stream,
+            waive=self._waive,
+            price=self._price,
+            cost=self._deployment.cost,
+        )
+
+    def _input_tokens(self) -> int:
+        """The prompt by our own count, made once and only where it is needed."""
+        if self._counted_input is None:
+            texts = openai_chat.prompt_texts(self._request)
+            counted = count_prompt(texts, self._deployment.encoding)
+            overhead = openai_chat.prompt_overhead_tokens(self._request)
+            self._counted_input = min(counted + overhead, self._input_bound_tokens)
+        return self._counted_input
+
+    def _delivered(self, attempt: Attempt) -> int:
+        meter = attempt.relay.meter
+        meter.delivered_to(attempt.sink.delivered_bytes)
+        return meter.delivered_tokens()
+
+    def _costs(self, amount_nanodollars: int) -> tuple[CostLine, ...]:
+        if not amount_nanodollars:
+            return ()
+        return (CostLine(self._deployment.provider, amount_nanodollars),)
+
+    def _attempt_receipts(
+        self, outcome: Outcome, error: GatewayError | None, bill: funds.Bill, now: float
+    ) -> tuple[AttemptReceipt, ...]:
+        attempt = self._attempt
+        if attempt is None:
+            return ()
+        first_byte_ms = None if attempt.answered_at is None else self._ms(attempt.answered_at)
+        self._timings = replace(self._timings, first_byte_ms=first_byte_ms)
+        return (
+            AttemptReceipt(
+                number=_ATTEMPT,
+                provider=self._deployment.provider,
+                upstream_model=self._deployment.upstream_model,
+                status=attempt.status,
+                outcome=str(outcome) if error is None else error.code,
+                provider_request_id=attempt.header(b"x-request-id"),
+                started_ms=self._ms(self._attempted_at),
+                first_byte_ms=first_byte_ms,
+                ended_ms=self._ms(now),
+                cost_nanodollars=bill.cost_nanodollars,
+            ),
+        )
+
+    def _ms(self, at: float) -> float:
+        return (at - self._started) * 1_000

@@ -1,0 +1,377 @@
+"""The life of one call, from key to receipt.
+
+`open_exchange` authenticates, admits, plans and holds; `Exchange` attempts and relays; leaving the
+block settles, always and exactly once, in code without a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from engine import relay
+from engine.admission.keys import KeyIndex
+from engine.attempt import Attempt
+from engine.billing import ExchangeBilling
+from engine.catalogue import Catalogue
+from engine.config import Config
+from engine.errors import (
+    GatewayError,
+    UnavailableError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
+from engine.events import Call, Head, Outcome, Usage
+from engine.ledger.ledger import Ledger
+from engine.ledger.receipts import Receipt
+from engine.ledger.records import ProgressEntry
+from engine.metering.pricing import Rates
+from engine.metering.tokens import counter_for
+from engine.protocols import openai_chat
+from engine.protocols.openai_chat import ChatRequest
+from engine.routing.plan import Deployment, plan
+from engine.sink import PullSink, Sink
+from engine.telemetry import Telemetry
+from engine.upstream.pool import Pool
+from engine.upstream.providers import Provider
+
+_RESPONSE_MAX_BYTES = 64 * 1024 * 1024
+
+
+class Alarm:
+    """Wakes one waiter; set again and again."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def set(self) -> None:
+        """Wake the waiter, now or when it comes."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Return when it is set, and unset it."""
+        await self._event.wait()
+        self._event = trio.Event()
+
+
+@dataclass(slots=True)
+class Parts:
+    """What every exchange uses; the gateway wires them."""
+
+    config: Config
+    ledger: Ledger
+    keys: KeyIndex
+    catalogue: Catalogue
+    providers: Mapping[str, Provider]
+    pool: Pool
+    telemetry: Telemetry
+    open_exchanges: dict[str, Exchange] = field(default_factory=dict)
+    progress_due: Alarm = field(default_factory=Alarm)
+    stopping: bool = False
+
+
+@asynccontextmanager
+async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
+    """Admit a call and own it until the block is left.
+
+    Raises:
+        AuthenticationError: the key is missing or unknown.
+        InvalidRequestError, ModelNotFoundError: the body cannot be served.
+        InsufficientFundsError: the account does not cover a first slice.
+        UnavailableError: the gateway takes no requests now.
+    """
+    # authenticate
+    principal = parts.keys.authenticate(call.key)
+    # admit
+    if parts.stopping:
+        raise UnavailableError("The gateway is stopping.", retry_after_s=1)
+    if len(parts.open_exchanges) >= parts.config.server.exchanges_max:
+        raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
+    request = openai_chat.parse_request(call.body)
+    # plan
+    model = plan(request.model, parts.catalogue)
+    deployment = model.deployments[0]
+    provider = parts.providers[deployment.provider]
+    # What is wrong with the body is said before money is touched.
+    body = openai_chat.encode_request(request, deployment.upstream_model, None)
+    # hold
+    billing = ExchangeBilling(
+        parts.ledger,
+        parts.config.billing,
+        call=call,
+        principal=principal,
+        request=request,
+        model=model,
+        waive=provider.on_cancel == "waive",
+        barrier_timeout_s=parts.config.storage.barrier_timeout_s,
+        progress_due=parts.progress_due.set,
+    )
+    if billing.lowered_limit is not None:
+        body = openai_chat.encode_request(request, deployment.upstream_model, billing.lowered_limit)
+    exchange = Exchange(parts, call, request, body, deployment, provider, billing)
+    parts.open_exchanges[call.request_id] = exchange
+    try:
+        yield exchange
+    finally:
+        # settle
+        del parts.open_exchanges[call.request_id]
+        exchange.close()
+
+
+class Exchange:
+    """One admitted call: attempt, relay, settle."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        call: Call,
+        request: ChatRequest,
+        body: bytes,
+        deployment: Deployment[Rates],
+        provider: Provider,
+        billing: ExchangeBilling,
+    ) -> None:
+        self._parts = parts
+        self._call = call
+        self._request = request
+        self._body = body
+        self._deployment = deployment
+        self._provider = provider
+        self._billing = billing
+        self._deadline = trio.current_time() + parts.config.server.exchange_deadline_s
+        self._pulled = PullSink(parts.config.server.buffered_output_max_bytes, self._drained)
+        self._relay = relay.open_relay(
+            request,
+            counter_for(deployment.encoding),
+            done_required=provider.terminal == "done-marker",
+            body_max_bytes=_RESPONSE_MAX_BYTES,
+        )
+        self._relay.output_limit = billing.covered_tokens
+        self._attempt = Attempt(
+            self._relay, self._pulled, unary=not request.stream, metered=billing.metered
+        )
+        self._head: Head | None = None
+        self._finished = False
+
+    @property
+    def receipt(self) -> Receipt:
+        """The account of this exchange; final after the block."""
+        return self._billing.receipt
+
+    async def head(self) -> Head:
+        """Wait until the provider has begun to answer (or `commit_after_s`); status and headers.
+
+        When this returns, the hold is durable.
+
+        Raises:
+            GatewayError: the attempt failed; the exchange is settled and nothing was charged.
+        """
+        if self._head is None:
+            with self._own_faults():
+                await self._dispatch()
+                await self._wait_committed()
+                await self._wait_hold_durable()
+                self._billing.head_ready()
+                self._head = self._make_head()
+        return self._head
+
+    async def relay_to(self, sink: Sink) -> None:
+        """Push bytes into a client's sink until the outcome is known and the ending is out."""
+        await self.head()
+        self._attempt.attach(sink)
+        stall_s = self._parts.config.server.write_stall_s
+        while not self._attempt.over:
+            if self._attempt.held_up:
+                await _wait_drained(sink, stall_s)
+                self._attempt.drained()
+            else:
+                await self._wait_changed()
+            if sink.gone:
+                return
+        await _wait_drained(sink, stall_s)
+        if not sink.gone:
+            sink.send_nowait(await self._finish())
+            await _wait_drained(sink, stall_s)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Pull the bytes for the client; the last ones come after the settlement is durable."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        await self.head()
+        while True:
+            if chunk := self._pulled.take():
+                return chunk
+            if self._finished:
+                raise StopAsyncIteration
+            if self._attempt.over:
+                self._pulled.send_nowait(await self._finish())
+            else:
+                await self._wait_changed()
+
+    def progress(self) -> ProgressEntry | None:
+        """What a crash would bill now, if that has changed."""
+        return self._billing.progress()
+
+    @trio.lowlevel.enable_ki_protection
+    def close(self) -> None:
+        """Let go of the provider, and settle if the end has not been reached."""
+        self._attempt.close()
+        self._pulled.abort()
+        if not self._billing.settled:
+            outcome = Outcome.SHUTDOWN if self._parts.stopping else Outcome.CLIENT_LEFT
+            self._settle(Outcome.GATEWAY_FAILED if self._attempt.crash else outcome)
+
+    # attempt
+
+    async def _dispatch(self) -> None:
+        provider = self._provider
+        self._billing.dispatched(self._attempt)
+        headers = [
+            (b":method", b"POST"),
+            (b":scheme", provider.origin.scheme.encode()),
+            (b":authority", provider.origin.authority.encode()),
+            (b":path", provider.path("/chat/completions").encode()),
+            (b"content-type", b"application/json"),
+            (b"accept", b"text/event-stream" if self._request.stream else b"application/json"),
+            (b"accept-encoding", b"identity"),
+            (b"user-agent", b"parshall"),
+            (b"x-request-id", self._call.request_id.encode()),
+        ]
+        if provider.api_key is not None:
+            headers.append((b"authorization", b"Bearer " + provider.api_key.encode()))
+        try:
+            stream = await self._parts.pool.open_stream(
+                provider, headers, self._body, self._attempt
+            )
+        except UpstreamError as error:
+            self._attempt.fail(error)
+        else:
+            self._attempt.opened(stream)
+
+    async def _wait_committed(self) -> None:
+        """Return once there is something to send; raise if there never will be."""
+        attempt, server = self._attempt, self._parts.config.server
+        first_byte_at = trio.current_time() + self._provider.first_byte_timeout_s
+        commit_at = trio.current_time() + server.commit_after_s
+        while not attempt.committed:
+            if not attempt.answered:
+                if not await self._wait(lambda: first_byte_at):
+                    attempt.fail(UpstreamTimeoutError("The provider did not answer in time."))
+            elif not self._request.stream:
+                await self._wait_changed()
+            elif not await self._wait(lambda: commit_at):
+                return
+        if attempt.crash is not None:
+            raise self._refused(Outcome.GATEWAY_FAILED, GatewayError("The gateway failed."))
+        if attempt.error is not None and not attempt.relay.meter.has_output:
+            outcome = _outcome_of(attempt.error)
+            raise self._refused(outcome, attempt.error)
+
+    async def _wait_hold_durable(self) -> None:
+        try:
+            await self._billing.wait_hold_durable()
+        except UnavailableError as error:
+            raise self._refused(Outcome.GATEWAY_FAILED, error) from None
+
+    def _refused(self, outcome: Outcome, error: GatewayError) -> GatewayError:
+        self._settle(outcome, error)
+        return error
+
+    def _make_head(self) -> Head:
+        attempt = self._attempt
+        default = "text/event-stream" if self._request.stream else "application/json"
+        headers = [
+            (b"content-type", (attempt.header(b"content-type") or default).encode("latin-1")),
+            (b"x-model-used", self._deployment.upstream_model.encode()),
+        ]
+        if (provider_id := attempt.header(b"x-request-id")) is not None:
+            headers.append((b"x-provider-request-id", provider_id.encode("latin-1")))
+        if not self._request.stream:
+            headers.append((b"content-length", str(self._relay.pending_bytes).encode()))
+        return Head(200, tuple(headers))
+
+    # relay
+
+    async def _wait(self, until: Callable[[], float]) -> bool:
+        """Wait for the attempt to change; False once `until()` has passed."""
+        with trio.move_on_at(min(until(), self._deadline)):
+            await self._attempt.wait_changed()
+        self._attempt.relay_large()
+        if trio.current_time() >= self._deadline:
+            self._attempt.fail(DeadlineError("The request took longer than the gateway allows."))
+        return trio.current_time() < until()
+
+    async def _wait_changed(self) -> None:
+        """Wait for the attempt to change; a provider that is silent too long has failed."""
+        if not await self._wait(
+            lambda: self._attempt.last_activity + self._provider.idle_timeout_s
+        ):
+            self._attempt.fail(UpstreamTimeoutError("The provider fell silent."))
+
+    def _drained(self) -> None:
+        self._attempt.drained()
+
+    # settle
+
+    async def _finish(self) -> bytes:
+        """Settle what the end of the answer says; its last bytes, once that is durable."""
+        with self._own_faults():
+            ending = self._conclude()
+            await self._billing.wait_settlement_durable()
+        self._finished = True
+        return ending
+
+    @trio.lowlevel.enable_ki_protection
+    def _conclude(self) -> bytes:
+        attempt, relayed = self._attempt, self._relay
+        attempt.close()
+        if attempt.crash is not None:
+            error = GatewayError("The gateway failed.")
+            self._settle(Outcome.GATEWAY_FAILED, error)
+            return relayed.fail(error)
+        if attempt.error is not None:
+            self._settle(_outcome_of(attempt.error), attempt.error)
+            return relayed.fail(attempt.error)
+        if relayed.exhausted:
+            return relayed.cut(self._settle(Outcome.FUNDS_EXHAUSTED))
+        self._settle(Outcome.COMPLETED)
+        return relayed.finish()
+
+    def _settle(self, outcome: Outcome, error: GatewayError | None = None) -> Usage:
+        usage = self._billing.settle(outcome, error)
+        self._parts.telemetry.exchange_ended(self._billing.receipt)
+        return usage
+
+    @contextmanager
+    def _own_faults(self) -> Iterator[None]:
+        """An exception that nobody foresaw is the gateway's fault, and the client pays nothing."""
+        try:
+            yield
+        except GatewayError:
+            raise
+        except Exception as error:
+            if self._attempt.crash is None:
+                self._attempt.crash = error
+            raise
+
+
+class DeadlineError(UpstreamTimeoutError):
+    """The exchange reached its total deadline."""
+
+    code = "deadline_exceeded"
+
+
+def _outcome_of(error: UpstreamError) -> Outcome:
+    return Outcome.DEADLINE if isinstance(error, DeadlineError) else Outcome.UPSTREAM_FAILED
+
+
+async def _wait_drained(sink: Sink, stall_s: float) -> None:
+    """Wait for a client to take what was sent; one that does not has left."""
+    with trio.move_on_after(stall_s) as scope:
+        await sink.wait_drained()
+    if scope.cancelled_caught:
+        sink.abort()

@@ -1,0 +1,222 @@
+"""The root of the engine: wires the parts, and owns what runs beside them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import trio
+
+from engine import exchange
+from engine.admission.keys import KeyIndex, Principal, digest, new_secret, shown_prefix
+from engine.catalogue import build_catalogue
+from engine.config import Config, ProviderConfig
+from engine.errors import NotFoundError
+from engine.events import Call
+from engine.exchange import Exchange, Parts
+from engine.ledger.ledger import Ledger, open_ledger
+from engine.ledger.records import KeyRow, LedgerSettings
+from engine.metering.tokens import counter_for
+from engine.nurseries import open_tasks
+from engine.telemetry import Telemetry
+from engine.upstream.pool import open_pool
+from engine.upstream.providers import Provider
+
+_PROGRESS_MIN_INTERVAL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model as `GET /v1/models` lists it."""
+
+    id: str
+    created: int
+    owned_by: str
+
+
+class Gateway:
+    """Made by `open_gateway`. One gateway owns its database."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._created = int(datetime.now(UTC).timestamp())
+
+    @property
+    def config(self) -> Config:
+        """What it was told."""
+        return self._parts.config
+
+    @property
+    def ledger(self) -> Ledger:
+        """For administration."""
+        return self._parts.ledger
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Its metrics."""
+        return self._parts.telemetry
+
+    def authenticate(self, key: str | None) -> Principal:
+        """Who a key belongs to. Raises AuthenticationError."""
+        return self._parts.keys.authenticate(key)
+
+    def open_exchange(self, call: Call) -> AbstractAsyncContextManager[Exchange]:
+        """Admit a call and own it for the block; see `engine.exchange.open_exchange`."""
+        return exchange.open_exchange(self._parts, call)
+
+    def models(self, principal: Principal) -> tuple[ModelInfo, ...]:
+        """The models that this principal may use: all, until there are plans."""
+        return tuple(
+            ModelInfo(model.name, self._created, model.deployments[0].provider)
+            for model in self._parts.catalogue.values()
+        )
+
+    async def receipt(self, principal: Principal, request_id: str) -> dict[str, Any]:
+        """A receipt of the principal's own account, also of an exchange under way.
+
+        Raises:
+            NotFoundError: this account has none of that id.
+        """
+        found = await self._parts.ledger.read_receipt(principal.account_id, request_id)
+        if found is None:
+            raise NotFoundError(f"There is no receipt '{request_id}'.")
+        return found
+
+    async def create_key(self, account_id: str, name: str) -> tuple[KeyRow, str]:
+        """A new key and its secret, which is known only now. Raises NotFoundError."""
+        secret = new_secret()
+        return await self.adopt_key(account_id, name, secret), secret
+
+    async def adopt_key(self, account_id: str, name: str, secret: str) -> KeyRow:
+        """Make a secret that was made before a key of this account."""
+        row = await self._parts.ledger.create_key(
+            account_id, name, digest(secret), shown_prefix(secret)
+        )
+        self._parts.keys.add(row.digest, Principal(account_id, row.key_id))
+        return row
+
+    async def revoke_key(self, key_id: str) -> KeyRow:
+        """Refuse a key from now on; what it has started goes on. Raises NotFoundError."""
+        row = await self._parts.ledger.revoke_key(key_id)
+        self._parts.keys.remove(key_id)
+        return row
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why no requests are taken now, for the operator; None when they are."""
+        if self._parts.stopping:
+            return "stopping"
+        return self._parts.ledger.problem
+
+    @property
+    def open_exchanges(self) -> int:
+        """How many exchanges are under way."""
+        return len(self._parts.open_exchanges)
+
+    def stop_admission(self) -> None:
+        """Refuse new calls; what is cut off from now on ends as `shutdown`."""
+        self._parts.stopping = True
+
+    def statistics(self) -> dict[str, Any]:
+        """Figures of the parts, for people."""
+        return {
+            "open_exchanges": self.open_exchanges,
+            "ledger": asdict(self._parts.ledger.statistics()),
+            "upstream": asdict(self._parts.pool.statistics()),
+        }
+
+
+@asynccontextmanager
+async def open_gateway(config: Config) -> AsyncIterator[Gateway]:
+    """Open the gateway: recover the ledger, load prices and vocabularies, keep connections.
+
+    Leaving the block makes everything durable that was settled in it.
+
+    Raises:
+        ConfigError: a model without a price, or an impossible one.
+        LedgerLockedError: another process owns the database.
+    """
+    catalogue = build_catalogue(config, datetime.now(UTC))
+    providers = {name: _provider(name, row) for name, row in config.providers.items()}
+    await _load_vocabularies({m.deployments[0].encoding for m in catalogue.values()})
+    settings = LedgerSettings(
+        path=config.storage.path, barrier_timeout_s=config.storage.barrier_timeout_s
+    )
+    async with open_ledger(settings) as ledger, open_pool() as pool:
+        parts = Parts(
+            config=config,
+            ledger=ledger,
+            keys=await _load_keys(ledger),
+            catalogue=catalogue,
+            providers=providers,
+            pool=pool,
+            telemetry=Telemetry(),
+        )
+        _expose(parts)
+        async with _open_progress(parts):
+            yield Gateway(parts)
+
+
+def _provider(name: str, row: ProviderConfig) -> Provider:
+    return Provider(
+        name=name,
+        protocol=row.protocol,
+        base_url=row.base_url,
+        api_key=row.api_key,
+        on_cancel=row.on_cancel,
+        http2=row.http2,
+        terminal=row.terminal,
+        ca_file=row.ca_file,
+        connect_timeout_s=row.connect_timeout_s,
+        first_byte_timeout_s=row.first_byte_timeout_s,
+        idle_timeout_s=row.idle_timeout_s,
+    )
+
+
+async def _load_vocabularies(encodings: set[str]) -> None:
+    for encoding in encodings:
+        await trio.to_thread.run_sync(counter_for, encoding)
+
+
+async def _load_keys(ledger: Ledger) -> KeyIndex:
+    index = KeyIndex()
+    for row in await ledger.keys():
+        if row.revoked_at_ms is None:
+            index.add(row.digest, Principal(row.account_id, row.key_id))
+    return index
+
+
+def _expose(parts: Parts) -> None:
+    gauge = parts.telemetry.gauge
+    gauge("parshall_open_exchanges", "Exchanges under way.", lambda: len(parts.open_exchanges))
+    gauge(
+        "parshall_held_nanodollars",
+        "Funds held for exchanges under way.",
+        lambda: parts.ledger.statistics().held_nanodollars,
+    )
+    gauge(
+        "parshall_journal_queued_records",
+        "Records that are not durable yet.",
+        lambda: parts.ledger.statistics().queued_records,
+    )
+
+
+@asynccontextmanager
+async def _open_progress(parts: Parts) -> AsyncIterator[None]:
+    """Record the progress of all open streams, every tick or sooner if one has come far."""
+
+    async def record() -> None:
+        while True:
+            with trio.move_on_after(parts.config.storage.progress_interval_s):
+                await parts.progress_due.wait()
+            entries = [e.progress() for e in parts.open_exchanges.values()]
+            parts.ledger.progress([entry for entry in entries if entry is not None])
+            await trio.sleep(_PROGRESS_MIN_INTERVAL_S)
+
+    async with open_tasks() as nursery:
+        nursery.start_soon(record)
+        yield
+        nursery.cancel_scope.cancel()

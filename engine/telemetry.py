@@ -1,0 +1,84 @@
+"""Metrics: what happens, counted, in the Prometheus exposition format.
+
+Labels are bounded: models and providers of the catalogue, outcomes, error codes. Never an account,
+a key or anything a client wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from engine.ledger.receipts import Receipt
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class Telemetry:
+    """The metrics of one gateway, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=self.registry)
+
+        self._exchanges = counter(
+            "parshall_exchanges", "Exchanges that ended.", "model", "provider", "outcome"
+        )
+        self._refused = counter(
+            "parshall_refused", "Requests refused before they were admitted.", "code"
+        )
+        self._tokens = counter("parshall_tokens", "Tokens billed or consumed.", "model", "unit")
+        self._charged = counter(
+            "parshall_charged_nanodollars", "What customers were charged.", "model"
+        )
+        self._cost = counter(
+            "parshall_cost_nanodollars", "What providers charge the operator.", "provider"
+        )
+        self._overrun = counter(
+            "parshall_overrun_nanodollars", "Consumption above a hold, on the house.", "model"
+        )
+        self._first_byte = Histogram(
+            "parshall_first_byte_seconds",
+            "From arrival to the provider's first byte.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._duration = Histogram(
+            "parshall_exchange_seconds",
+            "From arrival to settlement.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Expose a figure that is read when asked for."""
+        Gauge(name, text, registry=self.registry).set_function(read)
+
+    def exchange_ended(self, receipt: Receipt) -> None:
+        """Count a settled exchange."""
+        model, provider = receipt.model, receipt.provider or ""
+        self._exchanges.labels(model, provider, str(receipt.outcome)).inc()
+        for unit, tokens in receipt.usage.items():
+            if tokens:
+                self._tokens.labels(model, unit).inc(tokens)
+        self._charged.labels(model).inc(receipt.price_nanodollars)
+        self._cost.labels(provider).inc(receipt.cost_nanodollars)
+        if receipt.overrun_nanodollars:
+            self._overrun.labels(model).inc(receipt.overrun_nanodollars)
+        if (first_byte_ms := receipt.timings.first_byte_ms) is not None:
+            self._first_byte.labels(model).observe(first_byte_ms / 1_000)
+        if (settled_ms := receipt.timings.settled_ms) is not None:
+            self._duration.labels(model).observe(settled_ms / 1_000)
+
+    def refused(self, code: str) -> None:
+        """Count a request that was refused before it was admitted."""
+        self._refused.labels(code).inc()
+
+    def exposition(self) -> bytes:
+        """All metrics, as Prometheus reads them."""
+        return generate_latest(self.registry)
