@@ -1,0 +1,23 @@
+"""A simulated provider: a real HTTP server that answers as OpenAI chat would, and fails on demand.
+
+Owns its listener, connections, pacing, text, faults, replays of recordings, and the truth log.
+Does not own what a gateway makes of its answers, nor any price or account.
+One timer wheel wakes all streams; a request says what it wants by `#sim …` (see `directives`).
+`open_simulator` starts one; `describe_directives` is the help text.
+"""
+
+from bench.simulate.directives import Directives, describe_directives, parse_directives
+from bench.simulate.server import Simulator, open_simulator
+from bench.simulate.settings import SimulatorSettings
+from bench.simulate.truth import TruthLog, TruthRecord
+
+__all__ = [
+    "Directives",
+    "Simulator",
+    "SimulatorSettings",
+    "TruthLog",
+    "TruthRecord",
+    "describe_directives",
+    "open_simulator",
+    "parse_directives",
+]

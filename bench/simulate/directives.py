@@ -1,0 +1,231 @@
+"""`#sim name=value …`: how one request asks the simulated provider to behave.
+
+The line is the first line of the last user message, so it passes through any SDK and any gateway.
+One table, `DIRECTIVES`, is both the parser and the help text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, get_args
+
+FaultKind = Literal[
+    "cut",
+    "rst",
+    "goaway",
+    "goaway_refused",
+    "refused",
+    "error_event",
+    "stall",
+    "eof",
+]
+UsageKind = Literal["normal", "none", "wrong", "always"]
+
+TOKENS_MAX = 1_000_000
+DELAY_MS_MAX = 600_000.0
+
+
+class DirectiveError(ValueError):
+    """The line is not understood; the message says what and offers a correction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directives:
+    """What one request asks for. The fields are the directives, documented in `DIRECTIVES`."""
+
+    tokens: int = 64
+    tokens_per_second: float = 0.0
+    tokens_per_event: int = 1
+    head_ms: float = 0.0
+    first_token_ms: float = 0.0
+    ignore_max_tokens: bool = False
+    cut_after: int | None = None
+    fault: FaultKind | None = None
+    stall_ms: float | None = None
+    status: int | None = None
+    retry_after: float | None = None
+    usage: UsageKind = "normal"
+    recording: str | None = None
+    split_seed: int = 0
+    max_split: int = 64
+    split_at: int | None = None
+    gap_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """One row: the name, how its value is read, and what it does."""
+
+    name: str
+    parse: Callable[[str], Any]
+    values: str
+    help: str
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if not low <= number <= high:
+            raise ValueError(text)
+        return number
+
+    return parse
+
+
+def _decimal(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        number = float(text)
+        if not (math.isfinite(number) and low <= number <= high):
+            raise ValueError(text)
+        return number
+
+    return parse
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: None if text == "none" else parse(text)
+
+
+def _flag(text: str) -> bool:
+    return {"1": True, "0": False, "true": True, "false": False}[text]
+
+
+_FAULTS: Final[tuple[str, ...]] = get_args(FaultKind)
+_USAGES: Final[tuple[str, ...]] = get_args(UsageKind)
+_DELAY = _decimal(0.0, DELAY_MS_MAX)
+_COUNT = _integer(0, TOKENS_MAX)
+
+DIRECTIVES: Final[tuple[Directive, ...]] = (
+    Directive("tokens", _COUNT, "0…1000000", "length of the answer, in tokens of each choice"),
+    Directive(
+        "tokens_per_second",
+        _decimal(0.0, 1e6),
+        "0…1000000",
+        "pace of each choice; 0: as fast as the network takes it",
+    ),
+    Directive("tokens_per_event", _integer(1, 40), "1…40", "tokens in one streamed event"),
+    Directive("head_ms", _DELAY, "0…600000", "delay of the response head"),
+    Directive("first_token_ms", _DELAY, "0…600000", "delay of the first token, after the request"),
+    Directive("ignore_max_tokens", _flag, "0|1", "generate `tokens` whatever the request's limit"),
+    Directive(
+        "cut_after",
+        _optional(_COUNT),
+        "0…1000000|none",
+        "the answer ends after this many tokens, by `fault` (cut when none is named)",
+    ),
+    Directive(
+        "fault",
+        _optional(_choice(*_FAULTS)),
+        "|".join((*_FAULTS, "none")),
+        "how it fails, after `cut_after` tokens or half-way: cut closes the connection; rst resets "
+        "the stream (HTTP/1.1: the TCP connection); goaway sends GOAWAY, without `cut_after` as a "
+        "graceful drain and with it closing the connection there; goaway_refused sends a GOAWAY "
+        "that excludes this request, refused resets it with REFUSED_STREAM, both before any "
+        "answer; error_event is OpenAI's in-stream error; stall falls silent; eof ends the body "
+        "cleanly without a terminal event, by itself after all tokens",
+    ),
+    Directive(
+        "stall_ms",
+        _optional(_DELAY),
+        "0…600000|none",
+        "fault=stall resumes after this long; otherwise silent until the client leaves",
+    ),
+    Directive(
+        "status",
+        _optional(_integer(400, 599)),
+        "400…599|none",
+        "answer with this error status, after `head_ms`",
+    ),
+    Directive(
+        "retry_after",
+        _optional(_decimal(0.0, 86_400.0)),
+        "seconds|none",
+        "the Retry-After of `status`; 429, 503 and 529 say 1 unless told",
+    ),
+    Directive(
+        "usage",
+        _choice(*_USAGES),
+        "|".join(_USAGES),
+        "none never reports it; wrong adds 7 to the input and 100 to the output; always reports "
+        "it on streams that did not ask",
+    ),
+    Directive(
+        "recording", _optional(str), "PATH|none", "replay this file of the recordings folder"
+    ),
+    Directive("split_seed", _integer(0, 2**63), "integer", "how a replay is cut into writes"),
+    Directive("max_split", _integer(1, 1 << 20), "1…1048576", "longest write of a replay, bytes"),
+    Directive(
+        "split_at",
+        _optional(_integer(0, 1 << 30)),
+        "bytes|none",
+        "cut a replay into two writes, here, whatever the seed",
+    ),
+    Directive("gap_ms", _DELAY, "0…600000", "pause between the writes of a replay"),
+)
+
+_BY_NAME: Final = {directive.name: directive for directive in DIRECTIVES}
+PREFIX: Final = "#sim"
+
+
+def parse_directives(text: str, defaults: Directives) -> Directives:
+    """Read `name=value` words over the defaults.
+
+    Raises:
+        DirectiveError: an unknown name, a repeated one, or a value out of range.
+    """
+    values: dict[str, Any] = {}
+    for word in text.split():
+        name, equals, value = word.partition("=")
+        directive = _BY_NAME.get(name)
+        if directive is None:
+            near = difflib.get_close_matches(name, _BY_NAME, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_BY_NAME)}."
+            raise DirectiveError(f"Unknown directive {name!r}: {hint}")
+        if name in values:
+            raise DirectiveError(f"Directive {name!r} is given twice.")
+        try:
+            if not equals:
+                raise ValueError(word)
+            values[name] = directive.parse(value)
+        except (ValueError, KeyError):
+            raise DirectiveError(
+                f"Directive {name!r} takes {directive.values}, not {value!r}."
+            ) from None
+    return replace(defaults, **values)
+
+
+def find_directives(text: str) -> str | None:
+    """The words after `#sim` on the first line of a user message, if it starts so."""
+    first, _, _ = text.partition("\n")
+    if first != PREFIX and not first.startswith((PREFIX + " ", PREFIX + "\r")):
+        return None
+    return first[len(PREFIX) :].strip()
+
+
+def describe_directives(defaults: Directives | None = None) -> str:
+    """The table as help text, one directive a paragraph, with its default."""
+    shown = defaults or Directives()
+    lines = []
+    for directive in DIRECTIVES:
+        default = getattr(shown, directive.name)
+        if default is None:
+            default = "none"
+        elif isinstance(default, bool):
+            default = int(default)
+        elif isinstance(default, float):
+            default = f"{default:g}"
+        lines.append(f"{directive.name}={directive.values}  (default {default})")
+        lines.append(f"    {directive.help}")
+    return "\n".join(lines)

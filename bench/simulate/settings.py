@@ -1,0 +1,56 @@
+"""What a simulated provider is started with."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.simulate.directives import Directives
+from engine.wire.http2 import Http2Limits
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """Plain settings; the defaults serve tests and the demo.
+
+    Attributes:
+        host, port: where to listen; port 0 takes a free one.
+        tls: a server context; ALPN `h2` and `http/1.1` are added to it. None: cleartext, HTTP/1.1
+            or HTTP/2 by prior knowledge, told apart by the client's first bytes.
+        models: the names that are known; with `any_model` every name is.
+        api_keys: the bearer keys that are let in; None lets everyone in.
+        defaults: what `#sim` directives start from.
+        recordings: the folder replays come from; None refuses them.
+        seed: mixed into every text.
+        tick_s: the timer wheel's grain.
+        ahead_max_tokens: tokens of one choice that may wait for a client that takes nothing;
+            generation pauses there.
+        truth_max_records: requests the truth log remembers.
+        high_water_bytes: output a connection buffers before its streams hold on.
+        connections_max: connections served at once; further ones wait in the backlog.
+        body_max_bytes: of one request; past it 413.
+        head_timeout_s, idle_timeout_s: for a started request, and between requests.
+        write_stall_s: a client that takes nothing for so long is dropped.
+        http2: what HTTP/2 clients may cost; `streams_max` is MAX_CONCURRENT_STREAMS.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+    models: tuple[str, ...] = ("sim-openai",)
+    any_model: bool = False
+    api_keys: frozenset[str] | None = field(default=None, repr=False)
+    defaults: Directives = field(default_factory=Directives)
+    recordings: Path | None = None
+    seed: str = ""
+    tick_s: float = 0.005
+    ahead_max_tokens: int = 1_024
+    truth_max_records: int = 10_000
+    high_water_bytes: int = 65_536
+    connections_max: int = 4_096
+    body_max_bytes: int = 64 * 1024 * 1024
+    head_timeout_s: float = 30.0
+    idle_timeout_s: float = 300.0
+    write_stall_s: float = 60.0
+    http2: Http2Limits = field(default_factory=Http2Limits)
