@@ -202,35 +202,41 @@ class TlsConduit(Conduit):
             ConnectionError: the handshake failed or took past the deadline.
         """
         with trio.CancelScope(deadline=deadline_s):
-            while True:
-                try:
-                    self._tls.do_handshake()
-                except ssl.SSLWantReadError:
-                    self._send_sealed(())
-                    if not await self._feed():
-                        raise ConnectionError("the client left the TLS handshake") from None
-                except ssl.SSLError as error:
-                    self._send_sealed(())
-                    raise ConnectionError(f"TLS handshake failed: {error.reason}") from error
-                else:
-                    self._send_sealed(())
-                    return self._tls.selected_alpn_protocol()
+            while not self._shake_hands():
+                if not await self._feed():
+                    raise ConnectionError("the client left the TLS handshake")
+            return self._tls.selected_alpn_protocol()
         raise ConnectionError("the TLS handshake took too long")
 
+    def _shake_hands(self) -> bool:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as error:
+            raise ConnectionError(f"TLS handshake failed: {error.reason}") from error
+        else:
+            return True
+        finally:
+            self._send_sealed(())
+
     async def receive(self) -> bytes:
-        while True:
-            try:
-                data = self._tls.read(READ_BYTES)
-                self._send_sealed(())
-            except ssl.SSLWantReadError:
-                self._send_sealed(())
-                if not await self._feed():
-                    return b""
-            except ssl.SSLError:  # close_notify, a truncated stream, a broken record
+        await trio.lowlevel.checkpoint()
+        while (data := self._read()) is None:
+            if not await self._feed():
                 return b""
-            else:
-                await trio.lowlevel.checkpoint()
-                return data
+        return data
+
+    def _read(self) -> bytes | None:
+        """What has been deciphered; None when more has to come first."""
+        try:
+            return self._tls.read(READ_BYTES)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError:  # close_notify, a truncated stream, a broken record
+            return b""
+        finally:
+            self._send_sealed(())
 
     async def _feed(self) -> bool:
         data = await super().receive()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from bench.simulate.openai_request import ApiError
+from bench.simulate.openai_fields import ApiError
 
 DONE: Final = b"data: [DONE]\n\n"
 FINGERPRINT: Final = "fp_simulated"

@@ -17,7 +17,7 @@ import orjson
 import trio
 
 from bench.simulate.directives import Directives
-from bench.simulate.openai_request import ApiError
+from bench.simulate.openai_fields import ApiError
 from bench.simulate.replies import Reply, Responder
 from bench.simulate.truth import TruthRecord
 from bench.simulate.wheel import TimerWheel

@@ -15,7 +15,8 @@ import orjson
 from bench.simulate.chat_replies import ChatPlan, ChatStream, ChatUnary
 from bench.simulate.directives import DirectiveError, Directives, parse_directives
 from bench.simulate.openai_chat import model_object, status_error
-from bench.simulate.openai_request import ApiError, ChatRequest, parse_chat_request
+from bench.simulate.openai_fields import ApiError
+from bench.simulate.openai_request import ChatRequest, parse_chat_request
 from bench.simulate.replay import ReplayReply, load_recording
 from bench.simulate.replies import Reply, Request, Responder, StaticReply
 from bench.simulate.settings import SimulatorSettings

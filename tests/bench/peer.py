@@ -106,7 +106,7 @@ class Http2Client:
     async def read(self) -> None:
         try:
             while data := await self._stream.receive_some(16_384):
-                for delivery in self.h2.receive(data):
+                for delivery in self.h2.receive(bytes(data)):
                     self._take(delivery)
                 await self.flush()
                 self._tell()
@@ -142,7 +142,7 @@ async def open_http2(
 ) -> AsyncIterator[Http2Client]:
     stream: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", port)
     if tls is not None:
-        secure = trio.SSLStream(stream, tls, "localhost", https_compatible=True)
+        secure = trio.SSLStream(stream, tls, server_hostname="localhost", https_compatible=True)
         await secure.do_handshake()
         assert secure.selected_alpn_protocol() == "h2"
         stream = secure
@@ -175,7 +175,7 @@ def events_of(body: bytes) -> list[dict[str, object]]:
 
 def text_of(body: bytes, choice: int = 0) -> str:
     """The text of one choice of a streamed answer."""
-    pieces = []
+    pieces: list[str] = []
     for event in events_of(body):
         choices = event.get("choices")
         assert isinstance(choices, list)
