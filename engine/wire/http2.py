@@ -98,7 +98,7 @@ class Http2Connection(Http2Inbound):
         if self.draining or self._failed is not None or not self.client_side:
             return 0
         most = _STREAMS_BEFORE_SETTINGS
-        if self.settings_received:
+        if self.settings_seen:
             most = self._machine.remote_settings.max_concurrent_streams
         ids_left = (2**31 - 1 - self._machine.highest_outbound_stream_id) // 2
         return max(0, min(most - len(self._streams), ids_left))

@@ -60,8 +60,8 @@ class Http2Inbound:
         """GOAWAY was seen or sent: no stream opens from here on."""
         self.goaway_last_id: int | None = None
         self.goaway_code: int | None = None
-        self.settings_received = False
-        """The peer's preface has come: it does speak HTTP/2."""
+        self.settings_seen = 0
+        """SETTINGS frames of the peer, acknowledgements not counted; 0: its preface has not come."""
         self.pings_answered = 0
         self.last_pong: bytes | None = None
         self._machine = machine
@@ -270,7 +270,7 @@ class Http2Inbound:
                 self._writable[stream_id] = None
 
     def _settings_changed(self, event: RemoteSettingsChanged) -> None:
-        self.settings_received = True
+        self.settings_seen += 1
         self._window_updated(WindowUpdated(stream_id=0))
 
     def _pong_received(self, event: PingAckReceived) -> None:

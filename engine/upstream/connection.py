@@ -1,0 +1,365 @@
+"""One HTTP/2 connection to a provider, shared by many exchanges.
+
+Two tasks: the reader hands each read's deliveries to the streams' receivers by plain calls; the
+writer is the only one that sends. Between them is the outbox of Http2Connection. A third, asleep
+nearly always, pings a silent peer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from engine.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnreachableError
+from engine.wire.http import Delivery, Headers
+from engine.wire.http2 import ErrorCodes, Http2Connection, Http2Error, Http2Limits, Http2StreamLimit
+
+from .dial import dial
+from .errors import StreamLostError, sole_error
+from .providers import Origin
+from .streams import Receiver, UpstreamStream
+
+logger = logging.getLogger(__name__)
+
+_BODY_PIECE_BYTES: Final = 16_384
+"""What one stream's body sends before the next stream's turn: a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """Windows, bounds and deadlines of one connection."""
+
+    stream_window_bytes: int = 65_536
+    connection_window_bytes: int = 16 * 1024 * 1024
+    limits: Http2Limits = field(default_factory=Http2Limits)
+    read_max_bytes: int = 16_384
+    """One read is handled in one go: more would hold up every other connection."""
+    outbox_max_bytes: int = 65_536
+    """Body bytes queued for one write."""
+    write_timeout_s: float = 30.0
+    ping_interval_s: float = 20.0
+    """Of silence, before a ping asks for a sign of life."""
+    ping_timeout_s: float = 10.0
+    idle_timeout_s: float = 120.0
+    """Without a stream, before the connection is closed."""
+    close_timeout_s: float = 1.0
+
+
+class Connection:
+    """An open connection; made by `open_connection`.
+
+    Attributes:
+        on_change: called when a slot is freed, the peer changes its limit, or no stream may open
+            any more.
+    """
+
+    def __init__(
+        self, transport: trio.abc.Stream, origin: Origin, settings: ConnectionSettings
+    ) -> None:
+        self.origin = origin
+        self.on_change: Callable[[], None] = lambda: None
+        self._transport = transport
+        self._settings = settings
+        self._http2 = Http2Connection(
+            client_side=True,
+            limits=settings.limits,
+            stream_window_bytes=settings.stream_window_bytes,
+            connection_window_bytes=settings.connection_window_bytes,
+            clock=trio.current_time,
+        )
+        self._streams: dict[int, UpstreamStream] = {}
+        self._uploads: deque[UpstreamStream] = deque()
+        """Streams whose body can go on, in turn."""
+        self._undispatched: list[UpstreamStream] = []
+        self._wake = trio.Event()
+        self._ready = trio.Event()
+        self._finished = trio.Event()
+        self._error: UpstreamError | None = None
+        self._closing = False
+        self._reads = 0
+        self._settings_seen = 0
+        self._idle_since_s = trio.current_time()
+        self._writer_scope = trio.CancelScope(shield=True)
+
+    # -- what the pool asks ---------------------------------------------------------------------
+
+    @property
+    def open_streams(self) -> int:
+        return self._http2.open_streams
+
+    @property
+    def free_streams(self) -> int:
+        """Streams that may be opened now; 0 once the connection drains or has failed."""
+        if self._closing or self._error is not None:
+            return 0
+        return min(self._http2.free_streams, self.origin.max_streams - self._http2.open_streams)
+
+    @property
+    def draining(self) -> bool:
+        """No stream opens any more; those that are open finish."""
+        return self._closing or self._error is not None or self._http2.draining
+
+    async def wait_finished(self) -> None:
+        """Return when the connection has failed, has drained, or was idle for too long."""
+        await self._finished.wait()
+
+    def open_stream_nowait(
+        self, headers: Headers, body: bytes, receiver: Receiver
+    ) -> UpstreamStream:
+        """Send a request.
+
+        Raises:
+            Http2StreamLimit: `free_streams` is 0.
+            MalformedFieldsError: `headers` break RFC 9113 section 8.2 or 8.3.
+        """
+        if self.free_streams <= 0:
+            raise Http2StreamLimit("no free stream")
+        stream_id = self._http2.next_stream(headers, ended=not body)
+        stream = UpstreamStream(self, stream_id, receiver, body)
+        self._streams[stream_id] = stream
+        self._undispatched.append(stream)
+        if body:
+            self._uploads.append(stream)
+        self._wake.set()
+        return stream
+
+    # -- what streams ask -----------------------------------------------------------------------
+
+    def acknowledge(self, stream: UpstreamStream, flow_bytes: int) -> None:
+        """See UpstreamStream."""
+        self._http2.acknowledge(stream.stream_id, flow_bytes)
+        if self._http2.has_outgoing:
+            self._wake.set()
+
+    @trio.lowlevel.enable_ki_protection
+    def reset(self, stream: UpstreamStream, code: int) -> None:
+        """See UpstreamStream.reset_nowait."""
+        if self._streams.pop(stream.stream_id, None) is None:
+            return
+        self._http2.reset(stream.stream_id, code)
+        self._wake.set()
+        self._slot_freed()
+
+    # -- reading --------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        size = self._settings.read_max_bytes
+        while True:
+            data = await self._transport.receive_some(size)
+            if not data:
+                raise trio.BrokenResourceError("the peer closed the connection")
+            self._reads += 1
+            self._receive(bytes(data))
+
+    @trio.lowlevel.enable_ki_protection
+    def _receive(self, data: bytes) -> None:
+        http2 = self._http2
+        fault: Http2Error | None = None
+        try:
+            deliveries = http2.receive(data)
+        except Http2Error as error:
+            deliveries, fault = error.deliveries, error
+        for delivery in deliveries:
+            self._deliver(delivery)
+        for stream_id in http2.take_writable():
+            if (stream := self._streams.get(stream_id)) is not None:
+                self._uploads.append(stream)
+                self._wake.set()
+        if http2.has_outgoing:
+            self._wake.set()
+        if http2.settings_seen != self._settings_seen:
+            self._settings_seen = http2.settings_seen
+            self._ready.set()
+            self.on_change()
+        if fault is not None:
+            raise fault
+        if http2.draining and not self._streams:
+            self._finished.set()
+
+    def _deliver(self, delivery: Delivery) -> None:
+        stream = self._streams.get(delivery.stream_id)
+        if stream is None:  # reset by a receiver earlier in this read
+            return
+        if delivery.unprocessed and delivery.reset_code is None:
+            self._drop(stream)
+            self._lose(stream, "The provider is closing its connection.", unprocessed=True)
+            return
+        if delivery.ended or delivery.reset_code is not None:
+            self._drop(stream)
+        try:
+            stream.receiver.deliver(delivery)
+        except Exception:  # a receiver's fault is its own: the connection carries others
+            logger.exception("a receiver failed; its stream is reset")
+            self.reset(stream, ErrorCodes.CANCEL)
+            self._lose(stream, "The answer could not be handled.", unprocessed=False)
+
+    def _drop(self, stream: UpstreamStream) -> None:
+        """The answer is over. A request that is still being sent is pointless."""
+        del self._streams[stream.stream_id]
+        if self._http2.is_open(stream.stream_id):
+            self._http2.reset(stream.stream_id, ErrorCodes.CANCEL)
+        self._slot_freed()
+
+    def _lose(self, stream: UpstreamStream, message: str, *, unprocessed: bool) -> None:
+        try:
+            stream.receiver.lost(StreamLostError(message, unprocessed=unprocessed))
+        except Exception:
+            logger.exception("a receiver failed when told that its stream is lost")
+
+    def _slot_freed(self) -> None:
+        if not self._streams:
+            self._idle_since_s = trio.current_time()
+            if self._http2.draining:
+                self._finished.set()
+        self.on_change()
+
+    # -- writing --------------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        # Shielded: when the connection is closed around us, resets and GOAWAY still go out, until
+        # the deadline that `_close` sets.
+        with self._writer_scope:
+            while not (self._closing and not self._http2.has_outgoing):
+                data = self._next_write()
+                if not data:
+                    await self._wake.wait()
+                    self._wake = trio.Event()
+                    continue
+                with trio.fail_after(self._settings.write_timeout_s):
+                    await self._transport.send_all(data)
+
+    def _next_write(self) -> bytes:
+        queued = 0
+        while self._uploads and queued < self._settings.outbox_max_bytes and not self._closing:
+            stream = self._uploads.popleft()
+            if not stream.body or stream.stream_id not in self._streams:
+                continue
+            piece = stream.body[:_BODY_PIECE_BYTES]
+            taken = self._http2.send_data(
+                stream.stream_id, piece, ended=len(piece) == len(stream.body)
+            )
+            stream.body = stream.body[taken:]
+            queued += taken
+            if taken == len(piece) and stream.body:
+                self._uploads.append(stream)
+        for stream in self._undispatched:
+            stream.dispatched = True
+        self._undispatched.clear()
+        return self._http2.outgoing()
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        settings = self._settings
+        while True:
+            reads = self._reads
+            await trio.sleep(settings.ping_interval_s)
+            idle_s = trio.current_time() - self._idle_since_s
+            if not self._streams and idle_s >= settings.idle_timeout_s:
+                self._closing = True
+                self._finished.set()
+                return
+            if self._reads == reads:
+                self._http2.ping(b"parshall")
+                self._wake.set()
+                await trio.sleep(settings.ping_timeout_s)
+                if self._reads == reads:
+                    raise trio.TooSlowError
+
+    async def _wait_ready(self, deadline_s: float) -> None:
+        with trio.move_on_at(deadline_s):
+            await self._ready.wait()
+        if self._error is not None:
+            raise self._error
+        if not self._ready.is_set():
+            raise UpstreamTimeoutError("The provider accepted a connection and stayed silent.")
+
+    async def _run(self) -> None:
+        """The connection's tasks. When the writer is done, so is the connection."""
+        self._http2.start()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._contain, self._read)
+            nursery.start_soon(self._contain, self._watch)
+            await self._contain(self._write)
+            nursery.cancel_scope.cancel()
+
+    async def _contain(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Whatever ends a task ends the connection, and nothing else."""
+        try:
+            await task()
+        except Http2Error as error:
+            self._fail("The provider broke the HTTP/2 protocol.", error)
+        except trio.TooSlowError as error:
+            self._fail("The provider stopped answering.", error)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+            self._fail("The connection to the provider was lost.", error)
+        except Exception as error:  # a fault of ours: this connection's streams pay, no others
+            logger.exception("the connection to %s failed", self.origin.authority)
+            self._fail("The connection to the provider failed.", error)
+
+    @trio.lowlevel.enable_ki_protection
+    def _fail(self, message: str, cause: Exception) -> None:
+        if self._error is None and not self._closing:
+            logger.warning("connection to %s: %r", self.origin.authority, cause)
+        self._closing = True
+        if self._error is None:
+            self._error = UpstreamUnreachableError(message)
+        self._lose_all(message)
+        self._finished.set()
+        self._ready.set()
+        self._wake.set()
+        self.on_change()
+
+    def _lose_all(self, message: str) -> None:
+        for stream in list(self._streams.values()):
+            if self._streams.pop(stream.stream_id, None) is None:
+                continue  # its receiver was another's
+            self._http2.reset(stream.stream_id, ErrorCodes.CANCEL)
+            self._lose(stream, message, unprocessed=not stream.dispatched)
+
+    @trio.lowlevel.enable_ki_protection
+    def _close(self) -> None:
+        """Reset what is open, say goodbye, and give the writer a moment to send it."""
+        self._closing = True
+        self._lose_all("The gateway is closing the connection.")
+        self._http2.goaway()
+        self._writer_scope.deadline = trio.current_time() + self._settings.close_timeout_s
+        self._finished.set()
+        self._wake.set()
+
+
+@asynccontextmanager
+async def open_connection(
+    origin: Origin,
+    settings: ConnectionSettings = ConnectionSettings(),
+) -> AsyncIterator[Connection]:
+    """Connect, and keep the connection's tasks until the block is left.
+
+    Streams still open then are reset, and their receivers told.
+
+    Raises:
+        UpstreamTimeoutError: not connected, or no SETTINGS, within `origin.connect_timeout_s`.
+        UpstreamUnreachableError: no route, no TLS, no HTTP/2.
+    """
+    deadline_s = trio.current_time() + origin.connect_timeout_s
+    transport = await dial(origin)
+    connection = Connection(transport, origin, settings)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection._run)
+            try:
+                await connection._wait_ready(deadline_s)
+                yield connection
+            finally:
+                connection._close()
+    except BaseExceptionGroup as group:
+        error = sole_error(group)
+        raise error from error.__cause__
+    finally:
+        await trio.aclose_forcefully(transport)

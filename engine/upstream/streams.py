@@ -1,0 +1,55 @@
+"""A stream, as the exchange that opened it sees it, and who gets its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from engine.errors import UpstreamError
+from engine.wire.http import Delivery
+from engine.wire.http2 import ErrorCodes
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+class Receiver(Protocol):
+    """Who gets a stream's answer. Called by the reader; neither call may wait."""
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Take what one read brought for this stream.
+
+        A delivery with `ended` or `reset_code` is the last call. An exception ends the stream,
+        and comes back through `lost`.
+        """
+
+    def lost(self, error: UpstreamError) -> None:
+        """The stream ended without an end; the last call.
+
+        `error` is a StreamLostError, whose `unprocessed` says that sending again is safe.
+        """
+
+
+class UpstreamStream:
+    """One request and its answer on a shared connection.
+
+    The other attributes belong to the connection.
+    """
+
+    __slots__ = ("_connection", "body", "dispatched", "receiver", "stream_id")
+
+    def __init__(
+        self, connection: Connection, stream_id: int, receiver: Receiver, body: bytes
+    ) -> None:
+        self.stream_id = stream_id
+        self._connection = connection
+        self.receiver = receiver
+        self.body = memoryview(body)
+        self.dispatched = False
+
+    def acknowledge(self, flow_bytes: int) -> None:
+        """Delivered bytes have been consumed: the provider may send as many more."""
+        self._connection.acknowledge(self, flow_bytes)
+
+    def reset_nowait(self, code: int = ErrorCodes.CANCEL) -> None:
+        """Tell the provider to stop. Nothing is delivered from here on. No-op when ended."""
+        self._connection.reset(self, code)
