@@ -164,7 +164,11 @@ class ExchangeBilling:
         """
         assert self._settlement is None, "an exchange is settled once"
         attempt = self._attempt
-        received = attempt.relay.meter.received_tokens() if attempt is not None else 0
+        received = delivered = 0
+        # After a fault of ours nothing is measured: the fault may be the measuring.
+        if attempt is not None and outcome is not Outcome.GATEWAY_FAILED:
+            received = attempt.relay.meter.received_tokens()
+            delivered = min(received, self._delivered(attempt))
         bill = self._bill(outcome, attempt)
         hold = self._hold
         short = bill.charge_nanodollars - hold.amount_nanodollars
@@ -184,7 +188,7 @@ class ExchangeBilling:
             usage=bill.usage.units(),
             provenance=bill.provenance,
             received_output_tokens=received,
-            delivered_output_tokens=min(received, self._delivered(attempt)) if attempt else 0,
+            delivered_output_tokens=delivered,
             price_nanodollars=posted,
             cost_nanodollars=bill.cost_nanodollars,
             overrun_nanodollars=overrun,
@@ -242,7 +246,9 @@ class ExchangeBilling:
         meter = attempt.relay.meter
         answered = attempt.answered
         counted = Usage()
-        if answered and meter.reported is None:
+        if outcome is Outcome.GATEWAY_FAILED:
+            counted = Usage(output_tokens=meter.known_tokens)
+        elif answered and meter.reported is None:
             output = meter.received_tokens()
             if outcome is Outcome.FUNDS_EXHAUSTED and attempt.relay.output_limit is not None:
                 output = min(output, attempt.relay.output_limit)

@@ -6,6 +6,8 @@ block settles, always and exactly once, in code without a checkpoint.
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +39,8 @@ from engine.sink import PullSink, Sink
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
 from engine.upstream.providers import Provider
+
+logger = logging.getLogger(__name__)
 
 _RESPONSE_MAX_BYTES = 64 * 1024 * 1024
 
@@ -342,7 +346,13 @@ class Exchange:
         return relayed.finish()
 
     def _settle(self, outcome: Outcome, error: GatewayError | None = None) -> Usage:
-        usage = self._billing.settle(outcome, error)
+        try:
+            usage = self._billing.settle(outcome, error)
+        except Exception as fault:  # noqa: BLE001
+            # What cannot be measured is not charged; the hold ends all the same.
+            trace = "".join(traceback.format_tb(fault.__traceback__))
+            logger.error("%s: a settlement failed\n%s", self._call.request_id, trace)
+            usage = self._billing.settle(Outcome.GATEWAY_FAILED, error)
         self._parts.telemetry.exchange_ended(self._billing.receipt)
         return usage
 

@@ -14,30 +14,18 @@ from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, Inexact
 from typing import Any, Literal, Self
 
-NANODOLLARS_PER_USD = 1_000_000_000
+from engine.events import Outcome, Provenance
 
-Outcome = Literal[
-    "running",
-    "completed",
-    "client_left",
-    "upstream_failed",
-    "funds_exhausted",
-    "deadline",
-    "shutdown",
-    "gateway_failed",
-]
-"""How an exchange ended; `running` until it is settled."""
+NANODOLLARS_PER_USD = 1_000_000_000
 
 State = Literal["running", "settling", "settled"]
 """`settling` while a drain is under way or the settlement is not durable yet."""
-
-Provenance = Literal["reported", "drained", "counted", "flat", "recovered"]
-"""How the usage is known."""
 
 Durability = Literal["durable", "pending"]
 """Whether the settlement would survive a crash."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_NAIVE = _EPOCH.replace(tzinfo=None)
 _EXACT = Context(prec=100, traps=[Inexact])
 
 
@@ -62,8 +50,8 @@ def format_credits(amount_nanodollars: int, credits_per_usd: Decimal) -> str:
 
 def format_time(at_ms: int) -> str:
     """Milliseconds since 1970 as RFC 3339 in UTC: '2026-01-02T03:04:05.678Z'."""
-    at = _EPOCH + timedelta(milliseconds=at_ms)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
+    at = _EPOCH_NAIVE + timedelta(milliseconds=at_ms)
+    return at.isoformat(timespec="milliseconds") + "Z"
 
 
 def parse_time(text: str) -> int:
@@ -145,7 +133,7 @@ class ReceiptError:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Receipt:
     """The account of one admitted exchange: what was asked, tried, consumed and paid.
 
@@ -166,7 +154,7 @@ class Receipt:
     model: str
     """The public name the client asked for."""
     client_request_id: str | None = None
-    outcome: Outcome = "running"
+    outcome: Outcome = Outcome.RUNNING
     state: State = "running"
     model_used: str | None = None
     provider: str | None = None
@@ -189,8 +177,15 @@ class Receipt:
     timings: Timings = Timings()
 
     def replace(self, **changes: Any) -> Receipt:
-        """This receipt with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        """This receipt with some fields changed. Raises TypeError for a field it does not have.
+
+        Some 15 times as fast as `dataclasses.replace`, which every exchange would pay twice.
+        """
+        if not _FIELDS.issuperset(changes):
+            raise TypeError(f"a receipt has no {', '.join(sorted(changes.keys() - _FIELDS))}")
+        other = object.__new__(Receipt)
+        other.__dict__.update(self.__dict__, **changes)
+        return other
 
     def to_json(self) -> dict[str, Any]:
         """The receipt as clients and the database see it: only JSON types, money exact."""
@@ -204,14 +199,14 @@ class Receipt:
             "operation": self.operation,
             "protocol": self.protocol,
             "stream": self.stream,
-            "outcome": self.outcome,
+            "outcome": str(self.outcome),
             "state": self.state,
             "model": self.model,
             "model_used": self.model_used,
             "provider": self.provider,
             "attempts": [attempt.to_json() for attempt in self.attempts],
             "usage": dict(self.usage),
-            "provenance": self.provenance,
+            "provenance": None if self.provenance is None else str(self.provenance),
             "received_output_tokens": self.received_output_tokens,
             "delivered_output_tokens": self.delivered_output_tokens,
             "price": money_json(self.price_nanodollars),
@@ -229,6 +224,7 @@ class Receipt:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`, for receipts the ledger itself stored."""
         error = value["error"]
+        provenance = value["provenance"]
         return cls(
             request_id=value["request_id"],
             client_request_id=value["client_request_id"],
@@ -238,14 +234,14 @@ class Receipt:
             operation=value["operation"],
             protocol=value["protocol"],
             stream=value["stream"],
-            outcome=value["outcome"],
+            outcome=Outcome(value["outcome"]),
             state=value["state"],
             model=value["model"],
             model_used=value["model_used"],
             provider=value["provider"],
             attempts=tuple(Attempt.from_json(attempt) for attempt in value["attempts"]),
             usage=value["usage"],
-            provenance=value["provenance"],
+            provenance=None if provenance is None else Provenance(provenance),
             received_output_tokens=value["received_output_tokens"],
             delivered_output_tokens=value["delivered_output_tokens"],
             price_nanodollars=value["price"]["nanodollars"],
@@ -257,6 +253,9 @@ class Receipt:
             error=None if error is None else ReceiptError(error["code"], error["message"]),
             timings=Timings(**value["timings"]),
         )
+
+
+_FIELDS = frozenset(each.name for each in dataclasses.fields(Receipt))
 
 
 def _rounded(at_ms: float | None) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from engine.events import Outcome, Provenance
 from engine.ledger.entries import Ended
 from engine.ledger.receipts import Attempt, Receipt, ReceiptError
 from engine.ledger.records import CostLine, ProgressEntry
@@ -49,9 +50,9 @@ def recovered(orphan: OrphanHold, at_ms: int) -> Ended:
     opening = orphan.opening
     attempts = orphan.attempts
     receipt = opening.replace(
-        outcome="gateway_failed",
+        outcome=Outcome.GATEWAY_FAILED,
         state="settled",
-        provenance="recovered",
+        provenance=Provenance.RECOVERED,
         durability="durable",
         error=_ERROR,
         attempts=attempts,

@@ -17,9 +17,9 @@ from engine.events import Usage, read_count
 
 ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
 
-# What a message costs beside its text, by OpenAI's cookbook ('How to count tokens'): role and
-# delimiters a message, a name, and the primer of the answer.
-TOKENS_PER_MESSAGE = 3
+# What a message costs beside its text, by OpenAI's cookbook ('How to count tokens'): its role and
+# three delimiters, one more for a name, and the primer of the answer.
+TOKENS_PER_MESSAGE = 4
 TOKENS_PER_NAME = 1
 TOKENS_OF_PRIMER = 3
 

@@ -29,4 +29,4 @@ class Delivery:
     reset_code: int | None = None
     """RFC 9113 section 7 error code when the peer reset the stream."""
     unprocessed: bool = False
-    """The peer says it never acted on it (REFUSED_STREAM, or above GOAWAY's last id): safe to retry."""
+    """The peer never acted on it (REFUSED_STREAM, or above GOAWAY's last id): safe to retry."""

@@ -106,7 +106,7 @@ def test_the_text_of_a_prompt() -> None:
         ]
     )
     assert list(openai_chat.prompt_texts(request)) == ["be kind", "boss", "look", "f", "{}"]
-    assert openai_chat.prompt_overhead_tokens(request) == 3 * 3 + 1 + 3
+    assert openai_chat.prompt_overhead_tokens(request) == 3 * 4 + 1 + 3
 
 
 def chunk(document: dict[str, Any] | bytes, *, keep_usage: bool = False) -> openai_chat.Chunk:

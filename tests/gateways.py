@@ -1,0 +1,160 @@
+"""A gateway in front of a simulated provider, and the invariants that hold after every test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import trio
+
+from bench.simulate import Simulator, SimulatorSettings, TruthRecord, open_simulator
+from engine import Call, Exchange, Gateway, open_gateway, parse_config
+from engine.errors import GatewayError
+from engine.ledger.receipts import Receipt
+from tests.recordings import RECORDINGS
+
+DOLLAR = 1_000_000_000
+INPUT_NANODOLLARS = 1_000  # a token: 1 dollar a million
+OUTPUT_NANODOLLARS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A running gateway with one funded account."""
+
+    gateway: Gateway
+    sim: Simulator
+    account_id: str
+    key: str
+
+    def call(self, directives: str = "", **changes: Any) -> Call:
+        """A streamed chat call whose last message begins with `#sim` directives."""
+        return Call(body=chat_body(directives, **changes), key=self.key)
+
+    def truth(self, exchange: Exchange) -> TruthRecord:
+        """What the provider knows of an exchange."""
+        record = self.sim.truth.record(exchange.receipt.request_id)
+        assert record is not None
+        return record
+
+    async def balance(self) -> int:
+        """Nanodollars on the account."""
+        return (await self.gateway.ledger.account(self.account_id)).balance_nanodollars
+
+
+def chat_body(directives: str = "", **changes: Any) -> bytes:
+    """The body of a chat request."""
+    document = {
+        "model": "sim-openai",
+        "stream": True,
+        "messages": [{"role": "user", "content": f"#sim {directives}\nTell me more."}],
+    }
+    return orjson.dumps(document | changes)
+
+
+def config_text(
+    database: Path,
+    base_url: str,
+    *,
+    provider: str = "",
+    server: str = "",
+    storage: str = "",
+    billing: str = "",
+) -> str:
+    """The configuration of a gateway for one simulated provider; extra lines by section."""
+    return f"""
+[server]
+{server}
+[storage]
+url = "sqlite:{database}"
+{storage}
+[billing]
+{billing}
+[providers.sim]
+protocol = "openai"
+base_url = "{base_url}/v1"
+http2 = "prior-knowledge"
+{provider}
+[models.sim-openai]
+deployments = [{{ provider = "sim", model = "sim-openai" }}]
+price = {{ input = 1, output = 2 }}
+"""
+
+
+@asynccontextmanager
+async def open_setup(
+    folder: Path, *, funds_nanodollars: int = DOLLAR, base_url: str | None = None, **sections: str
+) -> AsyncIterator[Setup]:
+    """A gateway and its provider; on leaving, the invariants are checked."""
+    async with open_simulator(SimulatorSettings(recordings=RECORDINGS)) as sim:
+        config = parse_config(
+            config_text(folder / "ledger.db", base_url or sim.base_url, **sections),
+            "test.toml",
+            {},
+        )
+        async with open_gateway(config) as gateway:
+            account = await gateway.ledger.create_account("test")
+            if funds_nanodollars:
+                await gateway.ledger.fund(account.account_id, funds_nanodollars, "first")
+            _, secret = await gateway.create_key(account.account_id, "test")
+            yield Setup(gateway, sim, account.account_id, secret)
+            await assert_invariants(gateway)
+
+
+async def assert_invariants(gateway: Gateway) -> None:
+    """What must hold whenever all is quiet."""
+    assert gateway.open_exchanges == 0
+    statistics = gateway.ledger.statistics()
+    assert (statistics.open_holds, statistics.held_nanodollars) == (0, 0)
+    assert [finding for finding in await gateway.ledger.audit() if not finding.ok] == []
+
+
+def charge(input_tokens: int, output_tokens: int) -> int:
+    """What a usage costs at the test's prices."""
+    return input_tokens * INPUT_NANODOLLARS + output_tokens * OUTPUT_NANODOLLARS
+
+
+async def drain(exchange: Exchange) -> bytes:
+    """Everything an exchange has for its client."""
+    return b"".join([chunk async for chunk in exchange])
+
+
+async def run(setup: Setup, call: Call) -> tuple[bytes, Receipt, GatewayError | None]:
+    """One call to its end: what the client got, the receipt, the error instead of a head."""
+    body, error = b"", None
+    async with setup.gateway.open_exchange(call) as exchange:
+        try:
+            body = await drain(exchange)
+        except GatewayError as caught:
+            error = caught
+    return body, exchange.receipt, error
+
+
+def events(body: bytes) -> list[dict[str, Any]]:
+    """The JSON events of a stream, without `[DONE]`."""
+    return [
+        orjson.loads(block.removeprefix(b"data: "))
+        for block in body.split(b"\n\n")
+        if block.startswith(b"data: {")
+    ]
+
+
+def content(body: bytes) -> str:
+    """The text of choice 0."""
+    return "".join(
+        choice["delta"].get("content") or ""
+        for event in events(body)
+        for choice in event.get("choices", [])
+        if choice["index"] == 0
+    )
+
+
+async def settled(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    """Wait until what another party does has happened."""
+    with trio.fail_after(within_s):
+        while not condition():  # noqa: ASYNC110 - the other party has no event to wait for
+            await trio.sleep(0.002)
