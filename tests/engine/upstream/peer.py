@@ -191,7 +191,7 @@ async def open_peer(
             listener if tls is None else trio.SSLListener(listener, tls, https_compatible=True)
             for listener in listeners
         ]
-        nursery.start_soon(trio.serve_listeners, peer._accept, serving)
+        await nursery.start(trio.serve_listeners, peer._accept, serving)
         yield peer
         nursery.cancel_scope.cancel()
 
