@@ -12,6 +12,7 @@ import heapq
 import logging
 import queue
 import sqlite3
+import sys
 import threading
 import time
 from collections import deque
@@ -93,6 +94,8 @@ class Journal:
         self.committed_records = 0
         self.commit_errors = 0
         self.rejected_records = 0
+        self._switch_interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(min(self._switch_interval_s, settings.switch_interval_s))
         self._thread = threading.Thread(target=self._run, name="ledger journal", daemon=True)
         self._thread.start()
 
@@ -201,6 +204,7 @@ class Journal:
             self._abandon.set()
             with trio.move_on_after(4 * settings.busy_timeout_s + 1, shield=True):
                 await self._wait_thread()
+        sys.setswitchinterval(self._switch_interval_s)
         self._advance()
         if self.queued:
             log.critical("%d ledger records are lost: %s", self.queued, self._failure)

@@ -26,6 +26,9 @@ class LedgerSettings:
         retry_min_s, retry_max_s: the pause between tries of a commit that failed; doubles.
         busy_timeout_s: how long one try waits for another process's lock on the database.
         close_timeout_s: how long leaving the ledger waits for the last records to be durable.
+        switch_interval_s: the interpreter's switch interval while the ledger is open, unless it is
+            shorter already. With Python's default of 5 ms a busy event loop keeps the journal's
+            thread from running for seconds, and a group being built stops the loop for 5 ms.
     """
 
     path: Path
@@ -36,6 +39,7 @@ class LedgerSettings:
     retry_max_s: float = 1.0
     busy_timeout_s: float = 0.25
     close_timeout_s: float = 10.0
+    switch_interval_s: float = 0.0002
 
 
 class Hold:

@@ -49,7 +49,7 @@ class Transfer:
     reference: str | None = None
 
     def __post_init__(self) -> None:
-        if sum(posting.amount_nanodollars for posting in self.postings) != 0:
+        if sum([posting.amount_nanodollars for posting in self.postings]) != 0:
             raise ValueError(f"the postings of a {self.kind} do not sum to zero")
         if len({posting.account_id for posting in self.postings}) < 2:
             raise ValueError(f"a {self.kind} needs two accounts")
