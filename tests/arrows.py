@@ -15,7 +15,13 @@ from pathlib import Path
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"engine.wire"}),
     frozenset(
-        {"engine.errors", "engine.events", "engine.toml", "engine.config", "engine.telemetry"}
+        {
+            "engine.config",
+            "engine.errors",
+            "engine.events",
+            "engine.nurseries",
+            "engine.toml",
+        }
     ),
     frozenset(
         {
@@ -28,7 +34,16 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.storage",
         }
     ),
-    frozenset({"engine.relay"}),
+    frozenset(
+        {
+            "engine.catalogue",
+            "engine.funds",
+            "engine.relay",
+            "engine.sink",
+            "engine.telemetry",
+        }
+    ),
+    frozenset({"engine.attempt", "engine.billing"}),
     frozenset({"engine.exchange"}),
     frozenset({"engine.gateway"}),
     frozenset({"engine"}),  # the facade: what `from engine import …` offers

@@ -1,0 +1,15 @@
+"""The connection boundary: accepts, bounds and contains client connections, and serves an ASGI app.
+
+Owns listening sockets, the life of each connection, its deadlines and bounds, and the graceful
+stop. HTTP itself is Hypercorn's protocol classes, mended where one connection could harm another.
+It knows no route, no key and no money: what to say is the app's, and `ServerSettings.render_error`
+words the few answers that no app gets to see.
+"""
+
+from __future__ import annotations
+
+from frontends.server.binds import BindError
+from frontends.server.listener import Server, open_server
+from frontends.server.settings import ErrorBody, ServerSettings
+
+__all__ = ["BindError", "ErrorBody", "Server", "ServerSettings", "open_server"]

@@ -1,0 +1,124 @@
+"""Addresses to listening sockets: `host:port` (port 0 takes a free one) and `unix:/path`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+
+import trio
+
+BACKLOG = 4_096
+
+
+class BindError(Exception):
+    """An address cannot be listened on; the message names it and says why."""
+
+
+@contextmanager
+def listening(binds: Sequence[str]) -> Iterator[list[trio.SocketListener]]:
+    """Listeners on all of `binds`; closed, and Unix paths removed, when the block is left.
+
+    Raises:
+        BindError: one of them cannot be had; none is held then.
+    """
+    with ExitStack() as stack:
+        listeners = []
+        for bind in binds:
+            try:
+                sockets = _open_unix(bind[5:], stack) if is_unix(bind) else _open_tcp(bind)
+            except OSError as error:
+                raise BindError(f"cannot listen on {bind}: {_reason(error)}") from error
+            for sock in sockets:
+                stack.callback(sock.close)
+                sock.listen(BACKLOG)
+                sock.setblocking(False)
+                listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(sock)))
+        yield listeners
+
+
+def is_unix(bind: str) -> bool:
+    return bind.startswith("unix:")
+
+
+def address_of(listener: trio.SocketListener) -> str:
+    """The bound address, written as a bind: `127.0.0.1:8787`, `[::1]:8787`, `unix:/run/p.sock`."""
+    name = listener.socket.getsockname()
+    match listener.socket.family:
+        case socket.AF_UNIX:
+            return f"unix:{name}"
+        case socket.AF_INET6:
+            return f"[{name[0]}]:{name[1]}"
+        case _:
+            return f"{name[0]}:{name[1]}"
+
+
+def _open_tcp(bind: str) -> list[socket.socket]:
+    host, _, port = bind.rpartition(":")
+    found = socket.getaddrinfo(
+        host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    if int(port) == 0:  # a name with two addresses would get two ports
+        found = found[:1]
+    sockets: list[socket.socket] = []
+    for family, kind, protocol, _, address in found:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+        except OSError:
+            for opened in (*sockets, sock):
+                opened.close()
+            raise
+        sockets.append(sock)
+    return sockets
+
+
+def _open_unix(path: str, stack: ExitStack) -> list[socket.socket]:
+    remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+    except OSError:
+        sock.close()
+        raise
+    stack.callback(_remove, path, os.stat(path).st_ino)
+    return [sock]
+
+
+def remove_stale(path: str) -> None:
+    """Remove a socket file that nobody listens on.
+
+    Raises:
+        OSError: EADDRINUSE when somebody does, or when the path is not a socket.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EADDRINUSE, "the path exists and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _remove(path: str, inode: int) -> None:
+    """Unlink our socket file, unless another server has put its own there."""
+    with suppress(FileNotFoundError):
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,57 @@
+"""What a server is told: bounds in bytes, seconds and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hypercorn.config import Config
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """The headers and the body of an answer that the app does not make."""
+
+    headers: Headers
+    body: bytes
+
+
+def plain_error(status: int) -> ErrorBody:
+    """An empty body: the least an HTTP client understands."""
+    return ErrorBody([], b"")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Bounds of the connection boundary. Beyond each: a clear error or a reset, never growth."""
+
+    connections_max: int = 10_000
+    header_max_bytes: int = 32_768
+    header_timeout_s: float = 20.0
+    """From the connection to the end of its first request's head."""
+    keep_alive_s: float = 75.0
+    """From an answer to the end of the next request's head."""
+    write_stall_s: float = 30.0
+    """A client that takes no byte for so long is gone."""
+    linger_s: float = 2.0
+    """After the last answer, how long what the client still sends is read and dropped."""
+    pipelined_max_bytes: int = 65_536
+    """What a client may send ahead of the answer to its current request."""
+    streams_max: int = 100
+    """HTTP/2 streams of one connection at once."""
+    render_error: Callable[[int], ErrorBody] = plain_error
+    """Words an answer by status: malformed HTTP (4xx), too many connections (503)."""
+
+    def hypercorn_config(self) -> Config:
+        """The part of this that Hypercorn's protocol classes read themselves."""
+        config = Config()
+        config.accesslog = None
+        config.errorlog = None
+        config.include_server_header = False
+        config.h11_max_incomplete_size = self.header_max_bytes
+        config.h2_max_concurrent_streams = self.streams_max
+        config.h2_max_header_list_size = self.header_max_bytes
+        config.keep_alive_max_requests = 1 << 62  # its GOAWAY would cut the streams in flight
+        return config
