@@ -34,7 +34,6 @@ from .http2_limits import (
     PRIORITY,
     RST_STREAM,
     SETTINGS,
-    WINDOW_UPDATE,
     FloodGuard,
     Http2Limits,
 )
@@ -61,7 +60,7 @@ class Http2Inbound:
         self.goaway_last_id: int | None = None
         self.goaway_code: int | None = None
         self.settings_seen = 0
-        """SETTINGS frames of the peer, acknowledgements not counted; 0: its preface has not come."""
+        """SETTINGS of the peer, acknowledgements not counted; 0: its preface has not come."""
         self.pings_answered = 0
         self.last_pong: bytes | None = None
         self._machine = machine
@@ -164,12 +163,10 @@ class Http2Inbound:
             self._count(EMPTY_DATA)
         elif kind in _COUNTED or kind > CONTINUATION:
             self._count(kind)
-        elif kind in {RST_STREAM, WINDOW_UPDATE}:
-            stream_id = int.from_bytes(frame[5:9], "big") & 0x7FFF_FFFF
-            if stream_id not in self._streams and (stream_id or kind == RST_STREAM):
-                self._count(WINDOW_UPDATE)  # late, or noise: bounded as an oddity
-            elif kind == RST_STREAM and not self.client_side:
-                self._count(RST_STREAM)
+        elif kind == RST_STREAM and (
+            not self.client_side or int.from_bytes(frame[5:9], "big") not in self._streams
+        ):  # a client opened what is reset, so it bounds that itself
+            self._count(RST_STREAM)
         for event in self._machine.receive_data(frame):
             handler = _HANDLERS.get(type(event))
             if handler is not None:
@@ -215,6 +212,8 @@ class Http2Inbound:
 
     def _data_received(self, event: DataReceived) -> None:
         stream = self._touch(self._streams[event.stream_id])
+        if event.flow_controlled_length and not event.data and not event.stream_ended:
+            self._count(EMPTY_DATA)  # padding only
         stream.data.append(event.data)
         stream.flow_bytes += event.flow_controlled_length
         stream.unacknowledged += event.flow_controlled_length
@@ -243,7 +242,7 @@ class Http2Inbound:
         if stream.left_bytes:
             self._fail_stream(stream, ErrorCodes.PROTOCOL_ERROR)
             return
-        self._touch(stream).ended = True
+        self._touch(stream).ended = stream.over = True
         stream.receiving = False
         # Nothing more can come, so nothing is left to hold back on this stream.
         self._credit_all(stream)
@@ -255,7 +254,8 @@ class Http2Inbound:
         stream = self._streams.get(event.stream_id)
         if stream is None:
             return
-        if not stream.ended:
+        # A client has its answer; a server wants to know that nobody waits for one.
+        if not (stream.over and self.client_side):
             self._touch(stream).code = int(event.error_code)
             stream.unprocessed = event.remote_reset and event.error_code == 7
         self._forget(stream)
@@ -287,7 +287,8 @@ class Http2Inbound:
         if not self.client_side:
             return
         for stream in [s for s in self._streams.values() if s.stream_id > last_id]:
-            self._touch(stream).unprocessed = True
+            if not stream.over:
+                self._touch(stream).unprocessed = True
             self._forget(stream, StreamClosedBy.SEND_RST_STREAM)
 
     def _deliver(self) -> list[Delivery]:

@@ -31,7 +31,7 @@ class Http2Limits:
         resets_max: streams a client resets, or makes us reset by a protocol error.
         pings_max, settings_max: each costs us an answer.
         empty_data_max: no flow control holds these back.
-        oddities_max: PRIORITY, extension frames, frames for streams that are long gone.
+        oddities_max: PRIORITY and extension frames, each.
     """
 
     streams_max: int = 100

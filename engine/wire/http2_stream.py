@@ -34,7 +34,8 @@ class Stream:
 
     __slots__ = (
         "block", "code", "data", "ended", "flow_bytes", "h2", "head", "head_sent", "left_bytes",
-        "no_body", "receiving", "sending", "stream_id", "touched", "trailers", "unacknowledged",
+        "no_body",
+        "over", "receiving", "sending", "stream_id", "touched", "trailers", "unacknowledged",
         "unprocessed",
     )  # fmt: skip
 
@@ -43,6 +44,8 @@ class Stream:
         self.h2 = h2
         self.receiving = False
         """The head has come, the end has not: DATA may."""
+        self.over = False
+        """The end has come."""
         self.sending = True
         self.head_sent = False
         self.no_body = False

@@ -315,3 +315,29 @@ def test_not_http2_at_all() -> None:
     client.start()
     with pytest.raises(Http2Error):
         client.receive(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+
+def test_a_server_learns_of_a_reset_after_the_requests_end() -> None:
+    pair = connected_pair()
+    stream_id = pair.open_stream()
+    pair.client.reset(stream_id)
+    assert pair.to_server() == [Delivery(stream_id, reset_code=ErrorCodes.CANCEL)]
+    at_once = pair.client.next_stream(REQUEST, ended=True)
+    pair.client.reset(at_once)
+    assert pair.to_server() == [
+        Delivery(at_once, head=REQUEST, ended=True, reset_code=ErrorCodes.CANCEL)
+    ]
+    with pytest.raises(Http2StreamClosed):
+        pair.server.send_headers(at_once, RESPONSE)
+
+
+def test_nothing_comes_after_an_answers_end() -> None:
+    pair = connected_pair()
+    first, second = pair.open_stream(ended=False), pair.open_stream(ended=False)
+    for stream_id in (first, second):
+        pair.server.send_data(stream_id, b"", ended=True)
+    assert all(delivery.ended for delivery in pair.to_client())
+    pair.server.reset(first)
+    pair.server.goaway(last_stream_id=first)
+    assert pair.to_client() == []
+    assert pair.client.open_streams == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ line_soup = st.lists(
 @given(line_soup, st.lists(st.integers(0, 200)))
 def test_any_split_gives_the_same_events(stream: bytes, cuts: list[int]) -> None:
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    pieces = [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in itertools.pairwise(edges)]
     whole_events, whole_rest = split_all(stream)
     events, rest = split_all(*pieces)
     assert (events, rest) == (whole_events, whole_rest)
