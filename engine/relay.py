@@ -165,7 +165,7 @@ class VerbatimStream:
 class VerbatimUnary:
     """OpenAI chat answer in one piece: gathered, metered, passed on untouched.
 
-    Its terminal bytes are the last one: an answer without it is no JSON yet.
+    Its terminal bytes are the last brace and what follows: without it, it is no JSON yet.
     """
 
     def __init__(self, count: Count, *, body_max_bytes: int) -> None:
@@ -177,7 +177,7 @@ class VerbatimUnary:
         self._parts: list[bytes] = []
         self._body_max_bytes = body_max_bytes
         self._gathered_bytes = 0
-        self._last_byte = b""
+        self._ending = b""
 
     @property
     def pending_bytes(self) -> int:
@@ -195,7 +195,7 @@ class VerbatimUnary:
         return b""
 
     def end_of_input(self) -> bytes:
-        """The whole answer but for its last byte; decides whether it is one."""
+        """The whole answer but for its last brace; decides whether it is one."""
         if self.error is not None:
             return b""
         body = b"".join(self._parts)
@@ -208,16 +208,17 @@ class VerbatimUnary:
         if chunk.error is not None:
             self.error = chunk.error
             return b""
+        ending_at = len(body.rstrip()) - 1
         for channel, text in chunk.texts:
-            self.meter.add(channel, text, len(body))
+            self.meter.add(channel, text, ending_at)
         self.meter.reported = chunk.usage
         self.terminal = True
-        self._last_byte = body[-1:]
-        return body[:-1]
+        self._ending = body[ending_at:]
+        return body[:ending_at]
 
     def finish(self) -> bytes:
-        """The last byte."""
-        return self._last_byte
+        """The last brace."""
+        return self._ending
 
     def cut(self, usage: Usage) -> bytes:
         """An answer in one piece cannot end early: nothing of it has gone out."""

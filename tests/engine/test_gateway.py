@@ -1,0 +1,123 @@
+"""The gateway around its exchanges: receipts, keys, models, metrics, progress and recovery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import Outcome, open_gateway, parse_config
+from engine.errors import AuthenticationError, NotFoundError
+from engine.ledger.records import LedgerLockedError
+from tests.gateways import charge, config_text, drain, open_setup, run, settled
+
+
+async def test_a_receipt_is_there_while_the_exchange_runs_and_after(tmp_path: Path) -> None:
+    async with open_setup(tmp_path, storage="progress_interval_s = 0.02") as setup:
+        principal = setup.gateway.authenticate(setup.key)
+        call = setup.call("tokens=500 tokens_per_second=1000")
+        async with setup.gateway.open_exchange(call) as exchange:
+            running = await setup.gateway.receipt(principal, call.request_id)
+            assert (running["outcome"], running["state"]) == ("running", "running")
+            await exchange.head()
+            await drain(exchange)
+        stored = await setup.gateway.receipt(principal, call.request_id)
+        assert stored == exchange.receipt.to_json()
+        assert stored["outcome"] == "completed"
+
+
+async def test_a_receipt_is_its_accounts_own(tmp_path: Path) -> None:
+    async with open_setup(tmp_path) as setup:
+        gateway = setup.gateway
+        _, receipt, _ = await run(setup, setup.call("tokens=3"))
+        other = await gateway.ledger.create_account("other")
+        _, secret = await gateway.create_key(other.account_id, "other")
+        for principal, request_id in [
+            (gateway.authenticate(secret), receipt.request_id),
+            (gateway.authenticate(setup.key), "req_unknown"),
+        ]:
+            with pytest.raises(NotFoundError):
+                await gateway.receipt(principal, request_id)
+
+
+async def test_a_revoked_key_is_refused_and_what_it_started_goes_on(tmp_path: Path) -> None:
+    async with open_setup(tmp_path) as setup:
+        principal = setup.gateway.authenticate(setup.key)
+        call = setup.call("tokens=100 tokens_per_second=1000")
+        async with setup.gateway.open_exchange(call) as exchange:
+            await exchange.head()
+            await setup.gateway.revoke_key(principal.key_id)
+            with pytest.raises(AuthenticationError):
+                setup.gateway.authenticate(setup.key)
+            await drain(exchange)
+        assert exchange.receipt.outcome is Outcome.COMPLETED
+
+
+async def test_keys_and_money_are_there_after_a_restart(tmp_path: Path) -> None:
+    async with open_setup(tmp_path) as setup:
+        _, receipt, _ = await run(setup, setup.call("tokens=3"))
+        left = await setup.balance()
+        text = config_text(tmp_path / "ledger.db", setup.sim.base_url)
+    async with open_gateway(parse_config(text, "again", {})) as gateway:
+        principal = gateway.authenticate(setup.key)
+        assert (await gateway.ledger.account(principal.account_id)).balance_nanodollars == left
+        stored = await gateway.receipt(principal, receipt.request_id)
+        assert stored["price"]["nanodollars"] == receipt.price_nanodollars
+
+
+async def test_one_gateway_owns_its_database(tmp_path: Path) -> None:
+    async with open_setup(tmp_path) as setup:
+        with pytest.raises(LedgerLockedError):
+            async with open_gateway(setup.gateway.config):
+                pass
+
+
+async def test_models_are_listed(tmp_path: Path) -> None:
+    async with open_setup(tmp_path) as setup:
+        models = setup.gateway.models(setup.gateway.authenticate(setup.key))
+        assert [(model.id, model.owned_by) for model in models] == [("sim-openai", "sim")]
+
+
+async def test_what_happens_is_counted(tmp_path: Path) -> None:
+    async with open_setup(tmp_path) as setup:
+        await run(setup, setup.call("tokens=3"))
+        await run(setup, setup.call("tokens=9 cut_after=0 fault=rst"))
+        setup.gateway.telemetry.refused("model_not_found")
+        text = setup.gateway.telemetry.exposition().decode()
+        sample = 'parshall_exchanges_total{model="sim-openai",outcome="%s",provider="sim"} 1.0'
+        assert sample % "completed" in text
+        assert sample % "upstream_failed" in text
+        assert 'parshall_tokens_total{model="sim-openai",unit="output_tokens"} 3.0' in text
+        assert 'parshall_refused_total{code="model_not_found"} 1.0' in text
+        assert "parshall_open_exchanges 0.0" in text
+        assert setup.account_id not in text
+
+
+async def test_a_crash_would_bill_the_last_progress(tmp_path: Path) -> None:
+    async with open_setup(tmp_path, storage="progress_interval_s = 0.02") as setup:
+        principal = setup.gateway.authenticate(setup.key)
+        call = setup.call("tokens=2000 tokens_per_second=2000")
+        async with setup.gateway.open_exchange(call) as exchange:
+            seen = 0
+            async for _ in exchange:
+                running = await setup.gateway.receipt(principal, call.request_id)
+                progress = running["usage"].get("output_tokens", 0)
+                assert seen <= progress <= setup.truth(exchange).tokens_generated
+                seen = progress
+            assert seen > 100
+
+
+async def test_progress_does_not_wait_for_its_tick_when_tokens_come_fast(tmp_path: Path) -> None:
+    async with open_setup(tmp_path, storage="progress_interval_s = 3600") as setup:
+        principal = setup.gateway.authenticate(setup.key)
+        call = setup.call("tokens=100000 tokens_per_second=2000 tokens_per_event=10")
+        async with setup.gateway.open_exchange(call) as exchange:
+            await exchange.head()
+            truth = setup.truth(exchange)
+            async for _ in exchange:
+                if truth.tokens_generated > 1_500:
+                    break
+            running = await setup.gateway.receipt(principal, call.request_id)
+            assert truth.tokens_generated - running["usage"]["output_tokens"] < 600
+        await settled(lambda: truth.ended == "reset")
+        assert exchange.receipt.price_nanodollars >= charge(0, 1_000)
