@@ -80,9 +80,7 @@ def test_what_is_above_the_hold_becomes_overrun(posted: int, overrun: int, held:
 @pytest.mark.parametrize("amount", [-1, AMOUNT_MAX_NANODOLLARS + 1])
 def test_absurd_amounts_are_refused(amount: int) -> None:
     with pytest.raises(ValueError, match="no amount"):
-        settlement(
-            "acct_1", "req_1", posted_nanodollars=amount, overrun_nanodollars=0, costs=[]
-        )
+        settlement("acct_1", "req_1", posted_nanodollars=amount, overrun_nanodollars=0, costs=[])
     with pytest.raises(ValueError, match="no amount"):
         funding("acct_1", amount, "invoice 1")
 

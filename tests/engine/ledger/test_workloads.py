@@ -1,0 +1,243 @@
+"""Random workloads against a model of three dicts; the books, the file and the model agree."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+)
+
+from engine.errors import InsufficientFundsError
+from engine.ledger import (
+    Attempt,
+    AttemptRow,
+    CostLine,
+    Hold,
+    Ledger,
+    ProgressEntry,
+    open_ledger,
+)
+from tests.engine.ledger.samples import completed, opening, raw_database, replay, settings_for
+
+T = TypeVar("T")
+
+ACCOUNTS = 3
+amounts = st.integers(min_value=0, max_value=2_000)
+providers = st.sampled_from(["sim", "openai"])
+
+
+class RunningLedger:
+    """A ledger in an event loop of its own, called from the thread of the test."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=[self._main])
+        self._thread.start()
+        self._opened.wait()
+
+    async def _main(self) -> None:
+        self.token = trio.lowlevel.current_trio_token()
+        self._stop = trio.Event()
+        async with open_ledger(settings_for(self._path)) as self.ledger:
+            self._opened.set()
+            await self._stop.wait()
+
+    def close(self) -> None:
+        """Leave the ledger as a process does that stops without settling what is open."""
+        trio.from_thread.run_sync(self._stop.set, trio_token=self.token)
+        self._thread.join()
+
+
+class Workloads(RuleBasedStateMachine):
+    """Fund, hold, extend, progress, settle, void and restart in any order."""
+
+    holds = Bundle("holds")
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "ledger.db"
+        self.running = RunningLedger(self.path)
+        self.accounts = [
+            trio.from_thread.run(
+                self.ledger.create_account, f"account {number}", trio_token=self.running.token
+            ).account_id
+            for number in range(ACCOUNTS)
+        ]
+        self.balances = dict.fromkeys([*self.accounts, "revenue", "overrun", "cost"], 0)
+        self.held: dict[str, tuple[str, int]] = {}
+        self.progressed: dict[str, int] = {}
+        self.count = 0
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.running.ledger
+
+    def available(self, account: str) -> int:
+        held = [amount for owner, amount in self.held.values() if owner == account]
+        return self.balances[account] - sum(held)
+
+    def settled(self, request_id: str, charge: int, overrun: int = 0) -> None:
+        """What a settlement does to the model."""
+        account, amount = self.held.pop(request_id)
+        self.progressed.pop(request_id, None)
+        posted = min(charge, amount)
+        excess = charge - posted + overrun
+        self.balances[account] -= posted
+        self.balances["revenue"] += posted + excess
+        self.balances["overrun"] -= excess
+
+    @rule(number=st.integers(0, ACCOUNTS - 1), amount=st.integers(1, 5_000))
+    def fund(self, number: int, amount: int) -> None:
+        self.count += 1
+        for _ in range(2):
+            trio.from_thread.run(
+                self.ledger.fund,
+                self.accounts[number],
+                amount,
+                f"reference {self.count}",
+                trio_token=self.running.token,
+            )
+        self.balances[self.accounts[number]] += amount
+
+    @rule(target=holds, number=st.integers(0, ACCOUNTS - 1), amount=amounts)
+    def hold(self, number: int, amount: int) -> Hold | None:
+        account = self.accounts[number]
+        self.count += 1
+        request_id = f"req_{self.count}"
+
+        def call() -> Hold | None:
+            try:
+                return self.ledger.hold(account, request_id, amount, opening(request_id, account))
+            except InsufficientFundsError:
+                return None
+
+        hold = trio.from_thread.run_sync(call, trio_token=self.running.token)
+        assert (hold is not None) == (amount <= self.available(account))
+        if hold is not None:
+            self.held[request_id] = (account, amount)
+        return hold
+
+    @rule(hold=holds, amount=amounts)
+    def extend(self, hold: Hold | None, amount: int) -> None:
+        if hold is None or hold.request_id not in self.held:
+            return
+        account, held = self.held[hold.request_id]
+        grown = trio.from_thread.run_sync(
+            self.ledger.extend, hold, amount, trio_token=self.running.token
+        )
+        assert grown == (amount <= self.available(account))
+        if grown:
+            self.held[hold.request_id] = (account, held + amount)
+        assert hold.amount_nanodollars == self.held[hold.request_id][1]
+
+    @rule(hold=holds, charge=amounts)
+    def progress(self, hold: Hold | None, charge: int) -> None:
+        if hold is None:
+            return
+        entry = ProgressEntry(hold.request_id, {"output_tokens": charge}, charge, charge, charge)
+        trio.from_thread.run_sync(self.ledger.progress, [entry], trio_token=self.running.token)
+        if hold.request_id in self.held:
+            self.progressed[hold.request_id] = charge
+
+    @rule(
+        hold=consumes(holds),
+        charge=amounts,
+        overrun=st.sampled_from([0, 0, 7]),
+        costs=st.lists(st.builds(CostLine, providers, amounts), max_size=3),
+    )
+    def settle(self, hold: Hold | None, charge: int, overrun: int, costs: list[CostLine]) -> None:
+        if hold is None or hold.request_id not in self.held:
+            return
+
+        def call() -> None:
+            receipt = completed(
+                opening(hold.request_id, hold.account_id), Attempt(1, "sim", "sim-openai")
+            )
+            self.ledger.attempt(hold, AttemptRow(1, "sim", "sim-openai", 0))
+            self.ledger.settle(
+                hold,
+                posted_nanodollars=charge,
+                overrun_nanodollars=overrun,
+                costs=costs,
+                receipt=receipt,
+            )
+
+        trio.from_thread.run_sync(call, trio_token=self.running.token)
+        self.settled(hold.request_id, charge, overrun)
+        self.balances["cost"] -= sum(cost.amount_nanodollars for cost in costs)
+
+    @rule(hold=consumes(holds))
+    def void(self, hold: Hold | None) -> None:
+        if hold is None or hold.request_id not in self.held:
+            return
+        receipt = opening(hold.request_id, hold.account_id).replace(outcome="upstream_failed")
+
+        def call() -> None:
+            self.ledger.void(hold, costs=[], receipt=receipt)
+
+        trio.from_thread.run_sync(call, trio_token=self.running.token)
+        self.settled(hold.request_id, 0)
+
+    @rule()
+    def restart(self) -> None:
+        """What is open is recovered: posted at its last progress, else voided."""
+        self.running.close()
+        assert replay(self.path) == self.running.ledger.balances()
+        for request_id in list(self.held):
+            self.settled(request_id, self.progressed.get(request_id, 0))
+        self.running = RunningLedger(self.path)
+        self.check()
+
+    @invariant()
+    def books_agree_with_the_model(self) -> None:
+        if not hasattr(self, "running"):
+            return
+        books = trio.from_thread.run_sync(self.ledger.balances, trio_token=self.running.token)
+        for account in self.accounts:
+            assert books[account] == self.balances[account]
+            assert self.ledger.available_nanodollars(account) == self.available(account) >= 0
+        for name in ("revenue", "overrun", "cost"):
+            assert books[f"house:{name}"] == self.balances[name]
+        assert sum(books.values()) == 0
+
+    def check(self) -> None:
+        findings = trio.from_thread.run(self.ledger.audit, trio_token=self.running.token)
+        assert [finding for finding in findings if not finding.ok] == []
+
+    def teardown(self) -> None:
+        if not hasattr(self, "running"):
+            return
+        try:
+            self.check()
+        finally:
+            self.running.close()
+        assert replay(self.path) == self.running.ledger.balances()
+        with raw_database(self.path) as connection:
+            stored = dict(connection.execute("SELECT account_id, amount FROM balances"))
+        assert stored == self.running.ledger.balances()
+        shutil.rmtree(self.folder)
+
+
+TestWorkloads = Workloads.TestCase
+TestWorkloads.settings = settings(
+    max_examples=25,
+    stateful_step_count=40,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
