@@ -12,8 +12,18 @@ from pathlib import Path
 
 from engine.ledger.queries import reading
 from engine.ledger.records import Finding
+from engine.ledger.sqlite import error_code
 
 _EXAMPLES = 5
+
+_NOT_NOW = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+)
+"""Result codes that say nothing about what is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +190,13 @@ def audit_database(path: Path, epoch: int | None = None) -> list[Finding]:
 def _check(
     connection: sqlite3.Connection, invariant: Invariant, parameters: dict[str, int | None]
 ) -> Finding:
-    (figure,) = connection.execute(invariant.checked, parameters).fetchone()
-    broken = connection.execute(invariant.broken, parameters).fetchall()
+    try:
+        (figure,) = connection.execute(invariant.checked, parameters).fetchone()
+        broken = connection.execute(invariant.broken, parameters).fetchall()
+    except sqlite3.DatabaseError as error:
+        if error_code(error) & 0xFF in _NOT_NOW:
+            raise
+        return Finding(invariant.name, False, 0, f"cannot be checked: {error}")
     if not broken:
         return Finding(invariant.name, True, figure)
     examples = ", ".join(str(name) for (name,) in broken[:_EXAMPLES])

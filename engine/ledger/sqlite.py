@@ -179,17 +179,17 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _error_code(error: sqlite3.Error) -> int:
+def error_code(error: sqlite3.Error) -> int:
     """SQLite's extended result code; 0 when the error is the Python module's own."""
     return getattr(error, "sqlite_errorcode", 0)
 
 
 def is_locked(error: sqlite3.Error) -> bool:
     """Whether another connection merely holds a lock for now."""
-    return _error_code(error) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return error_code(error) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _raise_if_epoch_lost(error: sqlite3.Error) -> None:
-    if _error_code(error) == _TRIGGER_ABORT and EPOCH_LOST in str(error):
+    if error_code(error) == _TRIGGER_ABORT and EPOCH_LOST in str(error):
         message = "another process has taken the ledger's database over"
         raise EpochLostError(message) from error
