@@ -10,7 +10,6 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 import trio
 
@@ -121,11 +120,13 @@ class Attempt:
         """Work off what was too large for the reader, in the exchange's own task."""
         if not self._large:
             return
-        while self._large:
-            data, flow_bytes = self._large.popleft()
-            self._guard(partial(self._relay, data, flow_bytes))
-        if self._ended and not self._closed:
-            self._guard(self._end)
+        try:
+            while self._large:
+                self._relay(*self._large.popleft())
+            if self._ended and not self._closed:
+                self._end()
+        except Exception as error:  # noqa: BLE001
+            self._crashed(error)
 
     def fail(self, error: UpstreamError) -> None:
         """Give up on the provider."""
@@ -145,23 +146,23 @@ class Attempt:
     def deliver(self, delivery: Delivery) -> None:
         """Take what one read brought."""
         self.last_activity = trio.current_time()
-        self._guard(partial(self._deliver, delivery))
+        try:
+            self._deliver(delivery)
+        except Exception as error:  # noqa: BLE001
+            self._crashed(error)
 
     def lost(self, error: UpstreamError) -> None:
         """The connection or the stream is gone."""
         if not self._ended:
             self.fail(error)
 
-    def _guard(self, step: Callable[[], None]) -> None:
-        # A fault of ours ends this exchange, not the connection that others share.
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001
-            # The trace only: the message may quote the stream.
-            trace = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("a relay failed with %s\n%s", type(error).__name__, trace)
-            self.crash = error
-            self._changed.set()
+    def _crashed(self, error: Exception) -> None:
+        """A fault of ours ends this exchange, not the connection that others share."""
+        # The trace only: the message may quote the stream.
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("a relay failed with %s\n%s", type(error).__name__, trace)
+        self.crash = error
+        self._changed.set()
 
     def _deliver(self, delivery: Delivery) -> None:
         if delivery.head is not None:

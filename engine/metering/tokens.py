@@ -95,12 +95,14 @@ class TextCounter:
         self.known_tokens = 0
         """The count as of the last recount; never more than 200 characters behind."""
 
-    def add(self, piece: str) -> None:
-        """Append a piece of the text."""
+    def add(self, piece: str) -> bool:
+        """Append a piece of the text; True if it was recounted."""
         self._open.append(piece)
         self._open_chars += len(piece)
-        if self._open_chars >= self._recount_at:
-            self.total()
+        if self._open_chars < self._recount_at:
+            return False
+        self.total()
+        return True
 
     def total(self) -> int:
         """The count of all text so far, exactly; closes what can be closed."""

