@@ -58,8 +58,8 @@ class Connection:
         """Serve. Whatever a connection raises is logged and ends this connection only."""
         try:
             await self._serve()
-        except* OSError as errors:  # a reset, most often
-            log.debug("connection lost: %r", errors.exceptions)
+        except* (OSError, trio.BrokenResourceError):
+            log.debug("a client has left")
         except* Exception as errors:
             log.error("a connection failed", exc_info=errors)
         finally:
@@ -103,7 +103,7 @@ class Connection:
                     await self._protocol.initiate()
                     await self._protocol.handle(RawData(preface.data))
                     await self._read()
-            self.abort()
+            self.abort()  # whoever writes from here on hears that the client has left
             await self._protocol.handle(Closed())
 
     async def _read(self) -> None:
@@ -128,12 +128,14 @@ class Connection:
                 self._set_idle(event.idle)
 
     async def _write(self, data: bytes) -> None:
+        """Raises BrokenResourceError once the client has left, or takes nothing any more."""
         async with self._write_lock:
             view = memoryview(data)
             for start in range(0, len(data), WRITE_MAX_BYTES):
+                if not self._gone:
+                    await self._write_piece(view[start : start + WRITE_MAX_BYTES])
                 if self._gone:
-                    return
-                await self._write_piece(view[start : start + WRITE_MAX_BYTES])
+                    raise trio.BrokenResourceError("the client has left")
 
     async def _write_piece(self, piece: memoryview) -> None:
         """Shielded, since a piece cut short would corrupt the HTTP/2 connection others share."""

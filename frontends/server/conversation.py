@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -100,9 +101,14 @@ class ConversationGroup(TaskGroup):
     async def _converse(app: Any, scope: Any, conversation: Conversation, send: Send) -> None:
         try:
             await app(scope, conversation.receive, conversation.send)
+        except* trio.BrokenResourceError:
+            log.debug("a client left during an answer")
         except* Exception as errors:
             log.error("the app failed on a request", exc_info=errors)
         finally:
             conversation.finish()
-            with trio.move_on_after(CLOSING_TIMEOUT_S, shield=True):
+            with (
+                trio.move_on_after(CLOSING_TIMEOUT_S, shield=True),
+                suppress(trio.BrokenResourceError),
+            ):
                 await send(None)  # an answer that was not finished is cut, never completed

@@ -1,0 +1,158 @@
+"""The HTTP application: OpenAI's routes, operations, and an answer to every error.
+
+It is an ASGI app on Trio. `frontends.server` serves it; any other such server may, too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+
+from quart import Response
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from engine import Gateway
+from engine.errors import (
+    BodyTooLargeError,
+    ClientError,
+    GatewayError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    UnavailableError,
+)
+from engine.events import new_request_id
+from frontends import openai
+from frontends.access import AccessEntry
+from frontends.bodies import BodyRoom, BodyTimeoutError, LazyRequest
+from frontends.connection import GatewayConnection, current_entry
+from frontends.server import ErrorBody
+
+log = logging.getLogger("parshall.app")
+
+BODIES_AT_ONCE = 8
+"""So many bodies of the largest size may be arriving at once, or more smaller ones."""
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_ERRORS_BY_STATUS: dict[int, type[ClientError]] = {
+    400: InvalidRequestError,
+    404: NotFoundError,
+    405: MethodNotAllowedError,
+    408: BodyTimeoutError,
+    413: BodyTooLargeError,
+    431: InvalidRequestError,
+}
+
+
+class GatewayApp(QuartTrio):
+    """A Quart-Trio app in front of one gateway."""
+
+    asgi_http_class = GatewayConnection
+    request_class = LazyRequest
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(__name__, static_folder=None, template_folder=None)
+        self.gateway = gateway
+        self.url_map.merge_slashes = False
+        self.config.update(
+            # These would cut long streams and large bodies; `bodies.py` and the engine have bounds.
+            RESPONSE_TIMEOUT=None,
+            BODY_TIMEOUT=None,
+            MAX_CONTENT_LENGTH=None,
+            PROVIDE_AUTOMATIC_OPTIONS=False,
+        )
+        body_room = BodyRoom(BODIES_AT_ONCE * gateway.config.server.body_max_bytes)
+        self.register_blueprint(openai.OpenAIRoutes(gateway, body_room).blueprint())
+        self.register_error_handler(Exception, self._answer_error)
+        self.get("/healthz")(self.healthz)
+        self.get("/readyz")(self.readyz)
+        self.get("/metrics")(self.metrics)
+
+    async def healthz(self) -> Response:
+        """200 while the process serves."""
+        return openai.json_response({"status": "ok"})
+
+    async def readyz(self) -> Response:
+        """200 while requests are taken, else 503. Why not is said to this machine only."""
+        problem = self.gateway.not_ready
+        if problem is None:
+            return openai.json_response({"status": "ready"})
+        reason = problem if is_local(current_entry().peer) else None
+        return openai.json_response({"status": "unavailable", "reason": reason}, 503)
+
+    async def metrics(self) -> Response:
+        """Prometheus' exposition, for this machine only: it tells what the business does.
+
+        Raises:
+            NotFoundError: for everybody else.
+        """
+        if not is_local(current_entry().peer):
+            raise _unknown_url(current_entry())
+        return Response(self.gateway.telemetry.exposition(), content_type=METRICS_TYPE)
+
+    def render_fault(self, entry: AccessEntry, error: Exception) -> Response:
+        """The answer to an exception; one that nobody foresaw is logged, and tells nothing."""
+        known = _gateway_error(entry, error)
+        if known is None:
+            log.error("%s: a request failed", entry.request_id, exc_info=error)
+            known = GatewayError("The gateway failed.")
+        entry.error_code = known.code
+        self.gateway.telemetry.refused(known.code)
+        response = openai.render_error(known)
+        if isinstance(error, HTTPException):
+            response.headers.update({k: v for k, v in error.get_headers() if k == "Allow"})
+        return response
+
+    async def _answer_error(self, error: Exception) -> Response:
+        return self.render_fault(current_entry(), error)
+
+
+def create_app(gateway: Gateway) -> GatewayApp:
+    """The application in front of `gateway`."""
+    return GatewayApp(gateway)
+
+
+def render_server_error(status: int) -> ErrorBody:
+    """What the connection boundary answers without the app: not HTTP, or too many connections."""
+    error: GatewayError = InvalidRequestError("The request is not valid HTTP.")
+    if status == UnavailableError.status:
+        error = UnavailableError("There are too many connections.")
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"x-request-id", new_request_id().encode()),
+    ]
+    return ErrorBody(headers, openai.error_body(error))
+
+
+def is_local(peer: str) -> bool:
+    """Whether a peer is on this machine: a Unix socket or a loopback address.
+
+    >>> is_local("unix"), is_local("127.0.0.1"), is_local("::1"), is_local("10.0.0.1")
+    (True, True, True, False)
+    """
+    if peer == "unix":
+        return True
+    try:
+        return ipaddress.ip_address(peer).is_loopback
+    except ValueError:
+        return False
+
+
+def _gateway_error(entry: AccessEntry, error: Exception) -> GatewayError | None:
+    match error:
+        case GatewayError():
+            return error
+        case HTTPException(code=404):
+            return _unknown_url(entry)
+        case HTTPException(code=405):
+            return MethodNotAllowedError(f"{entry.method} is not allowed here.")
+        case HTTPException(code=int(code)) if 400 <= code < 500:
+            kind = _ERRORS_BY_STATUS.get(code, InvalidRequestError)
+            return kind("The request cannot be understood.")
+        case _:
+            return None
+
+
+def _unknown_url(entry: AccessEntry) -> NotFoundError:
+    return NotFoundError(f"There is nothing at {entry.method} {entry.path[:100]}.")

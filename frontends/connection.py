@@ -1,0 +1,152 @@
+"""The life of one HTTP request in the app: its id, its log entry, and the exchange it relays.
+
+An exchange lives in the connection's nursery: when the client leaves, the nursery is cancelled,
+and leaving the exchange's block settles it. Nothing is settled in a response generator, whose
+cleanup would run at an unknown time or be cancelled itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from quart import Response, request
+from quart.typing import ResponseTypes
+from quart_trio.asgi import TrioASGIHTTPConnection
+
+from engine import Call, Exchange, Gateway
+from engine.errors import GatewayError
+from frontends.access import AccessEntry, clean_client_id
+from frontends.bodies import LazyRequest
+
+log = logging.getLogger("parshall.app")
+
+Send = Callable[[Any], Awaitable[None]]
+ErrorRenderer = Callable[[GatewayError], Response]
+FaultRenderer = Callable[[AccessEntry, Exception], Response]
+
+_ENTRY = "parshall.entry"
+
+
+class RelayResponse(Response):
+    """An answer that an exchange gives; the connection opens and relays it."""
+
+    def __init__(self, call: Call, render_error: ErrorRenderer) -> None:
+        super().__init__(b"")
+        self.call = call
+        self.render_error = render_error
+        """Words what goes wrong before the answer has begun."""
+
+
+class GatewayConnection(TrioASGIHTTPConnection):
+    """One request. Every answer carries our `x-request-id`."""
+
+    def __init__(self, app: Any, scope: Any) -> None:
+        super().__init__(app, scope)
+        self._gateway: Gateway = app.gateway
+        self._render_fault: FaultRenderer = app.render_fault
+        self._entry = _entry_of(scope)
+        self._answered = False
+        scope[_ENTRY] = self._entry
+
+    async def __call__(self, receive: Any, send: Any) -> None:
+        """ASGI: serve the request, and log it however it ends."""
+
+        async def send_noted(message: Any) -> None:
+            await send(self._noted(message))
+
+        try:
+            await super().__call__(receive, send_noted)
+        except* trio.BrokenResourceError:
+            log.debug("%s: the client has left", self._entry.request_id)
+        finally:
+            self._entry.write()
+
+    async def handle_messages(  # type: ignore[override]
+        self, nursery: trio.Nursery, request: LazyRequest, receive: Any
+    ) -> None:
+        """Take the body once a handler wants it; then listen for the client's leaving."""
+        await request.body.wanted.wait()
+        await super().handle_messages(nursery, request, receive)
+
+    async def handle_request(  # type: ignore[override]
+        self, nursery: trio.Nursery, request: LazyRequest, send: Any
+    ) -> None:
+        """Dispatch the request and send the answer."""
+        try:
+            response = await self.app.handle_request(request)
+            request.body.refuse()
+            await self._send_response(send, response)
+        except trio.BrokenResourceError:
+            raise
+        except Exception as error:
+            if self._answered:
+                raise  # the connection is cut: half an answer must not look like a whole one
+            await super()._send_response(send, self._render_fault(self._entry, error))
+        nursery.cancel_scope.cancel()
+
+    async def _send_response(self, send: Send, response: ResponseTypes) -> None:
+        if isinstance(response, RelayResponse):
+            try:
+                await self._relay(send, response.call)
+            except GatewayError as error:
+                if self._answered:
+                    raise
+                self._entry.error_code = error.code
+                if self._entry.receipt is None:
+                    self._gateway.telemetry.refused(error.code)
+                response = response.render_error(error)
+            else:
+                return
+        await super()._send_response(send, response)
+
+    async def _relay(self, send: Send, call: Call) -> None:
+        """Own the exchange of a call, and send what it says.
+
+        Raises:
+            GatewayError: refused, or failed before there was an answer.
+        """
+        exchange: Exchange | None = None
+        try:
+            async with self._gateway.open_exchange(call) as exchange:
+                head = await exchange.head()
+                headers = list(head.headers)
+                await send(
+                    {"type": "http.response.start", "status": head.status, "headers": headers}
+                )
+                async for chunk in exchange:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            if exchange is not None:
+                self._entry.receipt = exchange.receipt
+
+    def _noted(self, message: Any) -> Any:
+        if message["type"] == "http.response.start":
+            self._answered = True
+            self._entry.status = message["status"]
+            own_id = (b"x-request-id", self._entry.request_id.encode())
+            return {**message, "headers": [*message["headers"], own_id]}
+        self._entry.response_bytes += len(message.get("body", b""))
+        return message
+
+
+def current_entry() -> AccessEntry:
+    """The log entry of the request being handled."""
+    scope: Any = request.scope
+    entry: AccessEntry = scope[_ENTRY]
+    return entry
+
+
+def _entry_of(scope: Any) -> AccessEntry:
+    headers = dict(scope["headers"])
+    client = scope.get("client")
+    own_id = headers.get(b"x-request-id") or headers.get(b"x-client-request-id")
+    return AccessEntry(
+        method=scope["method"],
+        path=scope["path"],
+        peer=client[0] if client else "unix",
+        client_request_id=clean_client_id(own_id and own_id.decode("latin-1")),
+    )
