@@ -217,6 +217,7 @@ class ChatReply(Reply):
                 responder.cut()
             case "eof" | "error_event":
                 responder.end()
+                responder.release()
             case _:
                 responder.cut()
 
@@ -241,6 +242,13 @@ class ChatStream(ChatReply):
         self._head_sent = False
         self._role_sent = False
         self._paused = False
+
+    def _step(self, now_s: float) -> None:
+        if self._role_sent and not self._stalled:  # the common case, once a token
+            self._produce(now_s)
+            self.pump()
+        else:
+            super()._step(now_s)
 
     def _generate(self, now_s: float) -> None:
         if not self._head_sent:
@@ -318,8 +326,10 @@ class ChatStream(ChatReply):
 
     def pump(self) -> None:
         super().pump()
+        if not self._paused or self.over:
+            return
         ahead = self._position - self._handed_tokens // self._choices
-        if self._paused and not self.over and ahead * 2 <= self._ahead_max:
+        if ahead * 2 <= self._ahead_max:
             self._paused = False
             now_s = trio.current_time()
             end = min(self._position + self._per_event, self._stop)

@@ -21,6 +21,7 @@ import trio
 from bench.simulate.truth import Ending
 
 READ_BYTES = 65_536
+RECORD_BYTES = 16_384
 _LINGER_RESET = struct.pack("ii", 1, 0)
 
 
@@ -34,8 +35,8 @@ class Writer(Protocol):
         """The connection ended before that."""
 
 
-Mark = tuple[Writer, int, Ending | None]
-"""Who wrote, its tokens up to here, and how its response ends here, if it does."""
+Mark = tuple[int, Writer, int, Ending | None]
+"""After how many bytes, who wrote, its tokens up to here, how its response ends here if it does."""
 
 
 class Conduit:
@@ -52,7 +53,7 @@ class Conduit:
         self._write_stall_s = write_stall_s
         self._buffer = bytearray()
         self._queued_total = 0
-        self._marks: deque[tuple[int, Sequence[Mark]]] = deque()
+        self._marks: deque[Mark] = deque()
         self._wake = trio.Event()
         self.closing = False
         """No more is read for its meaning; what is buffered still goes out."""
@@ -70,7 +71,10 @@ class Conduit:
 
     async def receive(self) -> bytes:
         """What the peer sent next; empty when it has ended or lost the connection."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         while True:
+            if self.closed:
+                return b""
             try:
                 await trio.lowlevel.wait_readable(self._socket)
                 return self._socket.recv(READ_BYTES)
@@ -80,24 +84,31 @@ class Conduit:
                 return b""
 
     def send(self, data: bytes, marks: Sequence[Mark] = ()) -> None:
-        """Write now what the socket takes and buffer the rest. Never raises."""
+        """Write now what the socket takes and buffer the rest. Never raises.
+
+        Marks count bytes from the start of `data`.
+        """
         if self.broken or self.closed:
-            for writer, _, _ in marks:
+            for _, writer, _, _ in marks:
                 writer.on_lost()
             return
         self._queue(data, marks)
 
     def _queue(self, data: bytes, marks: Sequence[Mark]) -> None:
+        start = self._queued_total
         self._queued_total += len(data)
-        if marks:
-            self._marks.append((self._queued_total, marks))
-        if self._buffer:
-            self._buffer += data
+        sent = self._try_send(data) if data and not self._buffer else 0
+        if sent == self._queued_total - start and not self._buffer:
+            for _, writer, tokens, ending in marks:
+                writer.on_written(tokens, ending)
             return
-        sent = self._try_send(data) if data else 0
-        if sent < len(data) and not self.broken:
-            self._buffer += data[sent:] if sent else data
+        self._marks.extend((start + at, who, tokens, end) for at, who, tokens, end in marks)
+        if self.broken:
+            self._lose_marks()
+            return
+        if not self._buffer:
             self._wake.set()
+        self._buffer += data[sent:] if sent else data
         self._pass_marks()
 
     def _try_send(self, data: bytes | bytearray) -> int:
@@ -116,13 +127,12 @@ class Conduit:
             return
         written = self._queued_total - len(self._buffer)
         while self._marks and self._marks[0][0] <= written:
-            for writer, tokens, ending in self._marks.popleft()[1]:
-                writer.on_written(tokens, ending)
+            _, writer, tokens, ending = self._marks.popleft()
+            writer.on_written(tokens, ending)
 
     def _lose_marks(self) -> None:
         while self._marks:
-            for writer, _, _ in self._marks.popleft()[1]:
-                writer.on_lost()
+            self._marks.popleft()[1].on_lost()
 
     async def run_flusher(self, on_drained: Callable[[], None]) -> None:
         """Empty the buffer whenever the socket blocks; return once the connection is to end."""
@@ -245,9 +255,19 @@ class TlsConduit(Conduit):
         return bool(data)
 
     def send(self, data: bytes, marks: Sequence[Mark] = ()) -> None:
-        if data and not (self.broken or self.closed):
-            self._tls.write(data)
-        self._send_sealed(marks)
+        """As for cleartext; a mark is reached with the TLS record its last byte is in."""
+        waiting = deque(marks)
+        for start in range(0, len(data), RECORD_BYTES):
+            if self.broken or self.closed:
+                break
+            end = min(start + RECORD_BYTES, len(data))
+            self._tls.write(data[start:end])
+            here: list[Mark] = []
+            while waiting and waiting[0][0] <= end:
+                here.append(waiting.popleft())
+            self._send_sealed(here)
+        if waiting:
+            self._send_sealed(list(waiting))
 
     def close_when_drained(self, *, abrupt: bool = False) -> None:
         if not (abrupt or self.closing):
@@ -259,4 +279,4 @@ class TlsConduit(Conduit):
     def _send_sealed(self, marks: Sequence[Mark]) -> None:
         sealed = self._outgoing.read()
         if sealed or marks:
-            super().send(sealed, marks)
+            super().send(sealed, [(len(sealed), *mark[1:]) for mark in marks])

@@ -62,6 +62,7 @@ class Http1Connection:
         self._chunked = False
         self._http10 = False
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._marks: list[Mark] = []
         self._reading = False
         self._deadline_scope = trio.CancelScope()
@@ -114,7 +115,7 @@ class Http1Connection:
         if status == 413:
             self._begin(self._service.too_large(self))
             return
-        self._out.append(_BAD_REQUEST)
+        self._put(_BAD_REQUEST)
         self.flush()
         self._conduit.close_when_drained()
 
@@ -133,7 +134,7 @@ class Http1Connection:
     def on_headers_complete(self) -> None:
         incoming = self._current()
         if incoming.headers.get(b"expect", b"").lower() == b"100-continue" and not self._reply:
-            self._out.append(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         incoming = self._current()
@@ -196,25 +197,27 @@ class Http1Connection:
         if not self._keep_alive:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
-        self._out.append(b"".join(lines))
+        self._put(b"".join(lines))
 
     def send_body(self, data: bytes) -> int:
         # A short take is only allowed while the flusher has work, for it is what calls back.
         taken = 0
         while taken < len(data) and not self._conduit.congested:
             piece = data[taken : taken + self._settings.high_water_bytes]
-            self._out.append(b"%x\r\n%s\r\n" % (len(piece), piece) if self._chunked else piece)
+            self._put(b"%x\r\n%s\r\n" % (len(piece), piece) if self._chunked else piece)
             taken += len(piece)
             if taken < len(data):
                 self.flush()
         return taken
 
     def mark(self, reply: Reply, tokens: int, ending: Ending | None) -> None:
-        self._marks.append((reply, tokens, ending))
+        self._marks.append((self._out_bytes, reply, tokens, ending))
 
     def end(self) -> None:
         if self._chunked:
-            self._out.append(b"0\r\n\r\n")
+            self._put(b"0\r\n\r\n")
+
+    def release(self) -> None:
         self._reply = None
         self._chunked = False
         if not self._keep_alive:
@@ -248,8 +251,12 @@ class Http1Connection:
         if not self._out and not self._marks:
             return
         data, marks = b"".join(self._out), self._marks
-        self._out, self._marks = [], []
+        self._out, self._out_bytes, self._marks = [], 0, []
         self._conduit.send(data, marks)
+
+    def _put(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_bytes += len(data)
 
     # -- the connection ----------------------------------------------------------------------------
 
@@ -262,7 +269,7 @@ class Http1Connection:
     def lost(self) -> None:
         """The connection is over, whoever ended it."""
         self._waiting.clear()
-        for writer, _, _ in self._marks:
+        for _, writer, _, _ in self._marks:
             writer.on_lost()
         self._marks.clear()
         if self._reply is not None:

@@ -69,15 +69,17 @@ class _Exchange:
             return 0
 
     def mark(self, reply: Reply, tokens: int, ending: Ending | None) -> None:
-        self._connection.marks.append((reply, tokens, ending))
+        self._connection.mark(reply, tokens, ending)
 
     def end(self) -> None:
         try:
             self._connection.h2.send_data(self.stream_id, b"", ended=True)
-            # Answered before the request was complete: nothing more of it is wanted.
-            self._connection.h2.reset(self.stream_id, ErrorCodes.NO_ERROR)
         except Http2StreamClosed:
             self._connection.gone(self)
+
+    def release(self) -> None:
+        # Answered before the request was complete: nothing more of it is wanted.
+        self._connection.h2.reset(self.stream_id, ErrorCodes.NO_ERROR)
         self._connection.finished(self)
 
     def reset(self, *, refused: bool) -> None:
@@ -106,7 +108,9 @@ class ServedHttp2:
     ) -> None:
         self.conduit = conduit
         self.h2 = Http2Connection(client_side=False, limits=settings.http2)
-        self.marks: list[Mark] = []
+        self._marks: list[Mark] = []
+        self._out: list[bytes] = []
+        self._out_bytes = 0
         self._service = service
         self._wheel = wheel
         self._settings = settings
@@ -220,11 +224,24 @@ class ServedHttp2:
         if not self._reading:
             self._wheel.touch(self)
 
+    def mark(self, reply: Reply, tokens: int, ending: Ending | None) -> None:
+        """Tell the reply when all that was sent so far is with the operating system."""
+        self._gather()
+        self._marks.append((self._out_bytes, reply, tokens, ending))
+
+    def _gather(self) -> None:
+        if self.h2.has_outgoing:
+            data = self.h2.outgoing()
+            self._out.append(data)
+            self._out_bytes += len(data)
+
     def flush(self) -> None:
         """Everything that has gathered, as one write."""
-        if self.h2.has_outgoing or self.marks:
-            marks, self.marks = self.marks, []
-            self.conduit.send(self.h2.outgoing(), marks)
+        self._gather()
+        if self._out or self._marks:
+            data, marks = b"".join(self._out), self._marks
+            self._out, self._out_bytes, self._marks = [], 0, []
+            self.conduit.send(data, marks)
 
     # -- the connection ----------------------------------------------------------------------------
 
@@ -238,9 +255,9 @@ class ServedHttp2:
 
     def lost(self) -> None:
         """The connection is over, whoever ended it."""
-        for writer, _, _ in self.marks:
+        for _, writer, _, _ in self._marks:
             writer.on_lost()
-        self.marks.clear()
+        self._marks.clear()
         self._abandon_all("reset")
 
     def _abandon_all(self, ending: Ending) -> None:

@@ -41,10 +41,13 @@ class Responder(Protocol):
         """Takes 0 to len(data) bytes; after a short take `Reply.pump` is called in time."""
 
     def mark(self, reply: Reply, tokens: int, ending: Ending | None) -> None:
-        """Report by `reply.on_written` when everything sent so far is with the system."""
+        """Call `reply.on_written` once everything sent so far is with the operating system."""
 
     def end(self) -> None:
-        """A clean end of the body."""
+        """A clean end of the body; `release` follows."""
+
+    def release(self) -> None:
+        """The reply is over: the connection may go on to others."""
 
     def reset(self, *, refused: bool) -> None:
         """HTTP/2: RST_STREAM, REFUSED_STREAM if refused. HTTP/1.1: TCP RST, FIN if refused."""
@@ -69,7 +72,7 @@ class Reply:
     """
 
     separately = False
-    """Whether each piece of the outbox is a write of its own."""
+    """Whether each piece of the outbox is flushed by itself."""
 
     def __init__(
         self, responder: Responder, wheel: TimerWheel, record: TruthRecord | None = None
@@ -111,41 +114,31 @@ class Reply:
         self._wheel.schedule(self, at_s)
 
     def pump(self) -> None:
-        """Hand over what the responder takes, then the finale."""
-        outbox = self._outbox
+        """Hand over what the responder takes, a piece at a time, then the finale."""
+        outbox, responder = self._outbox, self._responder
         while outbox and not self.over:
-            if len(outbox) == 1 or self.separately:
-                data = outbox[0][0]
-            else:
-                data = b"".join([piece for piece, _ in outbox])
-            taken = self._responder.send_body(data)
-            self._hand_over(taken)
-            if taken < len(data):
+            piece, tokens = outbox[0]
+            taken = responder.send_body(piece)
+            if taken < len(piece):
+                if not self.over:
+                    outbox[0] = (piece[taken:], tokens)
                 return
+            outbox.popleft()
+            if tokens != self._handed_tokens:
+                self._handed_tokens = tokens
+                responder.mark(self, tokens, None)
             if self.separately:
-                self._responder.flush()
+                responder.flush()
         if self._finale is not None and not self.over:
             finale, self._finale = self._finale, None
             finale()
 
-    def _hand_over(self, taken: int) -> None:
-        outbox = self._outbox
-        tokens = self._handed_tokens
-        while outbox and taken >= len(outbox[0][0]):
-            piece, tokens = outbox.popleft()
-            taken -= len(piece)
-        if taken:
-            piece, after = outbox[0]
-            outbox[0] = (piece[taken:], after)
-        if tokens != self._handed_tokens:
-            self._handed_tokens = tokens
-            self._responder.mark(self, tokens, None)
-
     def finish(self) -> None:
         """The finale of a response that ends cleanly."""
-        self._responder.mark(self, self._handed_tokens, self._ending)
         self._close()
         self._responder.end()
+        self._responder.mark(self, self._handed_tokens, self._ending)
+        self._responder.release()
 
     def _close(self) -> None:
         self.over = True

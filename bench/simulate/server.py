@@ -20,6 +20,7 @@ from bench.simulate.settings import SimulatorSettings
 from bench.simulate.tokens import load_tokenizer
 from bench.simulate.truth import TruthLog
 from bench.simulate.wheel import TimerWheel
+from engine.nurseries import open_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ async def open_simulator(settings: SimulatorSettings | None = None) -> AsyncIter
         simulator = Simulator(settings, listener)
         # Warm before the first request, which would otherwise hold up all streams.
         await trio.to_thread.run_sync(load_tokenizer, abandon_on_cancel=True)
-        async with trio.open_nursery() as nursery:
+        async with open_tasks() as nursery:
             nursery.start_soon(simulator._serve)
             try:
                 yield simulator

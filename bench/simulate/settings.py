@@ -25,7 +25,8 @@ class SimulatorSettings:
         seed: mixed into every text.
         tick_s: the timer wheel's grain.
         ahead_max_tokens: tokens of one choice that may wait for a client that takes nothing;
-            generation pauses there.
+            generation pauses there. What HTTP/2 windows or the connection's buffer (at most
+            twice `high_water_bytes`) have taken no longer waits.
         truth_max_records: requests the truth log remembers.
         high_water_bytes: output a connection buffers before its streams hold on.
         connections_max: connections served at once; further ones wait in the backlog.

@@ -36,18 +36,30 @@ class WordSource:
 
     def text(self, start: int, end: int) -> str:
         """The text of tokens start to end - 1, in order."""
+        if end == start + 1:
+            return self._word(start)
         words: list[str] = []
         position = start
         while position < end:
             number, offset = divmod(position, _BLOCK_WORDS)
             if number != self._block_number:
-                self._block = _words_of(self._seed, number)
-                self._block_number = number
+                self._turn_to(number)
             taken = self._block[offset : offset + end - position]
             words.extend(taken)
             position += len(taken)
         joined = " ".join(words)
         return f" {joined}" if start > 0 and words else joined
+
+    def _word(self, position: int) -> str:
+        number = position // _BLOCK_WORDS
+        if number != self._block_number:
+            self._turn_to(number)
+        word = self._block[position % _BLOCK_WORDS]
+        return f" {word}" if position else word
+
+    def _turn_to(self, number: int) -> None:
+        self._block = _words_of(self._seed, number)
+        self._block_number = number
 
 
 def _words_of(seed: bytes, number: int) -> list[str]:

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
+import trio
+
 Ending = Literal["done", "cut", "reset", "error"]
 
 TextMaker = Callable[[int], list[str]]
@@ -28,6 +30,7 @@ class TruthRecord:
     """
 
     __slots__ = (
+        "_on_end",
         "completion_id",
         "directives",
         "ended",
@@ -48,7 +51,13 @@ class TruthRecord:
         "usage_reported",
     )
 
-    def __init__(self, request_id: str, provider_request_id: str, protocol: str) -> None:
+    def __init__(
+        self,
+        request_id: str,
+        provider_request_id: str,
+        protocol: str,
+        on_end: Callable[[], None],
+    ) -> None:
         self.request_id = request_id
         self.provider_request_id = provider_request_id
         self.protocol = protocol
@@ -64,6 +73,7 @@ class TruthRecord:
         self.texts: TextMaker = _no_texts
         self.usage_reported: dict[str, Any] | None = None
         self.ended: Ending | None = None
+        self._on_end = on_end
         self.started_at = time.time()
         self.first_token_at: float | None = None
         self.ended_at: float | None = None
@@ -93,6 +103,7 @@ class TruthRecord:
         if self.ended is None:
             self.ended = ending
             self.ended_at = time.time()
+            self._on_end()
 
     def to_json(self) -> dict[str, Any]:
         """As `GET /_truth` shows it."""
@@ -129,6 +140,7 @@ class TruthLog:
         self._max_records = max_records
         self._records: deque[TruthRecord] = deque()
         self._by_id: dict[str, list[TruthRecord]] = {}
+        self._ending = trio.Event()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -137,7 +149,7 @@ class TruthLog:
         """Begin a record. Several requests may carry one id: each attempt has its record."""
         if len(self._records) == self._max_records:
             self._forget(self._records.popleft())
-        record = TruthRecord(request_id, provider_request_id, protocol)
+        record = TruthRecord(request_id, provider_request_id, protocol, self._announce)
         self._records.append(record)
         for name in {request_id, provider_request_id}:
             self._by_id.setdefault(name, []).append(record)
@@ -151,6 +163,16 @@ class TruthLog:
     def records(self, request_id: str | None = None) -> list[TruthRecord]:
         """All records in order of arrival, or those of one id."""
         return list(self._records if request_id is None else self._by_id.get(request_id, ()))
+
+    async def wait_ended(self, request_id: str) -> TruthRecord:
+        """The latest record of that id, once it has ended. The caller bounds the wait."""
+        while (record := self.record(request_id)) is None or record.ended is None:
+            await self._ending.wait()
+        return record
+
+    def _announce(self) -> None:
+        self._ending.set()
+        self._ending = trio.Event()
 
     def _forget(self, record: TruthRecord) -> None:
         for name in {record.request_id, record.provider_request_id}:

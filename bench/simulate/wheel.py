@@ -59,7 +59,8 @@ class TimerWheel:
 
     def schedule(self, wakeable: Wakeable, at_s: float) -> None:
         """Wake it at `at_s`, or in the next tick when that is past."""
-        self.discard(wakeable)
+        if wakeable in self._place:
+            self.discard(wakeable)
         tick = max(math.ceil(at_s / self._tick_s), self._last_tick + 1)
         bucket = self._buckets.get(tick)
         if bucket is None:
@@ -77,8 +78,8 @@ class TimerWheel:
     def discard(self, wakeable: Wakeable) -> None:
         """Do not wake it. Fine if it is not scheduled."""
         tick = self._place.pop(wakeable, None)
-        if tick is not None:
-            self._buckets[tick].pop(wakeable, None)
+        if tick in self._buckets:
+            del self._buckets[tick][wakeable]
 
     def touch(self, flushable: Flushable) -> None:
         """Flush it at the end of this tick; between ticks, in the next."""
@@ -104,24 +105,18 @@ class TimerWheel:
         while self._order and self._order[0] * self._tick_s <= now_s:
             tick = heapq.heappop(self._order)
             self._last_tick = max(self._last_tick, tick)
-            bucket = self._buckets[tick]
-            # A wake may discard others of its own bucket, so it is emptied one by one.
-            while bucket:
-                wakeable = next(iter(bucket))
-                self.discard(wakeable)
-                self._contain(wakeable, now_s)
-            del self._buckets[tick]
+            for wakeable in self._buckets.pop(tick):
+                if self._place.get(wakeable) == tick:  # not discarded by another's wake
+                    del self._place[wakeable]
+                    try:
+                        wakeable.wake(now_s)
+                    except Exception:
+                        self.crashes += 1
+                        logger.exception("a simulated reply failed")
+                        wakeable.crash()
         dirty, self._dirty = self._dirty, {}
         for flushable in dirty:
             self._contain_flush(flushable)
-
-    def _contain(self, wakeable: Wakeable, now_s: float) -> None:
-        try:
-            wakeable.wake(now_s)
-        except Exception:
-            self.crashes += 1
-            logger.exception("a simulated reply failed")
-            wakeable.crash()
 
     def _contain_flush(self, flushable: Flushable) -> None:
         try:

@@ -91,9 +91,13 @@ class Http2Client:
             while not answer.over:
                 if tokens is not None and answer.body.count(b'"delta":{"content"') >= tokens:
                     break
-                news = self._news
-                await news.wait()
+                await self._news.wait()
         return answer
+
+    async def wait_lost(self) -> None:
+        """Until the server has closed the connection."""
+        while not self.lost:
+            await self._news.wait()
 
     async def acknowledge_all(self) -> None:
         """Let the server send on, after `acknowledge=False`."""
