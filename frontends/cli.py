@@ -1,0 +1,228 @@
+"""The command `parshall`: serving, simulating, checking; administration is in `cli_admin.py`.
+
+Imports are late on purpose: `--help` and administration through a running server stay quick.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from frontends.cli_admin import accounts, keys, ledger, receipts
+from frontends.cli_output import CONFIG_FAILED, EXAMPLES, FAILED, LOCKED, explain, print_result
+
+if TYPE_CHECKING:
+    from bench.simulate import SimulatorSettings
+    from engine import Config, Gateway
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=CONTEXT, epilog=EXAMPLES["parshall"])
+@click.version_option(package_name="parshall", prog_name="parshall")
+def main() -> None:
+    """Parshall: a gateway for LLM APIs that bills exactly what was generated.
+
+    Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the configuration is refused,
+    4 another process holds the database.
+    """
+
+
+main.add_command(accounts)
+main.add_command(keys)
+main.add_command(receipts)
+main.add_command(ledger)
+
+
+@main.command(epilog=EXAMPLES["serve"])
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="TOML file; without it: demo."
+)
+@click.option(
+    "--bind",
+    multiple=True,
+    metavar="ADDRESS",
+    help="HOST:PORT (port 0 takes a free one) or unix:/path; may be repeated.",
+)
+@click.option("--db", type=click.Path(path_type=Path), help="SQLite file of ledger and receipts.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Of the JSON lines on standard error.",
+)
+def serve(config_path: Path | None, bind: tuple[str, ...], db: Path | None, log_level: str) -> None:
+    """Serve the gateway.
+
+    Without --config it serves a demo: a simulated provider, a funded account whose key it prints,
+    and OpenAI's models if OPENAI_API_KEY is set.
+    """
+    import trio
+
+    from frontends.logs import logging_to
+
+    with explain(), logging_to(sys.stderr, log_level):
+        if config_path is None:
+            trio.run(_serve_demo, db or Path("parshall.db"), bind or ("127.0.0.1:8787",))
+        else:
+            trio.run(_serve_configured, _load(config_path, bind, db))
+
+
+async def _serve_configured(config: Config) -> None:
+    from frontends.serving import serve as serve_until_signal
+
+    async def announce(gateway: Gateway, addresses: tuple[str, ...]) -> None:
+        click.echo(f"Parshall serves on {', '.join(addresses)}")
+
+    await serve_until_signal(config, announce)
+
+
+async def _serve_demo(database: Path, bind: tuple[str, ...]) -> None:
+    from frontends import demo
+    from frontends.serving import serve as serve_until_signal
+
+    async def announce(gateway: Gateway, addresses: tuple[str, ...]) -> None:
+        secret = await demo.prepare_key(gateway, database)
+        click.echo(demo.welcome(demo.client_url(addresses), secret, gateway, database))
+
+    async with demo.open_demo(database, bind, os.environ) as config:
+        await serve_until_signal(config, announce)
+
+
+@main.command(epilog=EXAMPLES["simulate"])
+@click.option("--bind", default="127.0.0.1:8788", show_default=True, metavar="HOST:PORT")
+@click.option("--model", "models", multiple=True, help="A model it knows; may be repeated.")
+@click.option("--any-model", is_flag=True, help="Know every model.")
+@click.option("--defaults", default="", metavar="DIRECTIVES", help="For requests without #sim.")
+@click.option("--recordings", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--seed", default="", help="Mixed into every text.")
+@click.option("--tls-cert", type=click.Path(exists=True, path_type=Path), help="PEM.")
+@click.option("--tls-key", type=click.Path(exists=True, path_type=Path))
+@click.option("--directives", is_flag=True, help="List what a request can ask for, and exit.")
+def simulate(**options: Any) -> None:
+    """Run a simulated provider: OpenAI chat over HTTP/1.1 and HTTP/2, with faults on demand.
+
+    A request says what it wants by a first line '#sim …' of its last user message;
+    `parshall simulate --directives` lists the words. GET /_truth tells what was really generated.
+    """
+    import trio
+
+    from bench.simulate import describe_directives
+
+    if options["directives"]:
+        click.echo(describe_directives())
+        return
+    with explain():
+        trio.run(_simulate, _simulator_settings(options))
+
+
+def _simulator_settings(options: dict[str, Any]) -> SimulatorSettings:
+    import ssl
+
+    from bench.simulate import Directives, SimulatorSettings, parse_directives
+    from bench.simulate.directives import DirectiveError
+
+    host, _, port = options["bind"].rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter("must be HOST:PORT", param_hint="--bind")
+    if (options["tls_cert"] is None) != (options["tls_key"] is None):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    try:
+        defaults = parse_directives(options["defaults"], Directives())
+    except DirectiveError as error:
+        raise click.BadParameter(str(error), param_hint="--defaults") from None
+    tls = None
+    if options["tls_cert"] is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(options["tls_cert"], options["tls_key"])
+    chosen = {"models": options["models"]} if options["models"] else {}
+    return SimulatorSettings(
+        host=host.strip("[]"),
+        port=int(port),
+        tls=tls,
+        any_model=options["any_model"],
+        defaults=defaults,
+        recordings=options["recordings"],
+        seed=options["seed"],
+        **chosen,
+    )
+
+
+async def _simulate(settings: SimulatorSettings) -> None:
+    import signal
+
+    import trio
+
+    from bench.simulate import open_simulator
+
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with open_simulator(settings) as simulator:
+            click.echo(f"The simulated provider serves on {simulator.base_url}/v1")
+            await anext(signals)
+
+
+@main.group()
+def config() -> None:
+    """Look at a configuration."""
+
+
+@config.command("check", epilog=EXAMPLES["config check"])
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="The same as PATH.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def check(path: Path | None, config_path: Path | None, as_json: bool) -> None:
+    """Check a configuration file: syntax, secrets, prices. Nothing is started."""
+    chosen = path or config_path
+    if chosen is None:
+        raise click.UsageError("which file? parshall config check PATH")
+    from datetime import UTC, datetime
+
+    from engine.catalogue import build_catalogue
+
+    with explain():
+        loaded = _load(chosen, (), None)
+        rows = [
+            {
+                "model": model.name,
+                "provider": model.deployments[0].provider,
+                "upstream_model": model.deployments[0].upstream_model,
+                "input_usd_per_million": _usd_per_million(model.price.input),
+                "output_usd_per_million": _usd_per_million(model.price.output),
+            }
+            for model in build_catalogue(loaded, datetime.now(UTC)).values()
+        ]
+        print_result(rows, as_json=as_json)
+        if not as_json:
+            click.echo(f"{chosen} is fine.")
+
+
+def _usd_per_million(rate_picodollars: int) -> str:
+    """A picodollar a token is a millionth of a dollar per million tokens; exact."""
+    whole, fraction = divmod(rate_picodollars, 1_000_000)
+    return f"{whole}.{fraction:06d}".rstrip("0").rstrip(".")
+
+
+def _load(path: Path, bind: tuple[str, ...], db: Path | None) -> Config:
+    """A configuration file, overruled by options."""
+    from engine import ConfigError, load_config
+    from engine.config import bind_problem
+
+    loaded = load_config(path, os.environ)
+    for address in bind:
+        if problem := bind_problem(address):
+            raise ConfigError(f"--bind {address} {problem}")
+    if bind:
+        loaded = dataclasses.replace(loaded, server=dataclasses.replace(loaded.server, bind=bind))
+    if db is not None:
+        storage = dataclasses.replace(loaded.storage, url=f"sqlite:{db}")
+        loaded = dataclasses.replace(loaded, storage=storage)
+    return loaded
+
+
+__all__ = ["CONFIG_FAILED", "FAILED", "LOCKED", "main"]

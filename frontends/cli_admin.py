@@ -1,0 +1,203 @@
+"""Administration on the command line: accounts, keys, receipts, the ledger.
+
+A running server owns its database, so commands go to its control socket; without a server the
+ledger is opened here. Either way the same table of commands runs (`commands.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from frontends.cli_output import EXAMPLES, FAILED, Json, explain, fail, print_result
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NANODOLLARS_PER_USD = 1_000_000_000
+MAY_BE_FIRST = frozenset({"accounts.create"})
+"""What makes a database that is not there; for the rest it is a mistyped path."""
+
+
+def database_options(function: F) -> F:
+    """Which database, and how to print."""
+    options = (
+        click.option("--db", type=click.Path(path_type=Path), help="The SQLite file."),
+        click.option(
+            "--config", "config_path", type=click.Path(path_type=Path), help="TOML file naming it."
+        ),
+        click.option("--json", "as_json", is_flag=True, help="JSON instead of a table."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def usd(value: str) -> int:
+    """US dollars as an exact decimal with at most nine places, in nanodollars."""
+    try:
+        nanodollars = Decimal(value.removeprefix("$")) * NANODOLLARS_PER_USD
+    except InvalidOperation:
+        raise click.BadParameter(
+            f"'{value}' is not an amount of US dollars, such as 25 or 0.50"
+        ) from None
+    if not nanodollars.is_finite() or nanodollars <= 0:
+        raise click.BadParameter(f"'{value}' is not a positive amount")
+    if nanodollars != nanodollars.to_integral_value():
+        raise click.BadParameter(f"'{value}' is finer than a nanodollar (nine places)")
+    return int(nanodollars)
+
+
+def run(db: Path | None, config_path: Path | None, command: str, **parameters: Any) -> Json:
+    """Run a command of the table where the database is owned."""
+    from frontends import control
+
+    with explain():
+        database = _database(db, config_path)
+        try:
+            return control.ask(database, command, parameters)
+        except control.ControlAbsentError:
+            pass
+        if command not in MAY_BE_FIRST and not database.exists():
+            fail(f"there is no database {database}; --db or --config names another", FAILED)
+        import trio
+
+        from frontends.commands import execute_alone
+
+        return trio.run(execute_alone, database, command, parameters)
+
+
+def _database(db: Path | None, config_path: Path | None) -> Path:
+    if db is not None:
+        return db
+    if config_path is None:
+        return Path("parshall.db")
+    from engine import load_config
+
+    return load_config(config_path, os.environ).storage.path
+
+
+@click.group()
+def accounts() -> None:
+    """Accounts and their money."""
+
+
+@accounts.command("create", epilog=EXAMPLES["accounts create"])
+@click.argument("name")
+@click.option("--fund", "amount", type=usd, help="Give it US dollars at once.")
+@database_options
+def create_account(
+    name: str, amount: int | None, db: Path | None, config_path: Path | None, as_json: bool
+) -> None:
+    """Create an account called NAME."""
+    account = run(db, config_path, "accounts.create", name=name, fund_nanodollars=amount)
+    print_result(account, as_json=as_json)
+
+
+@accounts.command("fund", epilog=EXAMPLES["accounts fund"])
+@click.argument("account")
+@click.argument("amount", type=usd, metavar="USD")
+@click.option(
+    "--reference", help="What it is for. Funding again with the same one changes nothing."
+)
+@database_options
+def fund_account(
+    account: str,
+    amount: int,
+    reference: str | None,
+    db: Path | None,
+    config_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Add USD to ACCOUNT (its id or its name)."""
+    funded = run(
+        db,
+        config_path,
+        "accounts.fund",
+        account=account,
+        amount_nanodollars=amount,
+        reference=reference,
+    )
+    print_result(funded, as_json=as_json)
+
+
+@accounts.command("show", epilog=EXAMPLES["accounts show"])
+@click.argument("account", required=False)
+@database_options
+def show_accounts(
+    account: str | None, db: Path | None, config_path: Path | None, as_json: bool
+) -> None:
+    """Show ACCOUNT (its id or its name), or all of them."""
+    print_result(run(db, config_path, "accounts.show", account=account), as_json=as_json)
+
+
+@click.group()
+def keys() -> None:
+    """API keys."""
+
+
+@keys.command("create", epilog=EXAMPLES["keys create"])
+@click.argument("account")
+@click.option("--name", default="default", show_default=True, help="What people know it by.")
+@database_options
+def create_key(
+    account: str, name: str, db: Path | None, config_path: Path | None, as_json: bool
+) -> None:
+    """Create a key of ACCOUNT (its id or its name). Its secret is shown now, and never again."""
+    key = run(db, config_path, "keys.create", account=account, name=name)
+    print_result(key, as_json=as_json)
+
+
+@keys.command("list", epilog=EXAMPLES["keys list"])
+@click.argument("account", required=False)
+@database_options
+def list_keys(
+    account: str | None, db: Path | None, config_path: Path | None, as_json: bool
+) -> None:
+    """List the keys of ACCOUNT, or all; revoked ones too."""
+    print_result(run(db, config_path, "keys.list", account=account), as_json=as_json)
+
+
+@keys.command("revoke", epilog=EXAMPLES["keys revoke"])
+@click.argument("key_id")
+@database_options
+def revoke_key(key_id: str, db: Path | None, config_path: Path | None, as_json: bool) -> None:
+    """Refuse the key KEY_ID from now on. What it has started goes on."""
+    print_result(run(db, config_path, "keys.revoke", key_id=key_id), as_json=as_json)
+
+
+@click.group()
+def receipts() -> None:
+    """Receipts of requests."""
+
+
+@receipts.command("show", epilog=EXAMPLES["receipts show"])
+@click.argument("request_id")
+@click.option("--account", help="Look in this account only.")
+@database_options
+def show_receipt(
+    request_id: str, account: str | None, db: Path | None, config_path: Path | None, as_json: bool
+) -> None:
+    """Show what became of the request REQUEST_ID (the x-request-id of its answer)."""
+    receipt = run(db, config_path, "receipts.show", request_id=request_id, account=account)
+    print_result(receipt, as_json=as_json)
+
+
+@click.group()
+def ledger() -> None:
+    """The ledger."""
+
+
+@ledger.command("audit", epilog=EXAMPLES["ledger audit"])
+@database_options
+def audit(db: Path | None, config_path: Path | None, as_json: bool) -> None:
+    """Check the ledger's invariants on the live database. Exit code 1 if one does not hold."""
+    findings = run(db, config_path, "ledger.audit")
+    print_result(findings, as_json=as_json)
+    broken = [finding["invariant"] for finding in findings if not finding["ok"]]
+    if broken:
+        fail(f"{len(broken)} of {len(findings)} invariants do not hold", FAILED)

@@ -1,0 +1,139 @@
+"""What the command line prints: tables for people, JSON for scripts, errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+FAILED = 1
+CONFIG_FAILED = 3
+LOCKED = 4
+
+Json = Any
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+EXAMPLES = {
+    "parshall": _examples(
+        "parshall serve                               the demo",
+        "parshall serve --config parshall.toml",
+        "parshall accounts create alice --fund 25",
+        "parshall keys create alice --name laptop",
+    ),
+    "serve": _examples(
+        "parshall serve",
+        "parshall serve --config parshall.toml --bind 0.0.0.0:8787",
+        "parshall serve --bind unix:/run/parshall.sock --db /var/lib/parshall/parshall.db",
+    ),
+    "simulate": _examples(
+        "parshall simulate --bind 127.0.0.1:8788",
+        "parshall simulate --defaults 'tokens=500 tokens_per_second=60 first_token_ms=300'",
+        "parshall simulate --directives",
+    ),
+    "config check": _examples("parshall config check parshall.toml"),
+    "accounts create": _examples(
+        "parshall accounts create alice", "parshall accounts create alice --fund 25"
+    ),
+    "accounts fund": _examples(
+        "parshall accounts fund alice 25.50",
+        "parshall accounts fund alice 100 --reference invoice-2031",
+    ),
+    "accounts show": _examples("parshall accounts show", "parshall accounts show alice --json"),
+    "keys create": _examples("parshall keys create alice --name laptop"),
+    "keys list": _examples("parshall keys list", "parshall keys list alice --json"),
+    "keys revoke": _examples("parshall keys revoke key_0123456789abcdef"),
+    "receipts show": _examples("parshall receipts show req_0123456789abcdef --json"),
+    "ledger audit": _examples("parshall ledger audit --db parshall.db"),
+}
+
+
+@contextmanager
+def explain() -> Iterator[None]:
+    """Turns the errors that people can act on into one line and an exit code."""
+    from engine.errors import ConfigError, GatewayError
+    from engine.ledger.records import LedgerError, LedgerLockedError
+    from frontends.control import CommandRefusedError, ControlFailedError
+    from frontends.server.binds import BindError
+
+    try:
+        yield
+    except ConfigError as error:
+        fail(str(error), CONFIG_FAILED)
+    except LedgerLockedError as error:
+        fail(str(error), LOCKED)
+    except ControlFailedError as error:
+        fail(f"another process holds the database, and {error}", LOCKED)
+    except CommandRefusedError as error:
+        fail(error.message, FAILED)
+    except GatewayError as error:
+        fail(error.message, FAILED)
+    except (LedgerError, BindError, OSError) as error:
+        fail(str(error), FAILED)
+
+
+def fail(message: str, code: int) -> None:
+    """Say why, and end with an exit code."""
+    click.echo(f"parshall: error: {message}", err=True)
+    sys.exit(code)
+
+
+def print_result(result: Json, *, as_json: bool, title: str | None = None) -> None:
+    """A list of objects as a table, one object as names and values; or either as JSON."""
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    from tabulate import tabulate
+
+    if isinstance(result, list):
+        if not result:
+            click.echo("(none)")
+            return
+        rows = [[_cell(value) for value in row.values()] for row in result]
+        headers = [_heading(name) for name in result[0]]
+        click.echo(tabulate(rows, headers=headers, disable_numparse=True))
+        return
+    click.echo(tabulate(list(_flat(result)), tablefmt="plain", disable_numparse=True))
+
+
+def _heading(name: str) -> str:
+    return name.replace("_", " ").upper()
+
+
+def _cell(value: Json) -> str:
+    match value:
+        case None:
+            return "-"
+        case True:
+            return "yes"
+        case False:
+            return "NO"
+        case {"nanodollars": int(), "usd": str(usd)}:
+            return f"${_short(usd)}"
+        case _:
+            return str(value)
+
+
+def _short(usd: str) -> str:
+    """Exact, with cents at least: '25.500000000' is '25.50', '0.000123456' stays."""
+    whole, _, fraction = usd.partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def _flat(value: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested objects as dotted names and cells."""
+    items = value.items() if isinstance(value, dict) else enumerate(value, 1)
+    for name, inner in items:
+        path = f"{prefix}{name}"
+        is_money = isinstance(inner, dict) and inner.keys() == {"nanodollars", "usd"}
+        if isinstance(inner, dict | list) and inner and not is_money:
+            yield from _flat(inner, f"{path}.")
+        else:
+            yield path, _cell(inner) if inner not in ({}, []) else "-"
