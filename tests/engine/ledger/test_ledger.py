@@ -309,7 +309,7 @@ async def test_nobody_reads_anothers_receipt(path: Path) -> None:
 
 
 async def test_admission_is_bounded_and_settlement_is_not(path: Path) -> None:
-    async with funded_ledger(path, queue_max_records=3, barrier_timeout_s=60) as (
+    async with funded_ledger(path, queue_max_records=3) as (
         ledger,
         account_id,
     ):

@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     consumes,
     initialize,
     invariant,
+    multiple,
     rule,
 )
 
@@ -82,6 +84,8 @@ class Workloads(RuleBasedStateMachine):
         self.held: dict[str, tuple[str, int]] = {}
         self.progressed: dict[str, int] = {}
         self.count = 0
+        for number in range(ACCOUNTS):
+            self.fund(number, 10_000)
 
     @property
     def ledger(self) -> Ledger:
@@ -115,7 +119,7 @@ class Workloads(RuleBasedStateMachine):
         self.balances[self.accounts[number]] += amount
 
     @rule(target=holds, number=st.integers(0, ACCOUNTS - 1), amount=amounts)
-    def hold(self, number: int, amount: int) -> Hold | None:
+    def hold(self, number: int, amount: int) -> Hold | MultipleResults[Hold]:
         account = self.accounts[number]
         self.count += 1
         request_id = f"req_{self.count}"
@@ -128,14 +132,15 @@ class Workloads(RuleBasedStateMachine):
 
         hold = trio.from_thread.run_sync(call, trio_token=self.running.token)
         assert (hold is not None) == (amount <= self.available(account))
-        if hold is not None:
-            self.held[request_id] = (account, amount)
+        if hold is None:
+            return multiple()
+        self.held[request_id] = (account, amount)
         return hold
 
     @rule(hold=holds, amount=amounts)
-    def extend(self, hold: Hold | None, amount: int) -> None:
-        if hold is None or hold.request_id not in self.held:
-            return
+    def extend(self, hold: Hold, amount: int) -> None:
+        if hold.request_id not in self.held:
+            return  # a restart has ended it
         account, held = self.held[hold.request_id]
         grown = trio.from_thread.run_sync(
             self.ledger.extend, hold, amount, trio_token=self.running.token
@@ -146,9 +151,7 @@ class Workloads(RuleBasedStateMachine):
         assert hold.amount_nanodollars == self.held[hold.request_id][1]
 
     @rule(hold=holds, charge=amounts)
-    def progress(self, hold: Hold | None, charge: int) -> None:
-        if hold is None:
-            return
+    def progress(self, hold: Hold, charge: int) -> None:
         entry = ProgressEntry(hold.request_id, {"output_tokens": charge}, charge, charge, charge)
         trio.from_thread.run_sync(self.ledger.progress, [entry], trio_token=self.running.token)
         if hold.request_id in self.held:
@@ -160,9 +163,9 @@ class Workloads(RuleBasedStateMachine):
         overrun=st.sampled_from([0, 0, 7]),
         costs=st.lists(st.builds(CostLine, providers, amounts), max_size=3),
     )
-    def settle(self, hold: Hold | None, charge: int, overrun: int, costs: list[CostLine]) -> None:
-        if hold is None or hold.request_id not in self.held:
-            return
+    def settle(self, hold: Hold, charge: int, overrun: int, costs: list[CostLine]) -> None:
+        if hold.request_id not in self.held:
+            return  # a restart has ended it
 
         def call() -> None:
             receipt = completed(
@@ -182,9 +185,9 @@ class Workloads(RuleBasedStateMachine):
         self.balances["cost"] -= sum(cost.amount_nanodollars for cost in costs)
 
     @rule(hold=consumes(holds))
-    def void(self, hold: Hold | None) -> None:
-        if hold is None or hold.request_id not in self.held:
-            return
+    def void(self, hold: Hold) -> None:
+        if hold.request_id not in self.held:
+            return  # a restart has ended it
         receipt = opening(hold.request_id, hold.account_id).replace(outcome="upstream_failed")
 
         def call() -> None:
