@@ -32,7 +32,9 @@ class Served:
     async def http(self) -> AsyncIterator[httpx.AsyncClient]:
         """An HTTP client with the account's key."""
         headers = {"authorization": f"Bearer {self.setup.key}"}
-        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30) as client:
+        # Nothing here is TLS: not loading the authorities saves most of a client's cost.
+        client = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, verify=False)
+        async with client:
             yield client
 
     async def receipt(self, request_id: str) -> dict[str, Any]:
