@@ -23,7 +23,7 @@ from engine.wire.http2 import ErrorCodes, Http2Connection, Http2Error, Http2Limi
 from .dial import dial
 from .errors import StreamLostError, sole_error
 from .providers import Origin
-from .streams import Receiver, UpstreamStream
+from .streams import NO_BODY, Receiver, UpstreamStream
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +133,7 @@ class Connection:
 
     def acknowledge(self, stream: UpstreamStream, flow_bytes: int) -> None:
         """See UpstreamStream."""
-        self._http2.acknowledge(stream.stream_id, flow_bytes)
-        if self._http2.has_outgoing:
+        if self._http2.acknowledge(stream.stream_id, flow_bytes):
             self._wake.set()
 
     @trio.lowlevel.enable_ki_protection
@@ -142,6 +141,7 @@ class Connection:
         """See UpstreamStream.reset_nowait."""
         if self._streams.pop(stream.stream_id, None) is None:
             return
+        stream.body = NO_BODY
         self._http2.reset(stream.stream_id, code)
         self._wake.set()
         self._slot_freed()
@@ -202,6 +202,7 @@ class Connection:
     def _drop(self, stream: UpstreamStream) -> None:
         """The answer is over. A request that is still being sent is pointless."""
         del self._streams[stream.stream_id]
+        stream.body = NO_BODY
         if self._http2.is_open(stream.stream_id):
             self._http2.reset(stream.stream_id, ErrorCodes.CANCEL)
         self._slot_freed()
@@ -244,7 +245,7 @@ class Connection:
             taken = self._http2.send_data(
                 stream.stream_id, piece, ended=len(piece) == len(stream.body)
             )
-            stream.body = stream.body[taken:]
+            stream.body = stream.body[taken:] or NO_BODY  # an empty view would keep all of it alive
             queued += taken
             if taken == len(piece) and stream.body:
                 self._uploads.append(stream)
@@ -319,7 +320,8 @@ class Connection:
     def _lose_all(self, message: str) -> None:
         for stream in list(self._streams.values()):
             if self._streams.pop(stream.stream_id, None) is None:
-                continue  # its receiver was another's
+                continue  # reset by another's receiver meanwhile
+            stream.body = NO_BODY
             self._http2.reset(stream.stream_id, ErrorCodes.CANCEL)
             self._lose(stream, message, unprocessed=not stream.dispatched)
 

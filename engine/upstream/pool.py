@@ -156,7 +156,11 @@ class Pool:
         connection = group.pick()
         if connection is None:
             connection = await self._wait_for_connection(group)
-        stream = connection.open_stream_nowait(headers, body, receiver)
+        try:
+            stream = connection.open_stream_nowait(headers, body, receiver)
+        except ValueError:
+            self._changed(group)  # the next waiter may have the slot
+            raise
         self._streams += 1
         self._dial_if_wanted(group, len(group.waiters))
         return stream

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from engine.errors import UpstreamError
 from engine.wire.http import Delivery
@@ -10,6 +10,9 @@ from engine.wire.http2 import ErrorCodes
 
 if TYPE_CHECKING:
     from .connection import Connection
+
+
+NO_BODY: Final = memoryview(b"")
 
 
 class Receiver(Protocol):

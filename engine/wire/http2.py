@@ -172,18 +172,20 @@ class Http2Connection(Http2Inbound):
         self._writable.clear()
         return writable
 
-    def acknowledge(self, stream_id: int, flow_bytes: int) -> None:
+    def acknowledge(self, stream_id: int, flow_bytes: int) -> bool:
         """Say that delivered bytes were consumed, so that the peer may send as many more.
 
         What a stream still owed when it ended was credited then; later calls do nothing.
+        True when this has queued a WINDOW_UPDATE.
         """
         stream = self._streams.get(stream_id)
         if stream is None or self._failed is not None:
-            return
-        size = min(flow_bytes, stream.unacknowledged)
-        if size > 0:
-            stream.unacknowledged -= size
-            self._machine.credit(size, stream.h2)
+            return False
+        left = stream.unacknowledged - flow_bytes
+        if left < 0:
+            flow_bytes, left = stream.unacknowledged, 0
+        stream.unacknowledged = left
+        return flow_bytes > 0 and self._machine.credit(flow_bytes, stream.h2)
 
     # -- the connection -----------------------------------------------------------------------
 

@@ -190,6 +190,7 @@ class Http2Inbound:
     # -- what frames mean ---------------------------------------------------------------------
 
     def _touch(self, stream: Stream) -> Stream:
+        stream.more = True
         if not stream.touched:
             stream.touched = True
             self._touched.append(stream)
@@ -296,20 +297,27 @@ class Http2Inbound:
             return []
         deliveries = []
         for stream in self._touched:
-            data = stream.data
-            deliveries.append(
-                Delivery(
-                    stream.stream_id,
-                    stream.head,
-                    data[0] if len(data) == 1 else b"".join(data),
-                    stream.flow_bytes,
-                    stream.trailers,
-                    stream.ended,
-                    stream.code,
-                    stream.unprocessed,
+            parts = stream.data
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            if not stream.more:
+                deliveries.append(Delivery(stream.stream_id, None, data, stream.flow_bytes))
+            else:
+                deliveries.append(
+                    Delivery(
+                        stream.stream_id,
+                        stream.head,
+                        data,
+                        stream.flow_bytes,
+                        stream.trailers,
+                        stream.ended,
+                        stream.code,
+                        stream.unprocessed,
+                    )
                 )
-            )
-            stream.begin()
+                stream.clear()
+            stream.touched = False
+            stream.data = []
+            stream.flow_bytes = 0
         self._touched.clear()
         return deliveries
 

@@ -25,6 +25,7 @@ from h2.events import ConnectionTerminated, Event, StreamReset
 from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream, StreamClosedBy, StreamInputs
+from h2.windows import WindowManager
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from .http import Headers
@@ -175,17 +176,27 @@ class Http2Machine(H2Connection):
         theirs.current_window_size -= size
         return True
 
-    def credit(self, size: int, stream: H2Stream | None) -> None:
-        """Hand bytes back to the connection's window, and to the stream's while it can use them."""
-        increment = self._inbound_flow_control_window_manager.process_bytes(size)
-        if increment:
-            self._data_to_send += _WINDOW_UPDATE.pack(0, 4, WINDOW_UPDATE, 0, 0, increment)
+    def credit(self, size: int, stream: H2Stream | None) -> bool:
+        """Hand bytes back to the connection's window, and to the stream's while it can use them.
+
+        h2 says when: at half a window, or sooner when it is empty. True when it is now.
+        """
+        queued = self._credit(self._inbound_flow_control_window_manager, size, 0)
         if stream is not None:
-            increment = stream._inbound_window_manager.process_bytes(size)
-            if increment:
-                self._data_to_send += _WINDOW_UPDATE.pack(
-                    0, 4, WINDOW_UPDATE, 0, stream.stream_id, increment
-                )
+            manager = stream._inbound_window_manager
+            queued = self._credit(manager, size, stream.stream_id) or queued
+        return queued
+
+    def _credit(self, manager: WindowManager, size: int, stream_id: int) -> bool:
+        processed = manager._bytes_processed + size
+        if manager.current_window_size and processed < manager.max_window_size // 2:
+            manager._bytes_processed = processed
+            return False
+        increment = manager.process_bytes(size)
+        if not increment:
+            return False
+        self._data_to_send += _WINDOW_UPDATE.pack(0, 4, WINDOW_UPDATE, 0, stream_id, increment)
+        return True
 
     def open_connection_window(self, size: int) -> None:
         """Raise the connection's window from the RFC's 65,535 bytes."""

@@ -33,10 +33,9 @@ class Stream:
     """An open stream, and what this read has brought for it so far."""
 
     __slots__ = (
-        "block", "code", "data", "ended", "flow_bytes", "h2", "head", "head_sent", "left_bytes",
-        "no_body",
-        "over", "receiving", "sending", "stream_id", "touched", "trailers", "unacknowledged",
-        "unprocessed",
+        "code", "data", "ended", "flow_bytes", "h2", "head", "head_sent", "left_bytes", "more",
+        "no_body", "over", "receiving", "sending", "stream_id", "touched", "trailers",
+        "unacknowledged", "unprocessed",
     )  # fmt: skip
 
     def __init__(self, stream_id: int, h2: H2Stream) -> None:
@@ -52,13 +51,17 @@ class Stream:
         self.left_bytes: int | None = None
         """What content-length still promises."""
         self.unacknowledged = 0
-        self.begin()
-
-    def begin(self) -> None:
-        self.touched = False
-        self.head: Headers | None = None
         self.data: list[bytes] = []
         self.flow_bytes = 0
+        self.touched = False
+        self.more = False
+        """This read has brought more than data."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what is not data."""
+        self.more = False
+        self.head: Headers | None = None
         self.trailers: Headers | None = None
         self.ended = False
         self.code: int | None = None

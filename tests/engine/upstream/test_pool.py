@@ -11,7 +11,7 @@ import trio.testing
 
 from engine.errors import UpstreamTimeoutError, UpstreamUnreachableError
 from engine.upstream.pool import Pool, PoolSettings, UpstreamStream, open_pool
-from engine.wire.http2 import ErrorCodes, Http2Limits
+from engine.wire.http2 import ErrorCodes, Http2Limits, MalformedFieldsError
 
 from .peer import Collector, Peer, open_peer, request_head
 
@@ -244,3 +244,33 @@ async def test_an_error_in_the_pools_block_comes_out_alone() -> None:
     async with open_peer() as peer:
         with pytest.raises(KeyError):
             await use_and_fail(peer)
+
+
+async def test_a_malformed_head_costs_nobody_a_slot() -> None:
+    settings = PoolSettings(connections_max=1)
+    async with open_peer(Http2Limits(streams_max=1)) as peer, open_pool(settings) as pool:
+        first, _ = await ask(pool, peer)
+        got: list[str] = []
+
+        async def malformed() -> None:
+            with pytest.raises(MalformedFieldsError):
+                await pool.open_stream(peer.provider(), [(b":path", b"/\r\n")], b"", Collector())
+            got.append("malformed")
+
+        async def sound() -> None:
+            await ask(pool, peer)
+            got.append("sound")
+
+        async with trio.open_nursery() as nursery:
+            for task in (malformed, sound):
+                nursery.start_soon(task)
+                await trio.testing.wait_all_tasks_blocked()
+            first.reset_nowait()
+        assert got == ["malformed", "sound"]
+
+
+async def test_a_sent_body_is_let_go() -> None:
+    async with open_peer() as peer, open_pool() as pool:
+        stream, _ = await ask(pool, peer, bytes(1_000_000))
+        await (await peer.next_request()).wait_ended()
+        assert stream.body.obj == b""
