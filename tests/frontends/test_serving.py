@@ -1,0 +1,237 @@
+"""The serving process as people start it: a demo that works when pasted, signals, restarts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import trio
+
+from bench.simulate import SimulatorSettings, open_simulator
+from engine import parse_config
+from frontends.demo import client_url, demo_config
+from tests.frontends.server.apps import read_until
+from tests.gateways import chat_body, config_text, settled
+
+PARSHALL = Path(sys.executable).parent / "parshall"
+START_TIMEOUT_S = 60
+
+
+@dataclass
+class Process:
+    """A running `parshall serve`."""
+
+    trio_process: trio.Process
+    output: str
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"http://\S+:\d+", self.output)
+        assert found is not None, self.output
+        return found.group()
+
+    @property
+    def key(self) -> str:
+        found = re.search(r"sk-parshall-\S+", self.output)
+        assert found is not None, self.output
+        return found.group()
+
+    def log(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in (self.folder / "log").read_bytes().splitlines()]
+
+    async def end(self, signal_number: int = signal.SIGTERM) -> int:
+        self.trio_process.send_signal(signal_number)
+        with trio.fail_after(START_TIMEOUT_S):
+            return await self.trio_process.wait()
+
+
+@asynccontextmanager
+async def open_process(folder: Path, *options: str, until: str) -> AsyncIterator[Process]:
+    """`parshall serve` on a free port; ready once it has printed `until`."""
+    command = [str(PARSHALL), "serve", *options]
+    environ = {k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"}
+    with (folder / "log").open("ab") as log:
+        process = await trio.lowlevel.open_process(
+            command, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=environ
+        )
+    try:
+        assert process.stdout is not None
+        with trio.fail_after(START_TIMEOUT_S):
+            output = (await read_until(process.stdout, until.encode())).decode()
+        assert until in output, (folder / "log").read_text()
+        yield Process(process, output, folder)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            if process.stdout is not None:
+                await process.stdout.aclose()
+
+
+def open_demo_process(folder: Path) -> Any:
+    return open_process(folder, "--bind", "127.0.0.1:0", until="flush=True)\n")
+
+
+async def test_the_demo_works_when_pasted_and_prints_the_same_key_again(tmp_path: Path) -> None:
+    async with open_demo_process(tmp_path) as demo:
+        key = demo.key
+        path = tmp_path / "parshall.demo-key"
+        assert path.read_text().strip() == key
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+        snippet = "from openai import" + demo.output.partition("from openai import")[2]
+        python = await trio.run_process([sys.executable, "-c", snippet], capture_stdout=True)
+        assert len(python.stdout.decode().split()) > 10
+
+        if shutil.which("curl"):
+            line = demo.output[demo.output.index("curl -N") :].partition("\n\n")[0]
+            curl = await trio.run_process(["bash", "-c", line], capture_stdout=True)
+            assert curl.stdout.endswith(b"data: [DONE]\n\n")
+
+        assert await demo.end() == 0
+        entries = [line for line in demo.log() if line["logger"] == "parshall.access"]
+        assert all(entry["outcome"] == "completed" for entry in entries)
+        assert key not in (tmp_path / "log").read_text()
+
+    async with open_demo_process(tmp_path) as demo:
+        assert demo.key == key
+        async with httpx.AsyncClient(base_url=demo.url) as client:
+            answer = await client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+        assert answer.json()["data"][0]["id"] == "sim-openai"
+        assert await demo.end(signal.SIGINT) == 0
+
+
+async def test_a_key_that_outlived_its_database_is_taken_up_again(tmp_path: Path) -> None:
+    async with open_demo_process(tmp_path) as demo:
+        key = demo.key
+        await demo.end()
+    for name in ("parshall.db", "parshall.db.lock"):
+        (tmp_path / name).unlink()
+    async with open_demo_process(tmp_path) as demo:
+        assert demo.key == key
+
+
+async def test_a_stopping_server_lets_a_stream_end(tmp_path: Path) -> None:
+    body = chat_body("tokens=60 tokens_per_second=60")
+    async with open_demo_process(tmp_path) as demo:
+        headers = {"authorization": f"Bearer {demo.key}"}
+        async with (
+            httpx.AsyncClient(base_url=demo.url, headers=headers) as client,
+            client.stream("POST", "/v1/chat/completions", content=body) as response,
+        ):
+            chunks = response.aiter_raw()
+            await anext(chunks)
+            demo.trio_process.send_signal(signal.SIGTERM)
+            rest = b"".join([chunk async for chunk in chunks])
+        with trio.fail_after(20):
+            assert await demo.trio_process.wait() == 0
+
+    assert rest.endswith(b"data: [DONE]\n\n")
+    (entry,) = [line for line in demo.log() if line["logger"] == "parshall.access"]
+    assert entry["outcome"] == "completed"
+
+
+async def test_a_second_signal_cuts_what_is_left_and_bills_it(tmp_path: Path) -> None:
+    body = chat_body("tokens=100000 tokens_per_second=50")
+    async with open_demo_process(tmp_path) as demo:
+        headers = {"authorization": f"Bearer {demo.key}"}
+        async with (
+            httpx.AsyncClient(base_url=demo.url, headers=headers) as client,
+            client.stream("POST", "/v1/chat/completions", content=body) as response,
+        ):
+            request_id = response.headers["x-request-id"]
+            chunks = response.aiter_raw()
+            await anext(chunks)
+            demo.trio_process.send_signal(signal.SIGTERM)
+            await settled(lambda: _refuses(demo.url))
+            assert await demo.end() == 0
+            with pytest.raises(httpx.RemoteProtocolError):
+                async for _ in chunks:
+                    pass
+
+    with sqlite3.connect(tmp_path / "parshall.db") as connection:
+        row = connection.execute("SELECT body FROM receipts").fetchone()
+    connection.close()
+    receipt = orjson.loads(row[0])
+    assert receipt["request_id"] == request_id
+    assert receipt["outcome"] == "shutdown"
+    assert receipt["usage"]["output_tokens"] > 0
+
+
+def _refuses(url: str) -> bool:
+    try:
+        httpx.get(f"{url}/healthz", timeout=1)
+    except httpx.TransportError:
+        return True
+    return False
+
+
+async def test_a_configured_server(tmp_path: Path) -> None:
+    async with open_simulator(SimulatorSettings()) as sim:
+        config = tmp_path / "parshall.toml"
+        config.write_text(config_text(tmp_path / "ledger.db", sim.base_url))
+        socket = tmp_path / "p.sock"
+        options = ("--config", str(config), "--bind", f"unix:{socket}")
+        async with open_process(tmp_path, *options, until="serves on") as server:
+            transport = httpx.AsyncHTTPTransport(uds=str(socket))
+            async with httpx.AsyncClient(transport=transport, base_url="http://p") as client:
+                assert (await client.get("/readyz")).json() == {"status": "ready"}
+            assert await server.end() == 0
+        assert not socket.exists()
+
+
+async def test_two_servers_do_not_share_a_database(tmp_path: Path) -> None:
+    async with open_demo_process(tmp_path):
+        second = await trio.run_process(
+            [str(PARSHALL), "serve", "--bind", "127.0.0.1:0"],
+            cwd=tmp_path,
+            check=False,
+            capture_stderr=True,
+            capture_stdout=True,
+        )
+
+    assert second.returncode == 4
+    assert b"in use" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("addresses", "url"),
+    [
+        (("127.0.0.1:8787",), "http://127.0.0.1:8787"),
+        (("0.0.0.0:8787",), "http://127.0.0.1:8787"),
+        (("[::]:8787",), "http://[::1]:8787"),
+        (("unix:/p", "10.0.0.1:80"), "http://10.0.0.1:80"),
+        (("unix:/p",), "unix:/p"),
+    ],
+)
+def test_the_url_to_paste(addresses: tuple[str, ...], url: str) -> None:
+    assert client_url(addresses) == url
+
+
+def test_openai_is_added_by_its_key_which_stays_out_of_the_text() -> None:
+    environ = {"OPENAI_API_KEY": "sk-from-the-environment"}
+    arguments = ("http://127.0.0.1:1", Path('a b"c.db'), ("127.0.0.1:0",))
+    text = demo_config(*arguments, environ)
+    config = parse_config(text, "demo", environ)
+
+    assert "sk-from-the-environment" not in text
+    assert config.providers["openai"].api_key == "sk-from-the-environment"
+    assert "gpt-4o-mini" in config.models
+    assert config.storage.path == Path('a b"c.db')
+    assert list(parse_config(demo_config(*arguments, {}), "demo", {}).models) == ["sim-openai"]
