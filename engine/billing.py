@@ -142,8 +142,8 @@ class ExchangeBilling:
         attempt = self._attempt
         if attempt is None or not attempt.answered or not self._request.stream or self.settled:
             return None
-        tokens = attempt.relay.meter.known_tokens
-        if tokens == self._progress_tokens or not attempt.relay.meter.has_output:
+        meter = attempt.relay.meter
+        if not meter.has_output or (tokens := meter.received_tokens()) == self._progress_tokens:
             return None
         self._progress_tokens = tokens
         usage = Usage(input_tokens=self._input_tokens(), output_tokens=tokens)
@@ -153,7 +153,7 @@ class ExchangeBilling:
             usage=usage.units(),
             charge_nanodollars=min(charge, self._hold.amount_nanodollars),
             received_output_tokens=tokens,
-            delivered_output_tokens=self._delivered(attempt),
+            delivered_output_tokens=min(tokens, self._delivered(attempt)),
             costs=self._costs(charge_nanodollars(usage, self._deployment.cost)),
         )
 

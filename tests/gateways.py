@@ -110,7 +110,8 @@ async def assert_invariants(gateway: Gateway) -> None:
     assert gateway.open_exchanges == 0
     statistics = gateway.ledger.statistics()
     assert (statistics.open_holds, statistics.held_nanodollars) == (0, 0)
-    assert [finding for finding in await gateway.ledger.audit() if not finding.ok] == []
+    broken = [finding for finding in await gateway.ledger.audit() if not finding.ok]
+    assert broken == [], broken
 
 
 def charge(input_tokens: int, output_tokens: int) -> int:
