@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 import ssl
 from functools import lru_cache
 from pathlib import Path
@@ -72,11 +73,16 @@ async def _secure(tcp: trio.SocketStream, origin: Origin) -> trio.SSLStream[trio
 
 @lru_cache(maxsize=64)
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Loading a trust store takes milliseconds: once a file, in a thread."""
-    if ca_file is None:
-        context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    else:
+    """The trust store is loaded here, once: it takes tens of milliseconds."""
+    context: ssl.SSLContext
+    paths = ssl.get_default_verify_paths()
+    if ca_file is not None:
         context = ssl.create_default_context(cafile=ca_file)
+    elif platform.system() == "Linux" and (paths.cafile or paths.capath):
+        # truststore would read the same files, but again for every connection.
+        context = ssl.create_default_context()
+    else:
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(_ALPN)
     return context
