@@ -122,7 +122,7 @@ async def measure(path: Path, *, workers: int, seconds: float, busy: bool) -> Fi
     tally = Tally()
     async with open_ledger(LedgerSettings(path)) as ledger:
         account = await ledger.create_account("bench")
-        await ledger.fund(account.account_id, 10**17, "bench")
+        await ledger.fund(account.account_id, 10**15, "bench")
         began_s = time.perf_counter()
         async with trio.open_nursery() as loop_nursery:
             if busy:

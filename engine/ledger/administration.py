@@ -42,7 +42,7 @@ class Administration:
             raise ValueError("an account needs a name")
         row = await self._journal.run(
             lambda store: jobs.create_account(store, name),
-            lambda row: self._books.add_customer(row[0]),
+            lambda row: self._books.add_customer(row.account_id),
         )
         return self._view(row)
 
@@ -58,13 +58,12 @@ class Administration:
             raise NotFoundError("There is no such account.")
         return self._view(row)
 
-    def _view(self, row: tuple[str, str, int]) -> AccountView:
-        account_id, name, created_at_ms = row
-        allowance = self._books.allowance(account_id)
+    def _view(self, row: queries.AccountRow) -> AccountView:
+        allowance = self._books.allowance(row.account_id)
         return AccountView(
-            account_id=account_id,
-            name=name,
-            created_at_ms=created_at_ms,
+            account_id=row.account_id,
+            name=row.name,
+            created_at_ms=row.created_at_ms,
             balance_nanodollars=allowance.granted_nanodollars,
             held_nanodollars=allowance.held_nanodollars,
             available_nanodollars=allowance.available_nanodollars,
@@ -121,7 +120,7 @@ class Administration:
         name = "the books in memory equal the stored balances"
 
         def read(store: Store) -> tuple[int, dict[str, int]]:
-            stored = {key: amount for key, _, amount in queries.all_balances(store.connection)}
+            stored = {key: amount for key, _, amount in queries.all_balances(store.db)}
             return store.sequence, stored
 
         finding = Finding(name, True, 0, "not compared: records are on their way")

@@ -10,6 +10,8 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlite_utils import Database
+
 from engine.ledger.queries import reading
 from engine.ledger.records import Finding
 from engine.ledger.sqlite import error_code
@@ -179,20 +181,16 @@ def audit_database(path: Path, epoch: int | None = None) -> list[Finding]:
     Raises:
         UnavailableError: the database cannot be read now.
     """
-    with reading(path) as connection:
+    with reading(path) as db:
         if epoch is None:
-            (epoch,) = connection.execute(
-                "SELECT value + 1 FROM meta WHERE name = 'epoch'"
-            ).fetchone()
-        return [_check(connection, invariant, {"epoch": epoch}) for invariant in INVARIANTS]
+            (epoch,) = db.execute("SELECT value + 1 FROM meta WHERE name = 'epoch'").fetchone()
+        return [_check(db, invariant, {"epoch": epoch}) for invariant in INVARIANTS]
 
 
-def _check(
-    connection: sqlite3.Connection, invariant: Invariant, parameters: dict[str, int | None]
-) -> Finding:
+def _check(db: Database, invariant: Invariant, parameters: dict[str, int | None]) -> Finding:
     try:
-        (figure,) = connection.execute(invariant.checked, parameters).fetchone()
-        broken = connection.execute(invariant.broken, parameters).fetchall()
+        (figure,) = db.execute(invariant.checked, parameters).fetchone()
+        broken = db.execute(invariant.broken, parameters).fetchall()
     except sqlite3.DatabaseError as error:
         if error_code(error) & 0xFF in _NOT_NOW:
             raise

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from dataclasses import asdict, replace
+
+from sqlite_utils import Database
 
 from engine.errors import NotFoundError
-from engine.ledger.queries import find_key
+from engine.ledger.queries import AccountRow, find_key, is_customer
 from engine.ledger.records import ConflictError, KeyRow
 from engine.ledger.sqlite import Store, now_ms
 from engine.ledger.transfers import Transfer
@@ -17,28 +20,22 @@ WHERE kind = 'funding' AND reference = ? AND amount > 0
 """
 
 
-def create_account(store: Store, name: str) -> tuple[str, str, int]:
-    """A new customer's account: id, name, creation.
+def create_account(store: Store, name: str) -> AccountRow:
+    """A new customer's account.
 
     Raises:
         ConflictError: an account of that name exists.
     """
-    row = (f"acct_{secrets.token_hex(12)}", name, now_ms())
+    account = AccountRow(f"acct_{secrets.token_hex(12)}", name, now_ms())
 
-    def insert(connection: sqlite3.Connection) -> None:
-        taken = connection.execute(
-            "SELECT 1 FROM accounts WHERE kind = 'customer' AND name = ?", (name,)
-        ).fetchone()
-        if taken is not None:
+    def insert(db: Database) -> None:
+        if db.table("accounts").count_where("kind = 'customer' AND name = ?", [name]):
             raise ConflictError(f"There is an account named {name!r} already.")
-        account_id, _, created_at_ms = row
-        connection.execute(
-            "INSERT INTO accounts VALUES (?, 'customer', ?, ?)", (account_id, name, created_at_ms)
-        )
-        connection.execute("INSERT INTO balances VALUES (?, 0)", (account_id,))
+        db.table("accounts").insert({**asdict(account), "kind": "customer"})
+        db.table("balances").insert({"account_id": account.account_id, "amount": 0})
 
     store.run(insert)
-    return row
+    return account
 
 
 def fund(store: Store, account_id: str, transfer: Transfer) -> bool:
@@ -49,18 +46,16 @@ def fund(store: Store, account_id: str, transfer: Transfer) -> bool:
         NotFoundError: no such account.
     """
     amount = {p.account_id: p.amount_nanodollars for p in transfer.postings}[account_id]
+    funded = {"account_id": account_id, "amount": amount}
 
-    def insert(connection: sqlite3.Connection) -> bool:
-        known = connection.execute(
-            "SELECT 1 FROM accounts WHERE account_id = ? AND kind = 'customer'", (account_id,)
-        ).fetchone()
-        if known is None:
+    def insert(db: Database) -> bool:
+        if not is_customer(db, account_id):
             raise NotFoundError("There is no such account.")
-        before = connection.execute(_FUNDING, (transfer.reference,)).fetchone()
-        if before is None:
+        before = list(db.query(_FUNDING, [transfer.reference]))
+        if not before:
             store.insert_transfer(transfer)
             return True
-        if before != (account_id, amount):
+        if before != [funded]:
             raise ConflictError(
                 f"The reference {transfer.reference!r} was used for another account or amount."
             )
@@ -78,17 +73,13 @@ def create_key(store: Store, account_id: str, name: str, digest: str, prefix: st
     """
     key = KeyRow(f"key_{secrets.token_hex(12)}", account_id, name, digest, prefix, now_ms())
 
-    def insert(connection: sqlite3.Connection) -> None:
-        known = connection.execute(
-            "SELECT 1 FROM accounts WHERE account_id = ? AND kind = 'customer'", (account_id,)
-        ).fetchone()
-        if known is None:
+    def insert(db: Database) -> None:
+        if not is_customer(db, account_id):
             raise NotFoundError("There is no such account.")
+        row = asdict(key)
+        del row["revoked_at_ms"]
         try:
-            connection.execute(
-                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?)",
-                (key.key_id, account_id, name, digest, prefix, key.created_at_ms),
-            )
+            db.table("keys").insert(row)
         except sqlite3.IntegrityError as error:
             raise ConflictError("There is such a key already.") from error
 
@@ -103,15 +94,14 @@ def revoke_key(store: Store, key_id: str) -> KeyRow:
         NotFoundError: no such key.
     """
 
-    def insert(connection: sqlite3.Connection) -> KeyRow:
-        connection.execute(
-            "INSERT INTO key_revocations SELECT key_id, ? FROM keys WHERE key_id = ?"
-            " ON CONFLICT (key_id) DO NOTHING",
-            (now_ms(), key_id),
-        )
-        key = find_key(connection, key_id)
+    def insert(db: Database) -> KeyRow:
+        key = find_key(db, key_id)
         if key is None:
             raise NotFoundError("There is no such key.")
-        return key
+        if key.revoked_at_ms is not None:
+            return key
+        at_ms = now_ms()
+        db.table("key_revocations").insert({"key_id": key_id, "at_ms": at_ms})
+        return replace(key, revoked_at_ms=at_ms)
 
     return store.run(insert)

@@ -12,7 +12,6 @@ import heapq
 import logging
 import queue
 import sqlite3
-import sys
 import threading
 import time
 from collections import deque
@@ -24,7 +23,8 @@ import trio
 from engine.errors import UnavailableError
 from engine.ledger.entries import Entry, Progressed, Rejected
 from engine.ledger.records import EpochLostError, LedgerSettings, ProgressEntry, Ticket
-from engine.ledger.sqlite import Store, is_locked, now_ms
+from engine.ledger.sqlite import Store, is_locked, is_passing, now_ms
+from engine.ledger.switching import restore_switch_interval, shorten_switch_interval
 
 log = logging.getLogger("parshall.ledger")
 
@@ -94,8 +94,7 @@ class Journal:
         self.committed_records = 0
         self.commit_errors = 0
         self.rejected_records = 0
-        self._switch_interval_s = sys.getswitchinterval()
-        sys.setswitchinterval(min(self._switch_interval_s, settings.switch_interval_s))
+        shorten_switch_interval(settings.switch_interval_s)
         self._thread = threading.Thread(target=self._run, name="ledger journal", daemon=True)
         self._thread.start()
 
@@ -204,7 +203,7 @@ class Journal:
             self._abandon.set()
             with trio.move_on_after(4 * settings.busy_timeout_s + 1, shield=True):
                 await self._wait_thread()
-        sys.setswitchinterval(self._switch_interval_s)
+        restore_switch_interval(settings.switch_interval_s)
         self._advance()
         if self.queued:
             log.critical("%d ledger records are lost: %s", self.queued, self._failure)
@@ -354,13 +353,15 @@ class Journal:
     def _do(self, job: _Job) -> None:
         try:
             job.result = job.work(self._store)
-        except sqlite3.OperationalError as error:
-            job.error = UnavailableError(f"The ledger's database cannot be written now: {error}.")
         except EpochLostError as error:
             job.error = error
             self._fatal = f"the journal has stopped: {error}"
         except Exception as error:  # noqa: BLE001 - it is raised where the job was submitted
-            job.error = error
+            if isinstance(error, sqlite3.Error) and is_passing(error):
+                message = f"The ledger's database cannot be written now: {error}."
+                job.error = UnavailableError(message)
+            else:
+                job.error = error
         self._post(lambda: self._finish(job))
 
     def _refuse_jobs(self) -> None:

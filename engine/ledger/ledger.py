@@ -54,7 +54,7 @@ class Ledger(Administration):
 
     def __init__(self, store: Store, settings: LedgerSettings, recovered_holds: int) -> None:
         books = Books()
-        for account_id, kind, balance_nanodollars in all_balances(store.connection):
+        for account_id, kind, balance_nanodollars in all_balances(store.db):
             if kind == "customer":
                 books.add_customer(account_id, balance_nanodollars)
             else:

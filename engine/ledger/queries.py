@@ -9,23 +9,41 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+from sqlite_utils import Database
 
 from engine.errors import UnavailableError
 from engine.ledger.records import KeyRow
 
+_ACCOUNTS = """
+SELECT account_id, name, created_at_ms FROM accounts WHERE kind = 'customer'
+"""
 _KEYS = """
-SELECT keys.key_id, keys.account_id, keys.name, digest, prefix, created_at_ms, at_ms
+SELECT key_id, account_id, name, digest, prefix, created_at_ms, at_ms AS revoked_at_ms
 FROM keys LEFT JOIN key_revocations USING (key_id)
+"""
+_BALANCES = """
+SELECT account_id, kind, coalesce(amount, 0) AS amount
+FROM accounts LEFT JOIN balances USING (account_id)
 """
 
 
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """A customer's account as it is stored."""
+
+    account_id: str
+    name: str
+    created_at_ms: int
+
+
 @contextmanager
-def reading(path: Path, busy_timeout_s: float = 5.0) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write, for the block.
+def reading(path: Path, busy_timeout_s: float = 5.0) -> Iterator[Database]:
+    """The database, for the block, on a connection that cannot write.
 
     Raises:
         UnavailableError: the database cannot be read now.
@@ -39,60 +57,61 @@ def reading(path: Path, busy_timeout_s: float = 5.0) -> Iterator[sqlite3.Connect
             check_same_thread=False,
         )
         with closing(connection):
-            yield connection
+            yield Database(connection, execute_plugins=False)
     except sqlite3.OperationalError as error:
         raise UnavailableError(f"The ledger's database cannot be read now: {error}.") from error
 
 
 def stored_receipt(path: Path, account_id: str, request_id: str) -> dict[str, Any] | None:
     """The receipt of a settled exchange, if it is this account's."""
-    with reading(path) as connection:
-        row = connection.execute(
-            "SELECT body FROM receipts WHERE request_id = ? AND account_id = ?",
-            (request_id, account_id),
-        ).fetchone()
-    return None if row is None else orjson.loads(row[0])
+    with reading(path) as db:
+        sql = "SELECT body FROM receipts WHERE request_id = ? AND account_id = ?"
+        for row in db.query(sql, [request_id, account_id]):
+            receipt: dict[str, Any] = orjson.loads(row["body"])
+            return receipt
+    return None
 
 
-def stored_accounts(path: Path) -> list[tuple[str, str, int]]:
-    """Id, name and creation of every customer's account, oldest first."""
-    with reading(path) as connection:
-        return connection.execute(
-            "SELECT account_id, name, created_at_ms FROM accounts WHERE kind = 'customer'"
-            " ORDER BY created_at_ms, account_id"
-        ).fetchall()
+def stored_accounts(path: Path) -> list[AccountRow]:
+    """Every customer's account, oldest first."""
+    with reading(path) as db:
+        rows = db.query(_ACCOUNTS + " ORDER BY created_at_ms, account_id")
+        return [AccountRow(**row) for row in rows]
 
 
-def stored_account(path: Path, account_id: str) -> tuple[str, str, int] | None:
+def stored_account(path: Path, account_id: str) -> AccountRow | None:
     """One of `stored_accounts`, by its id or its name."""
-    with reading(path) as connection:
-        row: tuple[str, str, int] | None = connection.execute(
-            "SELECT account_id, name, created_at_ms FROM accounts"
-            " WHERE kind = 'customer' AND ? IN (account_id, name)",
-            (account_id,),
-        ).fetchone()
-    return row
+    with reading(path) as db:
+        rows = db.query(_ACCOUNTS + " AND ? IN (account_id, name)", [account_id])
+        return next((AccountRow(**row) for row in rows), None)
 
 
 def stored_keys(path: Path, account_id: str | None) -> list[KeyRow]:
     """The keys of an account, or of all, oldest first; revoked ones too."""
-    with reading(path) as connection:
-        rows = connection.execute(
-            _KEYS + " WHERE ?1 IS NULL OR account_id = ?1 ORDER BY created_at_ms, keys.key_id",
-            (account_id,),
-        ).fetchall()
-    return [KeyRow(*row) for row in rows]
+    with reading(path) as db:
+        rows = db.query(
+            _KEYS + " WHERE :account IS NULL OR account_id = :account"
+            " ORDER BY created_at_ms, key_id",
+            {"account": account_id},
+        )
+        return [KeyRow(**row) for row in rows]
 
 
-def find_key(connection: sqlite3.Connection, key_id: str) -> KeyRow | None:
+def find_key(db: Database, key_id: str) -> KeyRow | None:
     """One key, within a job of the journal."""
-    row = connection.execute(_KEYS + " WHERE keys.key_id = ?", (key_id,)).fetchone()
-    return None if row is None else KeyRow(*row)
+    rows = db.query(_KEYS + " WHERE key_id = ?", [key_id])
+    return next((KeyRow(**row) for row in rows), None)
 
 
-def all_balances(connection: sqlite3.Connection) -> list[tuple[str, str, int]]:
+def is_customer(db: Database, account_id: str) -> bool:
+    """Whether a customer's account has this id, within a job of the journal."""
+    return any(
+        row["account_id"] == account_id
+        for row in db.query(_ACCOUNTS + " AND account_id = ?", [account_id])
+    )
+
+
+def all_balances(db: Database) -> list[tuple[str, str, int]]:
     """Id, kind and stored balance of every account."""
-    return connection.execute(
-        "SELECT account_id, kind, coalesce(amount, 0) FROM accounts LEFT JOIN balances"
-        " USING (account_id)"
-    ).fetchall()
+    rows: list[tuple[str, str, int]] = db.execute(_BALANCES).fetchall()
+    return rows

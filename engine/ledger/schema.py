@@ -6,7 +6,6 @@ Mutable are only what is derived (`balances`), bookkeeping (`meta`) and what is 
 from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
-from sqlite_utils.db import Table
 
 from engine.ledger.records import LedgerError
 from engine.ledger.transfers import HOUSE_ACCOUNTS
@@ -149,12 +148,12 @@ def m001_ledger(db: Database) -> None:
                 f"CREATE TRIGGER {table}_no_{change.lower()} BEFORE {change} ON {table}"
                 f" BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
             )
-    _table(db, "meta").insert_all({"name": name, "value": 0} for name in META_NAMES)
-    _table(db, "accounts").insert_all(
+    db.table("meta").insert_all({"name": name, "value": 0} for name in META_NAMES)
+    db.table("accounts").insert_all(
         {"account_id": account, "kind": "house", "name": account, "created_at_ms": 0}
         for account in HOUSE_ACCOUNTS
     )
-    _table(db, "balances").insert_all(
+    db.table("balances").insert_all(
         {"account_id": account, "amount": 0} for account in HOUSE_ACCOUNTS
     )
 
@@ -171,9 +170,3 @@ def migrate(db: Database) -> None:
         unknown = ", ".join(sorted(applied - ours))
         raise LedgerError(f"the database is newer than this program (it has {unknown})")
     migrations.apply(db)
-
-
-def _table(db: Database, name: str) -> Table:
-    table = db[name]
-    assert isinstance(table, Table)
-    return table

@@ -23,8 +23,14 @@ from engine.ledger.transfers import Transfer, changes
 
 T = TypeVar("T")
 
+_LOG_MAX_BYTES = 64 * 1024 * 1024
+"""What a long reader has made of the write-ahead log is cut back to this."""
+
 _TRIGGER_ABORT = 1811
 """SQLITE_CONSTRAINT_TRIGGER: RAISE(ABORT) in a trigger."""
+
+_SQL_ERROR = sqlite3.SQLITE_ERROR
+"""The statement itself is wrong: our fault, and no reason to try again."""
 
 
 def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
@@ -41,6 +47,7 @@ def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_MAX_BYTES}")
     except sqlite3.Error as error:
         raise LedgerError(f"cannot open the database {path}: {error}") from error
     if mode != "wal":
@@ -55,7 +62,8 @@ class Store:
     def __init__(self, settings: LedgerSettings) -> None:
         self.connection = connect(settings.path, settings.busy_timeout_s)
         try:
-            migrate(Database(self.connection, execute_plugins=False))
+            self.db = Database(self.connection, execute_plugins=False)
+            migrate(self.db)
             self._begin_epoch()
             for statement in SETUP_SQL:
                 self.connection.execute(statement)
@@ -116,16 +124,21 @@ class Store:
         except TypeError:
             record = ascii(rejected.entry)
 
-        def insert(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT INTO rejected VALUES (?, ?, ?, ?, ?)",
-                (rejected.seq, type(rejected.entry).__name__, record, rejected.error, now_ms()),
+        def insert(db: Database) -> None:
+            db.table("rejected").insert(
+                {
+                    "seq": rejected.seq,
+                    "kind": type(rejected.entry).__name__,
+                    "record": record,
+                    "error": rejected.error,
+                    "at_ms": now_ms(),
+                }
             )
-            connection.execute("UPDATE meta SET value = ? WHERE name = 'sequence'", (rejected.seq,))
+            db.table("meta").update("sequence", {"value": rejected.seq})
 
         self.run(insert)
 
-    def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+    def run(self, job: Callable[[Database], T]) -> T:
         """Run one job in a transaction of its own and return what it returns, durable.
 
         Raises what the job raises, after undoing its work.
@@ -135,7 +148,7 @@ class Store:
         try:
             if self._figure("SELECT value FROM meta WHERE name = 'epoch'") != self.epoch:
                 raise EpochLostError("another process has taken the ledger's database over")
-            result = job(connection)
+            result = job(self.db)
             connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
@@ -150,21 +163,23 @@ class Store:
         """Add a transfer and change the balances, within a job."""
         number = self._next_transfer_id
         self._next_transfer_id = number + 1
-        self.connection.execute(
-            "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                number,
-                transfer.kind,
-                transfer.request_id,
-                transfer.reason,
-                transfer.reference,
-                now_ms(),
-            ),
+        self.db.table("transfers").insert(
+            {
+                "transfer_id": number,
+                "kind": transfer.kind,
+                "request_id": transfer.request_id,
+                "reason": transfer.reason,
+                "reference": transfer.reference,
+                "at_ms": now_ms(),
+            }
         )
-        for account_id, amount_nanodollars in changes([transfer]).items():
-            row = (number, account_id, amount_nanodollars)
-            self.connection.execute("INSERT INTO postings VALUES (?, ?, ?)", row)
-            self.connection.execute(
+        moved = changes([transfer]).items()
+        self.db.table("postings").insert_all(
+            {"transfer_id": number, "account_id": account_id, "amount": amount_nanodollars}
+            for account_id, amount_nanodollars in moved
+        )
+        for account_id, amount_nanodollars in moved:
+            self.db.execute(
                 "INSERT INTO balances VALUES (?, ?)"
                 " ON CONFLICT (account_id) DO UPDATE SET amount = amount + excluded.amount",
                 (account_id, amount_nanodollars),
@@ -187,6 +202,11 @@ def error_code(error: sqlite3.Error) -> int:
 def is_locked(error: sqlite3.Error) -> bool:
     """Whether another connection merely holds a lock for now."""
     return error_code(error) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_passing(error: sqlite3.Error) -> bool:
+    """Whether the database's state is at fault (locked, full, I/O error), not the statement."""
+    return isinstance(error, sqlite3.OperationalError) and error_code(error) & 0xFF != _SQL_ERROR
 
 
 def _raise_if_epoch_lost(error: sqlite3.Error) -> None:

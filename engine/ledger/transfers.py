@@ -20,8 +20,8 @@ HOUSE_FUNDING = "house:funding"
 HOUSE_ACCOUNTS = (HOUSE_REVENUE, HOUSE_OVERRUN, HOUSE_COST, HOUSE_FUNDING)
 PROVIDER_PREFIX = "provider:"
 
-AMOUNT_MAX_NANODOLLARS = 10**18
-"""A billion dollars: what one call may name, so that sums stay far within 64 bits."""
+AMOUNT_MAX_NANODOLLARS = 10**16
+"""Ten million dollars: what one call may name, so that sums stay far within 64 bits."""
 
 TransferKind = Literal["funding", "charge", "overrun", "cost"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from sqlite_utils import Database
 
 from engine.errors import UnavailableError
 from engine.ledger import AttemptRow, LedgerSettings, ProgressEntry
@@ -41,9 +43,7 @@ async def running_journal(
     """A journal over a real file with the account `acct_1`."""
     store = Store(settings)
     store.run(
-        lambda connection: connection.execute(
-            "INSERT INTO accounts VALUES ('acct_1', 'customer', 'demo', 0)"
-        )
+        lambda db: db.execute("INSERT INTO accounts VALUES ('acct_1', 'customer', 'demo', 0)")
     )
     journal = Journal(store, settings, on_durable=lambda ticket: None, on_rejected=on_rejected)
     try:
@@ -249,7 +249,7 @@ async def test_a_job_finds_another_owner_too(path: Path) -> None:
         with raw_database(path) as connection:
             connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
         with pytest.raises(EpochLostError):
-            await journal.run(lambda store: store.run(lambda connection: None))
+            await journal.run(lambda store: store.run(lambda db: None))
         assert journal.problem is not None
 
 
@@ -266,14 +266,14 @@ async def test_a_job_runs_after_what_was_taken_in_before_it(path: Path) -> None:
 async def test_a_job_that_fails_tells_its_submitter_and_leaves_no_trace(path: Path) -> None:
     async with running_journal(settings_for(path)) as (journal, _):
 
-        def insert_and_fail(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT INTO balances VALUES ('acct_1', 1)")
+        def insert_and_fail(db: Database) -> None:
+            db.execute("INSERT INTO balances VALUES ('acct_1', 1)")
             raise LookupError("changed my mind")
 
         with pytest.raises(LookupError, match="changed my mind"):
             await journal.run(lambda store: store.run(insert_and_fail))
         with database_locked(path), pytest.raises(UnavailableError, match="locked"):
-            await journal.run(lambda store: store.run(lambda connection: None))
+            await journal.run(lambda store: store.run(lambda db: None))
         await journal.wait_durable(journal.append(opened("req_1")))
     with raw_database(path) as connection:
         stored = connection.execute("SELECT account_id FROM balances").fetchall()
@@ -336,3 +336,15 @@ async def test_progress_gathers_into_one_record_and_old_records_are_pruned(path:
         journal.gather([progress("req_3", 2)])
         await journal.wait_durable(journal.last_ticket)
         assert kept() <= 2
+
+
+async def test_the_switch_interval_is_shortened_while_any_journal_runs(tmp_path: Path) -> None:
+    before = sys.getswitchinterval()
+    first = settings_for(tmp_path / "first.db", switch_interval_s=0.001)
+    second = settings_for(tmp_path / "second.db", switch_interval_s=0.0005)
+    async with running_journal(first):
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+        async with running_journal(second):
+            assert sys.getswitchinterval() == pytest.approx(0.0005)
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == pytest.approx(before)

@@ -238,7 +238,7 @@ class Workloads(RuleBasedStateMachine):
 
 TestWorkloads = Workloads.TestCase
 TestWorkloads.settings = settings(
-    max_examples=25,
+    max_examples=20,
     stateful_step_count=40,
     deadline=None,
     print_blob=True,
