@@ -45,7 +45,9 @@ def run(kind, command):
         say(f"error: {error}")
         sys.exit(3)
     program = os.path.join(VENV, "bin", command[0])
-    os.execv(program, [program, *command[1:]])  # noqa: S606
+    environ = dict(os.environ)
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling it all anew costs seconds a start
+    os.execve(program, [program, *command[1:]], environ)  # noqa: S606
 
 
 def prepare(kind):
@@ -124,9 +126,8 @@ def install(kind):
         ["--no-deps", "--no-build-isolation", "-e", "."],
     )
     for arguments in steps:
-        if uv is not None and call(
-            [uv, "pip", "install", "-q", "--python", VENV_PYTHON, *arguments]
-        ):
+        with_uv = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", VENV_PYTHON]
+        if uv is not None and call(with_uv + arguments):
             continue
         if not has_pip() or not call([VENV_PYTHON, "-m", "pip", "install", "-q", *arguments]):
             raise SetupError(
