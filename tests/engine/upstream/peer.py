@@ -135,13 +135,14 @@ class PeerConnection:
             if data := self.http2.outgoing():
                 try:
                     await self.stream.send_all(data)
-                except trio.BrokenResourceError:
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
 
     def drop(self) -> None:
         """Cut the connection without a word."""
         assert isinstance(self.stream, trio.SocketStream)
-        self.stream.socket.shutdown(trio.socket.SHUT_RDWR)
+        with suppress(OSError):  # closed already
+            self.stream.socket.shutdown(trio.socket.SHUT_RDWR)
 
 
 class Peer:
