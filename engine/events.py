@@ -6,6 +6,7 @@ Frozen values only. Protocol codecs read and write them; everything else passes 
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -80,8 +81,11 @@ def read_count(value: object) -> int:
 
 
 def new_request_id() -> str:
-    """A random id of 128 bits; a client's own id never keys anything."""
-    return f"req_{secrets.token_hex(16)}"
+    """An id of milliseconds and 80 random bits; a client's own id never keys anything.
+
+    The time in front keeps the indexes over ids local: new rows go to the same few pages.
+    """
+    return f"req_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 @dataclass(frozen=True, slots=True)

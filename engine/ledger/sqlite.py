@@ -6,6 +6,7 @@ have connections of their own (`queries.py`).
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -36,10 +37,13 @@ _SQL_ERROR = sqlite3.SQLITE_ERROR
 def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     """A connection that commits durably: write-ahead log, and an fsync at every commit.
 
+    A file that is made here is its owner's alone: it tells who asked for what, and when.
+
     Raises:
         LedgerError: the file cannot be opened, or is not a database that can be made durable.
     """
     try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
             path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
         )
@@ -48,7 +52,7 @@ def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_MAX_BYTES}")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise LedgerError(f"cannot open the database {path}: {error}") from error
     if mode != "wal":
         connection.close()

@@ -86,6 +86,11 @@ def test_the_database_refuses_what_breaks_a_rule(
         connection.execute(statement)
 
 
+def test_the_files_are_their_owners_alone(path: Path) -> None:
+    for file in path.parent.glob("ledger.db*"):
+        assert file.stat().st_mode & 0o077 == 0, file.name
+
+
 async def test_a_database_of_a_newer_program_is_refused(path: Path) -> None:
     with raw_database(path) as connection:
         connection.execute(
