@@ -84,6 +84,7 @@ class Connection:
         self._closing = False
         self._reads = 0
         self._settings_seen = 0
+        self._goaway_seen = False
         self._idle_since_s = trio.current_time()
         self._writer_scope = trio.CancelScope(shield=True)
 
@@ -179,8 +180,15 @@ class Connection:
             self.on_change()
         if fault is not None:
             raise fault
-        if http2.draining and not self._streams:
+        if http2.draining and not self._goaway_seen:
+            self._goaway_received()
+
+    def _goaway_received(self) -> None:
+        self._goaway_seen = True
+        logger.info("%s drains: code %s", self.origin.authority, self._http2.goaway_code)
+        if not self._streams:
             self._finished.set()
+        self.on_change()
 
     def _deliver(self, delivery: Delivery) -> None:
         stream = self._streams.get(delivery.stream_id)
@@ -307,7 +315,8 @@ class Connection:
     @trio.lowlevel.enable_ki_protection
     def _fail(self, message: str, cause: Exception) -> None:
         if self._error is None and not self._closing:
-            logger.warning("connection to %s: %r", self.origin.authority, cause)
+            level = logging.WARNING if self._streams else logging.INFO
+            logger.log(level, "connection to %s: %r", self.origin.authority, cause)
         self._closing = True
         if self._error is None:
             self._error = UpstreamUnreachableError(message)

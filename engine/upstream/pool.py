@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -34,6 +35,8 @@ __all__ = [
     "UpstreamStream",
     "open_pool",
 ]
+
+_DIAL_PAUSE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +91,34 @@ class _Group:
         """Waiters that were given a slot, or the news, and have not run yet."""
         self.error: UpstreamError | None = None
         self.failures = 0
+        self.dial_after_s = float("-inf")
+        """While other connections can be waited for, a failed dial is not repeated before."""
+
+    def dial_failed(self, error: UpstreamError) -> None:
+        self.error = error
+        self.failures += 1
+        self.dial_after_s = trio.current_time() + _DIAL_PAUSE_S
 
     def free_streams(self) -> int:
-        return sum(connection.free_streams for connection in self.connections)
+        return sum(max(0, connection.free_streams) for connection in self.connections)
 
     def pick(self) -> Connection | None:
         """The least loaded connection with a free stream that no waiter was promised."""
-        if self.free_streams() <= self.woken:
-            return None
-        free = [connection for connection in self.connections if connection.free_streams > 0]
-        return min(free, key=lambda connection: connection.open_streams)
+        best: Connection | None = None
+        free_streams = 0
+        for connection in self.connections:
+            if (free := connection.free_streams) > 0:
+                free_streams += free
+                if best is None or connection.open_streams < best.open_streams:
+                    best = connection
+        return best if free_streams > self.woken else None
 
     def wants_dial(self, demand: int, settings: PoolSettings) -> bool:
         """Whether to open another connection, for `demand` callers without a stream."""
         active = [connection for connection in self.connections if not connection.draining]
         if len(active) + self.dialing >= settings.connections_max:
+            return False
+        if active and trio.current_time() < self.dial_after_s:
             return False
         if demand > 0:
             return self.dialing * min(self.origin.max_streams, settings.fill_streams) < demand
@@ -228,12 +244,10 @@ class Pool:
                 await connection.wait_finished()
         except UpstreamError as error:
             self._dials_failed += 1
-            group.error = error
-            group.failures += 1
+            group.dial_failed(error)
         except Exception:
             logger.exception("a connection to %s could not be kept", group.origin.authority)
-            group.error = UpstreamUnreachableError("The connection to the provider failed.")
-            group.failures += 1
+            group.dial_failed(UpstreamUnreachableError("The connection to the provider failed."))
         finally:
             if connection is None:
                 group.dialing -= 1

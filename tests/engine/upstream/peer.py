@@ -155,6 +155,7 @@ class Peer:
         self.connections: list[PeerConnection] = []
         self.sender, self._receiver = trio.open_memory_channel[Request](math.inf)
         self.port = 0
+        self.accepting = trio.CancelScope()
         self.secure = False
 
     async def next_request(self) -> Request:
@@ -170,6 +171,15 @@ class Peer:
             "http2": http2,
         }
         return Provider(**(row | fields))  # type: ignore[arg-type]
+
+    async def _serve(
+        self, listeners: list[trio.abc.Listener[trio.abc.Stream]], handlers: trio.Nursery
+    ) -> None:
+        """Accept until `accepting` is cancelled; connections outlive that."""
+        with self.accepting:
+            await trio.serve_listeners(self._accept, listeners, handler_nursery=handlers)
+        for listener in listeners:
+            await listener.aclose()
 
     async def _accept(self, stream: trio.abc.Stream) -> None:
         async with stream:
@@ -192,7 +202,7 @@ async def open_peer(
             listener if tls is None else trio.SSLListener(listener, tls, https_compatible=True)
             for listener in listeners
         ]
-        await nursery.start(trio.serve_listeners, peer._accept, serving)
+        nursery.start_soon(peer._serve, serving, nursery)
         yield peer
         nursery.cancel_scope.cancel()
 

@@ -274,3 +274,33 @@ async def test_a_sent_body_is_let_go() -> None:
         stream, _ = await ask(pool, peer, bytes(1_000_000))
         await (await peer.next_request()).wait_ended()
         assert stream.body.obj == b""
+
+
+async def test_waiters_do_not_wait_for_a_connection_to_drain() -> None:
+    settings = PoolSettings(connections_max=1)
+    async with open_peer(Http2Limits(streams_max=1)) as peer, open_pool(settings) as pool:
+        _, first = await ask(pool, peer)
+        old = await peer.next_request()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, pool, peer)
+            await trio.testing.wait_all_tasks_blocked()
+            old.connection.http2.goaway()
+            old.connection.flush()
+            new = await peer.next_request()
+        assert new.connection is not old.connection
+        assert not first.over
+
+
+async def test_a_failed_dial_is_not_repeated_while_other_connections_serve() -> None:
+    settings = PoolSettings(connections_max=2)
+    async with open_peer(Http2Limits(streams_max=1)) as peer, open_pool(settings) as pool:
+        first, _ = await ask(pool, peer)
+        peer.accepting.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, pool, peer)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            statistics = pool.statistics()
+            assert (statistics.dials, statistics.dials_failed) == (2, 1)
+            assert statistics.origins[0].waiting == 1
+            first.reset_nowait()
+        assert pool.statistics().origins[0].open_streams == 1
