@@ -170,31 +170,31 @@ async def read_http2(load: Load, port: int, nursery: trio.Nursery) -> None:
     while left:
         here = min(left, load.streams_per_connection)
         left -= here
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
-        connection = Http2Connection(client_side=True)
-        connection.start()
-        for _ in range(here):
-            body = _body(load, chance)
-            stream_id = connection.next_stream(
-                [
-                    (b":method", b"POST"),
-                    (b":scheme", b"http"),
-                    (b":authority", b"simulated"),
-                    (b":path", b"/v1/chat/completions"),
-                ],
-                ended=False,
-            )
-            connection.send_data(stream_id, body, ended=True)
+        nursery.start_soon(_read_connection, port, [_body(load, chance) for _ in range(here)])
+        await trio.lowlevel.checkpoint()
+
+
+async def _read_connection(port: int, bodies: list[bytes]) -> None:
+    connection = Http2Connection(client_side=True)
+    connection.start()
+    for body in bodies:
+        stream_id = connection.next_stream(
+            [
+                (b":method", b"POST"),
+                (b":scheme", b"http"),
+                (b":authority", b"simulated"),
+                (b":path", b"/v1/chat/completions"),
+            ],
+            ended=False,
+        )
+        connection.send_data(stream_id, body, ended=True)
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(connection.outgoing())
-        nursery.start_soon(_read_connection, stream, connection)
-
-
-async def _read_connection(stream: trio.SocketStream, connection: Http2Connection) -> None:
-    while data := await stream.receive_some(READ_BYTES):
-        for delivery in connection.receive(bytes(data)):
-            connection.acknowledge(delivery.stream_id, delivery.flow_bytes)
-        if connection.has_outgoing:
-            await stream.send_all(connection.outgoing())
+        while data := await stream.receive_some(READ_BYTES):
+            for delivery in connection.receive(bytes(data)):
+                connection.acknowledge(delivery.stream_id, delivery.flow_bytes)
+            if connection.has_outgoing:
+                await stream.send_all(connection.outgoing())
 
 
 async def read_http1(load: Load, port: int, nursery: trio.Nursery) -> None:

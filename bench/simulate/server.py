@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 LINGER_S: Final = 2.0
 """How long the client may go on sending after our FIN before the socket is closed."""
+ACCEPTS_PER_TURN: Final = 64
 _BACKLOG: Final = 4_096
 _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -85,24 +87,34 @@ class Simulator:
             nursery.start_soon(self._wheel.run)
             room = trio.Semaphore(self.settings.connections_max)
             while True:
-                await room.acquire()
-                sock = await self._accept()
-                nursery.start_soon(self._handle, sock, room)
+                async with room:  # wait while there is none
+                    await trio.lowlevel.wait_readable(self._listener)
+                # As many as are there: a busy loop comes round too seldom for one at a time.
+                for _ in range(ACCEPTS_PER_TURN):
+                    try:
+                        room.acquire_nowait()
+                    except trio.WouldBlock:
+                        break
+                    sock = await self._accept()
+                    if sock is None:
+                        room.release()
+                        break
+                    nursery.start_soon(self._handle, sock, room)
 
-    async def _accept(self) -> socket.socket:
-        while True:
-            await trio.lowlevel.wait_readable(self._listener)
-            try:
-                sock, _ = self._listener.accept()
-                sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except OSError as error:
-                # Otherwise the client left before it was accepted.
-                if error.errno in _NO_RESOURCES:
-                    logger.error("cannot accept: %s", error)
-                    await trio.sleep(0.1)
-                continue
-            return sock
+    async def _accept(self) -> socket.socket | None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError as error:
+            # Otherwise there is none, or the client left before it was accepted.
+            shortage = error.errno in _NO_RESOURCES
+            if shortage:
+                logger.error("cannot accept: %s", error)
+            await trio.sleep(0.1 if shortage else 0)
+            return None
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):  # the client has reset it already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
 
     async def _handle(self, sock: socket.socket, room: trio.Semaphore) -> None:
         """One connection. Whatever it does wrong, or we do, ends here."""

@@ -162,9 +162,10 @@ class Service:
     # -- whole answers ------------------------------------------------------------------------
 
     def _show_truth(self, request: Request, responder: Responder) -> Reply:
-        wanted = parse_qs(request.query).get("request_id")
-        records = self._truth.records(wanted[0] if wanted else None)
-        body = b"".join(orjson.dumps(record.to_json()) + b"\n" for record in records)
+        query = parse_qs(request.query)
+        records = self._truth.records(query["request_id"][0] if "request_id" in query else None)
+        with_text = query.get("text") != ["0"]
+        body = b"".join(orjson.dumps(record.to_json(text=with_text)) + b"\n" for record in records)
         headers = [(b"content-type", b"application/x-ndjson")]
         return StaticReply(responder, self._wheel, 200, headers, body)
 

@@ -105,9 +105,9 @@ class TruthRecord:
             self.ended_at = time.time()
             self._on_end()
 
-    def to_json(self) -> dict[str, Any]:
-        """As `GET /_truth` shows it."""
-        choices = self.choices
+    def to_json(self, *, text: bool = True) -> dict[str, Any]:
+        """As `GET /_truth` shows it; without the texts, which are made anew each time, if told."""
+        choices = self.choices if text else None
         return {
             "request_id": self.request_id,
             "provider_request_id": self.provider_request_id,
@@ -121,7 +121,7 @@ class TruthRecord:
             "input_tokens": self.input_tokens,
             "tokens_generated": self.tokens_generated,
             "tokens_written": self.tokens_written,
-            "text": choices[0],
+            "text": choices[0] if choices else None,
             "choices": choices,
             "usage_reported": self.usage_reported,
             "ended": self.ended,

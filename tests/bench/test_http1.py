@@ -261,6 +261,8 @@ async def test_truth_over_http(simulator: Simulator, client: httpx.AsyncClient) 
     assert lines[1] == simulator.truth.records("b")[0].to_json()
     assert lines[1]["ended"] == "done"
     assert (await client.get("/_truth", params={"request_id": "c"})).content == b""
+    bare = orjson.loads((await client.get("/_truth?request_id=b&text=0")).content)
+    assert (bare["text"], bare["tokens_generated"]) == (None, 2)
 
 
 async def test_pipelined_requests_are_answered_in_order(simulator: Simulator) -> None:
@@ -363,4 +365,25 @@ async def test_tls_with_alpn_http_1_1() -> None:
             whole = await chat(client, "tokens=30000", stream=False)
             assert whole.json()["usage"]["completion_tokens"] == 30_000
         assert (await converse(simulator.port, b"GET / HTTP/1.1\r\n\r\n")).data[:1] != b"H"
+        assert simulator.statistics().crashes == 0
+
+
+async def test_connections_over_the_limit_wait_their_turn() -> None:
+    request = post(chat_request("tokens=3"), more="connection: close\r\n")
+    async with open_simulator(SimulatorSettings(connections_max=2)) as simulator:
+        idle = [await trio.open_tcp_stream("127.0.0.1", simulator.port) for _ in range(2)]
+        answers: list[bytes] = []
+
+        async def late() -> None:
+            answers.append((await converse(simulator.port, request)).body)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(late)
+            for stream in idle:
+                await stream.send_all(request)
+                while await stream.receive_some():
+                    pass
+                await stream.aclose()
+        assert [answer.endswith(b"data: [DONE]\n\n") for answer in answers] == [True] * 3
         assert simulator.statistics().crashes == 0

@@ -43,6 +43,17 @@ async def wait_ended(simulator: Simulator, request_id: str = "one") -> TruthReco
         return await simulator.truth.wait_ended(request_id)
 
 
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's, and a client's that trusts it and asks for HTTP/2."""
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    trusting.set_alpn_protocols(["h2"])
+    return server, trusting
+
+
 async def test_stream_matches_the_truth_log(simulator: Simulator, client: Http2Client) -> None:
     request = chat_request("tokens=40 tokens_per_event=3", stream_options={"include_usage": True})
     answer = await client.wait(await client.chat(request, "one"))
@@ -223,12 +234,7 @@ async def test_bad_frames_end_one_connection_only(
 
 
 async def test_tls_with_alpn_h2() -> None:
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    trusting.set_alpn_protocols(["h2"])
+    server, trusting = tls_contexts()
     async with open_simulator(SimulatorSettings(tls=server)) as simulator:
         async with open_http2(simulator.port, tls=trusting) as client:
             ids = [await client.chat(chat_request("tokens=2000"), str(n)) for n in range(5)]
@@ -238,6 +244,20 @@ async def test_tls_with_alpn_h2() -> None:
                 assert record is not None
                 assert text_of(answer.body) == record.text
                 assert record.ended == "done"
+        assert simulator.statistics().crashes == 0
+
+
+@pytest.mark.parametrize("fault", ["cut", "rst", "goaway"])
+async def test_faults_over_tls(fault: str) -> None:
+    server, trusting = tls_contexts()
+    async with open_simulator(SimulatorSettings(tls=server)) as simulator:
+        async with open_http2(simulator.port, tls=trusting) as client:
+            request = chat_request(f"tokens=500 cut_after=300 fault={fault}")
+            answer = await client.wait(await client.chat(request, "one"))
+            record = await wait_ended(simulator)
+        assert record.ended == "cut"
+        assert record.tokens_written == 300
+        assert text_of(answer.body) == record.text
         assert simulator.statistics().crashes == 0
 
 
