@@ -6,9 +6,7 @@ towards clients: frontends parse it, call the engine and render. Embedding it in
     import orjson, trio
     from engine import Call, open_gateway, parse_config
 
-    CONFIG = '''
-    [storage]
-    url = "sqlite:embedded.db"
+    CONFIG = parse_config('''
     [providers.local]
     protocol = "openai"
     base_url = "http://127.0.0.1:8788/v1"
@@ -16,16 +14,16 @@ towards clients: frontends parse it, call the engine and render. Embedding it in
     [models.sim-openai]
     deployments = [{ provider = "local", model = "sim-openai" }]
     price = { input = 1, output = 2 }
-    '''
+    ''', "embedded", {})
+    BODY = orjson.dumps({"model": "sim-openai", "stream": True,
+                         "messages": [{"role": "user", "content": "Hello"}]})
 
     async def main() -> None:
-        body = orjson.dumps({"model": "sim-openai", "stream": True,
-                             "messages": [{"role": "user", "content": "Hello"}]})
-        async with open_gateway(parse_config(CONFIG, "embedded", {})) as gateway:
+        async with open_gateway(CONFIG) as gateway:
             account = await gateway.ledger.create_account("me")
             await gateway.ledger.fund(account.account_id, 1_000_000_000, "first dollar")
             _, secret = await gateway.create_key(account.account_id, "laptop")
-            async with gateway.open_exchange(Call(body=body, key=secret)) as exchange:
+            async with gateway.open_exchange(Call(body=BODY, key=secret)) as exchange:
                 async for chunk in exchange:
                     print(chunk.decode(), end="")
             print(exchange.receipt.to_json()["price"])
