@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from typing import Any
 
 import trio
@@ -128,19 +129,40 @@ class Connection:
                 self._set_idle(event.idle)
 
     async def _write(self, data: bytes) -> None:
-        """Raises BrokenResourceError once the client has left, or takes nothing any more."""
-        async with self._write_lock:
-            view = memoryview(data)
-            for start in range(0, len(data), WRITE_MAX_BYTES):
-                if not self._gone:
-                    await self._write_piece(view[start : start + WRITE_MAX_BYTES])
-                if self._gone:
-                    raise trio.BrokenResourceError("the client has left")
+        """Raises BrokenResourceError once the client has left, or takes nothing any more.
+
+        What the socket takes at once costs no switch of tasks. The rest is written shielded, since
+        bytes left out would corrupt the HTTP/2 connection that others share.
+        """
+        if self._gone:
+            raise trio.BrokenResourceError("the client has left")
+        rest = memoryview(data)
+        if rest and not self._write_lock.locked():
+            rest = rest[self._write_nowait(data) :]
+        if not rest:
+            return
+        with trio.CancelScope(shield=True):  # the deadline of each piece, or `abort`, ends the wait
+            async with self._write_lock:
+                for start in range(0, len(rest), WRITE_MAX_BYTES):
+                    if not self._gone:
+                        await self._write_piece(rest[start : start + WRITE_MAX_BYTES])
+                    if self._gone:
+                        raise trio.BrokenResourceError("the client has left")
+
+    def _write_nowait(self, data: bytes) -> int:
+        """How many bytes the socket took. Only while nobody else writes: one flusher a socket."""
+        try:
+            return os.write(self._stream.socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.abort()
+            raise trio.BrokenResourceError("the client has left") from None
 
     async def _write_piece(self, piece: memoryview) -> None:
-        """Shielded, since a piece cut short would corrupt the HTTP/2 connection others share."""
+        """One deadline's worth of bytes."""
         deadline = trio.current_time() + self._settings.write_stall_s
-        self._writing = trio.CancelScope(deadline=deadline, shield=True)
+        self._writing = trio.CancelScope(deadline=deadline)
         try:
             with self._writing:
                 await self._stream.send_all(piece)

@@ -1,0 +1,186 @@
+"""Request bodies: lazily taken, bounded in size, time and number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+from trio.testing import MockClock
+
+from engine.errors import BodyTooLargeError, UnavailableError
+from frontends.bodies import GRACE_S, BodyRoom, BodyTimeoutError, LazyBody, read_body
+from tests.frontends.apps import open_front
+from tests.frontends.server.apps import read_until
+from tests.gateways import DOLLAR, chat_body
+
+
+class FakeRequest:
+    """Just what `read_body` reads of a request."""
+
+    def __init__(self, length: int | None = None) -> None:
+        self.content_length = length
+        self.body = LazyBody(length, None)
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    return MockClock(autojump_threshold=0)
+
+
+async def read(request: Any, *, room: int = 10_000, max_bytes: int = 1_000) -> bytes:
+    return await read_body(request, BodyRoom(room), max_bytes=max_bytes)
+
+
+async def test_the_parts_of_a_body_are_joined() -> None:
+    request = FakeRequest()
+    async with trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            await request.body.wanted.wait()
+            for part in (b"one ", b"two ", b"three"):
+                request.body.append(part)
+                await trio.lowlevel.checkpoint()
+            request.body.set_complete()
+
+        nursery.start_soon(send)
+        assert await read(request) == b"one two three"
+
+
+async def test_a_declared_length_over_the_limit_is_refused_unread() -> None:
+    request = FakeRequest(1_001)
+
+    with pytest.raises(BodyTooLargeError):
+        await read(request)
+    assert not request.body.wanted.is_set()
+
+
+@pytest.mark.parametrize(("size", "fits"), [(1_000, True), (1_001, False)])
+async def test_the_limit_is_exact(size: int, fits: bool) -> None:
+    request = FakeRequest()
+    request.body.append(b"x" * size)
+    request.body.set_complete()
+    if fits:
+        assert len(await read(request)) == size
+    else:
+        with pytest.raises(BodyTooLargeError):
+            await read(request)
+
+
+async def test_a_silent_client_is_timed_out(clock: MockClock) -> None:
+    started = trio.current_time()
+    with pytest.raises(BodyTimeoutError):
+        await read(FakeRequest())
+
+    assert trio.current_time() - started == GRACE_S
+
+
+async def test_a_trickle_is_timed_out_whatever_its_pauses(clock: MockClock) -> None:
+    request = FakeRequest()
+    async with trio.open_nursery() as nursery:
+
+        async def trickle() -> None:
+            while True:
+                request.body.append(b"x")
+                await trio.sleep(GRACE_S / 2)
+
+        nursery.start_soon(trickle)
+        with pytest.raises(BodyTimeoutError):
+            await read(request)
+        nursery.cancel_scope.cancel()
+
+    assert trio.current_time() <= GRACE_S + 1
+
+
+async def test_a_large_body_may_take_its_time(clock: MockClock) -> None:
+    request = FakeRequest()
+    async with trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            for _ in range(20):
+                request.body.append(b"x" * 20_480)
+                await trio.sleep(10)
+            request.body.set_complete()
+
+        nursery.start_soon(send)
+        data = await read(request, room=1_000_000, max_bytes=1_000_000)
+
+    assert len(data) == 409_600
+
+
+async def test_room_is_given_back() -> None:
+    room = BodyRoom(100)
+    for _ in range(5):
+        request: Any = FakeRequest()
+        request.body.append(b"x" * 100)
+        request.body.set_complete()
+        assert len(await read_body(request, room, max_bytes=1_000)) == 100
+    with room.taking() as taking:
+        taking.more(60)
+        request = FakeRequest()
+        request.body.append(b"x" * 41)
+        with pytest.raises(UnavailableError):
+            await read_body(request, room, max_bytes=1_000)
+
+
+async def test_a_refused_body_is_dropped() -> None:
+    body = LazyBody(None, None)
+    body.append(b"before")
+    body.refuse()
+    body.append(b"after")
+    body.set_complete()
+
+    assert await body == b""
+
+
+async def test_a_client_that_leaves_while_sending_is_forgotten(tmp_path: Path) -> None:
+    body = chat_body()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer %s\r\n"
+    async with open_front(tmp_path) as front:
+        async with await trio.open_tcp_stream(*front.address) as stream:
+            await stream.send_all(head % front.setup.key.encode())
+            await stream.send_all(b"content-length: %d\r\n\r\n" % (len(body) + 1) + body)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        while front.server.open_connections:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+
+        assert front.setup.sim.truth.records() == []
+        assert await front.setup.balance() == 1_000_000_000
+
+
+async def test_a_large_upload_asks_before_it_is_sent(tmp_path: Path) -> None:
+    """curl does so: `Expect: 100-continue`. An unknown key is refused without the upload."""
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer %s\r\n"
+        b"expect: 100-continue\r\ncontent-length: 2000000\r\n\r\n"
+    )
+    async with open_front(tmp_path) as front:
+        async with await trio.open_tcp_stream(*front.address) as stream:
+            await stream.send_all(head % b"sk-parshall-unknown")
+            assert (await read_until(stream, b"\r\n")).startswith(b"HTTP/1.1 401")
+        async with await trio.open_tcp_stream(*front.address) as stream:
+            await stream.send_all(head % front.setup.key.encode())
+            assert (await read_until(stream, b"\r\n")).startswith(b"HTTP/1.1 100")
+
+
+async def test_many_bodies_at_once(tmp_path: Path) -> None:
+    statuses: list[int] = []
+    body = chat_body("tokens=1", stream=False, user="x" * 200_000)
+    options = {"server": "body_max_bytes = 250_000", "funds_nanodollars": 1_000 * DOLLAR}
+    async with open_front(tmp_path, **options) as front:
+
+        async def post() -> None:
+            headers = {"authorization": f"Bearer {front.setup.key}"}
+            base_url = f"http://{front.server.addresses[0]}"
+            async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=20) as client:
+                response = await client.post("/v1/chat/completions", content=body)
+                statuses.append(response.status_code)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(post)
+
+    assert set(statuses) <= {200, 503}
+    assert 200 in statuses
