@@ -295,13 +295,12 @@ class ChatStream(ChatReply):
     def _emit(self, start: int, end: int) -> None:
         encoder = self._encoder
         if self._choices == 1:
-            event = encoder.text(0, self._sources[0].text(start, end))
+            self._outbox.append((encoder.text(0, self._sources[0].text(start, end)), end))
         else:
-            event = b"".join(
-                encoder.text(choice, source.text(start, end))
-                for choice, source in enumerate(self._sources)
-            )
-        self._outbox.append((event, end * self._choices))
+            tokens = start * self._choices
+            for choice, source in enumerate(self._sources):
+                tokens += end - start
+                self._outbox.append((encoder.text(choice, source.text(start, end)), tokens))
         self._produced(end)
 
     def _conclude(self, now_s: float) -> None:

@@ -91,7 +91,7 @@ class _Exchange:
         self._connection.cut()
 
     def goaway(self, *, refuse: bool) -> None:
-        self._connection.goaway(self.stream_id - 2 if refuse else None)
+        self._connection.goaway(max(0, self.stream_id - 2) if refuse else None)
 
     def touch(self) -> None:
         self._connection.touch()
@@ -204,6 +204,9 @@ class ServedHttp2:
 
     def goaway(self, last_stream_id: int | None) -> None:
         """Take no more streams; those above the last were never processed."""
+        named = self.h2.goaway_last_id
+        if named is not None:  # RFC 9113 section 6.8: it may be lowered, not raised
+            last_stream_id = named if last_stream_id is None else min(named, last_stream_id)
         self.h2.goaway(last_stream_id=last_stream_id)
         now_s = trio.current_time()
         for exchange in list(self._exchanges.values()):

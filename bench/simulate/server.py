@@ -68,6 +68,7 @@ class Simulator:
         self._wheel = TimerWheel(tick_s=settings.tick_s)
         self._service = Service(settings, self._wheel, self.truth)
         self._connections = 0
+        self._change = trio.Event()
         self._crashes = 0
         host, port = listener.getsockname()[:2]
         self.port: int = port
@@ -81,6 +82,11 @@ class Simulator:
             scheduled_replies=len(self._wheel),
             crashes=self._crashes + self._wheel.crashes,
         )
+
+    async def wait_idle(self) -> None:
+        """Until no connection is open. The caller bounds the wait."""
+        while self._connections:
+            await self._change.wait()
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -141,6 +147,8 @@ class Simulator:
             logger.exception("a simulated connection failed")
         finally:
             self._connections -= 1
+            self._change.set()
+            self._change = trio.Event()
             conduit.close()
             room.release()
 

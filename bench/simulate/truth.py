@@ -90,7 +90,7 @@ class TruthRecord:
 
     @property
     def text_written(self) -> str:
-        """The text of the first choice that was handed to the operating system."""
+        """The same of what was handed to the operating system; exact for a single choice."""
         return self.texts(self.tokens_written)[0]
 
     def note_first_token(self) -> None:
