@@ -233,8 +233,8 @@ class ServedHttp2:
         self._marks.append((self._out_bytes, reply, tokens, ending))
 
     def _gather(self) -> None:
-        if self.h2.has_outgoing:
-            data = self.h2.outgoing()
+        data = self.h2.outgoing()
+        if data:
             self._out.append(data)
             self._out_bytes += len(data)
 
