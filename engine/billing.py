@@ -38,8 +38,7 @@ class ExchangeBilling:
     """Owns the hold of one exchange and its receipt.
 
     Attributes:
-        receipt: the account so far; final once `settled`.
-        lowered_limit: what each choice must be limited to, where funds cover less than a slice.
+        receipt: the account so far; final once the exchange is settled.
     """
 
     def __init__(
@@ -86,24 +85,39 @@ class ExchangeBilling:
             credits_per_usd=settings.credits_per_usd,
             rates_picodollars=model.price.units(),
         )
+        self._held: Hold | None = None
+
+    @trio.lowlevel.enable_ki_protection
+    def reserve(self) -> funds.FirstSlice:
+        """Hold funds for the input and a slice of output. From now on `settle` is owed.
+
+        Raises:
+            InsufficientFundsError: the account does not cover a useful minimum.
+            UnavailableError: the ledger takes no charges now.
+        """
+        account_id, request = self.receipt.account_id, self._request
         first = funds.first_slice(
             input_bound_tokens=self._input_bound_tokens,
             max_output_tokens=request.max_output_tokens,
             choices=request.choices,
-            rates=model.price,
-            available_nanodollars=ledger.available_nanodollars(principal.account_id),
-            settings=settings,
+            rates=self._price,
+            available_nanodollars=self._ledger.available_nanodollars(account_id),
+            settings=self._settings,
         )
-        self.lowered_limit = first.lowered_limit
-        self.covered_tokens = first.covered_tokens
-        self._hold: Hold = ledger.hold(
-            principal.account_id, call.request_id, first.amount_nanodollars, self.receipt
+        self._held = self._ledger.hold(
+            account_id, self.receipt.request_id, first.amount_nanodollars, self.receipt
         )
+        return first
 
     @property
-    def settled(self) -> bool:
-        """The exchange has ended and its charge is on the books."""
-        return self._settlement is not None
+    def _hold(self) -> Hold:
+        assert self._held is not None, "nothing is spent before it is held"
+        return self._held
+
+    @property
+    def owed(self) -> bool:
+        """Funds are held, and the exchange has to be settled."""
+        return self._held is not None and self._settlement is None
 
     def dispatched(self, attempt: Attempt) -> None:
         """An attempt is about to go out; it has a row from now on."""
@@ -140,7 +154,7 @@ class ExchangeBilling:
     def progress(self) -> ProgressEntry | None:
         """What would be billed were the process killed now; None if nothing has changed."""
         attempt = self._attempt
-        if attempt is None or not attempt.answered or not self._request.stream or self.settled:
+        if attempt is None or not attempt.answered or not self._request.stream or not self.owed:
             return None
         meter = attempt.relay.meter
         if not meter.has_output or (tokens := meter.received_tokens()) == self._progress_tokens:

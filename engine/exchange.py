@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import trio
 
 from engine import relay
-from engine.admission.keys import KeyIndex
+from engine.admission.keys import KeyIndex, Principal
 from engine.attempt import Attempt
 from engine.billing import ExchangeBilling
 from engine.catalogue import Catalogue
@@ -34,7 +34,7 @@ from engine.metering.pricing import Rates
 from engine.metering.tokens import counter_for
 from engine.protocols import openai_chat
 from engine.protocols.openai_chat import ChatRequest
-from engine.routing.plan import Deployment, plan
+from engine.routing.plan import Model, plan
 from engine.sink import PullSink, Sink
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
@@ -97,31 +97,14 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
     request = openai_chat.parse_request(call.body)
     # plan
     model = plan(request.model, parts.catalogue)
-    deployment = model.deployments[0]
-    provider = parts.providers[deployment.provider]
-    # What is wrong with the body is said before money is touched.
-    body = openai_chat.encode_request(request, deployment.upstream_model, None)
-    # hold
-    billing = ExchangeBilling(
-        parts.ledger,
-        parts.config.billing,
-        call=call,
-        principal=principal,
-        request=request,
-        model=model,
-        waive=provider.on_cancel == "waive",
-        barrier_timeout_s=parts.config.storage.barrier_timeout_s,
-        progress_due=parts.progress_due.set,
-    )
-    if billing.lowered_limit is not None:
-        body = openai_chat.encode_request(request, deployment.upstream_model, billing.lowered_limit)
-    exchange = Exchange(parts, call, request, body, deployment, provider, billing)
-    parts.open_exchanges[call.request_id] = exchange
+    exchange = Exchange(parts, call, principal, request, model)
     try:
+        # hold
+        exchange.begin()
+        # attempt, relay
         yield exchange
     finally:
         # settle
-        del parts.open_exchanges[call.request_id]
         exchange.close()
 
 
@@ -132,38 +115,64 @@ class Exchange:
         self,
         parts: Parts,
         call: Call,
+        principal: Principal,
         request: ChatRequest,
-        body: bytes,
-        deployment: Deployment[Rates],
-        provider: Provider,
-        billing: ExchangeBilling,
+        model: Model[Rates],
     ) -> None:
         self._parts = parts
         self._call = call
         self._request = request
-        self._body = body
-        self._deployment = deployment
-        self._provider = provider
-        self._billing = billing
+        self._deployment = model.deployments[0]
+        self._provider = parts.providers[self._deployment.provider]
+        # What is wrong with the body is said before money is touched.
+        self._body = self._encode(None)
+        self._billing = ExchangeBilling(
+            parts.ledger,
+            parts.config.billing,
+            call=call,
+            principal=principal,
+            request=request,
+            model=model,
+            waive=self._provider.on_cancel == "waive",
+            barrier_timeout_s=parts.config.storage.barrier_timeout_s,
+            progress_due=parts.progress_due.set,
+        )
         self._deadline = trio.current_time() + parts.config.server.exchange_deadline_s
         self._pulled = PullSink(parts.config.server.buffered_output_max_bytes, self._drained)
         self._relay = relay.open_relay(
             request,
-            counter_for(deployment.encoding),
-            done_required=provider.terminal == "done-marker",
+            counter_for(self._deployment.encoding),
+            done_required=self._provider.terminal == "done-marker",
             body_max_bytes=_RESPONSE_MAX_BYTES,
         )
-        self._relay.output_limit = billing.covered_tokens
         self._attempt = Attempt(
-            self._relay, self._pulled, unary=not request.stream, metered=billing.metered
+            self._relay, self._pulled, unary=not request.stream, metered=self._billing.metered
         )
         self._head: Head | None = None
         self._finished = False
+
+    @trio.lowlevel.enable_ki_protection
+    def begin(self) -> None:
+        """Hold funds; `close` is owed from now on. Raises as `ExchangeBilling.reserve`."""
+        first = self._billing.reserve()
+        self._relay.output_limit = first.covered_tokens
+        if first.lowered_limit is not None:
+            self._body = self._encode(first.lowered_limit)
+        self._parts.open_exchanges[self._call.request_id] = self
+
+    def _encode(self, output_limit: int | None) -> bytes:
+        upstream_model = self._deployment.upstream_model
+        return openai_chat.encode_request(self._request, upstream_model, output_limit)
 
     @property
     def receipt(self) -> Receipt:
         """The account of this exchange; final after the block."""
         return self._billing.receipt
+
+    @property
+    def finished(self) -> bool:
+        """All bytes for the client have been given out: settled, and durable or past waiting."""
+        return self._finished
 
     async def head(self) -> Head:
         """Wait until the provider has begun to answer (or `commit_after_s`); status and headers.
@@ -223,9 +232,10 @@ class Exchange:
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Let go of the provider, and settle if the end has not been reached."""
+        self._parts.open_exchanges.pop(self._call.request_id, None)
         self._attempt.close()
         self._pulled.abort()
-        if not self._billing.settled:
+        if self._billing.owed:
             outcome = Outcome.SHUTDOWN if self._parts.stopping else Outcome.CLIENT_LEFT
             self._settle(Outcome.GATEWAY_FAILED if self._attempt.crash else outcome)
 
