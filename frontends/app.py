@@ -23,6 +23,7 @@ from engine.errors import (
     UnavailableError,
 )
 from engine.events import new_request_id
+from engine.protocols.openai_chat import encode_error
 from frontends import openai
 from frontends.access import AccessEntry
 from frontends.bodies import BodyRoom, BodyTimeoutError, LazyRequest
@@ -122,7 +123,7 @@ def render_server_error(status: int) -> ErrorBody:
         (b"content-type", b"application/json"),
         (b"x-request-id", new_request_id().encode()),
     ]
-    return ErrorBody(headers, openai.error_body(error))
+    return ErrorBody(headers, encode_error(error))
 
 
 def is_local(peer: str) -> bool:

@@ -12,6 +12,7 @@ from engine import Call, Gateway
 from engine.admission.keys import Principal
 from engine.errors import AuthenticationError, GatewayError, ModelNotFoundError
 from engine.gateway import ModelInfo
+from engine.protocols.openai_chat import encode_error
 from frontends.bodies import BodyRoom, LazyRequest, read_body
 from frontends.connection import RelayResponse, current_entry
 
@@ -82,23 +83,12 @@ class OpenAIRoutes:
 
 def render_error(error: GatewayError) -> Response:
     """An error as OpenAI's SDKs read it."""
-    response = Response(error_body(error), status=error.status, content_type="application/json")
+    response = Response(encode_error(error), status=error.status, content_type="application/json")
     if error.retry_after_s is not None:
         response.headers["retry-after"] = str(math.ceil(error.retry_after_s))
     if isinstance(error, AuthenticationError):
         response.headers["www-authenticate"] = "Bearer"
     return response
-
-
-def error_body(error: GatewayError) -> bytes:
-    """The JSON of an error."""
-    fields = {
-        "message": error.message,
-        "type": error.kind,
-        "param": error.param,
-        "code": error.code,
-    }
-    return orjson.dumps({"error": fields})
 
 
 def json_response(value: Any, status: int = 200) -> Response:
