@@ -20,6 +20,7 @@ from engine import Call, Exchange, Gateway
 from engine.errors import GatewayError
 from frontends.access import AccessEntry, clean_client_id
 from frontends.bodies import LazyRequest
+from frontends.server import SINK
 
 log = logging.getLogger("parshall.app")
 
@@ -116,12 +117,28 @@ class GatewayConnection(TrioASGIHTTPConnection):
                 await send(
                     {"type": "http.response.start", "status": head.status, "headers": headers}
                 )
-                async for chunk in exchange:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                open_sink: Any = (self.scope.get("extensions") or {}).get(SINK)
+                if open_sink is None or any(name == b"content-length" for name, _ in headers):
+                    await self._pull(send, exchange)
+                else:
+                    await self._push(open_sink(), exchange)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             if exchange is not None:
                 self._entry.receipt = exchange.receipt
+
+    async def _pull(self, send: Send, exchange: Exchange) -> None:
+        async for chunk in exchange:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def _push(self, sink: Any, exchange: Exchange) -> None:
+        """The server offers a sink: bytes go from the provider's reader to the client's socket."""
+        try:
+            await exchange.relay_to(sink)
+        finally:
+            self._entry.response_bytes += sink.delivered_bytes
+        if sink.gone:
+            raise trio.BrokenResourceError("the client has left")
 
     def _noted(self, message: Any) -> Any:
         if message["type"] == "http.response.start":

@@ -62,5 +62,6 @@ def _bounds(config: Config) -> ServerSettings:
     return ServerSettings(
         connections_max=config.server.connections_max,
         write_stall_s=config.server.write_stall_s,
+        sink_high_water_bytes=config.server.buffered_output_max_bytes,
         render_error=render_server_error,
     )

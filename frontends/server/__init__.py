@@ -11,5 +11,6 @@ from __future__ import annotations
 from frontends.server.binds import BindError
 from frontends.server.listener import Server, open_server
 from frontends.server.settings import ErrorBody, ServerSettings
+from frontends.server.sink import EXTENSION as SINK
 
-__all__ = ["BindError", "ErrorBody", "Server", "ServerSettings", "open_server"]
+__all__ = ["SINK", "BindError", "ErrorBody", "Server", "ServerSettings", "open_server"]

@@ -23,6 +23,7 @@ from frontends.server.conversation import ConversationGroup
 from frontends.server.http1 import Http1, Http2PrefaceError
 from frontends.server.http2 import Http2
 from frontends.server.settings import ServerSettings
+from frontends.server.sink import ChunkSink
 
 log = logging.getLogger("parshall.server")
 
@@ -53,7 +54,8 @@ class Connection:
         self._write_lock = trio.Lock()
         self._idle = True
         self._lingering = False
-        self._gone = False
+        self.gone = False
+        """The client has left, or was cut."""
 
     async def run(self) -> None:
         """Serve. Whatever a connection raises is logged and ends this connection only."""
@@ -73,7 +75,7 @@ class Connection:
 
     def abort(self) -> None:
         """Close the socket at once; tasks that read or write on it wake."""
-        self._gone = True
+        self.gone = True
         self._writing.cancel()
         self._stream.socket.close()
 
@@ -93,7 +95,7 @@ class Connection:
                 server,
                 self._send,
             )
-            self._protocol = Http1(*arguments, settings=self._settings)
+            self._protocol = Http1(*arguments, settings=self._settings, socket=self)
             await self._protocol.initiate()
             self._reading.deadline = trio.current_time() + self._settings.header_timeout_s
             with self._reading:
@@ -134,30 +136,48 @@ class Connection:
         What the socket takes at once costs no switch of tasks. The rest is written shielded, since
         bytes left out would corrupt the HTTP/2 connection that others share.
         """
-        if self._gone:
+        if self.gone:
             raise trio.BrokenResourceError("the client has left")
         rest = memoryview(data)
-        if rest and not self._write_lock.locked():
-            rest = rest[self._write_nowait(data) :]
+        rest = rest[self.write_nowait(rest) :]
         if not rest:
             return
         with trio.CancelScope(shield=True):  # the deadline of each piece, or `abort`, ends the wait
             async with self._write_lock:
-                for start in range(0, len(rest), WRITE_MAX_BYTES):
-                    if not self._gone:
-                        await self._write_piece(rest[start : start + WRITE_MAX_BYTES])
-                    if self._gone:
-                        raise trio.BrokenResourceError("the client has left")
+                await self._write_pieces(rest)
 
-    def _write_nowait(self, data: bytes) -> int:
-        """How many bytes the socket took. Only while nobody else writes: one flusher a socket."""
+    def write_nowait(self, data: memoryview) -> int:
+        """How many bytes the socket took; none while somebody else writes, or when it is gone."""
+        if self._write_lock.locked() or self.gone:
+            return 0
         try:
             return os.write(self._stream.socket.fileno(), data)
         except BlockingIOError:
             return 0
         except OSError:
             self.abort()
-            raise trio.BrokenResourceError("the client has left") from None
+            return 0
+
+    def write_soon(self, sink: ChunkSink) -> None:
+        """Flush a sink in a task of this connection."""
+        self._protocol.task_group.spawn(self._flush, sink)
+
+    async def _flush(self, sink: ChunkSink) -> None:
+        async with self._write_lock:
+            while (waiting := sink.take()) is not None:
+                frame, data_bytes = waiting
+                try:
+                    await self._write_pieces(frame)
+                except trio.BrokenResourceError:
+                    continue  # the sink has seen it
+                sink.taken(len(frame), data_bytes)
+
+    async def _write_pieces(self, data: memoryview) -> None:
+        for start in range(0, len(data), WRITE_MAX_BYTES):
+            if not self.gone:
+                await self._write_piece(data[start : start + WRITE_MAX_BYTES])
+            if self.gone:
+                raise trio.BrokenResourceError("the client has left")
 
     async def _write_piece(self, piece: memoryview) -> None:
         """One deadline's worth of bytes."""
@@ -168,7 +188,7 @@ class Connection:
                 await self._stream.send_all(piece)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.abort()
-        if self._writing.cancelled_caught and not self._gone:
+        if self._writing.cancelled_caught and not self.gone:
             log.info("a client took nothing for %s s: cut", self._settings.write_stall_s)
             self.abort()
 
@@ -178,7 +198,7 @@ class Connection:
         Closing on unread data resets the connection, and a reset can overtake the answer that the
         client has not read yet (RFC 9112 section 9.6).
         """
-        if self._gone:
+        if self.gone:
             return
         self._lingering = True
         self._reading.deadline = trio.current_time() + self._settings.linger_s

@@ -18,6 +18,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 
 from frontends.server.conversation import ConversationGroup
 from frontends.server.settings import ServerSettings
+from frontends.server.sink import EXTENSION, ChunkSink, Socket
 
 
 class Http2PrefaceError(Exception):
@@ -34,9 +35,10 @@ class Http1(H11Protocol):
     connection: h11.Connection
     task_group: ConversationGroup
 
-    def __init__(self, *arguments: Any, settings: ServerSettings) -> None:
+    def __init__(self, *arguments: Any, settings: ServerSettings, socket: Socket) -> None:
         super().__init__(*arguments)
         self._settings = settings
+        self._socket = socket
         self._paused = False
         """The next request has begun to arrive before this one was answered."""
         self._stepping = trio.Lock()
@@ -101,8 +103,16 @@ class Http1(H11Protocol):
                 state=self.connection_state,
             )
         )
+        if request.http_version == b"1.1" and request.method != b"HEAD":
+            extensions: dict[str, Any] = self.stream.scope["extensions"]
+            extensions[EXTENSION] = self._open_sink
         if self.connection.they_are_waiting_for_100_continue and self.task_group.latest:
             self.task_group.latest.before_body = self._send_continue
+
+    def _open_sink(self) -> ChunkSink:
+        """The app's way around us, for the body it sends now."""
+        assert self.connection.our_state is h11.SEND_BODY
+        return ChunkSink(self._socket, self._settings.sink_high_water_bytes)
 
     async def _send_continue(self) -> None:
         if self.connection.they_are_waiting_for_100_continue:

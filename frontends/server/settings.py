@@ -39,6 +39,8 @@ class ServerSettings:
     """After the last answer, how long what the client still sends is read and dropped."""
     pipelined_max_bytes: int = 65_536
     """What a client may send ahead of the answer to its current request."""
+    sink_high_water_bytes: int = 65_536
+    """What a sink holds for a slow client before it says so."""
     streams_max: int = 100
     """HTTP/2 streams of one connection at once."""
     render_error: Callable[[int], ErrorBody] = plain_error

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import h2.events
 import httpx
 import pytest
 import trio
@@ -14,7 +15,7 @@ import trio
 from frontends.access import clean_client_id
 from frontends.app import is_local
 from tests.frontends.apps import Front, open_front
-from tests.frontends.server.apps import read_until
+from tests.frontends.server.apps import headers, open_http2, read_all, read_until
 from tests.gateways import chat_body, content, settled
 
 CHAT = "/v1/chat/completions"
@@ -58,6 +59,34 @@ async def test_a_stream_arrives_and_is_billed(tmp_path: Path) -> None:
         assert content(response.content) == truth.text
         assert receipt["outcome"] == "completed"
         assert receipt["usage"]["output_tokens"] == 20
+
+
+async def test_a_stream_over_http2(tmp_path: Path) -> None:
+    body = chat_body("tokens=20")
+    async with open_front(tmp_path) as front, open_http2(front.server) as client:
+        key = (b"authorization", f"Bearer {front.setup.key}".encode())
+        await client.request(1, [*headers(CHAT.encode(), b"POST"), key], ended=False)
+        client.state.send_data(1, body, end_stream=True)
+        await client.flush()
+        await client.wait_for(h2.events.StreamEnded, 1)
+        data = b"".join(e.data for e in client.events if isinstance(e, h2.events.DataReceived))
+        (head,) = [e for e in client.events if isinstance(e, h2.events.ResponseReceived)]
+        request_id = dict(head.headers)[b"x-request-id"].decode()
+        truth = front.setup.sim.truth.record(request_id)
+
+        assert data.endswith(b"data: [DONE]\n\n")
+        assert truth is not None
+        assert content(data) == truth.text
+
+
+async def test_a_stream_over_http_1_0(tmp_path: Path) -> None:
+    request = raw_request("KEY", chat_body("tokens=20")).replace(b"HTTP/1.1", b"HTTP/1.0")
+    async with open_front(tmp_path) as front, await trio.open_tcp_stream(*front.address) as stream:
+        await stream.send_all(request.replace(b"KEY", front.setup.key.encode()))
+        data = await read_all(stream)
+
+        assert b"chunked" not in data
+        assert data.endswith(b"data: [DONE]\n\n")
 
 
 async def test_an_answer_in_one_piece(tmp_path: Path) -> None:
