@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from frontends.cli_admin import accounts, keys, ledger, receipts
-from frontends.cli_output import CONFIG_FAILED, EXAMPLES, FAILED, LOCKED, explain, print_result
+from frontends.cli_output import EXAMPLES, explain, print_result
 
 if TYPE_CHECKING:
     from bench.simulate import SimulatorSettings
@@ -96,14 +96,20 @@ async def _serve_demo(database: Path, bind: tuple[str, ...]) -> None:
 
 
 @main.command(epilog=EXAMPLES["simulate"])
-@click.option("--bind", default="127.0.0.1:8788", show_default=True, metavar="HOST:PORT")
+@click.option(
+    "--bind", default="127.0.0.1:8788", show_default=True, metavar="HOST:PORT", help="Where."
+)
 @click.option("--model", "models", multiple=True, help="A model it knows; may be repeated.")
 @click.option("--any-model", is_flag=True, help="Know every model.")
 @click.option("--defaults", default="", metavar="DIRECTIVES", help="For requests without #sim.")
-@click.option("--recordings", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--recordings",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that replays come from.",
+)
 @click.option("--seed", default="", help="Mixed into every text.")
 @click.option("--tls-cert", type=click.Path(exists=True, path_type=Path), help="PEM.")
-@click.option("--tls-key", type=click.Path(exists=True, path_type=Path))
+@click.option("--tls-key", type=click.Path(exists=True, path_type=Path), help="PEM.")
 @click.option("--directives", is_flag=True, help="List what a request can ask for, and exit.")
 def simulate(**options: Any) -> None:
     """Run a simulated provider: OpenAI chat over HTTP/1.1 and HTTP/2, with faults on demand.
@@ -223,6 +229,3 @@ def _load(path: Path, bind: tuple[str, ...], db: Path | None) -> Config:
         storage = dataclasses.replace(loaded.storage, url=f"sqlite:{db}")
         loaded = dataclasses.replace(loaded, storage=storage)
     return loaded
-
-
-__all__ = ["CONFIG_FAILED", "FAILED", "LOCKED", "main"]
