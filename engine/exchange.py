@@ -149,6 +149,7 @@ class Exchange:
             self._relay, self._pulled, unary=not request.stream, metered=self._billing.metered
         )
         self._head: Head | None = None
+        self._refusal: GatewayError | None = None
         self._finished = False
 
     @trio.lowlevel.enable_ki_protection
@@ -182,11 +183,16 @@ class Exchange:
         Raises:
             GatewayError: the attempt failed; the exchange is settled and nothing was charged.
         """
+        if self._refusal is not None:
+            raise self._refusal
         if self._head is None:
             with self._own_faults():
-                await self._dispatch()
-                await self._wait_committed()
-                await self._wait_hold_durable()
+                try:
+                    await self._dispatch()
+                    await self._wait_committed()
+                    await self._billing.wait_hold_durable()
+                except UnavailableError as error:
+                    raise self._refused(Outcome.GATEWAY_FAILED, error) from None
                 self._billing.head_ready()
                 self._head = self._make_head()
         return self._head
@@ -285,14 +291,9 @@ class Exchange:
             outcome = _outcome_of(attempt.error)
             raise self._refused(outcome, attempt.error)
 
-    async def _wait_hold_durable(self) -> None:
-        try:
-            await self._billing.wait_hold_durable()
-        except UnavailableError as error:
-            raise self._refused(Outcome.GATEWAY_FAILED, error) from None
-
     def _refused(self, outcome: Outcome, error: GatewayError) -> GatewayError:
         self._settle(outcome, error)
+        self._refusal = error
         return error
 
     def _make_head(self) -> Head:

@@ -240,6 +240,15 @@ async def test_the_providers_refusal_is_the_clients(tmp_path: Path, status: int)
         assert await setup.balance() == DOLLAR
 
 
+async def test_a_failed_exchange_is_not_tried_again(tmp_path: Path) -> None:
+    async with open_setup(tmp_path) as setup:
+        async with setup.gateway.open_exchange(setup.call("status=500")) as exchange:
+            for ask in (exchange.head, exchange.__anext__, exchange.head):
+                with pytest.raises(UpstreamError):
+                    await ask()
+        assert len(setup.sim.truth.records()) == 1
+
+
 async def test_a_provider_that_cannot_be_reached(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
