@@ -8,11 +8,9 @@ nearly always, pings a silent peer.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
 
 import trio
 
@@ -20,15 +18,14 @@ from engine.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnreachab
 from engine.wire.http import Delivery, Headers
 from engine.wire.http2 import ErrorCodes, Http2Connection, Http2Error, Http2Limits, Http2StreamLimit
 
+from .bodies import Body
 from .dial import dial
 from .errors import StreamLostError, sole_error
 from .providers import Origin
-from .streams import NO_BODY, Receiver, UpstreamStream
+from .streams import Receiver, UpstreamStream
+from .uploads import Uploads
 
 logger = logging.getLogger(__name__)
-
-_BODY_PIECE_BYTES: Final = 16_384
-"""What one stream's body sends before the next stream's turn: a frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +71,9 @@ class Connection:
             clock=trio.current_time,
         )
         self._streams: dict[int, UpstreamStream] = {}
-        self._uploads: deque[UpstreamStream] = deque()
-        """Streams whose body can go on, in turn."""
+        self._uploads = Uploads(
+            self._http2, changed=self._wake_writer, unreadable=self._body_unreadable
+        )
         self._undispatched: list[UpstreamStream] = []
         self._wake = trio.Event()
         self._ready = trio.Event()
@@ -111,7 +109,7 @@ class Connection:
         await self._finished.wait()
 
     def open_stream_nowait(
-        self, headers: Headers, body: bytes, receiver: Receiver
+        self, headers: Headers, body: Body, receiver: Receiver
     ) -> UpstreamStream:
         """Send a request.
 
@@ -125,8 +123,7 @@ class Connection:
         stream = UpstreamStream(self, stream_id, receiver, body)
         self._streams[stream_id] = stream
         self._undispatched.append(stream)
-        if body:
-            self._uploads.append(stream)
+        self._uploads.add(stream)
         self._wake.set()
         return stream
 
@@ -142,7 +139,7 @@ class Connection:
         """See UpstreamStream.reset_nowait."""
         if self._streams.pop(stream.stream_id, None) is None:
             return
-        stream.body = NO_BODY
+        stream.forget_body()
         self._http2.reset(stream.stream_id, code)
         self._wake.set()
         self._slot_freed()
@@ -170,8 +167,7 @@ class Connection:
             self._deliver(delivery)
         for stream_id in http2.take_writable():
             if (stream := self._streams.get(stream_id)) is not None:
-                self._uploads.append(stream)
-                self._wake.set()
+                self._uploads.add(stream)
         if http2.has_outgoing:
             self._wake.set()
         if http2.settings_seen != self._settings_seen:
@@ -210,7 +206,7 @@ class Connection:
     def _drop(self, stream: UpstreamStream) -> None:
         """The answer is over. A request that is still being sent is pointless."""
         del self._streams[stream.stream_id]
-        stream.body = NO_BODY
+        stream.forget_body()
         if self._http2.is_open(stream.stream_id):
             self._http2.reset(stream.stream_id, ErrorCodes.CANCEL)
         self._slot_freed()
@@ -244,23 +240,19 @@ class Connection:
                     await self._transport.send_all(data)
 
     def _next_write(self) -> bytes:
-        queued = 0
-        while self._uploads and queued < self._settings.outbox_max_bytes and not self._closing:
-            stream = self._uploads.popleft()
-            if not stream.body or stream.stream_id not in self._streams:
-                continue
-            piece = stream.body[:_BODY_PIECE_BYTES]
-            taken = self._http2.send_data(
-                stream.stream_id, piece, ended=len(piece) == len(stream.body)
-            )
-            stream.body = stream.body[taken:] or NO_BODY  # an empty view would keep all of it alive
-            queued += taken
-            if taken == len(piece) and stream.body:
-                self._uploads.append(stream)
+        if not self._closing:
+            self._uploads.queue(self._settings.outbox_max_bytes)
         for stream in self._undispatched:
             stream.dispatched = True
         self._undispatched.clear()
         return self._http2.outgoing()
+
+    def _wake_writer(self) -> None:
+        self._wake.set()
+
+    def _body_unreadable(self, stream: UpstreamStream) -> None:
+        self.reset(stream, ErrorCodes.CANCEL)
+        self._lose(stream, "The request's body could not be read.", unprocessed=False)
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -293,6 +285,7 @@ class Connection:
         """The connection's tasks. When the writer is done, so is the connection."""
         self._http2.start()
         async with trio.open_nursery() as nursery:
+            self._uploads.run_in(nursery)
             nursery.start_soon(self._contain, self._read)
             nursery.start_soon(self._contain, self._watch)
             await self._contain(self._write)
@@ -330,7 +323,7 @@ class Connection:
         for stream in list(self._streams.values()):
             if self._streams.pop(stream.stream_id, None) is None:
                 continue  # reset by another's receiver meanwhile
-            stream.body = NO_BODY
+            stream.forget_body()
             self._http2.reset(stream.stream_id, ErrorCodes.CANCEL)
             self._lose(stream, message, unprocessed=not stream.dispatched)
 

@@ -17,6 +17,7 @@ import trio
 from engine.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnreachableError
 from engine.wire.http import Headers
 
+from .bodies import Body, SpooledBody
 from .connection import Connection, ConnectionSettings, open_connection
 from .errors import StreamLostError, sole_error
 from .providers import Origin, Provider
@@ -25,12 +26,14 @@ from .streams import Receiver, UpstreamStream
 logger = logging.getLogger(__name__)
 
 __all__ = [
+    "Body",
     "Connection",
     "OriginStatistics",
     "Pool",
     "PoolSettings",
     "PoolStatistics",
     "Receiver",
+    "SpooledBody",
     "StreamLostError",
     "UpstreamStream",
     "open_pool",
@@ -153,7 +156,7 @@ class Pool:
         self._streams = 0
 
     async def open_stream(
-        self, provider: Provider, headers: Headers, body: bytes, receiver: Receiver
+        self, provider: Provider, headers: Headers, body: Body, receiver: Receiver
     ) -> UpstreamStream:
         """Send a request on the least loaded connection, dialling one if need be.
 
@@ -180,6 +183,11 @@ class Pool:
         self._streams += 1
         self._dial_if_wanted(group, len(group.waiters))
         return stream
+
+    def connected(self, provider: Provider) -> bool:
+        """Whether a connection to the provider is open that takes new streams, now or later."""
+        group = self._groups.get(provider.origin)
+        return group is not None and not all(c.draining for c in group.connections)
 
     def statistics(self) -> PoolStatistics:
         """What is open, and totals."""

@@ -8,6 +8,8 @@ from engine.errors import UpstreamError
 from engine.wire.http import Delivery
 from engine.wire.http2 import ErrorCodes
 
+from .bodies import Body, SpooledBody
+
 if TYPE_CHECKING:
     from .connection import Connection
 
@@ -38,16 +40,30 @@ class UpstreamStream:
     The other attributes belong to the connection.
     """
 
-    __slots__ = ("_connection", "body", "dispatched", "receiver", "stream_id")
+    __slots__ = (
+        "_connection", "body", "dispatched", "offset", "reading", "receiver", "spooled",
+        "stream_id",
+    )  # fmt: skip
 
     def __init__(
-        self, connection: Connection, stream_id: int, receiver: Receiver, body: bytes
+        self, connection: Connection, stream_id: int, receiver: Receiver, body: Body
     ) -> None:
         self.stream_id = stream_id
         self._connection = connection
         self.receiver = receiver
-        self.body = memoryview(body)
+        self.spooled = body if isinstance(body, SpooledBody) else None
+        """What the rest of the body is read from; None once it has been."""
+        self.offset = 0
+        """How much of it has been read."""
+        self.reading = False
+        self.body = NO_BODY if isinstance(body, SpooledBody) else memoryview(body)
+        """What is in memory of the body and not sent."""
         self.dispatched = False
+
+    def forget_body(self) -> None:
+        """The request is over: what has not been sent of it never will be."""
+        self.body = NO_BODY
+        self.spooled = None
 
     def acknowledge(self, flow_bytes: int) -> None:
         """Delivered bytes have been consumed: the provider may send as many more."""
