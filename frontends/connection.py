@@ -122,14 +122,18 @@ class GatewayConnection(TrioASGIHTTPConnection):
                     await self._pull(send, exchange)
                 else:
                     await self._push(open_sink(), exchange)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    await send(_body(b"", more=False))
         finally:
             if exchange is not None:
                 self._entry.receipt = exchange.receipt
 
     async def _pull(self, send: Send, exchange: Exchange) -> None:
+        more = True
         async for chunk in exchange:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            more = not exchange.finished
+            await send(_body(chunk, more=more))
+        if more:  # the answer has no terminal bytes of its own
+            await send(_body(b"", more=False))
 
     async def _push(self, sink: Any, exchange: Exchange) -> None:
         """The server offers a sink: bytes go from the provider's reader to the client's socket."""
@@ -148,6 +152,10 @@ class GatewayConnection(TrioASGIHTTPConnection):
             return {**message, "headers": [*message["headers"], own_id]}
         self._entry.response_bytes += len(message.get("body", b""))
         return message
+
+
+def _body(data: bytes, *, more: bool) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
 
 
 def current_entry() -> AccessEntry:
