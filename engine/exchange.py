@@ -75,6 +75,9 @@ class Parts:
     open_exchanges: dict[str, Exchange] = field(default_factory=dict)
     progress_due: Alarm = field(default_factory=Alarm)
     stopping: bool = False
+    """No new calls are taken."""
+    cutting: bool = False
+    """What ends early from now on was cut by us, not left by its client."""
 
 
 @asynccontextmanager
@@ -242,7 +245,7 @@ class Exchange:
         self._attempt.close()
         self._pulled.abort()
         if self._billing.owed:
-            outcome = Outcome.SHUTDOWN if self._parts.stopping else Outcome.CLIENT_LEFT
+            outcome = Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT
             self._settle(Outcome.GATEWAY_FAILED if self._attempt.crash else outcome)
 
     # attempt

@@ -117,8 +117,12 @@ class Gateway:
         return len(self._parts.open_exchanges)
 
     def stop_admission(self) -> None:
-        """Refuse new calls; what is cut off from now on ends as `shutdown`."""
+        """Refuse new calls; what is under way goes on."""
         self._parts.stopping = True
+
+    def cut_off(self) -> None:
+        """Say that what is cancelled from now on is cut by us: it ends as `shutdown`."""
+        self._parts.stopping = self._parts.cutting = True
 
     def statistics(self) -> dict[str, Any]:
         """Figures of the parts, for people."""

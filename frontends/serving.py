@@ -11,7 +11,7 @@ from engine import Config, Gateway, open_gateway
 from engine.nurseries import open_tasks
 from frontends.app import create_app, render_server_error
 from frontends.control import open_control
-from frontends.server import Server, ServerSettings, open_server
+from frontends.server import ServerSettings, open_server
 
 Announce = Callable[[Gateway, tuple[str, ...]], Awaitable[None]]
 """Told once it serves: the gateway, and the bound addresses."""
@@ -28,34 +28,30 @@ async def serve(config: Config, announce: Announce) -> None:
         ConfigError, LedgerError, BindError, OSError: it cannot start.
     """
     stopping = trio.Event()
-    serving = trio.Event()
+    serving: Gateway | None = None
+
+    async def obey(signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
+        async for _ in signals:
+            if serving is None or stopping.is_set():
+                if serving is not None:
+                    serving.cut_off()
+                everything.cancel()
+            stopping.set()
+
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_tasks() as nursery:
-            nursery.start_soon(_obey, signals, serving, stopping, nursery.cancel_scope)
+            nursery.start_soon(obey, signals, nursery.cancel_scope)
             async with (
                 open_gateway(config) as gateway,
                 open_control(gateway, config.storage.path),
                 open_server(create_app(gateway), config.server.bind, _bounds(config)) as server,
             ):
                 await announce(gateway, server.addresses)
-                serving.set()
+                serving = gateway
                 await stopping.wait()
-                await _stop(gateway, server, config.server.shutdown_grace_s)
+                gateway.stop_admission()
+                await server.stop(config.server.shutdown_grace_s, before_cut=gateway.cut_off)
             nursery.cancel_scope.cancel()
-
-
-async def _stop(gateway: Gateway, server: Server, grace_s: float) -> None:
-    gateway.stop_admission()
-    await server.stop(grace_s)
-
-
-async def _obey(
-    signals: AsyncIterator[int], serving: trio.Event, stopping: trio.Event, all_: trio.CancelScope
-) -> None:
-    async for _ in signals:
-        if not serving.is_set() or stopping.is_set():
-            all_.cancel()
-        stopping.set()
 
 
 def _bounds(config: Config) -> ServerSettings:

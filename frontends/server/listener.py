@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
@@ -50,7 +50,9 @@ class Server:
         """Connections turned away at the bound, since the start."""
         return self._refused
 
-    async def stop(self, grace_s: float = math.inf) -> None:
+    async def stop(
+        self, grace_s: float = math.inf, before_cut: Callable[[], None] = lambda: None
+    ) -> None:
         """Stop accepting, let open requests end for up to `grace_s`, then cut what is left."""
         self._accepting.cancel()
         await self._context.terminated.set()
@@ -62,6 +64,7 @@ class Server:
             await self._quiet.wait()
         if waiting.cancelled_caught:
             log.warning("%d connections did not end in time: cut", len(self._connections))
+            before_cut()
             self._abort()
 
     async def _accept(self, listeners: list[trio.SocketListener], nursery: trio.Nursery) -> None:

@@ -59,19 +59,20 @@ async def test_no_last_byte_leaves_before_the_settlement_is_durable(tmp_path: Pa
 async def check_last_byte(setup: Setup, *, stream: bool) -> None:
     ending = b"data: [DONE]" if stream else b"}"
     chunks: list[bytes] = []
-    go_on = trio.Event()
+    begun, go_on = trio.Event(), trio.Event()
     call = setup.call("tokens=300 tokens_per_second=1000", stream=stream)
 
-    async def ask(task_status: trio.TaskStatus[None]) -> None:
+    async def ask() -> None:
         async with setup.gateway.open_exchange(call) as exchange:
             await exchange.head()
-            task_status.started()
+            begun.set()
             await go_on.wait()
             async for chunk in exchange:
                 chunks.append(chunk)  # noqa: PERF401 - the chunks are looked at as they come
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(ask)
+        nursery.start_soon(ask)
+        await begun.wait()
         with stalled_journal(setup):
             go_on.set()
             truth = setup.sim.truth.record(call.request_id)

@@ -356,6 +356,7 @@ async def test_a_stopping_gateway_refuses_and_settles_what_it_cuts(tmp_path: Pat
             setup.gateway.stop_admission()
             assert setup.gateway.not_ready == "stopping"
             assert isinstance(await refusal(setup, setup.call()), UnavailableError)
+            setup.gateway.cut_off()
         assert exchange.receipt.outcome is Outcome.SHUTDOWN
         assert exchange.receipt.price_nanodollars > 0
 
