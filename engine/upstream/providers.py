@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from engine.wire.proxy import Proxy, parse_proxy
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -18,10 +20,16 @@ class Origin:
     scheme: str
     host: str
     port: int
-    http2: Literal["alpn", "prior-knowledge"] = "alpn"
+    http2: Literal["alpn", "prior-knowledge", "off"] = "alpn"
     ca_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    proxy: Proxy | None = None
     connect_timeout_s: float = 10.0
     max_streams: int = 100
+    connections_max: int = 256
+    warm_connections: int = 0
+    connection_max_age_s: float = 600.0
 
     @property
     def authority(self) -> str:
@@ -35,6 +43,13 @@ class Origin:
     def secure(self) -> bool:
         return self.scheme == "https"
 
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """What may be spoken there, as ALPN names, the preferred one first."""
+        if self.http2 == "prior-knowledge":
+            return ("h2",)
+        return ("h2", "http/1.1") if self.secure and self.http2 == "alpn" else ("http/1.1",)
+
 
 @dataclass(frozen=True)
 class Provider:
@@ -47,16 +62,25 @@ class Provider:
         api_key: the bearer token; never shown.
         on_cancel: what is done and billed when a client leaves: `stop` resets the stream and bills
             what came; `drain` reads on for the reported usage; `waive` bills nothing.
-        http2: `alpn` over TLS, or `prior-knowledge` over cleartext (RFC 9113 section 3.3).
+        http2: `alpn` is what TLS negotiates, and HTTP/1.1 without TLS; `prior-knowledge` is HTTP/2
+            also without TLS (RFC 9113 section 3.3); `off` is HTTP/1.1.
         connect_timeout_s: TCP, TLS and the peer's first SETTINGS together.
         first_byte_timeout_s: from the request to the first byte of its answer.
         idle_timeout_s: between bytes of an answer.
         terminal: whether a stream without the protocol's end marker is broken.
+        total_timeout_s: from the request to the end of its answer; None: no bound of its own.
         ca_file: trust the authorities in this PEM file, instead of the system's.
+        client_cert_file: show this certificate (PEM, with the chain) to the provider.
+        client_key_file: its key, if it is not in the same file; without a passphrase.
+        proxy: the URL of an HTTP proxy to tunnel through; never shown.
         max_streams_per_connection: a bound of ours; the peer's own is kept as well.
+        connections_max: open and being opened at once.
+        warm_connections: opened at start and kept, whether or not they are used.
+        connection_max_age_s: a connection is replaced at about this age, and its address resolved
+            anew; what runs on it may end.
 
     Raises:
-        ValueError: `base_url` is not an http or https URL with a host.
+        ValueError: `base_url` is not an http or https URL with a host, or `proxy` is no proxy's.
     """
 
     name: str
@@ -64,19 +88,28 @@ class Provider:
     base_url: str
     api_key: str | None = field(default=None, repr=False)
     on_cancel: Literal["stop", "drain", "waive"] = "stop"
-    http2: Literal["alpn", "prior-knowledge"] = "alpn"
+    http2: Literal["alpn", "prior-knowledge", "off"] = "alpn"
     connect_timeout_s: float = 10.0
     first_byte_timeout_s: float = 300.0
     idle_timeout_s: float = 120.0
     terminal: Literal["done-marker", "eof"] = "done-marker"
+    total_timeout_s: float | None = None
     ca_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
     max_streams_per_connection: int = 100
+    connections_max: int = 256
+    warm_connections: int = 0
+    connection_max_age_s: float = 600.0
 
     def __post_init__(self) -> None:
         url = urlsplit(self.base_url)
         if url.scheme not in _DEFAULT_PORTS or not url.hostname or url.query or url.fragment:
             raise ValueError(f"base_url of {self.name} is not a plain http or https URL")
         _ = url.port  # raises ValueError when it is not a port
+        if self.proxy is not None:
+            parse_proxy(self.proxy)
 
     @cached_property
     def origin(self) -> Origin:
@@ -88,8 +121,14 @@ class Provider:
             port=url.port or _DEFAULT_PORTS[url.scheme],
             http2=self.http2,
             ca_file=self.ca_file,
+            client_cert_file=self.client_cert_file,
+            client_key_file=self.client_key_file,
+            proxy=None if self.proxy is None else parse_proxy(self.proxy),
             connect_timeout_s=self.connect_timeout_s,
             max_streams=self.max_streams_per_connection,
+            connections_max=self.connections_max,
+            warm_connections=self.warm_connections,
+            connection_max_age_s=self.connection_max_age_s,
         )
 
     @cached_property
