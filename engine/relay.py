@@ -162,10 +162,15 @@ class VerbatimStream:
         return b"data: " + openai_chat.encode_error(error) + b"\n\n"
 
 
+# What a socket's buffer takes at once.
+_ONE_WRITE_MAX_BYTES = 65_536
+
+
 class VerbatimUnary:
     """OpenAI chat answer in one piece: gathered, metered, passed on untouched.
 
-    Its terminal bytes are the last brace and what follows: without it, it is no JSON yet.
+    Its terminal bytes are all of a small answer, so that it leaves in one write; of a larger one,
+    the last brace and what follows: without it, it is no JSON yet.
     """
 
     def __init__(self, count: Count, *, body_max_bytes: int) -> None:
@@ -195,7 +200,7 @@ class VerbatimUnary:
         return b""
 
     def end_of_input(self) -> bytes:
-        """The whole answer but for its last brace; decides whether it is one."""
+        """What of the answer may go out before its end; decides whether it is one."""
         if self.error is not None:
             return b""
         body = b"".join(self._parts)
@@ -208,7 +213,7 @@ class VerbatimUnary:
         if chunk.error is not None:
             self.error = chunk.error
             return b""
-        ending_at = len(body.rstrip()) - 1
+        ending_at = len(body.rstrip()) - 1 if len(body) > _ONE_WRITE_MAX_BYTES else 0
         for channel, text in chunk.texts:
             self.meter.add(channel, text, ending_at)
         self.meter.reported = chunk.usage
@@ -217,7 +222,7 @@ class VerbatimUnary:
         return body[:ending_at]
 
     def finish(self) -> bytes:
-        """The last brace."""
+        """The terminal bytes."""
         return self._ending
 
     def cut(self, usage: Usage) -> bytes:

@@ -42,6 +42,8 @@ class Http1(H11Protocol):
         self._paused = False
         """The next request has begun to arrive before this one was answered."""
         self._stepping = trio.Lock()
+        self._head = b""
+        """Of an answer whose length is known: its body follows at once, in the same write."""
 
     async def handle(self, event: Event) -> None:
         """Bytes from the client, or its leaving."""
@@ -131,6 +133,19 @@ class Http1(H11Protocol):
             self._paused = False
             self.task_group.spawn(self._handle_events)
 
+    async def _send_h11_event(self, event: Any) -> None:
+        try:
+            data = self._head + self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return
+        self._head = b""
+        if isinstance(event, h11.Response) and _has_length(event):
+            self._head = data
+        elif data:
+            await self.send(RawData(data=data))
+
     async def _send_error_response(self, status_code: int) -> None:
         """Answers what is not HTTP."""
         error = self._settings.render_error(status_code)
@@ -143,3 +158,7 @@ class Http1(H11Protocol):
         if error.body:
             await self._send_h11_event(h11.Data(data=error.body))
         await self._send_h11_event(h11.EndOfMessage())
+
+
+def _has_length(response: h11.Response) -> bool:
+    return any(name == b"content-length" for name, _ in response.headers)

@@ -52,15 +52,19 @@ async def test_no_generated_byte_leaves_before_the_hold_is_durable(tmp_path: Pat
 
 async def test_no_last_byte_leaves_before_the_settlement_is_durable(tmp_path: Path) -> None:
     async with open_setup(tmp_path) as setup:
-        for stream in (True, False):
-            await check_last_byte(setup, stream=stream)
+        await check_last_byte(setup, "tokens=300 tokens_per_second=1000", stream=True)
+        small = await check_last_byte(setup, "tokens=300", stream=False)
+        large = await check_last_byte(setup, "tokens=20000", stream=False)
+        assert small == b"", "it leaves in one write"
+        assert len(large) > 65_536, "only its end waits"
 
 
-async def check_last_byte(setup: Setup, *, stream: bool) -> None:
+async def check_last_byte(setup: Setup, directives: str, *, stream: bool) -> bytes:
+    """Stall the journal before the settlement; what had gone out until it was durable."""
     ending = b"data: [DONE]" if stream else b"}"
     chunks: list[bytes] = []
     begun, go_on = trio.Event(), trio.Event()
-    call = setup.call("tokens=300 tokens_per_second=1000", stream=stream)
+    call = setup.call(directives, stream=stream)
 
     async def ask() -> None:
         async with setup.gateway.open_exchange(call) as exchange:
@@ -79,9 +83,10 @@ async def check_last_byte(setup: Setup, *, stream: bool) -> None:
             assert truth is not None
             await settled(lambda: truth.ended == "done")
             await trio.testing.wait_all_tasks_blocked(0.2)
-            assert len(b"".join(chunks)) > 300
-            assert not b"".join(chunks).rstrip().endswith(ending)
+            early = b"".join(chunks)
+            assert not early.rstrip().endswith(ending)
         await settled(lambda: b"".join(chunks).rstrip().endswith(ending))
+    return early
 
 
 async def test_a_hold_that_cannot_be_recorded_refuses_the_request(tmp_path: Path) -> None:
