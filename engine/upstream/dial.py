@@ -20,6 +20,7 @@ import truststore
 
 from engine.errors import UpstreamTimeoutError, UpstreamUnreachableError
 
+from .errors import lost_message
 from .providers import Origin
 from .tunnel import open_tunnel
 
@@ -69,7 +70,9 @@ async def _secure(
         logger.warning("no TLS with %s: %s", origin.authority, cause)
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise UpstreamUnreachableError("The provider's certificate is not trusted.") from error
-        raise UpstreamUnreachableError("The provider's TLS handshake failed.") from error
+        raise UpstreamUnreachableError(
+            lost_message(cause, "The provider's TLS handshake failed.")
+        ) from error
     except BaseException:
         await trio.aclose_forcefully(tcp)
         raise

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
+import ssl
 
 import trio
 
 from engine.errors import UpstreamUnreachableError
 
 logger = logging.getLogger(__name__)
+
+_CERTIFICATE_ALERT = re.compile("ALERT_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
 
 
 class StreamLostError(UpstreamUnreachableError):
@@ -24,6 +28,17 @@ class StreamLostError(UpstreamUnreachableError):
     def __init__(self, message: str, *, unprocessed: bool) -> None:
         super().__init__(message)
         self.unprocessed = unprocessed
+
+
+def lost_message(
+    error: BaseException | None, otherwise: str = "The connection to the provider was lost."
+) -> str:
+    """Why a connection was lost, for a client. TLS 1.3 servers refuse a client's certificate, or
+    that it shows none, only after the client's side of the handshake is done."""
+    cause = error.__cause__ if isinstance(error, trio.BrokenResourceError) else error
+    if isinstance(cause, ssl.SSLError) and _CERTIFICATE_ALERT.search(cause.reason or ""):
+        return "The provider does not accept the gateway's client certificate, or wants one."
+    return otherwise
 
 
 def sole_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

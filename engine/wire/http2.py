@@ -19,7 +19,7 @@ from .http2_fields import Block, MalformedFieldsError, check_fields
 from .http2_inbound import Http2Inbound
 from .http2_limits import FloodGuard, Http2Limits
 from .http2_machine import Http2Machine
-from .http2_stream import Http2Error, Http2StreamClosed, Http2StreamLimit, Stream
+from .http2_stream import Http2Error, Http2StreamClosed, Http2StreamLimit, Stream, Windows
 
 __all__ = [
     "ErrorCodes",
@@ -29,6 +29,7 @@ __all__ = [
     "Http2StreamClosed",
     "Http2StreamLimit",
     "MalformedFieldsError",
+    "Windows",
 ]
 
 _STREAMS_BEFORE_SETTINGS: Final = 100
@@ -193,6 +194,16 @@ class Http2Connection(Http2Inbound):
         """Send PING with 8 bytes; the answer shows in `last_pong` and `pings_answered`."""
         if self._failed is None:
             self._machine.ping(payload)
+
+    def windows(self) -> Windows:
+        """How far either side may go now."""
+        streams = self._streams.values()
+        return Windows(
+            self._machine.outbound_flow_control_window,
+            self._machine.inbound_flow_control_window,
+            min((s.h2.outbound_flow_control_window for s in streams), default=None),
+            min((s.h2.inbound_flow_control_window for s in streams), default=None),
+        )
 
     def goaway(self, code: int = ErrorCodes.NO_ERROR, last_stream_id: int | None = None) -> None:
         """Announce the end: no stream opens from here on, those up to `last_stream_id` finish.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from h2.stream import H2Stream
 
 from .http import Delivery, Headers
@@ -27,6 +29,16 @@ class Http2StreamLimit(Exception):  # noqa: N818
 
 class Http2StreamClosed(Exception):  # noqa: N818
     """The stream can send no more: it ended, was reset, or never was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Bytes that may be sent and received: by the connection, and by the stream that may least."""
+
+    send_bytes: int
+    receive_bytes: int
+    stream_send_min_bytes: int | None
+    stream_receive_min_bytes: int | None
 
 
 class Stream:
