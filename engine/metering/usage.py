@@ -50,8 +50,8 @@ class OutputMeter:
         """Whether these further texts stay within a limit; exact where it is near."""
         if self.known_tokens + _NEAR_TOKENS < limit_tokens:
             return True
-        received = sum(counter.total() for counter in self._counters.values())
-        return received + sum(self._count(text) for _, text in texts) <= limit_tokens
+        self.known_tokens = sum(counter.total() for counter in self._counters.values())
+        return self.known_tokens + sum(self._count(text) for _, text in texts) <= limit_tokens
 
     def received_tokens(self) -> int:
         """Output tokens received: the provider's figure if there is one, else counted exactly."""

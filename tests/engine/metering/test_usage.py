@@ -44,6 +44,14 @@ def test_fits_is_exact_near_the_limit() -> None:
     assert not meter.fits([("0.content", " word word")], 100)
 
 
+def test_what_is_known_keeps_up_near_the_limit() -> None:
+    meter = OutputMeter(COUNT)
+    for position in range(500):
+        assert meter.fits([("0.content", " word")], 1_000)
+        meter.add("0.content", " word", position)
+    assert meter.known_tokens >= 499
+
+
 def test_absurd_figures_are_no_counts() -> None:
     assert [read_count(v) for v in (3, 0, -1, True, "7", 2.5, None, 2**60)] == [3, 0] + [0] * 6
 
