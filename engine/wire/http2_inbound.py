@@ -34,6 +34,7 @@ from .http2_limits import (
     PRIORITY,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     FloodGuard,
     Http2Limits,
 )
@@ -44,7 +45,11 @@ _PREFACE_BYTES: Final = 24
 _FRAME_HEAD_BYTES: Final = 9
 _END_STREAM: Final = 0x1
 _END_HEADERS: Final = 0x4
+_ACK: Final = 0x1
+_PRIORITY_BYTES: Final = 5
+_STREAM_ID_MASK: Final = 2**31 - 1
 _COUNTED: Final = frozenset({PING, SETTINGS, PRIORITY})
+_CHECKED: Final = frozenset({SETTINGS, PRIORITY, WINDOW_UPDATE})
 
 
 class Http2Inbound:
@@ -157,6 +162,8 @@ class Http2Inbound:
 
     def _receive_frame(self, kind: int, flags: int, size: int, frame: bytes) -> None:
         """Bound what the frame may cost, and let h2 read it."""
+        if not self.settings_seen and (kind != SETTINGS or flags & _ACK):
+            raise Http2Error("the first frame is not SETTINGS", ErrorCodes.PROTOCOL_ERROR)
         if self._continuations >= 0 or kind == HEADERS:
             self._count_header_block(kind, flags, size)
         elif kind == DATA and not size and not flags & _END_STREAM:
@@ -167,10 +174,27 @@ class Http2Inbound:
             not self.client_side or int.from_bytes(frame[5:9], "big") not in self._streams
         ):  # a client opened what is reset, so it bounds that itself
             self._count(RST_STREAM)
+        if kind in _CHECKED and self._continuations < 0 and self._checked(kind, flags, size, frame):
+            return
         for event in self._machine.receive_data(frame):
             handler = _HANDLERS.get(type(event))
             if handler is not None:
                 handler(self, event)
+
+    def _checked(self, kind: int, flags: int, size: int, frame: bytes) -> bool:
+        """Faults that h2 takes for others than RFC 9113 does; True when all is done."""
+        stream_id = int.from_bytes(frame[5:9], "big") & _STREAM_ID_MASK
+        stream = self._streams.get(stream_id)
+        if kind == SETTINGS and flags & _ACK and size:
+            raise Http2Error("an acknowledgement with settings", ErrorCodes.FRAME_SIZE_ERROR)
+        if kind == PRIORITY and stream_id:
+            if size != _PRIORITY_BYTES and stream is not None:
+                self._fail_stream(stream, ErrorCodes.FRAME_SIZE_ERROR)
+            return True  # sections 5.3.2 and 6.3: deprecated, and ignored
+        if kind == WINDOW_UPDATE and stream is not None and frame[_FRAME_HEAD_BYTES:] == bytes(4):
+            self._fail_stream(stream, ErrorCodes.PROTOCOL_ERROR)  # section 6.9: of its own only
+            return True
+        return False
 
     def _count(self, kind: int) -> None:
         if self._guard.exceeded(kind):
@@ -230,6 +254,7 @@ class Http2Inbound:
     def _fail_stream(self, stream: Stream, code: int) -> None:
         if stream.stream_id not in self._streams:
             return
+        self._count(RST_STREAM)  # provoked by the peer
         self._touch(stream).code = code
         if stream.h2.closed:  # the end that was too early closed it
             self._forget(stream)

@@ -8,6 +8,8 @@ What differs, and why:
 - GOAWAY leaves the connection open until its streams are done (RFC 9113 section 6.8); h2 closes.
 - A malformed message, or a request past MAX_CONCURRENT_STREAMS, resets its stream (sections 8.1.1
   and 5.1.2); h2 ends the connection.
+- DATA before a head resets its stream too, and RST_STREAM on an idle stream or a header block that
+  cannot be decompressed end the connection with the codes of sections 6.4 and 4.3.
 - Frames in flight on a stream we reset are ignored, and credited (section 5.1); h2 answers each
   of them with another RST_STREAM, which peers count as an attack.
 - Field validation is ours (http2_fields.py); Http2Connection checks content-length.
@@ -22,7 +24,7 @@ from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection, _decode_headers
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event, StreamReset
-from h2.exceptions import ProtocolError, StreamClosedError
+from h2.exceptions import DenialOfServiceError, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream, StreamClosedBy, StreamInputs
 from h2.windows import WindowManager
@@ -35,6 +37,12 @@ from .http2_limits import DATA, GOAWAY, WINDOW_UPDATE, Http2Limits
 FRAME_HEAD = struct.Struct(">HBBBL")
 _WINDOW_UPDATE = struct.Struct(">HBBBLL")
 _GOAWAY = struct.Struct(">HBBBLLL")
+
+
+class CompressionError(ProtocolError):
+    """A header block that cannot be decompressed (RFC 9113 section 4.3)."""
+
+    error_code = ErrorCodes.COMPRESSION_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ class Http2Machine(H2Connection):
 
     def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
         # Decoded whatever becomes of it: both ends share the compression state.
-        fields: Headers = list(_decode_headers(self.decoder, frame.data))
+        fields = self._decode(frame.data)
         stream_id, ended = frame.stream_id, "END_STREAM" in frame.flags
         if stream_id not in self.streams:
             if self._stream_is_closed_by_reset(stream_id):
@@ -107,6 +115,30 @@ class Http2Machine(H2Connection):
             stream_id, AllowedStreamIDs(not self.config.client_side)
         )
         return self._receive_fields(stream, fields, ended)
+
+    def _decode(self, block: bytes) -> Headers:
+        try:
+            return list(_decode_headers(self.decoder, block))
+        except DenialOfServiceError:
+            raise
+        except ProtocolError as error:
+            raise CompressionError(str(error)) from error
+
+    def _receive_data_frame(self, frame: DataFrame) -> tuple[list[Frame], list[Event]]:
+        stream = self.streams.get(frame.stream_id)
+        if stream is None or stream.state_machine.headers_received:
+            return super()._receive_data_frame(frame)
+        self._inbound_flow_control_window_manager.window_consumed(frame.flow_controlled_length)
+        self.credit(frame.flow_controlled_length, None)
+        self.forget(stream, StreamClosedBy.SEND_RST_STREAM)
+        return self._reset_frames(frame.stream_id, ErrorCodes.PROTOCOL_ERROR)
+
+    def _receive_rst_stream_frame(self, frame: RstStreamFrame) -> tuple[list[Frame], list[Event]]:
+        ours = (frame.stream_id % 2 == 1) == self.config.client_side
+        highest = self.highest_outbound_stream_id if ours else self.highest_inbound_stream_id
+        if frame.stream_id > highest:
+            raise ProtocolError("RST_STREAM on an idle stream")
+        return super()._receive_rst_stream_frame(frame)
 
     def _receive_fields(
         self, stream: H2Stream, fields: Headers, ended: bool

@@ -269,6 +269,7 @@ def test_the_frames_in_question_are_read_without_h2() -> None:
     encoder = Encoder()
     connection = Http2Connection(client_side=True)
     connection.start()
+    connection.receive(SettingsFrame(0).serialize())
     for stream_id in STREAMS:
         connection.next_stream(REQUEST, ended=True)
         connection.receive(frame(("head", stream_id, False), encoder))
@@ -286,6 +287,7 @@ def test_the_frames_in_question_are_read_without_h2() -> None:
 def test_a_data_frame_inside_a_header_block_is_an_error() -> None:
     connection = Http2Connection(client_side=True)
     connection.start()
+    connection.receive(SettingsFrame(0).serialize())
     connection.next_stream(REQUEST, ended=True)
     connection.next_stream(REQUEST, ended=True)
     encoder = Encoder()

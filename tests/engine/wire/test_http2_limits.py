@@ -92,9 +92,14 @@ def test_rapid_reset() -> None:
         lambda n: frame(0x8, 0, n, (2**31 - 1).to_bytes(4, "big")),  # overflows the window
         lambda n: frame(DATA, END_STREAM, n, b"") + frame(DATA, 0, n, b"after the end"),
         lambda n: frame(HEADERS, END_HEADERS, n, Encoder().encode([(b"Bad", b"trailers")])),
+        lambda n: frame(0x8, 0, n, bytes(4)),
+        lambda n: frame(PRIORITY, 0, n, bytes(4)),
     ],
-    ids=["window overflow", "data after the end", "malformed trailers"],
-)
+    ids=[
+        "window overflow", "data after the end", "malformed trailers", "window update of 0",
+        "malformed priority",
+    ],
+)  # fmt: skip
 def test_made_you_reset(provoke: Callable[[int], bytes]) -> None:
     """CVE-2025-8671: the peer makes us reset the streams."""
     server = serving(Http2Limits(resets_max=50))
@@ -102,6 +107,17 @@ def test_made_you_reset(provoke: Callable[[int], bytes]) -> None:
         request_and(server, provoke)
     assert caught.value.code == ErrorCodes.ENHANCE_YOUR_CALM
     assert server.open_streams == 1
+
+
+def test_bodies_unlike_their_content_length_are_counted_too() -> None:
+    server = serving(Http2Limits(resets_max=50))
+    block = Encoder().encode([*REQUEST, (b"content-length", b"1")])
+    wires = [
+        frame(HEADERS, END_HEADERS, n, block) + frame(DATA, 0, n, b"xx") for n in range(1, 1_000, 2)
+    ]
+    with pytest.raises(Http2Error) as caught:
+        server.receive(b"".join(wires))
+    assert caught.value.code == ErrorCodes.ENHANCE_YOUR_CALM
 
 
 def test_requests_past_the_stream_limit_are_counted_too() -> None:
@@ -212,6 +228,7 @@ arbitrary_frames = st.lists(
 def test_whatever_arrives_only_http2_error_comes_out(wire: bytes) -> None:
     client = Http2Connection(client_side=True)
     client.start()
+    client.receive(frame(SETTINGS_TYPE, 0, 0, b""))
     opened = [client.next_stream(REQUEST, ended=ended) for ended in (True, False, True)]
     server = serving(Http2Limits())
     for connection in (client, server):
