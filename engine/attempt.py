@@ -19,6 +19,7 @@ from engine.relay import Relay
 from engine.sink import PullSink, Sink
 from engine.upstream.pool import UpstreamStream
 from engine.wire.http import Delivery, Headers
+from engine.wire.inflate import InflateError, Inflater, choose_coding
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +53,14 @@ class Attempt:
         self._unary = unary
         self._metered = metered
         self._stream: UpstreamStream | None = None
+        self._inflater: Inflater | None = None
         self._ended = False
         self._closed = False
         self._pull = True
         self._unacknowledged = 0
         self._large: deque[tuple[bytes, int]] = deque()
         self._error_body = b""
+        self._error_body_max_bytes = _ERROR_BODY_MAX_BYTES
         self._changed = trio.Event()
 
     # What the exchange asks.
@@ -185,16 +188,41 @@ class Attempt:
         self.answered_at = self.last_activity
         status = self.header(b":status") or ""
         self.status = int(status) if status.isdecimal() else 0
-        encoding = self.header(b"content-encoding")
-        if encoding not in (None, "identity"):
-            self.fail(UpstreamError("The provider compressed its answer although asked not to."))
+        codings = [v.decode("latin-1") for n, v in head if n == b"content-encoding"]
+        if codings:
+            self._choose_inflater(", ".join(codings))
         self._changed.set()
 
+    def _choose_inflater(self, content_encoding: str) -> None:
+        """The provider was asked for `identity`; the client gets that all the same."""
+        try:
+            coding = choose_coding(content_encoding)
+            self._inflater = Inflater(coding) if coding is not None else None
+        except InflateError as error:
+            self._unreadable(error)
+
+    def _inflate(self, data: bytes) -> bytes:
+        assert self._inflater is not None
+        try:
+            return self._inflater.feed(data)
+        except InflateError as error:
+            self._unreadable(error)
+            return b""
+
+    def _unreadable(self, error: InflateError) -> None:
+        """A refusal is one by its status, whatever it says."""
+        self._inflater = None
+        self._error_body_max_bytes = 0
+        if self.answered:
+            self.fail(UpstreamError(f"The provider's answer cannot be read: {error}."))
+
     def _take_data(self, data: bytes, flow_bytes: int) -> None:
+        if self._inflater is not None and not self._closed and self.error is None:
+            data = self._inflate(data)
         if self._closed or self.error is not None:
             self._acknowledge(flow_bytes)
         elif not self.answered:
-            self._error_body += data[: _ERROR_BODY_MAX_BYTES - len(self._error_body)]
+            self._error_body += data[: max(0, self._error_body_max_bytes - len(self._error_body))]
             self._acknowledge(flow_bytes)
         elif self._large or (
             not self._unary and self.relay.pending_bytes + len(data) > _SMALL_EVENT_MAX_BYTES
@@ -238,6 +266,12 @@ class Attempt:
                 openai_chat.read_error(self.status or 0, self._error_body, self._retry_after_s())
             )
             return
+        if self._inflater is not None and not self.relay.terminal:
+            try:
+                self._inflater.finish()
+            except InflateError as error:
+                self._unreadable(error)
+                return
         out = self.relay.end_of_input()
         if self.relay.error is not None:
             self.fail(self.relay.error)
