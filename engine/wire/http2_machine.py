@@ -31,6 +31,7 @@ from h2.windows import WindowManager
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from .http import Headers
+from .http2_encoder import FieldEncoder
 from .http2_fields import Block, MalformedFieldsError, check_fields
 from .http2_limits import DATA, GOAWAY, WINDOW_UPDATE, Http2Limits
 
@@ -81,6 +82,7 @@ class Http2Machine(H2Connection):
             settings[SettingCodes.MAX_CONCURRENT_STREAMS] = limits.streams_max
         self.local_settings = Settings(client=client_side, initial_values=settings)
         self.max_inbound_frame_size = limits.frame_max_bytes
+        self.encoder = FieldEncoder()
         self.decoder.max_header_list_size = limits.header_list_max_bytes
         self.refuse_above: int | None = None
         """Requests above this stream id are ignored: our GOAWAY has named it."""
