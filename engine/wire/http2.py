@@ -118,9 +118,9 @@ class Http2Connection(Http2Inbound):
         if not self.free_streams:
             raise Http2StreamLimit("no free stream")
         check_fields(headers, Block.REQUEST)
-        stream_id = self._machine.get_next_available_stream_id()
-        self._machine.send_headers(stream_id, headers, end_stream=ended)
-        stream = Stream(stream_id, self._machine.streams[stream_id])
+        h2_stream = self._machine.send_request(headers, ended=ended)
+        stream_id = h2_stream.stream_id
+        stream = Stream(stream_id, h2_stream)
         stream.head_sent = True
         stream.sending = not ended
         stream.no_body = (b":method", b"HEAD") in headers

@@ -24,7 +24,12 @@ from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection, _decode_headers
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event, StreamReset
-from h2.exceptions import DenialOfServiceError, ProtocolError, StreamClosedError
+from h2.exceptions import (
+    DenialOfServiceError,
+    ProtocolError,
+    StreamClosedError,
+    StreamIDTooLowError,
+)
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream, StreamClosedBy, StreamInputs
 from h2.windows import WindowManager
@@ -33,11 +38,13 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStr
 from .http import Headers
 from .http2_encoder import FieldEncoder
 from .http2_fields import Block, MalformedFieldsError, check_fields
-from .http2_limits import DATA, GOAWAY, WINDOW_UPDATE, Http2Limits
+from .http2_limits import CONTINUATION, DATA, GOAWAY, HEADERS, WINDOW_UPDATE, Http2Limits
 
 FRAME_HEAD = struct.Struct(">HBBBL")
 _WINDOW_UPDATE = struct.Struct(">HBBBLL")
 _GOAWAY = struct.Struct(">HBBBLLL")
+_END_STREAM = 0x1
+_END_HEADERS = 0x4
 
 
 class CompressionError(ProtocolError):
@@ -88,6 +95,27 @@ class Http2Machine(H2Connection):
         """Requests above this stream id are ignored: our GOAWAY has named it."""
 
     # -- receiving ------------------------------------------------------------------------------
+
+    def _receive_frame(self, frame: Frame) -> list[Event]:
+        """h2's own, but for a repr() of each frame that nobody logs."""
+        events: list[Event]
+        try:
+            frames, events = self._frame_dispatch_table[frame.__class__](frame)
+        except StreamClosedError as error:
+            if not self._stream_is_closed_by_reset(error.stream_id):
+                raise
+            frames, _ = self._reset_frames(error.stream_id, error.error_code)
+            events = error._events
+        except StreamIDTooLowError as error:
+            if self._stream_is_closed_by_reset(error.stream_id):
+                frames, _ = self._reset_frames(error.stream_id, ErrorCodes.STREAM_CLOSED)
+                events = []
+            elif self._stream_is_closed_by_end(error.stream_id):
+                raise StreamClosedError(error.stream_id) from error
+            else:
+                raise
+        self._prepare_for_sending(frames)
+        return events
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()
@@ -193,6 +221,30 @@ class Http2Machine(H2Connection):
     def _open_streams(self, remainder: int) -> int:
         # Every stream in the table is open (`forget`), and was opened by the client.
         return len(self.streams) if remainder else 0
+
+    # -- heads, without h2's look at each field ---------------------------------------------------
+
+    def send_request(self, fields: Headers, *, ended: bool) -> H2Stream:
+        """Open a stream of ours with its head, whose fields have been checked."""
+        stream_id = self.get_next_available_stream_id()
+        self.state_machine.process_input(ConnectionInputs.SEND_HEADERS)
+        stream = self._begin_new_stream(stream_id, AllowedStreamIDs.ODD)
+        stream.state_machine.process_input(StreamInputs.SEND_HEADERS)
+        if ended:
+            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        block, step = self.encoder.encode(fields), self.max_outbound_frame_size
+        kind, flags, at = HEADERS, _END_STREAM if ended else 0, 0
+        while True:
+            part = block[at : at + step]
+            at += step
+            if at >= len(block):
+                flags |= _END_HEADERS
+            size = len(part)
+            self._data_to_send += FRAME_HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream_id)
+            self._data_to_send += part
+            if flags & _END_HEADERS:
+                return stream
+            kind, flags = CONTINUATION, 0
 
     # -- windows and frames, without h2's per-frame objects ---------------------------------------
 
