@@ -60,6 +60,7 @@ def config_text(
     database: Path,
     base_url: str,
     *,
+    http2: str = "prior-knowledge",
     provider: str = "",
     server: str = "",
     storage: str = "",
@@ -77,7 +78,7 @@ url = "sqlite:{database}"
 [providers.sim]
 protocol = "openai"
 base_url = "{base_url}/v1"
-http2 = "prior-knowledge"
+http2 = "{http2}"
 {provider}
 [models.sim-openai]
 deployments = [{{ provider = "sim", model = "sim-openai" }}]

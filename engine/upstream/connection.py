@@ -10,42 +10,26 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import trio
 
 from engine.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnreachableError
 from engine.wire.http import Delivery, Headers
-from engine.wire.http2 import ErrorCodes, Http2Connection, Http2Error, Http2Limits, Http2StreamLimit
+from engine.wire.http2 import ErrorCodes, Http2Connection, Http2Error, Http2StreamLimit
 
 from .bodies import Body
-from .dial import dial
-from .errors import StreamLostError, sole_error
+from .dial import dial, spoken_protocol
+from .errors import StreamLostError, lost_message
+from .holding import hold_open
 from .providers import Origin
+from .settings import ConnectionSettings
+from .statistics import ConnectionStatistics, RoundTrip
 from .streams import Receiver, UpstreamStream
 from .uploads import Uploads
 
+__all__ = ["Connection", "ConnectionSettings", "open_connection"]
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings:
-    """Windows, bounds and deadlines of one connection."""
-
-    stream_window_bytes: int = 65_536
-    connection_window_bytes: int = 16 * 1024 * 1024
-    limits: Http2Limits = field(default_factory=Http2Limits)
-    read_max_bytes: int = 16_384
-    """One read is handled in one go: more would hold up every other connection."""
-    outbox_max_bytes: int = 65_536
-    """Body bytes queued for one write."""
-    write_timeout_s: float = 30.0
-    ping_interval_s: float = 20.0
-    """Of silence, before a ping asks for a sign of life."""
-    ping_timeout_s: float = 10.0
-    idle_timeout_s: float = 120.0
-    """Without a stream, before the connection is closed."""
-    close_timeout_s: float = 1.0
 
 
 class Connection:
@@ -54,6 +38,7 @@ class Connection:
     Attributes:
         on_change: called when a slot is freed, the peer changes its limit, or no stream may open
             any more.
+        keep: not closed for being idle.
     """
 
     def __init__(
@@ -61,6 +46,7 @@ class Connection:
     ) -> None:
         self.origin = origin
         self.on_change: Callable[[], None] = lambda: None
+        self.keep = False
         self._transport = transport
         self._settings = settings
         self._http2 = Http2Connection(
@@ -80,7 +66,12 @@ class Connection:
         self._finished = trio.Event()
         self._error: UpstreamError | None = None
         self._closing = False
+        self._retired = False
+        self._opened = 0
+        self._opened_at_s = trio.current_time()
+        self._round_trip = RoundTrip()
         self._reads = 0
+        self._pongs = 0
         self._settings_seen = 0
         self._goaway_seen = False
         self._idle_since_s = trio.current_time()
@@ -95,18 +86,44 @@ class Connection:
     @property
     def free_streams(self) -> int:
         """Streams that may be opened now; 0 once the connection drains or has failed."""
-        if self._closing or self._error is not None:
+        if self._closing or self._retired or self._error is not None:
             return 0
         return min(self._http2.free_streams, self.origin.max_streams - self._http2.open_streams)
 
     @property
     def draining(self) -> bool:
         """No stream opens any more; those that are open finish."""
-        return self._closing or self._error is not None or self._http2.draining
+        return self._closing or self._retired or self._error is not None or self._http2.draining
 
     async def wait_finished(self) -> None:
         """Return when the connection has failed, has drained, or was idle for too long."""
         await self._finished.wait()
+
+    def retire_nowait(self) -> None:
+        """Open no stream any more; end when those that are open have."""
+        self._retired = True
+        if not self._streams:
+            self._finished.set()
+        self.on_change()
+
+    def statistics(self) -> ConnectionStatistics:
+        """Its figures now."""
+        windows = self._http2.windows()
+        return ConnectionStatistics(
+            protocol="h2",
+            state="draining" if self.draining else "open",
+            age_s=trio.current_time() - self._opened_at_s,
+            open_streams=self.open_streams,
+            free_streams=max(0, self.free_streams),
+            streams=self._opened,
+            uploads=sum(1 for s in self._streams.values() if s.body or s.spooled is not None),
+            send_window_bytes=windows.send_bytes,
+            receive_window_bytes=windows.receive_bytes,
+            stream_send_window_min_bytes=windows.stream_send_min_bytes,
+            stream_receive_window_min_bytes=windows.stream_receive_min_bytes,
+            round_trip_last_s=self._round_trip.last_s,
+            round_trip_smoothed_s=self._round_trip.smoothed_s,
+        )
 
     def open_stream_nowait(
         self, headers: Headers, body: Body, receiver: Receiver
@@ -122,6 +139,7 @@ class Connection:
         stream_id = self._http2.next_stream(headers, ended=not body)
         stream = UpstreamStream(self, stream_id, receiver, body)
         self._streams[stream_id] = stream
+        self._opened += 1
         self._undispatched.append(stream)
         self._uploads.add(stream)
         self._wake.set()
@@ -170,6 +188,9 @@ class Connection:
                 self._uploads.add(stream)
         if http2.has_outgoing:
             self._wake.set()
+        if http2.pings_answered != self._pongs:
+            self._pongs = http2.pings_answered
+            self._round_trip.end(http2.last_pong, trio.current_time())
         if http2.settings_seen != self._settings_seen:
             self._settings_seen = http2.settings_seen
             self._ready.set()
@@ -220,7 +241,7 @@ class Connection:
     def _slot_freed(self) -> None:
         if not self._streams:
             self._idle_since_s = trio.current_time()
-            if self._http2.draining:
+            if self.draining:
                 self._finished.set()
         self.on_change()
 
@@ -228,7 +249,7 @@ class Connection:
 
     async def _write(self) -> None:
         # Shielded: when the connection is closed around us, resets and GOAWAY still go out, until
-        # the deadline that `_close` sets.
+        # the deadline that `close_nowait` sets.
         with self._writer_scope:
             while not (self._closing and not self._http2.has_outgoing):
                 data = self._next_write()
@@ -257,23 +278,25 @@ class Connection:
     # -- life -----------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
+        """Measure the round trip now and then; end the connection when it is dead or idle."""
         settings = self._settings
+        await self._ready.wait()
         while True:
             reads = self._reads
+            self._http2.ping(self._round_trip.begin(trio.current_time()))
+            self._wake.set()
             await trio.sleep(settings.ping_interval_s)
             idle_s = trio.current_time() - self._idle_since_s
-            if not self._streams and idle_s >= settings.idle_timeout_s:
+            if not self._streams and idle_s >= settings.idle_timeout_s and not self.keep:
                 self._closing = True
                 self._finished.set()
                 return
-            if self._reads == reads:
-                self._http2.ping(b"parshall")
-                self._wake.set()
+            if self._reads == reads:  # not even the ping's answer has come
                 await trio.sleep(settings.ping_timeout_s)
                 if self._reads == reads:
                     raise trio.TooSlowError
 
-    async def _wait_ready(self, deadline_s: float) -> None:
+    async def wait_ready(self, deadline_s: float) -> None:
         with trio.move_on_at(deadline_s):
             await self._ready.wait()
         if self._error is not None:
@@ -281,7 +304,7 @@ class Connection:
         if not self._ready.is_set():
             raise UpstreamTimeoutError("The provider accepted a connection and stayed silent.")
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
         """The connection's tasks. When the writer is done, so is the connection."""
         self._http2.start()
         async with trio.open_nursery() as nursery:
@@ -300,7 +323,7 @@ class Connection:
         except trio.TooSlowError as error:
             self._fail("The provider stopped answering.", error)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-            self._fail("The connection to the provider was lost.", error)
+            self._fail(lost_message(error), error)
         except Exception as error:  # a fault of ours: this connection's streams pay, no others
             logger.exception("the connection to %s failed", self.origin.authority)
             self._fail("The connection to the provider failed.", error)
@@ -328,7 +351,7 @@ class Connection:
             self._lose(stream, message, unprocessed=not stream.dispatched)
 
     @trio.lowlevel.enable_ki_protection
-    def _close(self) -> None:
+    def close_nowait(self) -> None:
         """Reset what is open, say goodbye, and give the writer a moment to send it."""
         self._closing = True
         self._lose_all("The gateway is closing the connection.")
@@ -341,7 +364,7 @@ class Connection:
 @asynccontextmanager
 async def open_connection(
     origin: Origin,
-    settings: ConnectionSettings = ConnectionSettings(),
+    settings: ConnectionSettings = ConnectionSettings(),  # noqa: B008  (frozen)
 ) -> AsyncIterator[Connection]:
     """Connect, and keep the connection's tasks until the block is left.
 
@@ -353,17 +376,10 @@ async def open_connection(
     """
     deadline_s = trio.current_time() + origin.connect_timeout_s
     transport = await dial(origin)
-    connection = Connection(transport, origin, settings)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection._run)
-            try:
-                await connection._wait_ready(deadline_s)
-                yield connection
-            finally:
-                connection._close()
-    except BaseExceptionGroup as group:
-        error = sole_error(group)
-        raise error from error.__cause__
-    finally:
+    if spoken_protocol(transport, origin) != "h2":
         await trio.aclose_forcefully(transport)
+        raise UpstreamUnreachableError("The provider speaks HTTP/1.1; HTTP/2 is needed.")
+    connection = Connection(transport, origin, settings)
+    async with hold_open(connection, transport):
+        await connection.wait_ready(deadline_s)
+        yield connection

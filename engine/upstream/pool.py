@@ -1,6 +1,6 @@
 """Connections by origin: the least loaded one with a free stream, another one past a fill.
 
-What to do is decided in plain code between two waits (`_Group`); the tasks only carry it out.
+What to do is decided in plain code between two waits (group.py); the tasks only carry it out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
 
 import trio
 
@@ -18,9 +17,12 @@ from engine.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnreachab
 from engine.wire.http import Headers
 
 from .bodies import Body, SpooledBody
-from .connection import Connection, ConnectionSettings, open_connection
+from .connection import Connection
 from .errors import StreamLostError, sole_error
+from .group import Group
+from .opening import AnyConnection, open_any_connection
 from .providers import Origin, Provider
+from .settings import ConnectionSettings
 from .streams import Receiver, UpstreamStream
 
 logger = logging.getLogger(__name__)
@@ -38,8 +40,6 @@ __all__ = [
     "UpstreamStream",
     "open_pool",
 ]
-
-_DIAL_PAUSE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,74 +82,13 @@ class PoolStatistics:
     origins: tuple[OriginStatistics, ...]
 
 
-class _Group:
-    """The connections to one origin, and who waits for them."""
-
-    def __init__(self, origin: Origin) -> None:
-        self.origin = origin
-        self.connections: list[Connection] = []
-        self.dialing = 0
-        self.waiters = trio.lowlevel.ParkingLot()
-        self.woken = 0
-        """Waiters that were given a slot, or the news, and have not run yet."""
-        self.error: UpstreamError | None = None
-        self.failures = 0
-        self.dial_after_s = float("-inf")
-        """While other connections can be waited for, a failed dial is not repeated before."""
-
-    def dial_failed(self, error: UpstreamError) -> None:
-        self.error = error
-        self.failures += 1
-        self.dial_after_s = trio.current_time() + _DIAL_PAUSE_S
-
-    def free_streams(self) -> int:
-        return sum(max(0, connection.free_streams) for connection in self.connections)
-
-    def pick(self) -> Connection | None:
-        """The least loaded connection with a free stream that no waiter was promised."""
-        best: Connection | None = None
-        free_streams = 0
-        for connection in self.connections:
-            if (free := connection.free_streams) > 0:
-                free_streams += free
-                if best is None or connection.open_streams < best.open_streams:
-                    best = connection
-        return best if free_streams > self.woken else None
-
-    def wants_dial(self, demand: int, settings: PoolSettings) -> bool:
-        """Whether to open another connection, for `demand` callers without a stream."""
-        active = [connection for connection in self.connections if not connection.draining]
-        if len(active) + self.dialing >= settings.connections_max:
-            return False
-        if active and trio.current_time() < self.dial_after_s:
-            return False
-        if demand > 0:
-            return self.dialing * min(self.origin.max_streams, settings.fill_streams) < demand
-        full = all(connection.open_streams >= settings.fill_streams for connection in active)
-        return bool(active) and full and not self.dialing
-
-    @property
-    def hopeless(self) -> bool:
-        """Nothing that could give a stream is open or being opened."""
-        return not self.dialing and all(connection.draining for connection in self.connections)
-
-    def wake(self) -> None:
-        """Let as many waiters go on as there are streams; all, when waiting is hopeless."""
-        count = min(len(self.waiters), self.free_streams() - self.woken)
-        if self.hopeless:
-            count = len(self.waiters)
-        if count > 0:
-            self.waiters.unpark(count=count)
-            self.woken += count
-
-
 class Pool:
     """Streams to providers over shared connections; made by `open_pool`."""
 
     def __init__(self, settings: PoolSettings, nursery: trio.Nursery) -> None:
         self._settings = settings
         self._nursery = nursery
-        self._groups: dict[Origin, _Group] = {}
+        self._groups: dict[Origin, Group] = {}
         self._closed = False
         self._dials = 0
         self._dials_failed = 0
@@ -171,7 +110,7 @@ class Pool:
         await trio.lowlevel.checkpoint_if_cancelled()
         group = self._groups.get(provider.origin)
         if group is None:
-            group = self._groups[provider.origin] = _Group(provider.origin)
+            group = self._groups[provider.origin] = self._new_group(provider.origin)
         connection = group.pick()
         if connection is None:
             connection = await self._wait_for_connection(group)
@@ -180,6 +119,7 @@ class Pool:
         except ValueError:
             self._changed(group)  # the next waiter may have the slot
             raise
+        group.changed(connection)
         self._streams += 1
         self._dial_if_wanted(group, len(group.waiters))
         return stream
@@ -208,7 +148,15 @@ class Pool:
             ),
         )
 
-    async def _wait_for_connection(self, group: _Group) -> Connection:
+    def _new_group(self, origin: Origin) -> Group:
+        return Group(
+            origin,
+            fill_streams=self._settings.fill_streams,
+            shared_max=self._settings.connections_max,
+            serial_max=origin.connections_max,
+        )
+
+    async def _wait_for_connection(self, group: Group) -> AnyConnection:
         if len(group.waiters) >= self._settings.waiters_max:
             raise UpstreamUnreachableError("Too many requests wait for a stream to the provider.")
         failures = group.failures
@@ -228,26 +176,28 @@ class Pool:
         except trio.TooSlowError:
             raise UpstreamTimeoutError("No stream to the provider became free in time.") from None
 
-    def _changed(self, group: _Group) -> None:
+    def _changed(self, group: Group, connection: AnyConnection | None = None) -> None:
         """Streams have become free, or can no longer be had."""
+        if connection is not None:
+            group.changed(connection)
         if group.waiters:
             group.wake()
             self._dial_if_wanted(group, len(group.waiters))
 
-    def _dial_if_wanted(self, group: _Group, demand: int) -> None:
-        if not self._closed and group.wants_dial(demand, self._settings):
+    def _dial_if_wanted(self, group: Group, demand: int) -> None:
+        while not self._closed and group.wants_dial(demand):
             group.dialing += 1
             self._dials += 1
             self._nursery.start_soon(self._run_connection, group)
 
-    async def _run_connection(self, group: _Group) -> None:
+    async def _run_connection(self, group: Group) -> None:
         """One connection from its dial to its end."""
-        connection: Connection | None = None
+        connection: AnyConnection | None = None
         try:
-            async with open_connection(group.origin, self._settings.connection) as connection:
+            async with open_any_connection(group.origin, self._settings.connection) as connection:
                 group.dialing -= 1
-                connection.on_change = partial(self._changed, group)
-                group.connections.append(connection)
+                connection.on_change = partial(self._changed, group, connection)
+                group.add(connection)
                 self._changed(group)
                 await connection.wait_finished()
         except UpstreamError as error:
@@ -260,7 +210,7 @@ class Pool:
             if connection is None:
                 group.dialing -= 1
             else:
-                group.connections.remove(connection)
+                group.remove(connection)
             self._changed(group)
 
     def _close(self) -> None:

@@ -11,7 +11,7 @@ from engine.wire.http2 import ErrorCodes
 from .bodies import Body, SpooledBody
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .opening import AnyConnection
 
 
 NO_BODY: Final = memoryview(b"")
@@ -46,7 +46,7 @@ class UpstreamStream:
     )  # fmt: skip
 
     def __init__(
-        self, connection: Connection, stream_id: int, receiver: Receiver, body: Body
+        self, connection: AnyConnection, stream_id: int, receiver: Receiver, body: Body
     ) -> None:
         self.stream_id = stream_id
         self._connection = connection

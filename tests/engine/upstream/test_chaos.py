@@ -11,7 +11,7 @@ import trio.lowlevel
 import trio.testing
 
 from engine.errors import UpstreamError
-from engine.upstream.connection import ConnectionSettings
+from engine.upstream.connection import Connection, ConnectionSettings
 from engine.upstream.pool import Pool, PoolSettings, UpstreamStream, open_pool
 from engine.wire.http import Delivery
 from engine.wire.http2 import Http2Limits, Http2StreamClosed
@@ -126,6 +126,7 @@ async def test_nothing_is_left_over(seed: int) -> None:
             [group] = pool._groups.values()
             assert group.woken == 0
             for connection in group.connections:
+                assert isinstance(connection, Connection)
                 manager = connection._http2._machine._inbound_flow_control_window_manager
                 restored = manager.current_window_size + manager._bytes_processed
                 assert restored == 100_000, seed

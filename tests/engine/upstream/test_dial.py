@@ -57,8 +57,9 @@ async def test_only_http1_is_said_so(
     authority: trustme.CA, ca_file: Path, protocols: list[str]
 ) -> None:
     async with open_peer(tls=server_tls(authority, "127.0.0.1", *protocols)) as peer:
+        provider = peer.provider(ca_file=ca_file, http2="prior-knowledge")
         with pytest.raises(UpstreamUnreachableError, match=r"only HTTP/1\.1"):
-            async with open_connection(peer.provider(ca_file=ca_file).origin):
+            async with open_connection(provider.origin):
                 pass
 
 

@@ -94,6 +94,6 @@ async def test_a_peer_that_speaks_http1() -> None:
 
 async def test_cleartext_needs_to_be_asked_for() -> None:
     async with open_peer() as peer:
-        with pytest.raises(UpstreamUnreachableError, match="prior-knowledge"):
+        with pytest.raises(UpstreamUnreachableError, match=r"HTTP/2 is needed"):
             async with open_connection(peer.provider(http2="alpn").origin):
                 pass
