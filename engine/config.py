@@ -7,6 +7,7 @@ named in the file (`env:NAME`, `file:PATH`), never written there, and never prin
 from __future__ import annotations
 
 import dataclasses
+import ssl
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 from engine.errors import ConfigError
 from engine.toml import Keys, TableReader
+from engine.wire.proxy import complete_proxy, environment_proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,29 @@ class ProviderConfig:
     api_key: str | None = field(default=None, repr=False)
     on_cancel: Literal["stop", "waive"] = "stop"
     """What the provider bills when a client leaves: what was generated, or nothing we pass on."""
-    http2: Literal["alpn", "prior-knowledge"] = "alpn"
+    http2: Literal["alpn", "prior-knowledge", "off"] = "alpn"
+    """`alpn`: what TLS negotiates, HTTP/1.1 without TLS; `prior-knowledge`: HTTP/2 without TLS."""
     terminal: Literal["done-marker", "eof"] = "done-marker"
     """Whether a stream without `[DONE]` is broken, or `[DONE]` may be missing."""
     ca_file: Path | None = None
+    """Trusted in place of the system's authorities (PEM)."""
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    """If the key is not in the certificate's file; without a passphrase."""
+    proxy: str | None = field(default=None, repr=False)
+    """`http://user@host:port` or a secret that is such a URL; left out: what the environment says
+    (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY); `direct`: none. Once read, complete."""
+    proxy_password: str | None = field(default=None, repr=False)
     connect_timeout_s: float = 10.0
     first_byte_timeout_s: float = 300.0
     idle_timeout_s: float = 120.0
+    total_timeout_s: float | None = None
+    """For an attempt as a whole; left out: only the server's `exchange_deadline_s`."""
+    connections_max: int = 256
+    warm_connections: int = field(default=0, metadata={"positive": False})
+    """Opened at start and kept, used or not."""
+    connection_max_age_s: float = 600.0
+    """Connections are replaced at about this age, so that changes in DNS are followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +169,20 @@ def parse_config(text: str, name: str, environ: Mapping[str, str]) -> Config:
         document: dict[str, Any] = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: not valid TOML: {error}") from None
-    reader = TableReader(text, name, environ, secrets=frozenset({"api_key"}))
+    reader = TableReader(
+        text,
+        name,
+        environ,
+        secrets=frozenset({"api_key", "proxy_password"}),
+        maybe_secrets=frozenset({"proxy"}),
+    )
     config = reader.read(Config, document, ())
     _check(config, reader)
-    return dataclasses.replace(config, source=reader)
+    providers = {
+        key: dataclasses.replace(row, proxy=_resolve_proxy(key, row, document, reader, environ))
+        for key, row in config.providers.items()
+    }
+    return dataclasses.replace(config, providers=providers, source=reader)
 
 
 def _check(config: Config, reader: TableReader) -> None:
@@ -183,18 +211,84 @@ def bind_problem(bind: str) -> str | None:
 
 
 def _check_provider(name: str, provider: ProviderConfig, reader: TableReader) -> None:
-    url = urlsplit(provider.base_url)
     path = ("providers", name, "base_url")
+    try:
+        url = urlsplit(provider.base_url)
+        _ = url.port
+    except ValueError:
+        raise reader.error(path, "is no http(s) URL") from None
     if url.scheme not in ("http", "https") or not url.hostname:
         raise reader.error(path, f"'{provider.base_url}' is no http(s) URL")
     if url.username or url.password or url.query or url.fragment:
         raise reader.error(path, "must be scheme, host and path only; the key goes into 'api_key'")
-    if url.scheme == "http" and provider.http2 != "prior-knowledge":
+    if not 0 <= provider.warm_connections <= provider.connections_max:
         raise reader.error(
-            path,
-            'is cleartext: say http2 = "prior-knowledge" if the provider speaks HTTP/2 without '
-            "TLS, or use an https URL; cleartext HTTP/1.1 providers are not supported",
+            ("providers", name, "warm_connections"),
+            f"must be from 0 to 'connections_max' ({provider.connections_max})",
         )
+    _check_tls_files(name, provider, reader)
+
+
+def _check_tls_files(name: str, provider: ProviderConfig, reader: TableReader) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if provider.ca_file is not None:
+        try:
+            context.load_verify_locations(provider.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise reader.error(
+                ("providers", name, "ca_file"), f"cannot be used: {error.strerror}"
+            ) from None
+    cert_file, key_file = provider.client_cert_file, provider.client_key_file
+    if cert_file is not None:
+        try:
+            # An encrypted key fails with an empty password; without one OpenSSL asks the terminal.
+            context.load_cert_chain(cert_file, key_file, password="")
+        except OSError as error:
+            raise reader.error(
+                ("providers", name, "client_cert_file"),
+                f"and its key cannot be used: {error.strerror}",
+            ) from None
+    elif key_file is not None:
+        raise reader.error(
+            ("providers", name, "client_key_file"), "needs 'client_cert_file' beside it"
+        )
+
+
+def _resolve_proxy(
+    name: str,
+    provider: ProviderConfig,
+    document: Mapping[str, Any],
+    reader: TableReader,
+    environ: Mapping[str, str],
+) -> str | None:
+    """The complete URL of a provider's proxy, from its row or the environment."""
+    keys = ("providers", name, "proxy")
+    url, password = provider.proxy, provider.proxy_password
+    if password is not None and url in (None, "direct"):
+        raise reader.error((*keys[:2], "proxy_password"), "needs 'proxy' beside it")
+    if url == "direct":
+        return None
+    variable = None
+    if url is None:
+        origin = urlsplit(provider.base_url)
+        assert origin.hostname is not None
+        port = origin.port or (443 if origin.scheme == "https" else 80)
+        found = environment_proxy(origin.scheme, origin.hostname, port, environ)
+        if found is None:
+            return None
+        variable, url = found
+    try:
+        complete = complete_proxy(url, password)
+    except ValueError as error:
+        if variable is None:
+            raise reader.error(keys, str(error)) from None
+        raise reader.error(keys[:2], f"would go through {variable}, which {error}") from None
+    written = document["providers"][name].get("proxy")
+    if url == written and urlsplit(url).password is not None:
+        raise reader.error(
+            keys, "holds a password: give it in 'proxy_password', or make the URL a secret"
+        )
+    return complete
 
 
 def _check_model(name: str, model: ModelConfig, config: Config, reader: TableReader) -> None:

@@ -113,6 +113,12 @@ class UpstreamTimeoutError(UpstreamError):
     code = "upstream_timeout"
 
 
+class DeadlineError(UpstreamTimeoutError):
+    """The exchange reached its total deadline."""
+
+    code = "deadline_exceeded"
+
+
 class UpstreamRejectedError(UpstreamError):
     """The provider answered with an error status before any output.
 

@@ -7,6 +7,7 @@ block settles, always and exactly once, in code without a checkpoint.
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -21,6 +22,7 @@ from engine.billing import ExchangeBilling
 from engine.catalogue import Catalogue
 from engine.config import Config
 from engine.errors import (
+    DeadlineError,
     GatewayError,
     UnavailableError,
     UpstreamError,
@@ -141,6 +143,7 @@ class Exchange:
             progress_due=parts.progress_due.set,
         )
         self._deadline = trio.current_time() + parts.config.server.exchange_deadline_s
+        self._attempt_deadline = math.inf
         self._pulled = PullSink(parts.config.server.buffered_output_max_bytes, self._drained)
         self._relay = relay.open_relay(
             request,
@@ -266,14 +269,18 @@ class Exchange:
         ]
         if provider.api_key is not None:
             headers.append((b"authorization", b"Bearer " + provider.api_key.encode()))
-        try:
-            stream = await self._parts.pool.open_stream(
-                provider, headers, self._body, self._attempt
-            )
-        except UpstreamError as error:
-            self._attempt.fail(error)
-        else:
-            self._attempt.opened(stream)
+        if provider.total_timeout_s is not None:
+            self._attempt_deadline = trio.current_time() + provider.total_timeout_s
+        with trio.move_on_at(min(self._deadline, self._attempt_deadline)):
+            try:
+                stream = await self._parts.pool.open_stream(
+                    provider, headers, self._body, self._attempt
+                )
+            except UpstreamError as error:
+                self._attempt.fail(error)
+            else:
+                self._attempt.opened(stream)
+        self._check_deadlines()
 
     async def _wait_committed(self) -> None:
         """Return once there is something to send; raise if there never will be."""
@@ -316,12 +323,21 @@ class Exchange:
 
     async def _wait(self, until: Callable[[], float]) -> bool:
         """Wait for the attempt to change; False once `until()` has passed."""
-        with trio.move_on_at(min(until(), self._deadline)):
+        with trio.move_on_at(min(until(), self._deadline, self._attempt_deadline)):
             await self._attempt.wait_changed()
         self._attempt.relay_large()
-        if trio.current_time() >= self._deadline:
-            self._attempt.fail(DeadlineError("The request took longer than the gateway allows."))
+        self._check_deadlines()
         return trio.current_time() < until()
+
+    def _check_deadlines(self) -> None:
+        """The one place where an exchange or its attempt is found to have run for too long."""
+        now = trio.current_time()
+        if self._attempt.over:
+            return
+        if now >= self._deadline:
+            self._attempt.fail(DeadlineError("The request took longer than the gateway allows."))
+        elif now >= self._attempt_deadline:
+            self._attempt.fail(UpstreamTimeoutError("The provider took longer than it may."))
 
     async def _wait_changed(self) -> None:
         """Wait for the attempt to change; a provider that is silent too long has failed."""
@@ -381,12 +397,6 @@ class Exchange:
             if self._attempt.crash is None:
                 self._attempt.crash = error
             raise
-
-
-class DeadlineError(UpstreamTimeoutError):
-    """The exchange reached its total deadline."""
-
-    code = "deadline_exceeded"
 
 
 def _outcome_of(error: UpstreamError) -> Outcome:

@@ -174,9 +174,16 @@ def _provider(name: str, row: ProviderConfig) -> Provider:
         http2=row.http2,
         terminal=row.terminal,
         ca_file=row.ca_file,
+        client_cert_file=row.client_cert_file,
+        client_key_file=row.client_key_file,
+        proxy=row.proxy,
         connect_timeout_s=row.connect_timeout_s,
         first_byte_timeout_s=row.first_byte_timeout_s,
         idle_timeout_s=row.idle_timeout_s,
+        total_timeout_s=row.total_timeout_s,
+        connections_max=row.connections_max,
+        warm_connections=row.warm_connections,
+        connection_max_age_s=row.connection_max_age_s,
     )
 
 

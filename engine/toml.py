@@ -23,15 +23,27 @@ _KEY_PART = re.compile(r'[\w-]+|"[^"]*"|\'[^\']*\'')
 
 
 class TableReader:
-    """Reads one document; `secrets` are the names of string fields that hold `env:` or `file:`."""
+    """Reads one document.
+
+    Args:
+        secrets: the names of string fields that hold `env:NAME` or `file:PATH`.
+        maybe_secrets: of those that may.
+    """
 
     def __init__(
-        self, text: str, name: str, environ: Mapping[str, str], *, secrets: Collection[str]
+        self,
+        text: str,
+        name: str,
+        environ: Mapping[str, str],
+        *,
+        secrets: Collection[str],
+        maybe_secrets: Collection[str] = (),
     ) -> None:
         self._lines = _line_numbers(text)
         self._name = name
         self._environ = environ
         self._secrets = secrets
+        self._maybe_secrets = maybe_secrets
 
     def error(self, keys: Keys, problem: str) -> ConfigError:
         """An error about a key, for the caller to raise."""
@@ -68,7 +80,11 @@ class TableReader:
         for key in table:
             if key not in fields:
                 raise self.error((*keys, key), f"is unknown{self.suggestion(key, fields)}")
-        values = {key: self._value(hints[key], value, (*keys, key)) for key, value in table.items()}
+        values = {}
+        for key, value in table.items():
+            values[key] = self._value(hints[key], value, (*keys, key))
+            if fields[key].metadata.get("positive", True):
+                self._check_positive(values[key], (*keys, key))
         for name, spec in fields.items():
             required = (
                 spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
@@ -104,24 +120,24 @@ class TableReader:
     def _scalar(self, hint: Any, value: object, keys: Keys) -> Any:
         number = isinstance(value, (int, Decimal)) and not isinstance(value, bool)
         if hint is str and isinstance(value, str):
-            return self._secret(value, keys) if keys[-1] in self._secrets else value
+            named = keys[-1] in self._maybe_secrets and value.startswith(("env:", "file:"))
+            return self._secret(value, keys) if named or keys[-1] in self._secrets else value
         if hint is bool and isinstance(value, bool):
             return value
         if hint is Path and isinstance(value, str):
             return Path(value)
         if hint is int and isinstance(value, int) and number:
-            return self._at_least_one(value, value, keys)
+            return value
         if hint is float and number:
-            return self._at_least_one(value, float(typing.cast("Decimal", value)), keys)
+            return float(typing.cast("Decimal", value))
         if hint is Decimal and number:
             return Decimal(typing.cast("Decimal", value))
         words = {str: "text", bool: "true or false", Path: "a path", int: "a whole number"}
         raise self.error(keys, f"must be {words.get(hint, 'a number')}")
 
-    def _at_least_one(self, value: object, read: float, keys: Keys) -> float:
-        if read <= 0:
+    def _check_positive(self, value: object, keys: Keys) -> None:
+        if type(value) in (int, float) and not typing.cast("float", value) > 0:
             raise self.error(keys, f"must be more than 0, not {value}")
-        return read
 
     def _secret(self, value: str, keys: Keys) -> str:
         kind, _, name = value.partition(":")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import h11
 
@@ -45,7 +45,10 @@ def parse_proxy(url: str, password: str | None = None) -> Proxy:
     Raises:
         ValueError: what is wrong, without quoting the URL.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose message may quote it
+        raise ValueError("is no URL") from None
     if parts.scheme != "http":
         raise ValueError("must be an http:// URL; other kinds of proxy are not supported")
     if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
@@ -68,6 +71,16 @@ def parse_proxy(url: str, password: str | None = None) -> Proxy:
         pair = f"{user}:{password or ''}".encode()
         authorization = b"Basic " + base64.b64encode(pair)
     return Proxy(parts.hostname, port, authorization)
+
+
+def complete_proxy(url: str, password: str | None) -> str:
+    """The URL with the password in it. Raises as `parse_proxy`."""
+    parse_proxy(url, password)
+    if password is None:
+        return url
+    scheme, _, rest = url.partition("://")
+    user, _, host = rest.rpartition("@")
+    return f"{scheme}://{user}:{quote(password, safe='')}@{host}"
 
 
 def environment_proxy(

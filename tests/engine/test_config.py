@@ -120,7 +120,11 @@ def test_a_secret_can_stand_in_a_file(tmp_path: Path) -> None:
         ),
         ("https://api", "ftp://api", "parshall.toml:7: providers.openai.base_url"),
         ("https://api", "https://user:pw@api", "the key goes into 'api_key'"),
-        ("https://api", "http://api", "is cleartext"),
+        (
+            'on_cancel = "stop"',
+            'http2 = "on"',
+            "http2 must be 'alpn' or 'prior-knowledge' or 'off', not 'on'",
+        ),
         ("[server]", "[server", "parshall.toml: not valid TOML"),
         (
             'model = "gpt-5" }]\nprice',
@@ -154,3 +158,145 @@ def test_a_cost_can_differ_from_the_price() -> None:
     model = build_catalogue(read(text), NOW)["gpt-5"]
     assert model.deployments[0].cost == Rates(1_000_000, 1_000_000, 1_000_000, 2_000_000)
     assert model.price.input == 1_250_000
+
+
+PROXY = 'on_cancel = "stop"'
+ENVIRON_PROXY = {"PROXY_PASSWORD": "pass/word", "PROXY_URL": "http://ann:pass@proxy.test:3128"}
+
+
+def proxy_of(line: str, **environ: str) -> str | None:
+    text = EXAMPLE.replace(PROXY, line)
+    return parse_config(text, "p.toml", ENVIRON | ENVIRON_PROXY | environ).providers["openai"].proxy
+
+
+@pytest.mark.parametrize(
+    ("line", "environ", "expected"),
+    [
+        ("", {}, None),
+        ('proxy = "http://proxy.test:3128"', {}, "http://proxy.test:3128"),
+        (
+            'proxy = "http://ann@proxy.test"\nproxy_password = "env:PROXY_PASSWORD"',
+            {},
+            "http://ann:pass%2Fword@proxy.test",
+        ),
+        ('proxy = "env:PROXY_URL"', {}, "http://ann:pass@proxy.test:3128"),
+        ("", {"HTTPS_PROXY": "http://ann:pw@p:1"}, "http://ann:pw@p:1"),
+        ("", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": ".openai.com"}, None),
+        ("", {"HTTP_PROXY": "http://p:1"}, None),
+        ("", {"ALL_PROXY": "p:1"}, "http://p:1"),
+        ('proxy = "http://own:1"', {"HTTPS_PROXY": "http://p:1"}, "http://own:1"),
+        ('proxy = "http://own:1"', {"NO_PROXY": "*"}, "http://own:1"),
+        ('proxy = "direct"', {"HTTPS_PROXY": "http://p:1"}, None),
+    ],
+)
+def test_a_proxy_comes_from_the_file_then_the_environment(
+    line: str, environ: dict[str, str], expected: str | None
+) -> None:
+    assert proxy_of(line, **environ) == expected
+
+
+def test_a_proxy_can_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("http://ann:pw@p:1\n")
+    assert proxy_of(f'proxy = "file:{tmp_path}/url"') == "http://ann:pw@p:1"
+
+
+@pytest.mark.parametrize(
+    ("line", "environ", "expected"),
+    [
+        (
+            'proxy = "http://ann:pa55word@p:1"',
+            {},
+            "p.toml:9: providers.openai.proxy holds a password: give it in 'proxy_password'",
+        ),
+        ('proxy = "socks5://p:1"', {}, "p.toml:9: providers.openai.proxy must be an http:// URL"),
+        ('proxy = "http://p:port"', {}, "p.toml:9: providers.openai.proxy has a port that is none"),
+        ('proxy = "env:NO_SUCH"', {}, "p.toml:9: providers.openai.proxy needs the environment"),
+        (
+            'proxy_password = "env:PROXY_PASSWORD"',
+            {},
+            "p.toml:9: providers.openai.proxy_password needs 'proxy' beside it",
+        ),
+        (
+            'proxy = "http://p:1"\nproxy_password = "env:PROXY_PASSWORD"',
+            {},
+            "p.toml:9: providers.openai.proxy has a password but no user",
+        ),
+        (
+            'proxy = "http://ann@p:1"\nproxy_password = "pa55word"',
+            {},
+            'p.toml:10: providers.openai.proxy_password must be "env:NAME"',
+        ),
+        (
+            'proxy = "env:BAD"',
+            {"BAD": "https://ann:pa55word@p:1"},
+            "p.toml:9: providers.openai.proxy must be an http:// URL",
+        ),
+        (
+            "",
+            {"HTTPS_PROXY": "socks5://ann:pa55word@p:1"},
+            "p.toml:5: providers.openai would go through HTTPS_PROXY, which must be an http:// URL",
+        ),
+    ],
+)
+def test_a_proxy_that_is_none_is_named_without_its_password(
+    line: str, environ: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        proxy_of(line, **environ)
+    assert expected in str(caught.value)
+    assert "pa55word" not in str(caught.value)
+
+
+def test_a_proxys_password_is_never_printed() -> None:
+    text = EXAMPLE.replace(PROXY, 'proxy = "env:PROXY_URL"')
+    config = parse_config(text, "p.toml", ENVIRON | ENVIRON_PROXY)
+    assert "pass" not in repr(config)
+
+
+def test_the_environments_proxy_is_not_for_this_machine() -> None:
+    text = EXAMPLE.replace("https://api.openai.com", "http://127.0.0.1:8000")
+    config = parse_config(text, "p.toml", ENVIRON | {"HTTP_PROXY": "http://p:1"})
+    assert config.providers["openai"].proxy is None
+
+
+def test_connections_and_timeouts() -> None:
+    row = read(EXAMPLE).providers["openai"]
+    assert (row.connections_max, row.warm_connections, row.total_timeout_s) == (256, 0, None)
+    lines = "total_timeout_s = 30\nconnections_max = 4\nwarm_connections = 0"
+    row = read(EXAMPLE.replace(PROXY, lines)).providers["openai"]
+    assert (row.connections_max, row.warm_connections, row.total_timeout_s) == (4, 0, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("warm_connections = -1", "must be from 0 to 'connections_max' (256)"),
+        ("warm_connections = 3\nconnections_max = 2", "must be from 0 to 'connections_max' (2)"),
+        ("connections_max = 0", "connections_max must be more than 0"),
+        ("total_timeout_s = 0", "total_timeout_s must be more than 0"),
+        ("total_timeout_s = nan", "total_timeout_s must be more than 0"),
+        ('connection_max_age_s = "1h"', "connection_max_age_s must be a number"),
+        ('ca_file = "/nonexistent"', "ca_file cannot be used: No such file"),
+        ('client_key_file = "/key"', "client_key_file needs 'client_cert_file' beside it"),
+        ('client_cert_file = "/nonexistent"', "client_cert_file and its key cannot be used: No"),
+    ],
+)
+def test_a_mistake_about_connections_is_named_with_its_line(line: str, expected: str) -> None:
+    said = complaint(EXAMPLE.replace(PROXY, line))
+    assert said.startswith("parshall.toml:9: providers.openai.")
+    assert expected in said
+
+
+@pytest.mark.parametrize("url", ["https://[::1/v1", "https://api:port/v1", "https:///v1"])
+def test_what_is_no_url_is_said_so(url: str) -> None:
+    said = complaint(EXAMPLE.replace("https://api.openai.com/v1", url))
+    assert said.startswith("parshall.toml:7: providers.openai.base_url")
+    assert "is no http(s) URL" in said
+
+
+def test_tls_files_that_hold_nothing_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    for key in ("ca_file", "client_cert_file"):
+        said = complaint(EXAMPLE.replace(PROXY, f'{key} = "{tmp_path}/empty.pem"'))
+        assert f"providers.openai.{key}" in said
+        assert "cannot be used" in said

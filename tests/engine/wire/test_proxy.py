@@ -13,6 +13,7 @@ from engine.wire.proxy import (
     Connect,
     Proxy,
     ProxyRefusedError,
+    complete_proxy,
     environment_proxy,
     is_exempt,
     parse_proxy,
@@ -46,6 +47,13 @@ def test_a_password_can_come_apart() -> None:
     assert parse_proxy("http://ann@p:1", "pa:ss").authorization == basic("ann:pa:ss")
 
 
+@pytest.mark.parametrize("password", ["plain", "a:b@c/d?e#f%41 é", ""])
+def test_a_password_can_be_put_into_the_url(password: str) -> None:
+    complete = complete_proxy("http://ann%40b@p:1/", password)
+    assert parse_proxy(complete) == parse_proxy("http://ann%40b@p:1", password)
+    assert complete_proxy("http://p:1", None) == "http://p:1"
+
+
 @pytest.mark.parametrize(
     ("url", "password", "problem"),
     [
@@ -56,6 +64,8 @@ def test_a_password_can_come_apart() -> None:
         ("http://ann:secret@p:1/path", None, "host:port"),
         ("http://ann:secret@p:99999", None, "port"),
         ("http://ann:secret@p:x", None, "port"),
+        ("http://ann:secret@[::1", None, "no URL"),
+        ("http://ann:secret@p\u2100", None, "no URL"),
         ("http://ann:secret@p:1", "secret", "already"),
         ("http://p:1", "secret", "no user"),
         ("http://:secret@p:1", None, "no user"),
