@@ -198,6 +198,12 @@ class Http2Machine(H2Connection):
         events[0] = FieldsReceived(stream.stream_id, block, fields, length, informational)
         return frames, events
 
+    def _acknowledge_settings(self) -> list[Frame]:
+        frames: list[Frame] = super()._acknowledge_settings()
+        # hpack forgets a size it has yet to announce when the same is set again.
+        self.encoder.header_table.resized = bool(self.encoder.table_size_changes)
+        return frames
+
     def _close_unseen(self, stream_id: int) -> None:
         """Count a stream as opened and reset without a trace of it."""
         self.state_machine.process_input(ConnectionInputs.RECV_HEADERS)
