@@ -36,6 +36,7 @@ from h2.windows import WindowManager
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from .http import Headers
+from .http2_decoder import FieldDecoder
 from .http2_encoder import FieldEncoder
 from .http2_fields import Block, MalformedFieldsError, check_fields
 from .http2_limits import CONTINUATION, DATA, GOAWAY, HEADERS, WINDOW_UPDATE, Http2Limits
@@ -90,7 +91,7 @@ class Http2Machine(H2Connection):
         self.local_settings = Settings(client=client_side, initial_values=settings)
         self.max_inbound_frame_size = limits.frame_max_bytes
         self.encoder = FieldEncoder()
-        self.decoder.max_header_list_size = limits.header_list_max_bytes
+        self.decoder = FieldDecoder(limits.header_list_max_bytes)
         self.refuse_above: int | None = None
         """Requests above this stream id are ignored: our GOAWAY has named it."""
 
