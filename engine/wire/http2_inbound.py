@@ -1,7 +1,7 @@
 """The receiving half of an HTTP/2 connection: frames apart, what each means, deliveries.
 
 DATA frames that nothing is special about, nearly all of them, are read here; every other frame is
-bounded, then read by h2 (http2_machine.py). Both ways keep the same windows.
+bounded, then read by h2 (http2_machine.py). Both ways keep the same windows and states.
 """
 
 from __future__ import annotations
@@ -114,12 +114,13 @@ class Http2Inbound(Http2Streams):
                 if size > self.limits.frame_max_bytes:
                     raise Http2Error("a frame is too large", ErrorCodes.FRAME_SIZE_ERROR)
                 break
-            if kind == DATA and not flags and self._continuations < 0:
+            if kind == DATA and flags <= _END_STREAM and self._continuations < 0:
                 stream = streams.get(stream_id)
                 if (
                     stream is not None
                     and stream.receiving
-                    and 0 < size <= self.limits.frame_max_bytes
+                    and (flags or size)
+                    and size <= self.limits.frame_max_bytes
                     and machine.consume(stream.h2, size)
                 ):
                     if not stream.touched:
@@ -130,6 +131,9 @@ class Http2Inbound(Http2Streams):
                     stream.unacknowledged += size
                     if stream.left_bytes is not None:
                         self._count_body(stream, size)
+                    if flags and stream.receiving:
+                        machine.end_received(stream.h2)
+                        self._end_stream(stream)
                     at = after
                     continue
             self._receive_frame(kind, flags, size, data[at:after])
@@ -149,7 +153,8 @@ class Http2Inbound(Http2Streams):
         """Bound what the frame may cost, and let h2 read it."""
         if not self.settings_seen and (kind != SETTINGS or flags & _ACK):
             raise Http2Error("the first frame is not SETTINGS", ErrorCodes.PROTOCOL_ERROR)
-        if self._continuations >= 0 or kind == HEADERS:
+        in_block = self._continuations >= 0
+        if in_block or kind == HEADERS:
             self._count_header_block(kind, flags, size)
         elif kind == DATA and not size and not flags & _END_STREAM:
             self._count(EMPTY_DATA)
@@ -161,7 +166,16 @@ class Http2Inbound(Http2Streams):
             self._count(RST_STREAM)
         if kind in _CHECKED and self._continuations < 0 and self._checked(kind, flags, size, frame):
             return
-        for event in self._machine.receive_data(frame):
+        if (
+            kind == HEADERS
+            and flags & ~_END_STREAM == _END_HEADERS
+            and not in_block
+            and size <= self.limits.frame_max_bytes
+        ):
+            events = self._machine.receive_head(frame)
+        else:
+            events = self._machine.receive_data(frame)
+        for event in events:
             handler = _HANDLERS.get(type(event))
             if handler is not None:
                 handler(self, event)
@@ -240,9 +254,10 @@ class Http2Inbound(Http2Streams):
             self.reset(stream.stream_id, code)
 
     def _stream_ended(self, event: StreamEnded) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is None:
-            return
+        if (stream := self._streams.get(event.stream_id)) is not None:
+            self._end_stream(stream)
+
+    def _end_stream(self, stream: Stream) -> None:
         if stream.left_bytes:
             self._fail_stream(stream, ErrorCodes.PROTOCOL_ERROR)
             return

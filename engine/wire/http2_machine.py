@@ -44,6 +44,8 @@ from .http2_limits import CONTINUATION, DATA, GOAWAY, HEADERS, WINDOW_UPDATE, Ht
 FRAME_HEAD = struct.Struct(">HBBBL")
 _WINDOW_UPDATE = struct.Struct(">HBBBLL")
 _GOAWAY = struct.Struct(">HBBBLLL")
+_FRAME_HEAD_BYTES = 9
+_STREAM_ID_MASK = 2**31 - 1
 _END_STREAM = 0x1
 _END_HEADERS = 0x4
 
@@ -96,6 +98,24 @@ class Http2Machine(H2Connection):
         """Requests above this stream id are ignored: our GOAWAY has named it."""
 
     # -- receiving ------------------------------------------------------------------------------
+
+    def receive_head(self, frame: bytes) -> list[Event]:
+        """Read a HEADERS frame that is a whole block, without padding or priority.
+
+        As `receive_data` does, but for its buffer; no header block may be open.
+        """
+        stream_id = int.from_bytes(frame[5:9], "big") & _STREAM_ID_MASK
+        if not stream_id:
+            return self.receive_data(frame)  # an error of the connection
+        head = HeadersFrame(stream_id)
+        head.data = frame[_FRAME_HEAD_BYTES:]
+        if frame[4] & _END_STREAM:
+            head.flags.add("END_STREAM")
+        try:
+            return self._receive_frame(head)
+        except ProtocolError as error:
+            self._terminate_connection(error.error_code)
+            raise
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         """h2's own, but for a repr() of each frame that nobody logs."""
@@ -268,6 +288,10 @@ class Http2Machine(H2Connection):
         ours.current_window_size -= size
         theirs.current_window_size -= size
         return True
+
+    def end_received(self, stream: H2Stream) -> None:
+        """The DATA frame that was consumed was the last."""
+        stream.state_machine.process_input(StreamInputs.RECV_END_STREAM)
 
     def credit(self, size: int, stream: H2Stream | None) -> bool:
         """Hand bytes back to the connection's window, and to the stream's while it can use them.

@@ -276,12 +276,55 @@ def test_the_frames_in_question_are_read_without_h2() -> None:
     read_by_h2: list[bytes] = []
     connection._machine.incoming_buffer.add_data = read_by_h2.append  # type: ignore[assignment]
     plain = [frame(("data", n, 100, None, False), encoder) for n in STREAMS]
-    special = [
-        frame(("data", 1, 100, 5, False), encoder),
-        frame(("data", 3, 100, None, True), encoder),
-    ]
+    plain.append(frame(("data", 3, 100, None, True), encoder))
+    special = [frame(("data", 1, 100, 5, False), encoder)]
     connection.receive(b"".join(plain + special))
     assert read_by_h2 == special
+
+
+def test_a_head_in_one_frame_is_read_without_h2s_buffer_and_no_other() -> None:
+    encoder = Encoder()
+    connection = Http2Connection(client_side=True)
+    connection.start()
+    connection.receive(SettingsFrame(0).serialize())
+    for _ in STREAMS:
+        connection.next_stream(REQUEST, ended=True)
+    read_by_h2: list[bytes] = []
+    connection._machine.incoming_buffer.add_data = read_by_h2.append  # type: ignore[assignment]
+    whole = [frame(("head", 1, False), encoder), frame(("head", 3, True), encoder)]
+    padded = HeadersFrame(5, data=encoder.encode(RESPONSE), flags=["END_HEADERS", "PADDED"])
+    deliveries = connection.receive(b"".join(whole) + padded.serialize())
+    assert [(d.stream_id, d.head, d.ended) for d in deliveries] == [
+        (1, RESPONSE, False),
+        (3, RESPONSE, True),
+    ]
+    assert read_by_h2 == [padded.serialize()]
+
+
+@pytest.mark.parametrize(
+    ("after_open_block", "stream_id", "size", "code"),
+    [
+        (True, 3, 10, 1),  # RFC 9113 section 6.10: only CONTINUATION may follow
+        (False, 0, 10, 1),  # section 6.2: never on stream 0
+        (False, 3, 20_000, 6),  # section 4.2: past SETTINGS_MAX_FRAME_SIZE
+        (False, 3, 10, 9),  # section 4.3: a block that means nothing
+    ],
+)
+def test_a_head_that_may_not_be(
+    after_open_block: bool, stream_id: int, size: int, code: int
+) -> None:
+    connection = Http2Connection(client_side=True)
+    connection.start()
+    connection.receive(SettingsFrame(0).serialize())
+    for _ in range(2):
+        connection.next_stream(REQUEST, ended=True)
+    wire = b""
+    if after_open_block:
+        wire = HeadersFrame(1, data=Encoder().encode(RESPONSE)).serialize()
+    wire += size.to_bytes(3, "big") + b"\x01\x04" + stream_id.to_bytes(4, "big") + b"\xff" * size
+    with pytest.raises(Http2Error) as caught:
+        connection.receive(wire)
+    assert (caught.value.code, caught.value.deliveries) == (code, [])
 
 
 def test_a_data_frame_inside_a_header_block_is_an_error() -> None:
