@@ -115,7 +115,7 @@ async def test_past_the_deadline_the_ending_is_released_and_admission_closes(
                     async with setup.gateway.open_exchange(setup.call()):
                         pass
         await settled(lambda: setup.gateway.ledger.statistics().queued_records == 0)
-        assert setup.gateway.not_ready is None
+        assert setup.gateway.ledger.healthy
         principal = setup.gateway.authenticate(setup.key)
         stored = await setup.gateway.receipt(principal, call.request_id)
         assert stored["durability"] == "durable"
