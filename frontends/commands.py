@@ -14,7 +14,7 @@ from types import NoneType
 from typing import Any, Protocol
 
 from engine.admission.keys import digest, new_secret, shown_prefix
-from engine.errors import ClientError, GatewayError, NotFoundError
+from engine.errors import ClientError, GatewayError, NotFoundError, UnavailableError
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.receipts import format_time, money_json
 from engine.ledger.records import AccountView, KeyRow, LedgerSettings
@@ -53,10 +53,15 @@ class LedgerDesk:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What it does, and the types of its parameters; one that may be None may be left out."""
+    """What it does, and the types of its parameters; one that may be None may be left out.
+
+    One that adds to the ledger is refused while the ledger cannot commit: the caller would wait,
+    and an order given up on would still be carried out later.
+    """
 
     run: Callable[[Desk, Parameters], Awaitable[Json]]
     parameters: Mapping[str, tuple[type, ...]]
+    adds: bool = False
 
 
 class BadCommandError(ClientError):
@@ -81,6 +86,8 @@ async def execute(desk: Desk, name: str, parameters: Parameters) -> Json:
     for key, kinds in command.parameters.items():
         if type(given[key]) not in kinds:
             raise BadCommandError(f"'{key}' of '{name}' has no value it could have.")
+    if command.adds and desk.ledger.problem is not None:
+        raise UnavailableError(f"Nothing was changed: {desk.ledger.problem}. Try again later.")
     try:
         return await command.run(desk, given)
     except ValueError as error:
@@ -108,7 +115,7 @@ async def _create_account(desk: Desk, given: Parameters) -> Json:
 
 
 async def _fund_account(desk: Desk, given: Parameters) -> Json:
-    account = await desk.ledger.account(given["account"])
+    account = await _account(desk, given["account"])
     reference = given["reference"] or f"cli-{secrets.token_hex(8)}"
     account = await desk.ledger.fund(account.account_id, given["amount_nanodollars"], reference)
     return {**_account_json(account), "reference": reference}
@@ -116,12 +123,12 @@ async def _fund_account(desk: Desk, given: Parameters) -> Json:
 
 async def _show_accounts(desk: Desk, given: Parameters) -> Json:
     if given["account"] is not None:
-        return [_account_json(await desk.ledger.account(given["account"]))]
+        return [_account_json(await _account(desk, given["account"]))]
     return [_account_json(account) for account in await desk.ledger.accounts()]
 
 
 async def _create_key(desk: Desk, given: Parameters) -> Json:
-    account = await desk.ledger.account(given["account"])
+    account = await _account(desk, given["account"])
     row, secret = await desk.create_key(account.account_id, given["name"])
     return {**_key_json(row), "secret": secret}
 
@@ -129,19 +136,24 @@ async def _create_key(desk: Desk, given: Parameters) -> Json:
 async def _list_keys(desk: Desk, given: Parameters) -> Json:
     account_id = None
     if given["account"] is not None:
-        account_id = (await desk.ledger.account(given["account"])).account_id
+        account_id = (await _account(desk, given["account"])).account_id
     return [_key_json(row) for row in await desk.ledger.keys(account_id)]
 
 
 async def _revoke_key(desk: Desk, given: Parameters) -> Json:
-    return _key_json(await desk.revoke_key(given["key_id"]))
+    try:
+        return _key_json(await desk.revoke_key(given["key_id"]))
+    except NotFoundError:
+        raise NotFoundError(
+            f"There is no key '{given['key_id']}'; 'parshall keys list' shows their ids."
+        ) from None
 
 
 async def _show_receipt(desk: Desk, given: Parameters) -> Json:
     """By request id; without an account, whichever account it is of."""
     request_id = given["request_id"]
     if given["account"] is not None:
-        accounts = [await desk.ledger.account(given["account"])]
+        accounts = [await _account(desk, given["account"])]
     else:
         accounts = await desk.ledger.accounts()
     for account in accounts:
@@ -149,6 +161,15 @@ async def _show_receipt(desk: Desk, given: Parameters) -> Json:
         if receipt is not None:
             return receipt
     raise NotFoundError(f"There is no receipt '{request_id}'.")
+
+
+async def _account(desk: Desk, id_or_name: str) -> AccountView:
+    try:
+        return await desk.ledger.account(id_or_name)
+    except NotFoundError:
+        raise NotFoundError(
+            f"There is no account '{id_or_name}'; 'parshall accounts show' lists them."
+        ) from None
 
 
 async def _audit(desk: Desk, given: Parameters) -> Json:
@@ -165,14 +186,15 @@ async def _audit(desk: Desk, given: Parameters) -> Json:
 
 COMMANDS: Mapping[str, Command] = {
     "accounts.create": Command(
-        _create_account, {"name": (str,), "fund_nanodollars": (int, NoneType)}
+        _create_account, {"name": (str,), "fund_nanodollars": (int, NoneType)}, adds=True
     ),
     "accounts.fund": Command(
         _fund_account,
         {"account": (str,), "amount_nanodollars": (int,), "reference": (str, NoneType)},
+        adds=True,
     ),
     "accounts.show": Command(_show_accounts, {"account": (str, NoneType)}),
-    "keys.create": Command(_create_key, {"account": (str,), "name": (str,)}),
+    "keys.create": Command(_create_key, {"account": (str,), "name": (str,)}, adds=True),
     "keys.list": Command(_list_keys, {"account": (str, NoneType)}),
     "keys.revoke": Command(_revoke_key, {"key_id": (str,)}),
     "receipts.show": Command(_show_receipt, {"request_id": (str,), "account": (str, NoneType)}),

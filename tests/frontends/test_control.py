@@ -23,7 +23,8 @@ from frontends.control import (
     control_path,
     open_control,
 )
-from tests.gateways import open_setup, run
+from tests.engine.ledger.samples import database_locked
+from tests.gateways import open_setup, run, settled
 
 
 async def tell(database: Path, command: str, **parameters: Any) -> Any:
@@ -67,6 +68,24 @@ async def test_accounts_and_keys_over_the_socket(tmp_path: Path, database: Path)
         assert "secret" not in listed
         with pytest.raises(Exception, match="Incorrect API key"):
             setup.gateway.authenticate(key["secret"])
+
+
+async def test_nothing_is_added_while_the_ledger_cannot_commit(
+    tmp_path: Path, database: Path
+) -> None:
+    async with (
+        open_setup(tmp_path, storage="barrier_timeout_s = 0.2") as setup,
+        open_control(setup.gateway, database),
+    ):
+        with database_locked(database):
+            await run(setup, setup.call("tokens=2"))
+            assert setup.gateway.ledger.problem is not None
+            with pytest.raises(CommandRefusedError, match=r"Nothing was changed: .*Try again"):
+                await tell(database, "accounts.create", name="alice")
+        await settled(lambda: setup.gateway.ledger.healthy)
+
+        assert [row["name"] for row in await tell(database, "accounts.show")] == ["test"]
+        await tell(database, "accounts.create", name="alice")
 
 
 async def test_the_opening_credit_is_given_once(tmp_path: Path, database: Path) -> None:
