@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from bench.simulate import SimulatorSettings
     from engine import Config, Gateway
 
+PEM_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+PORT_MAX = 65_535
 
 
 @click.group(context_settings=CONTEXT, epilog=EXAMPLES["parshall"])
@@ -47,9 +50,14 @@ main.add_command(ledger)
     "--bind",
     multiple=True,
     metavar="ADDRESS",
-    help="HOST:PORT (port 0 takes a free one) or unix:/path; may be repeated.",
+    help="HOST:PORT (port 0 takes a free one) or unix:/path; may be repeated.  "
+    "[default: the file's, else 127.0.0.1:8787]",
 )
-@click.option("--db", type=click.Path(path_type=Path), help="SQLite file of ledger and receipts.")
+@click.option(
+    "--db",
+    type=click.Path(path_type=Path),
+    help="SQLite file of ledger and receipts.  [default: the file's, else parshall.db]",
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -68,6 +76,7 @@ def serve(config_path: Path | None, bind: tuple[str, ...], db: Path | None, log_
     from frontends.logs import logging_to
 
     with explain(), logging_to(sys.stderr, log_level):
+        _check_binds(bind)
         if config_path is None:
             trio.run(_serve_demo, db or Path("parshall.db"), bind or ("127.0.0.1:8787",))
         else:
@@ -79,6 +88,12 @@ async def _serve_configured(config: Config) -> None:
 
     async def announce(gateway: Gateway, addresses: tuple[str, ...]) -> None:
         click.echo(f"Parshall serves on {', '.join(addresses)}")
+        if not await gateway.ledger.accounts():
+            click.echo(
+                f"{config.storage.path} has no account yet. The first one, and its key:\n"
+                f"  parshall accounts create NAME --fund 25 --db {config.storage.path}\n"
+                f"  parshall keys create NAME --db {config.storage.path}"
+            )
 
     await serve_until_signal(config, announce)
 
@@ -97,7 +112,11 @@ async def _serve_demo(database: Path, bind: tuple[str, ...]) -> None:
 
 @main.command(epilog=EXAMPLES["simulate"])
 @click.option(
-    "--bind", default="127.0.0.1:8788", show_default=True, metavar="HOST:PORT", help="Where."
+    "--bind",
+    default="127.0.0.1:8788",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to listen.",
 )
 @click.option("--model", "models", multiple=True, help="A model it knows; may be repeated.")
 @click.option("--any-model", is_flag=True, help="Know every model.")
@@ -108,8 +127,8 @@ async def _serve_demo(database: Path, bind: tuple[str, ...]) -> None:
     help="Folder that replays come from.",
 )
 @click.option("--seed", default="", help="Mixed into every text.")
-@click.option("--tls-cert", type=click.Path(exists=True, path_type=Path), help="PEM.")
-@click.option("--tls-key", type=click.Path(exists=True, path_type=Path), help="PEM.")
+@click.option("--tls-cert", type=PEM_FILE, help="Serve TLS with this certificate (PEM).")
+@click.option("--tls-key", type=PEM_FILE, help="The certificate's private key (PEM).")
 @click.option("--directives", is_flag=True, help="List what a request can ask for, and exit.")
 def simulate(**options: Any) -> None:
     """Run a simulated provider: OpenAI chat over HTTP/1.1 and HTTP/2, with faults on demand.
@@ -135,7 +154,7 @@ def _simulator_settings(options: dict[str, Any]) -> SimulatorSettings:
     from bench.simulate.directives import DirectiveError
 
     host, _, port = options["bind"].rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > PORT_MAX:
         raise click.BadParameter("must be HOST:PORT", param_hint="--bind")
     if (options["tls_cert"] is None) != (options["tls_key"] is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
@@ -146,7 +165,14 @@ def _simulator_settings(options: dict[str, Any]) -> SimulatorSettings:
     tls = None
     if options["tls_cert"] is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(options["tls_cert"], options["tls_key"])
+        try:
+            tls.load_cert_chain(options["tls_cert"], options["tls_key"])
+        except (ssl.SSLError, OSError) as error:
+            raise click.BadParameter(
+                f"{options['tls_cert']} and {options['tls_key']} are not a certificate and its "
+                f"key in PEM: {error}",
+                param_hint="--tls-cert",
+            ) from None
     chosen = {"models": options["models"]} if options["models"] else {}
     return SimulatorSettings(
         host=host.strip("[]"),
@@ -166,11 +192,19 @@ async def _simulate(settings: SimulatorSettings) -> None:
     import trio
 
     from bench.simulate import open_simulator
+    from frontends.server.binds import BindError
 
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with open_simulator(settings) as simulator:
-            click.echo(f"The simulated provider serves on {simulator.base_url}/v1")
-            await anext(signals)
+    async with AsyncExitStack() as stack:
+        signals = stack.enter_context(trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+        try:
+            simulator = await stack.enter_async_context(open_simulator(settings))
+        except OSError as error:
+            raise BindError(
+                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
+                "--bind chooses another address"
+            ) from error
+        click.echo(f"The simulated provider serves on {simulator.base_url}/v1")
+        await anext(signals)
 
 
 @main.group()
@@ -205,7 +239,7 @@ def check(path: Path | None, config_path: Path | None, as_json: bool) -> None:
         ]
         print_result(rows, as_json=as_json)
         if not as_json:
-            click.echo(f"{chosen} is fine.")
+            click.echo(f"{chosen} is fine{'' if rows else ', but serves no model yet'}.")
 
 
 def _usd_per_million(rate_picodollars: int) -> str:
@@ -214,15 +248,20 @@ def _usd_per_million(rate_picodollars: int) -> str:
     return f"{whole}.{fraction:06d}".rstrip("0").rstrip(".")
 
 
-def _load(path: Path, bind: tuple[str, ...], db: Path | None) -> Config:
-    """A configuration file, overruled by options."""
-    from engine import ConfigError, load_config
+def _check_binds(bind: tuple[str, ...]) -> None:
+    from engine import ConfigError
     from engine.config import bind_problem
 
-    loaded = load_config(path, os.environ)
     for address in bind:
         if problem := bind_problem(address):
             raise ConfigError(f"--bind {address} {problem}")
+
+
+def _load(path: Path, bind: tuple[str, ...], db: Path | None) -> Config:
+    """A configuration file, overruled by options."""
+    from engine import load_config
+
+    loaded = load_config(path, os.environ)
     if bind:
         loaded = dataclasses.replace(loaded, server=dataclasses.replace(loaded.server, bind=bind))
     if db is not None:

@@ -19,6 +19,9 @@ from frontends.cli_output import EXAMPLES, FAILED, Json, explain, fail, print_re
 F = TypeVar("F", bound=Callable[..., Any])
 
 NANODOLLARS_PER_USD = 1_000_000_000
+USD_MAX = 10_000_000
+"""What the ledger takes in one transfer."""
+DATABASE_HELP = "The SQLite file.  [default: parshall.db]"
 MAY_BE_FIRST = frozenset({"accounts.create"})
 """What makes a database that is not there; for the rest it is a mistyped path."""
 
@@ -26,7 +29,7 @@ MAY_BE_FIRST = frozenset({"accounts.create"})
 def database_options(function: F) -> F:
     """Which database, and how to print."""
     options = (
-        click.option("--db", type=click.Path(path_type=Path), help="The SQLite file."),
+        click.option("--db", type=click.Path(path_type=Path), help=DATABASE_HELP),
         click.option(
             "--config", "config_path", type=click.Path(path_type=Path), help="TOML file naming it."
         ),
@@ -47,6 +50,8 @@ def usd(value: str) -> int:
         ) from None
     if not nanodollars.is_finite() or nanodollars <= 0:
         raise click.BadParameter(f"'{value}' is not a positive amount")
+    if nanodollars > USD_MAX * NANODOLLARS_PER_USD:
+        raise click.BadParameter(f"'{value}' is more than {USD_MAX:,} US dollars at once")
     if nanodollars != nanodollars.to_integral_value():
         raise click.BadParameter(f"'{value}' is finer than a nanodollar (nine places)")
     return int(nanodollars)

@@ -68,7 +68,7 @@ def explain() -> Iterator[None]:
     except ConfigError as error:
         fail(str(error), CONFIG_FAILED)
     except LedgerLockedError as error:
-        fail(str(error), LOCKED)
+        fail(f"{error} Another database: --db.", LOCKED)
     except ControlFailedError as error:
         fail(f"another process holds the database, and {error}", LOCKED)
     except CommandRefusedError as error:

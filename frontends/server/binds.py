@@ -14,6 +14,12 @@ import trio
 BACKLOG = 4_096
 
 
+_HINTS = {
+    errno.EADDRINUSE: "; stop what listens there, or choose another address",
+    errno.EADDRNOTAVAIL: "; it is not an address of this machine",
+}
+
+
 class BindError(Exception):
     """An address cannot be listened on; the message names it and says why."""
 
@@ -121,4 +127,5 @@ def _remove(path: str, inode: int) -> None:
 
 
 def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    reason = error.strerror or str(error)
+    return f"{reason}{_HINTS.get(error.errno or 0, '')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -88,12 +89,32 @@ def test_the_audit_fails_when_money_is_missing(db: Path) -> None:
     assert "NO" in audit.output
 
 
-@pytest.mark.parametrize("amount", ["0", "-1", "x", "1e-10", "NaN", "Infinity", ""])
+@pytest.mark.parametrize("amount", ["0", "-1", "x", "1e-10", "1e8", "1e400", "NaN", "Infinity", ""])
 def test_an_impossible_amount_is_wrong_usage(db: Path, amount: str) -> None:
     result = parshall("accounts", "fund", "alice", "--db", db, "--", amount)
 
     assert result.exit_code == 2
     assert not db.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("accounts", "show", "bob"), "There is no account 'bob'; 'parshall accounts show' lists"),
+        (("accounts", "fund", "bob", "5"), "There is no account 'bob'"),
+        (("keys", "create", "bob"), "There is no account 'bob'"),
+        (("keys", "list", "bob"), "There is no account 'bob'"),
+        (("keys", "revoke", "key_0"), "There is no key 'key_0'; 'parshall keys list' shows"),
+        (("receipts", "show", "req_0", "--account", "bob"), "There is no account 'bob'"),
+        (("receipts", "show", "req_0"), "There is no receipt 'req_0'"),
+    ],
+)
+def test_what_is_not_there_is_named(db: Path, arguments: tuple[str, ...], message: str) -> None:
+    parshall("accounts", "create", "alice", "--db", db)
+    result = parshall(*arguments, "--db", db)
+
+    assert result.exit_code == 1
+    assert message in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -154,6 +175,13 @@ def test_a_good_configuration_is_shown_with_its_prices(tmp_path: Path, db: Path)
     assert not db.exists()
 
 
+def test_a_configuration_without_models_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "parshall.toml"
+    path.touch()
+
+    assert "is fine, but serves no model yet." in parshall("config", "check", path).output
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -186,6 +214,28 @@ def test_an_address_that_cannot_be_had(tmp_path: Path, db: Path) -> None:
     assert wrong.exit_code == 3
     assert foreign.exit_code == 1
     assert "192.0.2.1:80" in foreign.stderr
+    assert "not an address of this machine" in foreign.stderr
+
+
+def test_the_demo_names_the_option_that_is_wrong(db: Path) -> None:
+    result = parshall("serve", "--bind", "nonsense", "--db", db)
+
+    assert result.exit_code == 3
+    assert "error: --bind nonsense must be" in result.stderr
+    assert not db.exists()
+
+
+def test_an_address_in_use_is_named_with_what_to_do(tmp_path: Path, db: Path) -> None:
+    path = tmp_path / "parshall.toml"
+    path.write_text(config_text(db, "http://127.0.0.1:1"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "{}:{}".format(*taken.getsockname())
+        server = parshall("serve", "--config", path, "--bind", address)
+        simulator = parshall("simulate", "--bind", address)
+
+    for result in (server, simulator):
+        assert result.exit_code == 1
+        assert f"cannot listen on {address}: Address already in use; " in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -219,7 +269,11 @@ def test_the_directives_are_listed() -> None:
     assert "tokens_per_second" in result.output
     assert parshall("simulate", "--defaults", "tokns=1").exit_code == 2
     assert parshall("simulate", "--bind", "8788").exit_code == 2
+    assert parshall("simulate", "--bind", "127.0.0.1:65536").exit_code == 2
     assert parshall("simulate", "--tls-cert", __file__).exit_code == 2
+    not_pem = parshall("simulate", "--tls-cert", __file__, "--tls-key", __file__)
+    assert not_pem.exit_code == 2
+    assert __file__ in " ".join(not_pem.stderr.split())
 
 
 def test_the_version() -> None:
