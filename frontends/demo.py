@@ -130,11 +130,12 @@ def _write(path: Path, secret: str) -> None:
 
 
 def welcome(url: str, secret: str, gateway: Gateway, database: Path) -> str:
-    """What to paste, for people who have just started it."""
+    """What to paste, for people who have just started it. `url` is one of `client_url`."""
     models = list(gateway.config.models)
+    curl_target, sdk_import, sdk_target = _targets(url)
     body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
     curl = (
-        f"curl -N {url}/v1/chat/completions \\\n"
+        f"curl -N {curl_target}/v1/chat/completions \\\n"
         f"  -H 'Authorization: Bearer {secret}' \\\n"
         f"  -H 'Content-Type: application/json' \\\n"
         f"  -d {shlex.quote(json.dumps(body))}"
@@ -143,7 +144,7 @@ def welcome(url: str, secret: str, gateway: Gateway, database: Path) -> str:
 
   key     {secret}
   models  {", ".join(models)}
-  money   10 US dollars of credit on the account '{ACCOUNT}', in {database}
+  money   the account '{ACCOUNT}' got 10 US dollars, once; the ledger is {database}
 
 Try it:
 
@@ -151,9 +152,9 @@ Try it:
 
 Or with OpenAI's SDK (pip install openai):
 
-from openai import OpenAI
+{sdk_import}
 
-client = OpenAI(base_url="{url}/v1", api_key="{secret}")
+client = OpenAI({sdk_target}, api_key="{secret}")
 stream = client.chat.completions.create(
     model="{MODEL}", stream=True, messages=[{{"role": "user", "content": "Hello"}}]
 )
@@ -162,8 +163,24 @@ for chunk in stream:
 """
 
 
+def _targets(url: str) -> tuple[str, str, str]:
+    """How curl and OpenAI's SDK reach a URL, which may be of a Unix socket."""
+    if not url.startswith("unix:"):
+        return url, "from openai import OpenAI", f'base_url="{url}/v1"'
+    path = url.removeprefix("unix:")
+    transport = f"transport = httpx.HTTPTransport(uds={json.dumps(path)})"
+    return (
+        f"--unix-socket {shlex.quote(path)} http://localhost",
+        f"import httpx\nfrom openai import OpenAI\n\n{transport}",
+        'base_url="http://localhost/v1", http_client=httpx.Client(transport=transport)',
+    )
+
+
 def client_url(addresses: tuple[str, ...]) -> str:
-    """The URL that a client on this machine uses; a wildcard address becomes loopback."""
+    """The URL that a client on this machine uses; a wildcard address becomes loopback.
+
+    Where there are Unix sockets only, the first of them, as `unix:/path`.
+    """
     for address in addresses:
         if not address.startswith("unix:"):
             host, _, port = address.rpartition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -12,6 +13,8 @@ from engine.nurseries import open_tasks
 from frontends.app import create_app, render_server_error
 from frontends.control import open_control
 from frontends.server import ServerSettings, open_server
+
+log = logging.getLogger("parshall.server")
 
 Announce = Callable[[Gateway, tuple[str, ...]], Awaitable[None]]
 """Told once it serves: the gateway, and the bound addresses."""
@@ -49,6 +52,10 @@ async def serve(config: Config, announce: Announce) -> None:
                 await announce(gateway, server.addresses)
                 serving = gateway
                 await stopping.wait()
+                log.info(
+                    "stopping: what runs may end within %g s; a second signal cuts it",
+                    config.server.shutdown_grace_s,
+                )
                 gateway.stop_admission()
                 await server.stop(config.server.shutdown_grace_s, before_cut=gateway.cut_off)
             nursery.cancel_scope.cancel()

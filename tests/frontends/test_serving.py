@@ -117,6 +117,19 @@ async def test_the_demo_works_when_pasted_and_prints_the_same_key_again(tmp_path
         assert await demo.end(signal.SIGINT) == 0
 
 
+async def test_the_demo_on_a_unix_socket_works_when_pasted(tmp_path: Path) -> None:
+    bind = f"unix:{tmp_path / 'gate way.sock'}"
+    async with open_process(tmp_path, "--bind", bind, until="flush=True)\n") as demo:
+        snippet = "import httpx" + demo.output.partition("import httpx")[2]
+        python = await trio.run_process([sys.executable, "-c", snippet], capture_stdout=True)
+        assert len(python.stdout.decode().split()) > 10
+
+        if shutil.which("curl"):
+            line = demo.output[demo.output.index("curl -N") :].partition("\n\n")[0]
+            curl = await trio.run_process(["bash", "-c", line], capture_stdout=True)
+            assert curl.stdout.endswith(b"data: [DONE]\n\n")
+
+
 async def test_a_key_that_outlived_its_database_is_taken_up_again(tmp_path: Path) -> None:
     async with open_demo_process(tmp_path) as demo:
         key = demo.key
@@ -188,7 +201,8 @@ async def test_a_configured_server(tmp_path: Path) -> None:
         config.write_text(config_text(tmp_path / "ledger.db", sim.base_url))
         socket = tmp_path / "p.sock"
         options = ("--config", str(config), "--bind", f"unix:{socket}")
-        async with open_process(tmp_path, *options, until="serves on") as server:
+        async with open_process(tmp_path, *options, until="keys create NAME") as server:
+            assert "no account yet" in server.output
             transport = httpx.AsyncHTTPTransport(uds=str(socket))
             async with httpx.AsyncClient(transport=transport, base_url="http://p") as client:
                 assert (await client.get("/readyz")).json() == {"status": "ready"}
