@@ -160,6 +160,8 @@ async def open_gateway(config: Config) -> AsyncIterator[Gateway]:
             telemetry=Telemetry(),
         )
         _expose(parts)
+        for provider in providers.values():
+            pool.keep_warm(provider)
         async with _open_progress(parts):
             yield Gateway(parts)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 import trio
 
@@ -31,6 +32,9 @@ __all__ = ["Connection", "ConnectionSettings", "open_connection"]
 
 logger = logging.getLogger(__name__)
 
+_FIRST_PING_S: Final = 1.0
+"""Short connections need none."""
+
 
 class Connection:
     """An open connection; made by `open_connection`.
@@ -40,6 +44,8 @@ class Connection:
             any more.
         keep: not closed for being idle.
     """
+
+    http_version: Final = "HTTP/2"
 
     def __init__(
         self, transport: trio.abc.Stream, origin: Origin, settings: ConnectionSettings
@@ -280,7 +286,7 @@ class Connection:
     async def _watch(self) -> None:
         """Measure the round trip now and then; end the connection when it is dead or idle."""
         settings = self._settings
-        await self._ready.wait()
+        await trio.sleep(min(_FIRST_PING_S, settings.ping_interval_s))
         while True:
             reads = self._reads
             self._http2.ping(self._round_trip.begin(trio.current_time()))

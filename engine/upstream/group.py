@@ -17,8 +17,12 @@ from .connection import Connection
 from .connection_http1 import SerialConnection
 from .opening import AnyConnection
 from .providers import Origin
+from .statistics import OriginStatistics
 
 _DIAL_PAUSE_S: Final = 1.0
+_AGE_SPREAD: Final = 0.25
+"""By how much of it the ages differ at which connections are replaced."""
+_GOLDEN_RATIO: Final = 0.618_034
 _SERIAL_DIALS_MAX: Final = 64
 """HTTP/1.1 connections that are opened at the same time."""
 
@@ -38,6 +42,7 @@ class Group:
     ) -> None:
         self.origin = origin
         self.dialing = 0
+        self.dials = 0
         self.waiters = trio.lowlevel.ParkingLot()
         self.woken = 0
         """Waiters that were given a slot, or the news, and have not run yet."""
@@ -45,6 +50,12 @@ class Group:
         self.failures = 0
         self.dial_after_s = float("-inf")
         """While other connections can be waited for, a failed dial is not repeated before."""
+        self.last_failure: str | None = None
+        self.warm = False
+        """A task of the pool keeps the origin's warm connections."""
+        self._lost = trio.Event()
+        self._dialled = trio.Event()
+        self._lifetimes = 0
         self._fill_streams = fill_streams
         self._shared_max = shared_max
         self._serial_max = serial_max
@@ -69,6 +80,9 @@ class Group:
             self._serial[connection] = None
         else:
             self._shared.append(connection)
+        self.last_failure = None
+        self._note_dialled()
+        self._choose_kept()
         self.changed(connection)
 
     def remove(self, connection: AnyConnection) -> None:
@@ -78,6 +92,8 @@ class Group:
             self._idle.pop(connection, None)
         else:
             self._shared.remove(connection)
+        self._choose_kept()
+        self._lost.set()
 
     def changed(self, connection: AnyConnection) -> None:
         """A connection's slot was freed or taken, or can no longer be had."""
@@ -85,11 +101,78 @@ class Group:
             self._idle.pop(connection, None)
             if connection.free_streams and connection in self._serial:
                 self._idle[connection] = None
+        if connection.keep and connection.draining:
+            self._choose_kept()
+            self._lost.set()
+
+    def statistics(self) -> OriginStatistics:
+        """Its figures now."""
+        connections = self.connections
+        proxy = self.origin.proxy
+        return OriginStatistics(
+            authority=self.origin.authority,
+            proxy=None if proxy is None else proxy.authority,
+            connections=len(connections),
+            dialing=self.dialing,
+            open_streams=sum(connection.open_streams for connection in connections),
+            free_streams=self.free_streams(),
+            waiting=len(self.waiters),
+            dials=self.dials,
+            dials_failed=self.failures,
+            last_failure=self.last_failure,
+            connection_statistics=tuple(connection.statistics() for connection in connections),
+        )
 
     def dial_failed(self, error: UpstreamError) -> None:
         self.error = error
+        self.last_failure = error.message
         self.failures += 1
         self.dial_after_s = trio.current_time() + _DIAL_PAUSE_S
+        self._note_dialled()
+
+    # -- those that are kept --------------------------------------------------------------------
+
+    @property
+    def missing(self) -> int:
+        """How many connections have to be dialled so that the warm ones are there."""
+        active = sum(1 for connection in self.connections if not connection.draining)
+        wanted = min(self.origin.warm_connections, self._connections_max)
+        return wanted - active - self.dialing
+
+    async def wait_lost(self) -> None:
+        """Return when a connection has ended, or takes no requests any more."""
+        await self._lost.wait()
+        self._lost = trio.Event()
+
+    async def wait_dialled(self) -> None:
+        """Return when a dial has succeeded or failed."""
+        await self._dialled.wait()
+
+    def _note_dialled(self) -> None:
+        self._dialled.set()
+        self._dialled = trio.Event()
+
+    def next_lifetime_s(self) -> float:
+        """How old the next connection may become: never as old as the one before it, since those
+        that were opened together are not to be replaced together."""
+        self._lifetimes += 1
+        spread = self._lifetimes * _GOLDEN_RATIO % 1  # as far from those before as can be
+        return self.origin.connection_max_age_s * (1 - _AGE_SPREAD * spread)
+
+    def may_replace(self, connection: AnyConnection) -> bool:
+        """Whether a successor is opened before an old connection goes: it would be missed."""
+        return (
+            isinstance(connection, Connection)
+            and not connection.draining
+            and (connection.keep or connection.open_streams > 0)
+            and len(self._shared) + len(self._serial) + self.dialing < self._connections_max
+        )
+
+    def _choose_kept(self) -> None:
+        left = self.origin.warm_connections
+        for connection in self.connections if left else ():
+            connection.keep = left > 0 and not connection.draining
+            left -= connection.keep
 
     # -- decisions ------------------------------------------------------------------------------
 
@@ -118,11 +201,15 @@ class Group:
             self._idle.pop(connection, None)
         return None
 
+    @property
+    def _connections_max(self) -> int:
+        return self._serial_max if self._one_each else self._shared_max
+
     def wants_dial(self, demand: int) -> bool:
         """Whether to open another connection, for `demand` callers without a stream."""
         active = [connection for connection in self._shared if not connection.draining]
         count = len(active) + len(self._serial) + self.dialing
-        if count >= (self._serial_max if self._one_each else self._shared_max):
+        if count >= self._connections_max:
             return False
         if count and trio.current_time() < self.dial_after_s:
             return False
@@ -141,10 +228,15 @@ class Group:
         )
 
     def wake(self) -> None:
-        """Let as many waiters go on as there are streams; all, when waiting is hopeless."""
-        count = min(len(self.waiters), self.free_streams() - self.woken)
+        """Let as many waiters go on as there are streams."""
+        self._unpark(min(len(self.waiters), self.free_streams() - self.woken))
+
+    def give_up(self) -> None:
+        """Let all waiters go on when waiting is hopeless: they may try themselves, or fail."""
         if self.hopeless:
-            count = len(self.waiters)
+            self._unpark(len(self.waiters))
+
+    def _unpark(self, count: int) -> None:
         if count > 0:
             self.waiters.unpark(count=count)
             self.woken += count

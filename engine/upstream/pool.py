@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -23,6 +24,7 @@ from .group import Group
 from .opening import AnyConnection, open_any_connection
 from .providers import Origin, Provider
 from .settings import ConnectionSettings
+from .statistics import ConnectionStatistics, OriginStatistics, PoolStatistics
 from .streams import Receiver, UpstreamStream
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 __all__ = [
     "Body",
     "Connection",
+    "ConnectionStatistics",
     "OriginStatistics",
     "Pool",
     "PoolSettings",
@@ -41,6 +44,10 @@ __all__ = [
     "open_pool",
 ]
 
+_REDIAL_PAUSE_S: Final = 1.0
+_REDIAL_PAUSE_MAX_S: Final = 30.0
+"""Between dials that nobody waits for."""
+
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
@@ -48,7 +55,8 @@ class PoolSettings:
 
     Attributes:
         fill_streams: a connection with this many streams has another one opened beside it.
-        connections_max: open and being opened, those that drain not counted.
+        connections_max: of HTTP/2, open and being opened, those that drain not counted; the
+            provider's own bound is kept as well.
         waiters_max: callers that may wait for a stream; one more is refused.
         wait_timeout_s: how long they wait.
     """
@@ -58,28 +66,6 @@ class PoolSettings:
     connections_max: int = 64
     waiters_max: int = 1_000
     wait_timeout_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class OriginStatistics:
-    """What the pool has open to one origin."""
-
-    authority: str
-    connections: int
-    dialing: int
-    open_streams: int
-    free_streams: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStatistics:
-    """Totals since the pool was opened, and the present by origin."""
-
-    dials: int
-    dials_failed: int
-    streams: int
-    origins: tuple[OriginStatistics, ...]
 
 
 class Pool:
@@ -108,9 +94,7 @@ class Pool:
             MalformedFieldsError: `headers` break RFC 9113 section 8.2 or 8.3.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        group = self._groups.get(provider.origin)
-        if group is None:
-            group = self._groups[provider.origin] = self._new_group(provider.origin)
+        group = self._group(provider.origin)
         connection = group.pick()
         if connection is None:
             connection = await self._wait_for_connection(group)
@@ -129,32 +113,34 @@ class Pool:
         group = self._groups.get(provider.origin)
         return group is not None and not all(c.draining for c in group.connections)
 
+    def keep_warm(self, provider: Provider) -> None:
+        """Open the provider's warm connections, and from now on replace those that end."""
+        if not provider.warm_connections:
+            return
+        group = self._group(provider.origin)
+        if not group.warm:
+            group.warm = True
+            self._nursery.start_soon(self._keep_warm, group)
+
     def statistics(self) -> PoolStatistics:
         """What is open, and totals."""
         return PoolStatistics(
             self._dials,
             self._dials_failed,
             self._streams,
-            tuple(
-                OriginStatistics(
-                    group.origin.authority,
-                    len(group.connections),
-                    group.dialing,
-                    sum(connection.open_streams for connection in group.connections),
-                    group.free_streams(),
-                    len(group.waiters),
-                )
-                for group in self._groups.values()
-            ),
+            tuple(group.statistics() for group in self._groups.values()),
         )
 
-    def _new_group(self, origin: Origin) -> Group:
-        return Group(
-            origin,
-            fill_streams=self._settings.fill_streams,
-            shared_max=self._settings.connections_max,
-            serial_max=origin.connections_max,
-        )
+    def _group(self, origin: Origin) -> Group:
+        group = self._groups.get(origin)
+        if group is None:
+            group = self._groups[origin] = Group(
+                origin,
+                fill_streams=self._settings.fill_streams,
+                shared_max=min(self._settings.connections_max, origin.connections_max),
+                serial_max=origin.connections_max,
+            )
+        return group
 
     async def _wait_for_connection(self, group: Group) -> AnyConnection:
         if len(group.waiters) >= self._settings.waiters_max:
@@ -182,13 +168,19 @@ class Pool:
             group.changed(connection)
         if group.waiters:
             group.wake()
-            self._dial_if_wanted(group, len(group.waiters))
+            if trio.current_time() >= group.dial_after_s:
+                self._dial_if_wanted(group, len(group.waiters))
+            group.give_up()
 
     def _dial_if_wanted(self, group: Group, demand: int) -> None:
         while not self._closed and group.wants_dial(demand):
-            group.dialing += 1
-            self._dials += 1
-            self._nursery.start_soon(self._run_connection, group)
+            self._nursery.start_soon(self._run_connection, self._dialing(group))
+
+    def _dialing(self, group: Group) -> Group:
+        group.dialing += 1
+        group.dials += 1
+        self._dials += 1
+        return group
 
     async def _run_connection(self, group: Group) -> None:
         """One connection from its dial to its end."""
@@ -199,7 +191,7 @@ class Pool:
                 connection.on_change = partial(self._changed, group, connection)
                 group.add(connection)
                 self._changed(group)
-                await connection.wait_finished()
+                await self._wait_finished(group, connection)
         except UpstreamError as error:
             self._dials_failed += 1
             group.dial_failed(error)
@@ -212,6 +204,40 @@ class Pool:
             else:
                 group.remove(connection)
             self._changed(group)
+
+    async def _wait_finished(self, group: Group, connection: AnyConnection) -> None:
+        """Until the connection has ended; past its age it is replaced, and ends when it is unused.
+
+        Until there is a successor the old one serves: names that cannot be resolved for a while
+        take nothing away that works.
+        """
+        with trio.move_on_after(group.next_lifetime_s()):
+            await connection.wait_finished()
+            return
+        while group.may_replace(connection):
+            failures = group.failures
+            self._nursery.start_soon(self._run_connection, self._dialing(group))
+            await group.wait_dialled()
+            if group.failures == failures:
+                break
+            with trio.move_on_after(_REDIAL_PAUSE_S):
+                await connection.wait_finished()
+        connection.retire_nowait()
+        group.changed(connection)
+        await connection.wait_finished()
+
+    async def _keep_warm(self, group: Group) -> None:
+        pause_s = _REDIAL_PAUSE_S
+        while True:
+            if group.missing <= 0:
+                await group.wait_lost()
+                continue
+            failures = group.failures
+            for _ in range(group.missing):
+                self._nursery.start_soon(self._run_connection, self._dialing(group))
+            await trio.sleep(pause_s)  # whatever became of it: a server may take us and hang up
+            failed = group.failures != failures
+            pause_s = min(2 * pause_s, _REDIAL_PAUSE_MAX_S) if failed else _REDIAL_PAUSE_S
 
     def _close(self) -> None:
         self._closed = True

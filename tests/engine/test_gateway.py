@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
-from engine import Outcome, open_gateway, parse_config
+from engine import Gateway, Outcome, open_gateway, parse_config
 from engine.errors import AuthenticationError, NotFoundError
 from engine.ledger.records import LedgerLockedError
 from tests.gateways import config_text, drain, open_setup, run, settled
@@ -124,3 +126,23 @@ async def test_progress_does_not_wait_for_its_tick_when_tokens_come_fast(tmp_pat
         assert exchange.receipt.received_output_tokens - recorded <= 256 + 100
         assert recorded > 1_000
         await settled(lambda: truth.ended == "reset")
+
+
+async def test_warm_connections_and_their_figures(tmp_path: Path) -> None:
+    """They are opened before the first request, which needs no dial then."""
+    async with open_setup(tmp_path, provider="warm_connections = 2") as setup:
+        gateway = setup.gateway
+        await settled(lambda: _origin(gateway)["connections"] == 2)
+        await run(setup, setup.call("tokens=3"))
+        figures = gateway.statistics()["upstream"]
+        assert (figures["dials"], figures["dials_failed"], figures["streams"]) == (2, 0, 1)
+        [one, two] = _origin(gateway)["connection_statistics"]
+        assert one["streams"] + two["streams"] == 1
+        assert one["receive_window_bytes"] > 0
+        assert orjson.loads(orjson.dumps(figures))
+
+
+def _origin(gateway: Gateway) -> dict[str, Any]:
+    [origin] = gateway.statistics()["upstream"]["origins"]
+    assert isinstance(origin, dict)
+    return origin

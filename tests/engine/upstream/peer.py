@@ -191,11 +191,14 @@ class Peer:
 
 @asynccontextmanager
 async def open_peer(
-    limits: Http2Limits = LENIENT, tls: ssl.SSLContext | None = None
+    limits: Http2Limits = LENIENT,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[Peer]:
     peer = Peer(limits)
     async with trio.open_nursery() as nursery:
-        listeners: list[trio.SocketListener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        listeners: list[trio.SocketListener] = await trio.open_tcp_listeners(port, host=host)
         peer.port = listeners[0].socket.getsockname()[1]
         peer.secure = tls is not None
         serving: list[trio.abc.Listener[trio.abc.Stream]] = [
