@@ -44,6 +44,9 @@ def run(kind, command):
     except SetupError as error:
         say(f"error: {error}")
         sys.exit(3)
+    except KeyboardInterrupt:
+        say("the setup was interrupted; the next start goes on with it")
+        sys.exit(130)
     program = os.path.join(VENV, "bin", command[0])
     environ = dict(os.environ)
     environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling it all anew costs seconds a start

@@ -96,6 +96,20 @@ def test_an_index_for_pip_is_said_to_uv(
     assert not environment.call(["/no/such/program"])
 
 
+def test_an_interrupted_setup_says_so_and_is_not_current(
+    environment: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(environment.subprocess, "call", interrupt)
+    with pytest.raises(SystemExit, match="130"):
+        environment.run("serve", ["parshall"])
+
+    assert "interrupted" in capsys.readouterr().err
+    assert not environment.is_current("serve")
+
+
 def test_help_needs_no_environment(tmp_path: Path) -> None:
     copy = tmp_path / "scripts"
     shutil.copytree(ROOT / "scripts", copy, ignore=shutil.ignore_patterns("__pycache__"))
