@@ -9,6 +9,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeGuard
 
 
 class Outcome(StrEnum):
@@ -70,14 +71,17 @@ class Usage:
 
 
 # No provider serves a request of this many tokens; a larger report is a fault, not a usage.
-_TOKENS_MAX = 2**40
+_TOKENS_MAX = 2**28
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether a value out of a provider's JSON can be a count of tokens."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX
 
 
 def read_count(value: object) -> int:
     """A token count out of a provider's JSON; anything that cannot be one is 0."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX:
-        return value
-    return 0
+    return value if is_count(value) else 0
 
 
 def new_request_id() -> str:

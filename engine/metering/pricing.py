@@ -13,6 +13,8 @@ from engine.events import Usage
 
 PICODOLLARS_PER_NANODOLLAR = 1_000
 NANODOLLARS_PER_DOLLAR = 1_000_000_000
+RATE_MAX_PICODOLLARS = 10**10
+"""So dear that the largest usage a provider can report still is an amount a transfer can have."""
 _PICODOLLARS_PER_TOKEN_AT_ONE_DOLLAR_PER_MILLION = 1_000_000
 
 
@@ -63,13 +65,15 @@ def rate_picodollars(usd_per_million: Decimal) -> int:
     """Picodollars a token from dollars per million tokens.
 
     Raises:
-        PriceError: negative, not finite, or finer than a picodollar a token.
+        PriceError: negative, not finite, above `RATE_MAX_PICODOLLARS`, or finer than a picodollar.
     """
     if not usd_per_million.is_finite() or usd_per_million < 0:
         raise PriceError(f"a price must be zero or more, not {usd_per_million}")
     rate = usd_per_million * _PICODOLLARS_PER_TOKEN_AT_ONE_DOLLAR_PER_MILLION
     if rate != rate.to_integral_value():
         raise PriceError(f"{usd_per_million} is finer than a millionth of a dollar per million")
+    if rate > RATE_MAX_PICODOLLARS:
+        raise PriceError(f"{usd_per_million} is above 10000 dollars per million tokens")
     return int(rate)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from engine.errors import UpstreamRejectedError
-from engine.events import Usage, read_count
+from engine.events import Usage, is_count, read_count
 from engine.protocols.openai_chat.errors import read_error
 from engine.protocols.openai_chat.fields import dicts
 
@@ -20,15 +20,15 @@ def read_usage(document: dict[str, Any]) -> Usage | None:
     usage = document.get("usage")
     if not isinstance(usage, dict):
         return None
-    output_tokens = usage.get("completion_tokens")
-    if output_tokens is None or read_count(output_tokens) != output_tokens:
+    input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not is_count(input_tokens) or not is_count(output_tokens):
         return None  # a figure that cannot be one is no report: the text is counted instead
     details = usage.get("prompt_tokens_details")
     details = details if isinstance(details, dict) else {}
     output_details = usage.get("completion_tokens_details")
     output_details = output_details if isinstance(output_details, dict) else {}
     return Usage(
-        input_tokens=read_count(usage.get("prompt_tokens")),
+        input_tokens=input_tokens,
         cached_input_tokens=read_count(details.get("cached_tokens")),
         cache_write_tokens=read_count(details.get("cache_write_tokens")),
         output_tokens=output_tokens,
@@ -71,7 +71,7 @@ def read_chunk(event: bytes, data: bytes | None, *, keep_usage: bool) -> Chunk:
     Raises:
         ValueError: the data is not a JSON object.
     """
-    if data is None:
+    if not data:  # a comment; or an empty event, which the standard has clients pass over
         return Chunk(event)
     if data.startswith(DONE):
         return Chunk(b"", terminal=True)
@@ -86,8 +86,8 @@ def read_chunk(event: bytes, data: bytes | None, *, keep_usage: bool) -> Chunk:
         for choice in choices:
             if isinstance(choice, dict):
                 _read_delta(choice, chunk.texts)
-                if choice.get("finish_reason"):
-                    chunk.finished.append(choice.get("index", 0))
+                if choice.get("finish_reason") and isinstance(index := choice.get("index", 0), int):
+                    chunk.finished.append(index)
     if "usage" in document:
         chunk.usage = read_usage(document)
         if not keep_usage:
@@ -110,7 +110,9 @@ def _read_delta(choice: dict[str, Any], texts: list[tuple[str, str]]) -> None:
         if not value:
             continue
         if name in _TEXT_FIELDS:
-            if isinstance(value, str):
+            # Some say their reasoning under both names.
+            twice = name == "reasoning" and delta.get("reasoning_content") == value
+            if isinstance(value, str) and not twice:
                 texts.append((f"{index}.{name}", value))
         elif name == "tool_calls":
             for position, call in enumerate(dicts(value)):

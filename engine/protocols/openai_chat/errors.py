@@ -8,6 +8,10 @@ import orjson
 
 from engine.errors import GatewayError, UpstreamRejectedError
 
+# Errors go into receipts, and receipts into the database.
+_MESSAGE_MAX_CHARS = 4_096
+_CODE_MAX_CHARS = 256
+
 
 def read_error(
     status: int, body: bytes, retry_after_s: float | None = None
@@ -33,7 +37,7 @@ def read_error(
     fields = error if isinstance(error, dict) else {"message": error}
     message = fields.get("message")
     return UpstreamRejectedError(
-        message if isinstance(message, str) and message else f"The provider answered {status}.",
+        _text(message, _MESSAGE_MAX_CHARS) or f"The provider answered {status}.",
         status=status if 400 <= status <= 599 else 502,
         kind=_text(fields.get("type"))
         or ("invalid_request_error" if status < 500 else "server_error"),
@@ -43,8 +47,8 @@ def read_error(
     )
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _text(value: object, max_chars: int = _CODE_MAX_CHARS) -> str | None:
+    return value[:max_chars] if isinstance(value, str) and value else None
 
 
 def encode_error(error: GatewayError) -> bytes:

@@ -21,6 +21,9 @@ TOKENS_OF_PRIMER = 3
 
 _CHOICES_MAX = 128
 
+# What one choice may generate; the older name is still what many providers know.
+_LIMITS = ("max_completion_tokens", "max_tokens")
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
@@ -101,9 +104,7 @@ def _whole(document: dict[str, Any], name: str, least: int, most: int) -> int | 
 
 def _max_output_tokens(document: dict[str, Any]) -> int | None:
     limits = [
-        value
-        for name in ("max_completion_tokens", "max_tokens")
-        if (value := _whole(document, name, 1, 2**31 - 1)) is not None
+        value for name in _LIMITS if (value := _whole(document, name, 1, 2**31 - 1)) is not None
     ]
     return min(limits, default=None)
 
@@ -124,8 +125,9 @@ def encode_request(request: ChatRequest, upstream_model: str, output_limit: int 
             "include_usage": True,
         }
     if output_limit is not None:
-        name = "max_tokens" if document.get("max_tokens") is not None else "max_completion_tokens"
-        document[name] = min(output_limit, request.max_output_tokens or output_limit)
+        names = [name for name in _LIMITS if document.get(name) is not None]
+        for name in names or _LIMITS[:1]:
+            document[name] = min(output_limit, request.max_output_tokens or output_limit)
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:

@@ -31,7 +31,7 @@ def test_dollars_per_million_are_picodollars_a_token() -> None:
     assert rate_picodollars(Decimal("0.0375")) == 37_500
 
 
-@pytest.mark.parametrize("bad", ["-1", "NaN", "Infinity", "0.0000001"])
+@pytest.mark.parametrize("bad", ["-1", "NaN", "Infinity", "0.0000001", "10000.1"])
 def test_impossible_prices_are_refused(bad: str) -> None:
     with pytest.raises(PriceError):
         rate_picodollars(Decimal(bad))
