@@ -6,6 +6,7 @@ what was generated and recording it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,6 +64,11 @@ class ExchangeBilling:
         self._barrier_timeout_s = barrier_timeout_s
         self._progress_due = progress_due
         self._input_bound_tokens = len(call.body)
+        self._output_max = (
+            math.inf
+            if request.max_output_tokens is None
+            else request.max_output_tokens * request.choices
+        )
         self._started = trio.current_time()
         self._timings = Timings()
         self._attempt: Attempt | None = None
@@ -120,7 +126,10 @@ class ExchangeBilling:
         return self._held is not None and self._settlement is None
 
     def dispatched(self, attempt: Attempt) -> None:
-        """An attempt is about to go out; it has a row from now on."""
+        """An attempt is about to go out; it has a row from now on. Once, however often its
+        dispatch is taken up again."""
+        if self._attempt is not None:
+            return
         self._attempt = attempt
         self._attempted_at = trio.current_time()
         row = AttemptRow(
@@ -141,14 +150,16 @@ class ExchangeBilling:
         covered = relay.output_limit
         if covered is None:
             return False
-        slice_tokens = self._settings.output_slice_tokens
-        if not relay.exhausted and not funds.extension_due(
-            covered, relay.meter.known_tokens, slice_tokens
+        more = self._settings.output_slice_tokens
+        if relay.exhausted:
+            more = max(more, relay.meter.wanted_tokens - covered)
+        elif covered >= self._output_max or not funds.extension_due(
+            covered, relay.meter.known_tokens, more
         ):
             return False
-        if not self._ledger.extend(self._hold, bound_nanodollars(0, slice_tokens, self._price)):
+        if not self._ledger.extend(self._hold, bound_nanodollars(0, more, self._price)):
             return False
-        relay.output_limit = covered + slice_tokens
+        relay.output_limit = covered + more
         return relay.exhausted
 
     def progress(self) -> ProgressEntry | None:
@@ -186,9 +197,10 @@ class ExchangeBilling:
         bill = self._bill(outcome, attempt)
         hold = self._hold
         short = bill.charge_nanodollars - hold.amount_nanodollars
-        if short > 0:
+        available = self._ledger.available_nanodollars(hold.account_id)
+        if short > 0 and available > 0:
             # The provider's own figures may exceed every bound; what the account has, it pays.
-            self._ledger.extend(hold, short)
+            self._ledger.extend(hold, min(short, available))
         posted = min(bill.charge_nanodollars, hold.amount_nanodollars)
         overrun = 0
         if attempt is not None and attempt.relay.meter.reported is not None:
@@ -259,7 +271,7 @@ class ExchangeBilling:
             return funds.NOTHING
         meter = attempt.relay.meter
         answered = attempt.answered
-        counted = Usage()
+        counted, reported = Usage(), meter.reported
         if outcome is Outcome.GATEWAY_FAILED:
             counted = Usage(output_tokens=meter.known_tokens)
         elif answered and meter.reported is None:
@@ -267,9 +279,11 @@ class ExchangeBilling:
             if outcome is Outcome.FUNDS_EXHAUSTED and attempt.relay.output_limit is not None:
                 output = min(output, attempt.relay.output_limit)
             counted = Usage(input_tokens=self._input_tokens(), output_tokens=output)
+        elif answered and not meter.report_covers_all:
+            counted, reported = meter.consumed() or counted, None
         return funds.make_bill(
             outcome,
-            reported=meter.reported,
+            reported=reported,
             counted=counted,
             answered=answered,
             has_output=meter.has_output,

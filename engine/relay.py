@@ -117,6 +117,8 @@ class VerbatimStream:
     def _meter(self, chunk: Chunk) -> bool:
         """Count a chunk; False, and nothing counted, if the output limit does not allow it."""
         meter = self.meter
+        if chunk.document.get("id"):
+            self._like = chunk.document
         if (
             self.output_limit is not None
             and chunk.texts
@@ -127,15 +129,13 @@ class VerbatimStream:
         for channel, text in chunk.texts:
             meter.add(channel, text, self.sent_bytes)
         if chunk.usage is not None:
-            meter.reported = chunk.usage
-        if chunk.document.get("id"):
-            self._like = chunk.document
+            meter.report(chunk.usage)
         self._open_choices.difference_update(chunk.finished)
         return True
 
     def end_of_input(self) -> bytes:
         """Whether an end without a terminal event is an end or a fault is the provider's row."""
-        if self.terminal or self.error is not None:
+        if self.terminal or self.error is not None or self.exhausted:
             return b""
         rest = self._splitter.finish().strip()
         if event_data(rest) == openai_chat.DONE:

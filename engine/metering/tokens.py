@@ -84,7 +84,10 @@ class TextCounter:
     boundary, so the sum of the segments' counts is the count of the text.
     """
 
-    __slots__ = ("_closed_tokens", "_count", "_open", "_open_chars", "_recount_at", "known_tokens")
+    __slots__ = (
+        "_closed_tokens", "_count", "_open", "_open_chars", "_recount_at", "known_tokens",
+        "uncounted_chars",
+    )  # fmt: skip
 
     def __init__(self, count: Count) -> None:
         self._count = count
@@ -94,11 +97,14 @@ class TextCounter:
         self._recount_at = _RECOUNT_CHARS
         self.known_tokens = 0
         """The count as of the last recount; never more than 200 characters behind."""
+        self.uncounted_chars = 0
+        """What has been added since."""
 
     def add(self, piece: str) -> bool:
         """Append a piece of the text; True if it was recounted."""
         self._open.append(piece)
         self._open_chars += len(piece)
+        self.uncounted_chars += len(piece)
         if self._open_chars < self._recount_at:
             return False
         self.total()
@@ -118,6 +124,7 @@ class TextCounter:
         self._open = [text] if text else []
         self._open_chars = len(text)
         self._recount_at = len(text) + _RECOUNT_CHARS
+        self.uncounted_chars = 0
         self.known_tokens = self._closed_tokens + (self._count(text) if text else 0)
         return self.known_tokens
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.events import Usage
 from engine.metering.tokens import Count, TextCounter
 
 # Nearer to a limit than this, every event is counted before it is let through.
 _NEAR_TOKENS = 1_024
+# A token is at least a byte, a character at most four.
+_TOKENS_PER_CHAR_MAX = 4
 
 
 class OutputMeter:
@@ -20,23 +23,54 @@ class OutputMeter:
     is delivered.
     """
 
-    __slots__ = ("_count", "_counters", "_undelivered", "known_tokens", "reported")
+    __slots__ = (
+        "_count", "_counters", "_text_at_report", "_uncounted_chars", "_undelivered",
+        "known_tokens", "reported", "wanted_tokens",
+    )  # fmt: skip
 
     def __init__(self, count: Count) -> None:
         self._count = count
         self._counters: dict[str, TextCounter] = {}
         self._undelivered: deque[tuple[int, str, str]] = deque()
+        self._uncounted_chars = 0
+        self._text_at_report: int | None = None
         self.known_tokens = 0
         """Output tokens as last counted; at most 200 characters a channel behind."""
         self.reported: Usage | None = None
         """The provider's own figures, the latest; None while it has sent none."""
+        self.wanted_tokens = 0
+        """The limit that the texts would have needed that did not fit last."""
+
+    def report(self, usage: Usage) -> None:
+        """Take the provider's figures for everything so far; none is a report of no output for
+        text that was received."""
+        if usage.output_tokens or not self._counters:
+            self.reported = usage
+            self._text_at_report = None
+
+    def consumed(self) -> Usage | None:
+        """The provider's figures, and on top the text that came after them, by our own count."""
+        if self.reported is None or self._text_at_report is None:
+            return self.reported
+        since = max(0, self._recount() - self._text_at_report)
+        return replace(self.reported, output_tokens=self.reported.output_tokens + since)
+
+    @property
+    def report_covers_all(self) -> bool:
+        """Whether no text has come since the provider's figures."""
+        return self._text_at_report is None
 
     def add(self, channel: str, text: str, client_bytes: int) -> None:
         """Count a piece of text that ends at `client_bytes` of the client's stream."""
+        if self.reported is not None and self._text_at_report is None:
+            self._text_at_report = self._recount()
         counter = self._counters.get(channel)
         if counter is None:
             counter = self._counters[channel] = TextCounter(self._count)
-        if counter.add(text):
+        uncounted_chars = counter.uncounted_chars
+        recounted = counter.add(text)
+        self._uncounted_chars += counter.uncounted_chars - uncounted_chars
+        if recounted:
             self.known_tokens = sum(c.known_tokens for c in self._counters.values())
         self._undelivered.append((client_bytes, channel, text))
 
@@ -46,18 +80,23 @@ class OutputMeter:
         while undelivered and undelivered[0][0] <= client_bytes:
             undelivered.popleft()
 
-    def fits(self, texts: Iterable[tuple[str, str]], limit_tokens: int) -> bool:
+    def fits(self, texts: Sequence[tuple[str, str]], limit_tokens: int) -> bool:
         """Whether these further texts stay within a limit; exact where it is near."""
-        if self.known_tokens + _NEAR_TOKENS < limit_tokens:
+        chars = self._uncounted_chars + sum(len(text) for _, text in texts)
+        if self.known_tokens + max(_NEAR_TOKENS, _TOKENS_PER_CHAR_MAX * chars) < limit_tokens:
             return True
-        self.known_tokens = sum(counter.total() for counter in self._counters.values())
-        return self.known_tokens + sum(self._count(text) for _, text in texts) <= limit_tokens
+        self.wanted_tokens = self._recount() + sum(self._count(text) for _, text in texts)
+        return self.wanted_tokens <= limit_tokens
 
     def received_tokens(self) -> int:
         """Output tokens received: the provider's figure if there is one, else counted exactly."""
-        if self.reported is not None:
-            return self.reported.output_tokens
-        return sum(counter.total() for counter in self._counters.values())
+        consumed = self.consumed()
+        return self._recount() if consumed is None else consumed.output_tokens
+
+    def _recount(self) -> int:
+        self.known_tokens = sum(counter.total() for counter in self._counters.values())
+        self._uncounted_chars = 0
+        return self.known_tokens
 
     def delivered_tokens(self) -> int:
         """Output tokens that were handed to the client, counted as the received ones are."""
