@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 _ERROR_BODY_MAX_BYTES = 64 * 1024
 # An event larger than this is parsed in the exchange's own task: the reader has other streams.
 _SMALL_EVENT_MAX_BYTES = 64 * 1024
+_RETRY_AFTER_MAX_S = 86_400.0
 _OK = 200
 
 
@@ -129,11 +130,11 @@ class Attempt:
             if self._ended and not self._closed:
                 self._end()
         except Exception as error:  # noqa: BLE001
-            self._crashed(error)
+            self.crashed(error)
 
     def fail(self, error: UpstreamError) -> None:
         """Give up on the provider."""
-        if self.error is None:
+        if self.error is None and not self.relay.terminal:  # a whole answer stays whole
             self.error = error
         self._changed.set()
 
@@ -152,14 +153,14 @@ class Attempt:
         try:
             self._deliver(delivery)
         except Exception as error:  # noqa: BLE001
-            self._crashed(error)
+            self.crashed(error)
 
     def lost(self, error: UpstreamError) -> None:
         """The connection or the stream is gone."""
         if not self._ended:
             self.fail(error)
 
-    def _crashed(self, error: Exception) -> None:
+    def crashed(self, error: Exception) -> None:
         """A fault of ours ends this exchange, not the connection that others share."""
         # The trace only: the message may quote the stream.
         trace = "".join(traceback.format_tb(error.__traceback__))
@@ -251,7 +252,7 @@ class Attempt:
         else:
             self._unacknowledged += flow_bytes
             self._changed.set()
-        if relay.terminal or relay.exhausted or (self._pull and out):
+        if relay.terminal or relay.exhausted or (self._pull and out) or self.sink.gone:
             self._changed.set()
 
     def _acknowledge(self, flow_bytes: int) -> None:
@@ -280,4 +281,4 @@ class Attempt:
 
     def _retry_after_s(self) -> float | None:
         value = self.header(b"retry-after") or ""
-        return float(value) if value.isdecimal() else None
+        return min(float(value), _RETRY_AFTER_MAX_S) if value.isdecimal() else None

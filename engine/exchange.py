@@ -156,6 +156,7 @@ class Exchange:
         )
         self._head: Head | None = None
         self._refusal: GatewayError | None = None
+        self._dispatched = False
         self._finished = False
 
     @trio.lowlevel.enable_ki_protection
@@ -238,22 +239,38 @@ class Exchange:
                 await self._wait_changed()
 
     def progress(self) -> ProgressEntry | None:
-        """What a crash would bill now, if that has changed."""
-        return self._billing.progress()
+        """What a crash would bill now, if that has changed. Never raises: others are asked too."""
+        if self._attempt.crash is not None:
+            return None
+        try:
+            return self._billing.progress()
+        except Exception as error:  # noqa: BLE001
+            self._attempt.crashed(error)
+            return None
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Let go of the provider, and settle if the end has not been reached."""
-        self._parts.open_exchanges.pop(self._call.request_id, None)
-        self._attempt.close()
+        attempt, open_exchanges = self._attempt, self._parts.open_exchanges
+        if open_exchanges.get(self._call.request_id) is self:
+            del open_exchanges[self._call.request_id]
+        attempt.close()
         self._pulled.abort()
-        if self._billing.owed:
-            outcome = Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT
-            self._settle(Outcome.GATEWAY_FAILED if self._attempt.crash else outcome)
+        if not self._billing.owed:
+            return
+        if attempt.crash is not None:
+            self._settle(Outcome.GATEWAY_FAILED)
+        elif attempt.error is not None:  # it had failed before the client left
+            self._settle(_outcome_of(attempt.error), attempt.error)
+        else:
+            self._settle(Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT)
 
     # attempt
 
     async def _dispatch(self) -> None:
+        """Send the request; where waiting for the head is taken up again, it is sent once."""
+        if self._dispatched:
+            return
         provider = self._provider
         self._billing.dispatched(self._attempt)
         headers = [
@@ -280,6 +297,7 @@ class Exchange:
                 self._attempt.fail(error)
             else:
                 self._attempt.opened(stream)
+        self._dispatched = True
         self._check_deadlines()
 
     async def _wait_committed(self) -> None:
@@ -302,6 +320,7 @@ class Exchange:
             raise self._refused(outcome, attempt.error)
 
     def _refused(self, outcome: Outcome, error: GatewayError) -> GatewayError:
+        self._attempt.close()
         self._settle(outcome, error)
         self._refusal = error
         return error
