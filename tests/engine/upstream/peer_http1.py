@@ -98,8 +98,9 @@ class PeerConnection:
         while isinstance(stream, trio.SSLStream):
             stream = stream.transport_stream
         assert isinstance(stream, trio.SocketStream)
-        if reset:
-            stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, _LINGER_RESET)
+        with suppress(OSError):  # closed already
+            if reset:
+                stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, _LINGER_RESET)
         stream.socket.close()
 
     async def send_eof(self) -> None:

@@ -86,8 +86,8 @@ async def test_a_connection_is_kept_alive() -> None:
             assert await request.wait_ended() == body
             await request.send(plain(b"%d" % n))
             assert (await collector.wait_over()).data == b"%d" % n
-            while not connection.free_streams:  # the writer has yet to see that all is sent
-                await trio.lowlevel.checkpoint()
+            await trio.testing.wait_all_tasks_blocked()
+            assert connection.free_streams == 1
         assert len(peer.connections) == 1
         statistics = connection.statistics()
         assert (statistics.protocol, statistics.streams) == ("http/1.1", 200)
