@@ -7,6 +7,7 @@ more as were taken, so an answer that nobody reads holds up no other.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import httpx
 import trio
@@ -17,6 +18,9 @@ from engine.wire.http2 import ErrorCodes
 
 from .errors import StreamLostError
 from .streams import UpstreamStream
+
+_UPLOAD_CHECKS: Final = 8
+"""Looks at an upload's progress in the shortest of its timeouts, at least 8 a second."""
 
 
 class Answer(httpx.AsyncByteStream):
@@ -56,18 +60,36 @@ class Answer(httpx.AsyncByteStream):
         await self._changed.wait()
         self._changed = trio.Event()
 
-    async def wait_head(self) -> Headers:
-        """Status and fields.
+    async def wait_head(self, write_timeout_s: float) -> Headers:
+        """Status and fields. Until the request has gone out, only its progress is timed.
 
         Raises:
-            httpx.ReadTimeout: nothing came in time; the stream is reset.
+            httpx.WriteTimeout, httpx.ReadTimeout: nothing moved in time; the stream is reset.
             httpx.TransportError: the stream failed first.
         """
+        assert self._stream is not None
+        progress_s, unsent_bytes = trio.current_time(), self._stream.unsent_bytes
+        pause_s = min(write_timeout_s, self._read_timeout_s, 1.0) / _UPLOAD_CHECKS
         while self.head is None:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            if not unsent_bytes:
+                await self._wait()
+                continue
+            with trio.move_on_after(pause_s):
+                await self.wait_changed()
+            now_s, left_bytes = trio.current_time(), self._stream.unsent_bytes
+            if left_bytes < unsent_bytes:
+                progress_s, unsent_bytes = now_s, left_bytes
+            elif now_s - progress_s >= write_timeout_s:
+                self.fail(httpx.WriteTimeout("The provider took nothing of the request."))
         return self.head
+
+    @property
+    def http_version(self) -> str:
+        """As in a request line."""
+        assert self._stream is not None
+        return self._stream.http_version
 
     def fail(self, error: httpx.TransportError) -> None:
         """Reset the stream; whoever reads gets this error after what has come."""

@@ -43,6 +43,8 @@ class SerialConnection:
         keep: not closed for being idle, unless the server says that it would.
     """
 
+    http_version: Final = "HTTP/1.1"
+
     def __init__(
         self, transport: trio.abc.Stream, origin: Origin, settings: ConnectionSettings
     ) -> None:

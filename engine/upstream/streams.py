@@ -60,6 +60,17 @@ class UpstreamStream:
         """What is in memory of the body and not sent."""
         self.dispatched = False
 
+    @property
+    def http_version(self) -> str:
+        """As in a request line: `HTTP/2` or `HTTP/1.1`."""
+        return self._connection.http_version
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What is left of the body, in memory or in a file; 0 once all of it is on its way."""
+        spooled = 0 if self.spooled is None else self.spooled.size_bytes - self.offset
+        return len(self.body) + spooled
+
     def forget_body(self) -> None:
         """The request is over: what has not been sent of it never will be."""
         self.body = NO_BODY

@@ -42,6 +42,8 @@ from engine.wire.http import Headers
 from engine.wire.http2 import MalformedFieldsError
 
 from .answers import Answer
+from .bodies import Body
+from .collecting import CollectedBody, collect_body
 from .pool import Pool, PoolSettings, UpstreamStream, open_pool
 from .providers import Provider
 
@@ -72,7 +74,9 @@ class MultiplexTransport(httpx.AsyncBaseTransport):
     `write`, between two pieces of the body that the provider takes; `read`, between two pieces of
     its answer, the first counted from the end of the request.
 
-    A request the provider says it never acted on is sent again, if its body is in memory.
+    A request the provider says it never acted on is sent again. For that, and because HTTP/1.1 is
+    told the length, a body that is an iterator is read to its end first (past 1 MiB into a
+    temporary file). Sync iterators work too where httpx lets them through.
     Informational answers and trailers are dropped. The answer's `extensions` name the
     `http_version`.
 
@@ -89,7 +93,7 @@ class MultiplexTransport(httpx.AsyncBaseTransport):
         self._pool = pool
         self._connection = connection
         self._providers: dict[tuple[str, str, int | None], Provider] = {}
-        self._open: set[Answer] = set()
+        self._open: dict[Answer, CollectedBody | None] = {}
         self._closed = False
         _row("https://localhost", connection)
 
@@ -103,31 +107,50 @@ class MultiplexTransport(httpx.AsyncBaseTransport):
         """
         if self._closed:
             raise RuntimeError("the transport has been closed")
-        provider = self._provider(request.url)
-        headers = _request_head(request)
-        timeouts = request.extensions.get("timeout", {})
-        body = await _read_body(request)
-        for tries_left in reversed(range(_TRIES)):
-            answer = Answer(_seconds(timeouts, "read"), self._open.discard)
-            try:
-                answer.opened(await self._open_stream(provider, headers, body, answer, timeouts))
-                self._open.add(answer)
-                head = await answer.wait_head()
-            except httpx.TransportError:
-                answer.close()
-                if answer.unprocessed and tries_left:
-                    continue
-                raise
-            except BaseException:
-                answer.close()
-                raise
-            break
+        collected = await collect_body(request)
+        try:
+            answer = await self._send(request, collected.body)
+            head = answer.head
+            assert head is not None
+        except BaseException:
+            collected.close()
+            raise
+        if answer.over:
+            collected.close()
+        else:  # the body may still be on its way
+            self._open[answer] = collected
         return httpx.Response(
             status_code=int(head[0][1]),
             headers=head[1:],
             stream=answer,
-            extensions={"http_version": b"HTTP/2"},
+            extensions={"http_version": answer.http_version.encode()},
         )
+
+    async def _send(self, request: httpx.Request, body: Body) -> Answer:
+        provider = self._provider(request.url)
+        headers = _request_head(request)
+        timeouts = request.extensions.get("timeout", {})
+        for tries_left in reversed(range(_TRIES)):
+            answer = Answer(_seconds(timeouts, "read"), self._answer_over)
+            try:
+                answer.opened(await self._open_stream(provider, headers, body, answer, timeouts))
+                self._open[answer] = None
+                await answer.wait_head(_seconds(timeouts, "write"))
+            except httpx.TransportError:
+                answer.close()
+                if not answer.unprocessed or not tries_left:
+                    raise
+            except BaseException:
+                answer.close()
+                raise
+            else:
+                break
+        return answer
+
+    def _answer_over(self, answer: Answer) -> None:
+        collected = self._open.pop(answer, None)
+        if collected is not None:
+            collected.close()
 
     async def aclose(self) -> None:
         """Reset the requests that are open, and refuse new ones. Does not wait."""
@@ -154,7 +177,7 @@ class MultiplexTransport(httpx.AsyncBaseTransport):
         self,
         provider: Provider,
         headers: Headers,
-        body: bytes,
+        body: Body,
         answer: Answer,
         timeouts: Mapping[str, float | None],
     ) -> UpstreamStream:
@@ -227,10 +250,3 @@ def _request_head(request: httpx.Request) -> Headers:
         (b":path", url.raw_path),
         *fields,
     ]
-
-
-async def _read_body(request: httpx.Request) -> bytes:
-    try:
-        return request.content
-    except httpx.RequestNotRead:
-        return await request.aread()

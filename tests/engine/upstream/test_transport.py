@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 import trio
 import trio.testing
 
+from bench.simulate import SimulatorSettings, open_simulator
 from engine.upstream.pool import PoolSettings, open_pool
 from engine.upstream.transport import MultiplexTransport, open_multiplex_transport
-from engine.wire.http import Headers
 from engine.wire.http2 import ErrorCodes, Http2Limits
 
-from .peer import Peer, PeerConnection, Request, open_peer
+from .httpx_client import open_client, pieces, respond
+from .peer import PeerConnection, Request, open_peer
 
 MEGABYTE = 1_000_000
 QUICK = httpx.Timeout(5.0, read=0.1)
-
-
-@asynccontextmanager
-async def open_client(peer: Peer, **options: object) -> AsyncIterator[httpx.AsyncClient]:
-    """An httpx client of the peer; nothing is left open on the peer's side after it."""
-    settings = options.pop("settings", PoolSettings())
-    assert isinstance(settings, PoolSettings)
-    async with (
-        open_multiplex_transport(settings, http2="prior-knowledge") as transport,
-        httpx.AsyncClient(
-            transport=transport,
-            base_url=f"http://127.0.0.1:{peer.port}",
-            **options,  # type: ignore[arg-type]
-        ) as client,
-    ):
-        yield client
-
-
-def respond(request: Request, status: int, *fields: tuple[bytes, bytes], body: bytes = b"") -> None:
-    head: Headers = [(b":status", b"%d" % status), *fields]
-    request.connection.http2.send_headers(request.stream_id, head)
-    request.send(body, ended=True)
 
 
 async def test_a_request_and_its_answer() -> None:
@@ -128,37 +104,18 @@ async def test_an_unread_answer_holds_up_no_other() -> None:
             assert await unread.aread() == big
 
 
-async def test_big_bodies_both_ways() -> None:
-    up, down = b"u" * (20 * MEGABYTE), b"d" * (20 * MEGABYTE)
-    async with open_peer() as peer, open_client(peer) as client, trio.open_nursery() as nursery:
-
-        @nursery.start_soon
-        async def serve() -> None:
-            request = await peer.next_request()
-            digest = hashlib.sha256(await request.wait_ended()).hexdigest()
-            request.connection.http2.send_headers(
-                request.stream_id, [(b":status", b"200"), (b"x-digest", digest.encode())]
-            )
-            await request.send_all(down, ended=True)
-
-        response = await client.post("/", content=up, timeout=60)
-        assert response.headers["x-digest"] == hashlib.sha256(up).hexdigest()
-        assert response.content == down
-
-
-async def test_a_file_in_a_form() -> None:
-    async with open_peer() as peer, open_client(peer) as client, trio.open_nursery() as nursery:
-
-        @nursery.start_soon
-        async def serve() -> None:
-            request = await peer.next_request()
-            body = await request.wait_ended()
-            assert b"a" * 300_000 in body
-            assert dict(request.head)[b"content-length"] == b"%d" % len(body)
-            respond(request, 200)
-
-        response = await client.post("/", files={"file": ("a.bin", b"a" * 300_000)})
-        assert response.status_code == 200
+async def test_http1() -> None:
+    async with (
+        open_simulator(SimulatorSettings()) as simulator,
+        open_multiplex_transport(http2="off") as transport,
+        httpx.AsyncClient(transport=transport, base_url=simulator.base_url) as client,
+    ):
+        response = await client.get("/healthz")
+        assert (response.json(), response.http_version) == ({"status": "ok"}, "HTTP/1.1")
+        response = await client.post("/healthz", content=pieces(3))
+        assert response.status_code == 405
+        with pytest.raises(httpx.LocalProtocolError):
+            await client.get("/healthz", headers={"content-length": "5"})
 
 
 async def test_a_redirect_sends_the_request_again() -> None:
