@@ -13,6 +13,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.fixture(params=["prior-knowledge", "off"], ids=["http2", "http1"])
+def each_protocol(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Gateways of `tests.gateways` speak HTTP/2 to their provider, then HTTP/1.1."""
+    http2: str = request.param
+    monkeypatch.setattr("tests.gateways.HTTP2", http2)
+    return http2
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--long"):
         return

@@ -21,6 +21,9 @@ DOLLAR = 1_000_000_000
 INPUT_NANODOLLARS = 1_000  # a token: 1 dollar a million
 OUTPUT_NANODOLLARS = 2_000
 
+HTTP2 = "prior-knowledge"
+"""How the simulated provider is spoken to; the fixture `each_protocol` changes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -60,7 +63,7 @@ def config_text(
     database: Path,
     base_url: str,
     *,
-    http2: str = "prior-knowledge",
+    http2: str | None = None,
     provider: str = "",
     server: str = "",
     storage: str = "",
@@ -78,7 +81,7 @@ url = "sqlite:{database}"
 [providers.sim]
 protocol = "openai"
 base_url = "{base_url}/v1"
-http2 = "{http2}"
+http2 = "{http2 or HTTP2}"
 {provider}
 [models.sim-openai]
 deployments = [{{ provider = "sim", model = "sim-openai" }}]

@@ -1,4 +1,4 @@
-"""One call through the engine to a simulated provider over HTTP/2, by every way it can end."""
+"""One call to a simulated provider, by every way it can end; over HTTP/2 and HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ from tests.gateways import (
     run,
     settled,
 )
+
+pytestmark = pytest.mark.usefixtures("each_protocol")
 
 # ---- completed ---------------------------------------------------------------------------------
 
@@ -186,7 +188,7 @@ async def test_a_slow_client_holds_up_its_own_stream_only(tmp_path: Path) -> Non
             _, other, _ = await run(setup, setup.call("tokens=2000"))
             assert other.outcome is Outcome.COMPLETED
             held_up = setup.truth(slow)
-            assert held_up.tokens_written < 5_000
+            assert held_up.tokens_written < 25_000  # HTTP/1.1: what the kernels' buffers take
             assert content(await drain(slow)) == held_up.text
         assert slow.receipt.usage["output_tokens"] == 50_000
 
