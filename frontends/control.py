@@ -26,7 +26,7 @@ from engine.errors import GatewayError
 from engine.nurseries import open_tasks
 from frontends.commands import BadCommandError, Desk, Json, Parameters, error_json, execute
 from frontends.logs import fault_trace
-from frontends.server.binds import remove_stale
+from frontends.server.binds import BindError, reason, remove_stale
 
 log = logging.getLogger("parshall.control")
 
@@ -82,10 +82,13 @@ async def open_control(desk: Desk, database: Path) -> AsyncIterator[Path]:
     """Answer commands for the block. The caller owns the database, so a socket left is stale.
 
     Raises:
-        OSError: the socket cannot be made.
+        BindError: the socket cannot be made.
     """
     path = control_path(database)
-    listener = _listen(path)
+    try:
+        listener = _listen(path)
+    except OSError as error:
+        raise BindError(f"cannot open the control socket {path}: {reason(error)}") from error
     try:
         async with open_tasks() as nursery:
             room = trio.Semaphore(CONNECTIONS_MAX)

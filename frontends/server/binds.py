@@ -37,7 +37,7 @@ def listening(binds: Sequence[str]) -> Iterator[list[trio.SocketListener]]:
             try:
                 sockets = _open_unix(bind[5:], stack) if is_unix(bind) else _open_tcp(bind)
             except OSError as error:
-                raise BindError(f"cannot listen on {bind}: {_reason(error)}") from error
+                raise BindError(f"cannot listen on {bind}: {reason(error)}") from error
             for sock in sockets:
                 stack.callback(sock.close)
                 sock.listen(BACKLOG)
@@ -126,6 +126,7 @@ def _remove(path: str, inode: int) -> None:
             os.unlink(path)
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Why an address cannot be had, and what to do where that is known."""
     reason = error.strerror or str(error)
     return f"{reason}{_HINTS.get(error.errno or 0, '')}"

@@ -23,6 +23,7 @@ from frontends.control import (
     control_path,
     open_control,
 )
+from frontends.server.binds import BindError
 from tests.engine.ledger.samples import database_locked
 from tests.gateways import open_setup, run, settled
 
@@ -86,6 +87,14 @@ async def test_nothing_is_added_while_the_ledger_cannot_commit(
 
         assert [row["name"] for row in await tell(database, "accounts.show")] == ["test"]
         await tell(database, "accounts.create", name="alice")
+
+
+async def test_a_socket_that_cannot_be_made_is_named(tmp_path: Path, database: Path) -> None:
+    async with open_setup(tmp_path) as setup:
+        control_path(database).touch()
+        with pytest.raises(BindError, match=r"control socket .*ledger\.db\.sock: .*not a socket"):
+            async with open_control(setup.gateway, database):
+                pass
 
 
 async def test_the_opening_credit_is_given_once(tmp_path: Path, database: Path) -> None:
