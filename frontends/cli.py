@@ -155,7 +155,9 @@ def _simulator_settings(options: dict[str, Any]) -> SimulatorSettings:
 
     host, _, port = options["bind"].rpartition(":")
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > PORT_MAX:
-        raise click.BadParameter("must be HOST:PORT", param_hint="--bind")
+        raise click.BadParameter(
+            f"must be HOST:PORT, with a port up to {PORT_MAX}", param_hint="--bind"
+        )
     if (options["tls_cert"] is None) != (options["tls_key"] is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
     try:
