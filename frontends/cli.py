@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from frontends.cli_admin import accounts, keys, ledger, receipts
+from frontends.cli_debug import debug
 from frontends.cli_output import EXAMPLES, explain, print_result
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ main.add_command(accounts)
 main.add_command(keys)
 main.add_command(receipts)
 main.add_command(ledger)
+main.add_command(debug)
 
 
 @main.command(epilog=EXAMPLES["serve"])

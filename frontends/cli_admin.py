@@ -24,6 +24,8 @@ USD_MAX = 10_000_000
 DATABASE_HELP = "The SQLite file.  [default: parshall.db]"
 MAY_BE_FIRST = frozenset({"accounts.create"})
 """What makes a database that is not there; for the rest it is a mistyped path."""
+OF_A_SERVER = frozenset({"debug.upstream"})
+"""What only a running server can answer."""
 
 
 def database_options(function: F) -> F:
@@ -67,6 +69,8 @@ def run(db: Path | None, config_path: Path | None, command: str, **parameters: A
             return control.ask(database, command, parameters)
         except control.ControlAbsentError:
             pass
+        if command in OF_A_SERVER:
+            fail(f"no server runs with the database {database}", FAILED)
         if command not in MAY_BE_FIRST and not database.exists():
             fail(f"there is no database {database}; --db or --config names another", FAILED)
         import trio

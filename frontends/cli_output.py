@@ -51,6 +51,9 @@ EXAMPLES = {
     "keys list": _examples("parshall keys list", "parshall keys list alice --json"),
     "keys revoke": _examples("parshall keys revoke key_0123456789abcdef"),
     "receipts show": _examples("parshall receipts show req_0123456789abcdef --json"),
+    "debug upstream": _examples(
+        "parshall debug upstream", "parshall debug upstream --config parshall.toml --json"
+    ),
     "ledger audit": _examples("parshall ledger audit --db parshall.db"),
 }
 

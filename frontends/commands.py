@@ -29,6 +29,8 @@ class Desk(Protocol):
     @property
     def ledger(self) -> Ledger: ...
 
+    def statistics(self) -> dict[str, Any]: ...
+
     async def create_key(self, account_id: str, name: str) -> tuple[KeyRow, str]: ...
 
     async def revoke_key(self, key_id: str) -> KeyRow: ...
@@ -39,6 +41,10 @@ class LedgerDesk:
     """A ledger without a gateway."""
 
     ledger: Ledger
+
+    def statistics(self) -> dict[str, Any]:
+        """Refused: nothing serves."""
+        raise BadCommandError("Only a running server has connections.")
 
     async def create_key(self, account_id: str, name: str) -> tuple[KeyRow, str]:
         """A new key and its secret. Raises NotFoundError."""
@@ -172,6 +178,10 @@ async def _account(desk: Desk, id_or_name: str) -> AccountView:
         ) from None
 
 
+async def _debug_upstream(desk: Desk, given: Parameters) -> Json:
+    return desk.statistics()["upstream"]
+
+
 async def _audit(desk: Desk, given: Parameters) -> Json:
     return [
         {
@@ -199,6 +209,7 @@ COMMANDS: Mapping[str, Command] = {
     "keys.revoke": Command(_revoke_key, {"key_id": (str,)}),
     "receipts.show": Command(_show_receipt, {"request_id": (str,), "account": (str, NoneType)}),
     "ledger.audit": Command(_audit, {}),
+    "debug.upstream": Command(_debug_upstream, {}),
 }
 
 
