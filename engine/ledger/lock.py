@@ -12,6 +12,8 @@ from engine.ledger.records import LedgerError, LedgerLockedError
 
 
 def lock_path(database: Path) -> Path:
+    """The lock of a database, by whatever path it is reached: symlinks are followed first."""
+    database = database.resolve()
     return database.with_name(database.name + ".lock")
 
 

@@ -29,6 +29,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
+def test_a_symlink_is_the_same_database(path: Path) -> None:
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    with own_database(path), pytest.raises(LedgerLockedError), own_database(link):
+        pass
+
+
 def test_a_second_process_is_refused_and_told_what_to_do(path: Path) -> None:
     async def open_and_close() -> int:
         async with open_ledger(settings_for(path)) as ledger:
