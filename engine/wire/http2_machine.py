@@ -70,6 +70,9 @@ class FieldsReceived(Event):
 class Http2Machine(H2Connection):
     """Settings, streams, header compression, windows. One frame at a time."""
 
+    MAX_CLOSED_STREAMS = 1_000
+    """How many ends are remembered; h2's 65,536 would come to megabytes a connection."""
+
     def __init__(self, *, client_side: bool, limits: Http2Limits, stream_window_bytes: int) -> None:
         super().__init__(
             H2Configuration(
@@ -149,7 +152,7 @@ class Http2Machine(H2Connection):
         fields = self._decode(frame.data)
         stream_id, ended = frame.stream_id, "END_STREAM" in frame.flags
         if stream_id not in self.streams:
-            if self._stream_is_closed_by_reset(stream_id):
+            if self._stream_is_closed_by_reset(stream_id) or self._is_long_closed(stream_id):
                 return [], []
             if self.config.client_side:
                 if stream_id % 2 == 0:
@@ -218,6 +221,15 @@ class Http2Machine(H2Connection):
         stream._expected_content_length = None
         events[0] = FieldsReceived(stream.stream_id, block, fields, length, informational)
         return frames, events
+
+    def _is_long_closed(self, stream_id: int) -> bool:
+        """Whether it is a stream of ours whose end is no longer remembered."""
+        return (
+            self.config.client_side
+            and stream_id % 2 == 1
+            and stream_id <= self.highest_outbound_stream_id
+            and stream_id not in self._closed_streams
+        )
 
     def _acknowledge_settings(self) -> list[Frame]:
         frames: list[Frame] = super()._acknowledge_settings()
