@@ -95,7 +95,7 @@ def services_kept_off():
 
 
 def mark_tried(missing):
-    if not os.path.isdir(environment.VENV):
+    if not os.path.isdir(os.path.dirname(TRIED)):
         return  # the environment is yet to be made; the next start tries once more
     with open(TRIED, "w") as file:
         file.write(" ".join(missing) + "\n")
