@@ -93,7 +93,7 @@ class Journal:
         self.groups = 0
         self.committed_records = 0
         self.commit_errors = 0
-        self.rejected_records = 0
+        self.rejected_tickets: set[int] = set()
         shorten_switch_interval(settings.switch_interval_s)
         self._thread = threading.Thread(target=self._run, name="ledger journal", daemon=True)
         self._thread.start()
@@ -124,6 +124,15 @@ class Journal:
         if not ages or now_s - ages[-1][1] >= _SAMPLE_S:
             ages.append((ticket, now_s))
         return ticket
+
+    @property
+    def rejected_records(self) -> int:
+        """How many entries the database has refused."""
+        return len(self.rejected_tickets)
+
+    def is_durable(self, ticket: int) -> bool:
+        """Whether this entry would survive a crash; never, if the database has refused it."""
+        return ticket <= self.durable_ticket and ticket not in self.rejected_tickets
 
     @property
     def queued(self) -> int:
@@ -157,7 +166,10 @@ class Journal:
 
     @trio.lowlevel.enable_ki_protection
     async def wait_durable(self, ticket: int) -> None:
-        """Wait until everything up to `ticket` is durable. Cancelling the wait loses nothing."""
+        """Wait until everything up to `ticket` is durable, or set aside (see `is_durable`).
+
+        Cancelling the wait loses nothing.
+        """
         if ticket <= self.durable_ticket:
             await trio.lowlevel.checkpoint()
             return
@@ -326,7 +338,7 @@ class Journal:
                 break
             except sqlite3.Error as failure:
                 pause_s = self._pause(pause_s, failure)
-        self.rejected_records += 1
+        self.rejected_tickets.add(rejected.seq)  # before anyone is told how far it is durable
         self._post(lambda: self._on_rejected(rejected))
         self._committed(rejected.seq, 1)
 

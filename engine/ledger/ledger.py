@@ -256,14 +256,16 @@ class Ledger(Administration):
     # ---- durability ---------------------------------------------------------------------------
 
     async def wait_durable(self, ticket: Ticket) -> None:
-        """Wait until the entry of this ticket would survive a crash.
+        """Wait until the entry of this ticket would survive a crash, or was refused by the
+        database; `is_durable` tells which.
 
         Without a deadline of its own: the caller shields it and sets one.
         """
         await self._journal.wait_durable(ticket)
 
     def is_durable(self, ticket: Ticket) -> bool:
-        return ticket <= self._journal.durable_ticket
+        """Whether its entry would survive a crash. False for good if the database refused it."""
+        return self._journal.is_durable(ticket)
 
     @property
     def healthy(self) -> bool:
