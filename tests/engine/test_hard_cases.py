@@ -17,8 +17,9 @@ import pytest
 import trio
 import trio.testing
 
-from engine import Outcome, Provenance
-from engine.errors import GatewayError
+from bench.simulate import SimulatorSettings, open_simulator
+from engine import Outcome, Provenance, open_gateway, parse_config
+from engine.errors import GatewayError, UnavailableError
 from tests.engine.test_push import open_client, push, read_until
 from tests.engine.upstream.peer import Request, open_peer
 from tests.gateways import (
@@ -26,6 +27,7 @@ from tests.gateways import (
     Setup,
     charge,
     chat_body,
+    config_text,
     content,
     drain,
     events,
@@ -35,7 +37,7 @@ from tests.gateways import (
 )
 
 DONE = b"data: [DONE]\n\n"
-Script = Callable[[Request], Awaitable[None]]
+Script = Callable[[Request], Awaitable[None] | None]
 
 
 def event(**document: object) -> bytes:
@@ -72,15 +74,16 @@ async def open_scripted(
     """A gateway whose provider follows a script for each request."""
     async with open_peer() as peer, trio.open_nursery() as nursery:
 
-        async def serve() -> None:
+        async def follow_all() -> None:
             while True:
                 nursery.start_soon(follow, await peer.next_request())
 
         async def follow(request: Request) -> None:
             await request.wait_ended()
-            await script(request)
+            if (rest := script(request)) is not None:
+                await rest
 
-        nursery.start_soon(serve)
+        nursery.start_soon(follow_all)
         async with open_setup(
             folder,
             funds_nanodollars=funds_nanodollars,
@@ -165,7 +168,7 @@ async def test_a_report_of_nothing_for_text_is_none(tmp_path: Path) -> None:
 
 
 async def test_usage_then_a_cut_is_billed_as_reported(tmp_path: Path) -> None:
-    async def script(request: Request) -> None:
+    def script(request: Request) -> None:
         request.answer(word(" word") * 30 + usage_only(10, 33))
         request.reset()
 
@@ -190,7 +193,7 @@ async def test_what_the_account_has_it_pays(tmp_path: Path) -> None:
 
 
 async def test_a_reset_behind_a_whole_answer_does_not_spoil_it(tmp_path: Path) -> None:
-    async def script(request: Request) -> None:
+    def script(request: Request) -> None:
         request.answer(word(" word") * 3 + usage_only(10, 3) + DONE)
         request.reset()
 
@@ -274,6 +277,21 @@ async def test_a_provider_that_broke_before_its_output_is_free_though_the_client
         assert await setup.balance() == DOLLAR
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_half_a_surrogate_pair_passes_untouched(tmp_path: Path, stream: bool) -> None:
+    halves = [rb'"\ud83d"', rb'"\ude00 \ud83d\ude00 \\ud83d"']
+    if stream:
+        chunk = b'data: {"choices":[{"index":0,"delta":{"content":%b}}]}\n\n'
+        body = b"".join(chunk % half for half in halves) + DONE
+    else:
+        body = b'{"choices":[{"message":{"content":%b}}]}' % halves[0]
+    async with open_scripted(tmp_path, answering(body)) as setup:
+        got, receipt, _ = await run(setup, setup.call(stream=stream))
+        assert got == body
+        assert receipt.outcome is Outcome.COMPLETED
+        assert receipt.usage["output_tokens"] > 0
+
+
 # ---- funds -------------------------------------------------------------------------------------
 
 
@@ -348,9 +366,9 @@ async def test_a_short_request_holds_no_more_than_it_may_cost(tmp_path: Path) ->
 async def test_both_limits_of_the_answer_are_lowered(tmp_path: Path) -> None:
     seen = []
 
-    async def script(request: Request) -> None:
+    def script(request: Request) -> None:
         seen.append(orjson.loads(request.body))
-        await answering(DONE)(request)
+        request.answer(DONE, ended=True)
 
     changes: dict[str, Any] = {"max_tokens": 900, "max_completion_tokens": 500}
     funds = charge(len(chat_body(**changes)), 40)
@@ -388,7 +406,7 @@ async def test_a_cancelled_wait_for_the_head_can_be_taken_up_again(tmp_path: Pat
     async def script(request: Request) -> None:
         requests.append(request)
         await trio.sleep(0.2)
-        await answering(word(" word") * 3 + usage_only(10, 3) + DONE)(request)
+        request.answer(word(" word") * 3 + usage_only(10, 3) + DONE, ended=True)
 
     async with open_scripted(tmp_path, script) as setup:
         async with setup.gateway.open_exchange(setup.call()) as exchange:
@@ -407,7 +425,7 @@ async def test_a_fault_in_counting_ends_its_exchange_not_the_gateway(
     def broken(_text: str) -> int:
         raise RuntimeError("prompt text must not be logged")
 
-    async def script(request: Request) -> None:
+    def script(request: Request) -> None:
         request.answer(word(" word"))
 
     storage = "progress_interval_s = 0.02"
@@ -461,7 +479,7 @@ async def test_a_sink_that_goes_away_stops_the_provider(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seconds", ["9" * 400, "1e9", "\xb2"])
 async def test_an_absurd_retry_after_is_bounded(tmp_path: Path, seconds: str) -> None:
-    async def script(request: Request) -> None:
+    def script(request: Request) -> None:
         head = [(b":status", b"429"), (b"retry-after", seconds.encode("latin-1"))]
         request.connection.http2.send_headers(request.stream_id, head, ended=True)
         request.connection.flush()
@@ -500,3 +518,25 @@ async def test_a_failed_exchange_takes_nothing_more_from_its_provider(tmp_path: 
         with pytest.raises(GatewayError):
             await exchange.head()
         await settled(lambda: bool(resets))
+
+
+async def test_a_call_made_twice_is_not_given_away(tmp_path: Path) -> None:
+    """The database refuses the second hold of one request id: nothing may be delivered on it."""
+    async with open_simulator(SimulatorSettings()) as sim:
+        config = parse_config(config_text(tmp_path / "ledger.db", sim.base_url), "test.toml", {})
+        async with open_gateway(config) as gateway:
+            account = await gateway.ledger.create_account("test")
+            await gateway.ledger.fund(account.account_id, DOLLAR, "first")
+            _, secret = await gateway.create_key(account.account_id, "test")
+            setup = Setup(gateway, sim, account.account_id, secret)
+            call = setup.call("tokens=30")
+            body, paid, _ = await run(setup, call)
+            assert content(body)
+            await settled(lambda: gateway.ledger.statistics().queued_records == 0)
+            body, receipt, error = await run(setup, call)
+            assert body == b""
+            assert isinstance(error, UnavailableError)
+            assert (receipt.outcome, receipt.durability) == (Outcome.GATEWAY_FAILED, "pending")
+            assert await setup.balance() == DOLLAR - paid.price_nanodollars
+            broken = [finding.name for finding in await gateway.ledger.audit() if not finding.ok]
+            assert broken == ["no record was refused by the database"]
