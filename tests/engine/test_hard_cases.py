@@ -1,195 +1,33 @@
-"""Providers and clients at their worst: nothing is billed twice, nothing is lost, no hold leaks.
-
-The provider is a real HTTP/2 peer that sends exactly the bytes a test names.
-"""
+"""Answers, clients and faults at their worst: nothing is lost, no hold leaks, one exchange ends."""
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 import trio
 import trio.testing
 
 from bench.simulate import SimulatorSettings, open_simulator
-from engine import Outcome, Provenance, open_gateway, parse_config
+from engine import Outcome, open_gateway, parse_config
 from engine.errors import GatewayError, UnavailableError
 from tests.engine.test_push import open_client, push, read_until
-from tests.engine.upstream.peer import Request, open_peer
+from tests.engine.upstream.peer import Request
 from tests.gateways import (
     DOLLAR,
     Setup,
     charge,
-    chat_body,
     config_text,
     content,
     drain,
-    events,
-    open_setup,
     run,
     settled,
 )
+from tests.scripted import DONE, answering, event, open_scripted, usage_only, word
 
-DONE = b"data: [DONE]\n\n"
-Script = Callable[[Request], Awaitable[None] | None]
-
-
-def event(**document: object) -> bytes:
-    return b"data: " + orjson.dumps(document) + b"\n\n"
-
-
-def word(text: str, index: int = 0, **more: object) -> bytes:
-    choice = {"index": index, "delta": {"content": text}, "finish_reason": None}
-    return event(id="c1", object="chat.completion.chunk", model="m", choices=[choice], **more)
-
-
-def usage(input_tokens: object, output_tokens: object) -> dict[str, object]:
-    return {"prompt_tokens": input_tokens, "completion_tokens": output_tokens}
-
-
-def usage_only(input_tokens: object, output_tokens: object) -> bytes:
-    return event(id="c1", choices=[], usage=usage(input_tokens, output_tokens))
-
-
-def answering(body: bytes) -> Script:
-    """A provider that sends this and ends."""
-
-    async def script(request: Request) -> None:
-        request.answer()
-        await request.send_all(body, ended=True)
-
-    return script
-
-
-@asynccontextmanager
-async def open_scripted(
-    folder: Path, script: Script, *, funds_nanodollars: int = DOLLAR, **sections: str
-) -> AsyncIterator[Setup]:
-    """A gateway whose provider follows a script for each request."""
-    async with open_peer() as peer, trio.open_nursery() as nursery:
-
-        async def follow_all() -> None:
-            while True:
-                nursery.start_soon(follow, await peer.next_request())
-
-        async def follow(request: Request) -> None:
-            await request.wait_ended()
-            if (rest := script(request)) is not None:
-                await rest
-
-        nursery.start_soon(follow_all)
-        async with open_setup(
-            folder,
-            funds_nanodollars=funds_nanodollars,
-            base_url=f"http://127.0.0.1:{peer.port}",
-            **sections,
-        ) as setup:
-            yield setup
-        nursery.cancel_scope.cancel()
-
-
-# ---- usage -------------------------------------------------------------------------------------
-
-
-DEAR = """
-[models.dear]
-deployments = [{ provider = "sim", model = "dear" }]
-price = { input = 1, output = 1000 }
-"""
-
-
-@pytest.mark.parametrize("stream", [True, False])
-async def test_a_report_of_more_money_than_there_is_ends_the_hold(
-    tmp_path: Path, stream: bool
-) -> None:
-    whole = {"choices": [{"message": {"content": " word"}}], "usage": usage(1, 2**40)}
-    body = word(" word") + usage_only(1, 2**40) + DONE if stream else orjson.dumps(whole)
-    async with open_scripted(tmp_path, answering(body), provider=DEAR) as setup:
-        _, receipt, _ = await run(setup, setup.call(model="dear", stream=stream))
-        assert receipt.outcome is Outcome.COMPLETED
-        assert receipt.provenance is Provenance.COUNTED, "such a figure is no report"
-        assert receipt.usage["output_tokens"] == 1
-
-
-@pytest.mark.parametrize("count", [0.0, -0.0, False])
-async def test_a_report_that_is_no_whole_number_is_none(tmp_path: Path, count: object) -> None:
-    body = word(" one") + word(" two") + usage_only(5, count) + DONE
-    async with open_scripted(tmp_path, answering(body)) as setup:
-        _, receipt, _ = await run(setup, setup.call())
-        assert receipt.provenance is Provenance.COUNTED
-        assert receipt.usage["output_tokens"] == 2
-        assert type(receipt.price_nanodollars) is int
-
-
-@pytest.mark.parametrize("count", [None, -1, 2**60, "7"])
-async def test_a_report_without_an_input_is_none(tmp_path: Path, count: object) -> None:
-    body = word(" one") + word(" two") + usage_only(count, 2) + DONE
-    async with open_scripted(tmp_path, answering(body)) as setup:
-        _, receipt, _ = await run(setup, setup.call())
-        assert receipt.provenance is Provenance.COUNTED
-        assert receipt.usage["input_tokens"] > 0
-        assert receipt.usage["output_tokens"] == 2
-
-
-@pytest.mark.parametrize("ending", [b"", DONE])
-async def test_a_report_before_the_text_does_not_give_the_text_away(
-    tmp_path: Path, ending: bytes
-) -> None:
-    body = usage_only(11, 0) + word(" word") * 50 + ending
-    async with open_scripted(tmp_path, answering(body)) as setup:
-        got, receipt, _ = await run(setup, setup.call())
-        assert content(got) == " word" * 50
-        assert receipt.usage["input_tokens"] == 11
-        assert receipt.usage["output_tokens"] == receipt.delivered_output_tokens == 50
-        assert receipt.price_nanodollars == charge(11, 50)
-        assert receipt.provenance is Provenance.COUNTED
-
-
-async def test_text_after_a_running_report_is_counted_on_top(tmp_path: Path) -> None:
-    body = b"".join(word(" word", usage=usage(9, 40 + n)) for n in range(1, 11)) + word(" word") * 5
-    async with open_scripted(tmp_path, answering(body)) as setup:
-        _, receipt, _ = await run(setup, setup.call())
-        assert receipt.outcome is Outcome.UPSTREAM_FAILED
-        assert receipt.usage["output_tokens"] == 55
-        assert receipt.price_nanodollars == charge(9, 55)
-
-
-async def test_a_report_of_nothing_for_text_is_none(tmp_path: Path) -> None:
-    body = word(" word") * 30 + usage_only(10, 30) + usage_only(0, 0) + DONE
-    async with open_scripted(tmp_path, answering(body)) as setup:
-        _, receipt, _ = await run(setup, setup.call())
-        assert receipt.price_nanodollars == charge(10, 30)
-
-
-async def test_usage_then_a_cut_is_billed_as_reported(tmp_path: Path) -> None:
-    def script(request: Request) -> None:
-        request.answer(word(" word") * 30 + usage_only(10, 33))
-        request.reset()
-
-    async with open_scripted(tmp_path, script) as setup:
-        _, receipt, _ = await run(setup, setup.call())
-        assert receipt.outcome is Outcome.UPSTREAM_FAILED
-        assert receipt.price_nanodollars == charge(10, 33)
-
-
-async def test_what_the_account_has_it_pays(tmp_path: Path) -> None:
-    call_body = chat_body(max_tokens=20)
-    funds = charge(len(call_body), 20) + 5_000
-    body = word(" word") * 20 + usage_only(10, 100_000) + DONE
-    async with open_scripted(tmp_path, answering(body), funds_nanodollars=funds) as setup:
-        _, receipt, _ = await run(setup, setup.call(max_tokens=20))
-        assert receipt.price_nanodollars == funds
-        assert receipt.overrun_nanodollars == charge(10, 100_000) - funds
-        assert await setup.balance() == 0
-
-
-# ---- endings -----------------------------------------------------------------------------------
+# ---- endings -------------------------------------------------------------------------------------
 
 
 async def test_a_reset_behind_a_whole_answer_does_not_spoil_it(tmp_path: Path) -> None:
@@ -290,111 +128,6 @@ async def test_half_a_surrogate_pair_passes_untouched(tmp_path: Path, stream: bo
         assert got == body
         assert receipt.outcome is Outcome.COMPLETED
         assert receipt.usage["output_tokens"] > 0
-
-
-# ---- funds -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("tokens", [50, 1_500, 5_000])
-async def test_an_event_beyond_the_funds_is_not_delivered(tmp_path: Path, tokens: int) -> None:
-    big = word(" word" * tokens)
-    funds = charge(len(chat_body()), 40)
-    async with open_scripted(tmp_path, answering(big + DONE), funds_nanodollars=funds) as setup:
-        got, receipt, _ = await run(setup, setup.call(stream_options={"include_usage": False}))
-        assert receipt.outcome is Outcome.FUNDS_EXHAUSTED
-        assert content(got) == ""
-        assert receipt.delivered_output_tokens <= receipt.usage["output_tokens"] == 0
-
-
-async def test_an_event_beyond_the_slice_is_not_delivered_unheld(tmp_path: Path) -> None:
-    """An event larger than the distance at which counting turns exact."""
-    body = word(" word" * 5_000) + DONE
-    funds = charge(len(chat_body()), 2_100)
-    async with open_scripted(tmp_path, answering(body), funds_nanodollars=funds) as setup:
-        got, receipt, _ = await run(setup, setup.call())
-        assert receipt.outcome is Outcome.FUNDS_EXHAUSTED
-        assert receipt.delivered_output_tokens <= receipt.usage["output_tokens"]
-        assert content(got) == ""
-
-
-async def test_many_choices_do_not_outrun_the_count(tmp_path: Path) -> None:
-    """Each choice is counted with a lag; a hundred lags are more than a slice."""
-    body = b"".join(word(" word", index) for _ in range(39) for index in range(128)) + DONE
-    funds = charge(len(chat_body(n=128)), 2_100)
-    async with open_scripted(tmp_path, answering(body), funds_nanodollars=funds) as setup:
-        got, receipt, _ = await run(setup, setup.call(n=128))
-        delivered = sum(
-            choice["delta"].get("content", "").count("word")
-            for each in events(got)
-            for choice in each["choices"]
-        )
-        assert receipt.outcome is Outcome.FUNDS_EXHAUSTED
-        assert delivered <= receipt.usage["output_tokens"] <= 2_100
-
-
-async def test_funds_that_end_at_the_first_event_give_a_valid_ending(tmp_path: Path) -> None:
-    funds = charge(len(chat_body()), 40)
-    async with open_scripted(
-        tmp_path, answering(word(" word" * 50) + DONE), funds_nanodollars=funds
-    ) as setup:
-        got, receipt, _ = await run(setup, setup.call())
-        [ending] = events(got)
-        assert ending["id"] == "c1"
-        assert ending["model"] == "m"
-        assert ending["choices"][0]["finish_reason"] == "length"
-        assert got.endswith(DONE)
-        assert receipt.outcome is Outcome.FUNDS_EXHAUSTED
-
-
-async def test_a_short_request_holds_no_more_than_it_may_cost(tmp_path: Path) -> None:
-    held = []
-
-    async def script(request: Request) -> None:
-        request.answer()
-        for _ in range(20):
-            await request.send_all(word(" word"))
-            await trio.testing.wait_all_tasks_blocked()
-            held.append(setup.gateway.ledger.statistics().held_nanodollars)
-        await request.send_all(usage_only(10, 20) + DONE, ended=True)
-
-    async with open_scripted(tmp_path, script) as setup:
-        call = setup.call(max_tokens=20)
-        await run(setup, call)
-        assert max(held) == charge(len(call.body), 20)
-
-
-async def test_both_limits_of_the_answer_are_lowered(tmp_path: Path) -> None:
-    seen = []
-
-    def script(request: Request) -> None:
-        seen.append(orjson.loads(request.body))
-        request.answer(DONE, ended=True)
-
-    changes: dict[str, Any] = {"max_tokens": 900, "max_completion_tokens": 500}
-    funds = charge(len(chat_body(**changes)), 40)
-    async with open_scripted(tmp_path, script, funds_nanodollars=funds) as setup:
-        await run(setup, setup.call(**changes))
-        assert (seen[0]["max_tokens"], seen[0]["max_completion_tokens"]) == (40, 40)
-
-
-async def test_reasoning_said_twice_is_counted_once(tmp_path: Path) -> None:
-    delta = {"reasoning": " word", "reasoning_content": " word"}
-    body = event(id="c1", choices=[{"index": 0, "delta": delta}]) * 20 + DONE
-    async with open_scripted(tmp_path, answering(body)) as setup:
-        _, receipt, _ = await run(setup, setup.call())
-        assert receipt.usage["output_tokens"] == 20
-
-
-@pytest.mark.parametrize("kib", [63, 65, 1_024])
-async def test_a_huge_event_is_counted_and_held_in_one_go(tmp_path: Path, kib: int) -> None:
-    words = kib * 1_024 // 5
-    body = word(" word" * words) + DONE
-    async with open_scripted(tmp_path, answering(body)) as setup:
-        with trio.fail_after(5):
-            got, receipt, _ = await run(setup, setup.call())
-        assert len(content(got)) == words * 5
-        assert receipt.usage["output_tokens"] == words
-        assert receipt.price_nanodollars == charge(receipt.usage["input_tokens"], words)
 
 
 # ---- the gateway's own ---------------------------------------------------------------------------
