@@ -23,7 +23,7 @@ from .bodies import Body
 from .errors import StreamLostError, lost_message
 from .providers import Origin
 from .settings import ConnectionSettings
-from .sockets import abort_nowait, is_readable
+from .sockets import abort_nowait, acknowledge_quickly, is_readable
 from .statistics import ConnectionStatistics
 from .streams import NO_BODY, Receiver, UpstreamStream
 
@@ -246,6 +246,7 @@ class SerialConnection:
                 await self._sleep()
             else:
                 await self._send_request(stream)
+                acknowledge_quickly(self._transport)
                 self._uploading = None
                 if self._stream is None and not self._closing:
                     self._slot_freed()

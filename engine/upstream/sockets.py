@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
+_QUICKACK: Final[int | None] = getattr(trio.socket, "TCP_QUICKACK", None)
 
 
 def abort_nowait(stream: trio.abc.Stream) -> None:
@@ -22,6 +23,18 @@ def abort_nowait(stream: trio.abc.Stream) -> None:
         with suppress(OSError):  # closed already
             socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, _LINGER_RESET)
         socket.close()
+
+
+def acknowledge_quickly(stream: trio.abc.Stream) -> None:
+    """Until something is sent again, let the kernel acknowledge what is read at once.
+
+    A server that writes small pieces without TCP_NODELAY (asyncio's, on a socket that was handed to
+    them, which is how vLLM runs) sends the second only when the first is acknowledged, and on a
+    connection that has carried requests and answers Linux waits 40 ms with that.
+    """
+    if _QUICKACK is not None and (socket := _socket_under(stream)) is not None:
+        with suppress(OSError):  # closed already
+            socket.setsockopt(trio.socket.IPPROTO_TCP, _QUICKACK, 1)
 
 
 def is_readable(stream: trio.abc.Stream) -> bool:

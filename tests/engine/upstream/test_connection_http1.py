@@ -170,7 +170,7 @@ async def test_what_is_not_acknowledged_stops_the_reader() -> None:
         stream, collector = start(connection, peer)
         request = await peer.next_request()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(request.send, plain(bytes(20_000_000)))
+            nursery.start_soon(request.send, plain(bytes(4_000_000)))
             await collector.wait_bytes(WINDOW - 1_000)
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert WINDOW - 1_000 < len(collector.data) <= WINDOW
@@ -180,9 +180,25 @@ async def test_what_is_not_acknowledged_stops_the_reader() -> None:
                 acknowledged = collector.flow_bytes
                 await collector.wait_bytes(acknowledged + 1)
                 assert collector.flow_bytes - acknowledged <= WINDOW
-        assert len(collector.data) == 20_000_000
+        assert len(collector.data) == 4_000_000
         stream.acknowledge(1)  # too late: no-op
         await answered(connection, peer)
+
+
+async def test_what_is_read_is_acknowledged_at_once() -> None:
+    """A server may wait for that before it sends its next small piece."""
+    if not hasattr(trio.socket, "TCP_QUICKACK"):
+        pytest.skip("only Linux has TCP_QUICKACK")
+    async with open_peer() as peer, open_serial(peer.provider().origin) as connection:
+        assert isinstance(connection._transport, trio.SocketStream)
+        socket = connection._transport.socket
+        for _ in range(5):
+            _, collector = start(connection, peer)
+            request = await peer.next_request()
+            await trio.testing.wait_all_tasks_blocked()
+            assert socket.getsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_QUICKACK) == 1
+            await request.send(plain(b"ok"))
+            await collector.wait_over()
 
 
 async def test_unread_bytes_of_one_answer_do_not_burden_the_next() -> None:
