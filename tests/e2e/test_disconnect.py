@@ -10,6 +10,7 @@ from tests.gateways import charge, settled
 from tests.served import Served, open_raw, open_served
 
 TOKENS = 40
+pytestmark = pytest.mark.usefixtures("each_protocol")
 
 
 async def leave_after(served: Served, count: int, tokens_per_event: int) -> None:
