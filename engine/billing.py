@@ -106,6 +106,7 @@ class ExchangeBilling:
             input_bound_tokens=self._input_bound_tokens,
             max_output_tokens=request.max_output_tokens,
             choices=request.choices,
+            stream=request.stream,
             rates=self._price,
             available_nanodollars=self._ledger.available_nanodollars(account_id),
             settings=self._settings,

@@ -63,6 +63,8 @@ class BillingConfig:
     credits_per_usd: Decimal = Decimal(1_000)
     output_slice_tokens: int = 2_048
     """A hold covers this much output and is extended by as much."""
+    output_unary_tokens: int = 16_384
+    """What is held for each choice of an answer in one piece that names no limit of its own."""
     output_min_tokens: int = 16
     """A balance that covers less output than this is refused."""
 

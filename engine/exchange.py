@@ -9,18 +9,15 @@ from __future__ import annotations
 import logging
 import math
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 
 import trio
 
 from engine import relay
-from engine.admission.keys import KeyIndex, Principal
+from engine.admission.keys import Principal
 from engine.attempt import Attempt
 from engine.billing import ExchangeBilling
-from engine.catalogue import Catalogue
-from engine.config import Config
 from engine.errors import (
     DeadlineError,
     GatewayError,
@@ -29,57 +26,19 @@ from engine.errors import (
     UpstreamTimeoutError,
 )
 from engine.events import Call, Head, Outcome, Usage
-from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.metering.pricing import Rates
 from engine.metering.tokens import counter_for
+from engine.parts import Parts
 from engine.protocols import openai_chat
 from engine.protocols.openai_chat import ChatRequest
 from engine.routing.plan import Model, plan
 from engine.sink import PullSink, Sink
-from engine.telemetry import Telemetry
-from engine.upstream.pool import Pool
-from engine.upstream.providers import Provider
 
 logger = logging.getLogger(__name__)
 
 _RESPONSE_MAX_BYTES = 64 * 1024 * 1024
-
-
-class Alarm:
-    """Wakes one waiter; set again and again."""
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-
-    def set(self) -> None:
-        """Wake the waiter, now or when it comes."""
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Return when it is set, and unset it."""
-        await self._event.wait()
-        self._event = trio.Event()
-
-
-@dataclass(slots=True)
-class Parts:
-    """What every exchange uses; the gateway wires them."""
-
-    config: Config
-    ledger: Ledger
-    keys: KeyIndex
-    catalogue: Catalogue
-    providers: Mapping[str, Provider]
-    pool: Pool
-    telemetry: Telemetry
-    open_exchanges: dict[str, Exchange] = field(default_factory=dict)
-    progress_due: Alarm = field(default_factory=Alarm)
-    stopping: bool = False
-    """No new calls are taken."""
-    cutting: bool = False
-    """What ends early from now on was cut by us, not left by its client."""
 
 
 @asynccontextmanager

@@ -39,18 +39,25 @@ def first_slice(
     input_bound_tokens: int,
     max_output_tokens: int | None,
     choices: int,
+    stream: bool,
     rates: Rates,
     available_nanodollars: int,
     settings: BillingConfig,
 ) -> FirstSlice:
     """Size the first hold.
 
+    A stream can be extended, or cut when funds end; an answer in one piece can be neither, so all
+    that it may generate is held at once.
+
     Raises:
         InsufficientFundsError: not even a useful minimum of output is covered.
     """
-    wanted = settings.output_slice_tokens
-    if max_output_tokens is not None:
-        wanted = min(wanted, max_output_tokens * choices)
+    if not stream:
+        wanted = (max_output_tokens or settings.output_unary_tokens) * choices
+    elif max_output_tokens is not None:
+        wanted = min(settings.output_slice_tokens, max_output_tokens * choices)
+    else:
+        wanted = settings.output_slice_tokens
     amount = bound_nanodollars(input_bound_tokens, wanted, rates)
     if amount <= available_nanodollars:
         return FirstSlice(amount, wanted if rates.dearest_output else None, None)

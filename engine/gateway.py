@@ -16,11 +16,12 @@ from engine.catalogue import build_catalogue
 from engine.config import Config, ProviderConfig
 from engine.errors import NotFoundError
 from engine.events import Call
-from engine.exchange import Exchange, Parts
+from engine.exchange import Exchange
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.records import KeyRow, LedgerSettings
 from engine.metering.tokens import counter_for
 from engine.nurseries import open_tasks
+from engine.parts import Parts
 from engine.telemetry import Telemetry
 from engine.upstream.pool import open_pool
 from engine.upstream.providers import Provider

@@ -43,7 +43,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.telemetry",
         }
     ),
-    frozenset({"engine.attempt", "engine.billing"}),
+    frozenset({"engine.attempt", "engine.billing", "engine.parts"}),
     frozenset({"engine.exchange"}),
     frozenset({"engine.gateway"}),
     frozenset({"engine"}),  # the facade: what `from engine import …` offers

@@ -404,6 +404,29 @@ async def test_when_funds_end_the_client_gets_a_valid_ending(tmp_path: Path, usa
             assert events(body)[-1]["usage"]["completion_tokens"] == billed
 
 
+async def test_parallel_answers_in_one_piece_are_all_held(tmp_path: Path) -> None:
+    directives = "tokens=5000 head_ms=200 usage=none"
+    one = charge(len(chat_body(directives, stream=False)), 5_000)
+    async with open_setup(tmp_path, funds_nanodollars=one + one // 2) as setup:
+        receipts = []
+
+        async def ask() -> None:
+            call = setup.call(directives, stream=False, max_tokens=5_000)
+            try:
+                _, receipt, _ = await run(setup, call)
+            except InsufficientFundsError:
+                return
+            receipts.append(receipt)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ask)
+        assert receipts
+        assert all(receipt.overrun_nanodollars == 0 for receipt in receipts)
+        billed = sum(receipt.usage["output_tokens"] for receipt in receipts)
+        assert sum(r.price_nanodollars for r in receipts) >= charge(0, billed)
+
+
 async def test_a_small_balance_lowers_the_limit_of_the_answer(tmp_path: Path) -> None:
     funds = charge(len(chat_body("tokens=500")), 40)
     async with open_setup(tmp_path, funds_nanodollars=funds) as setup:

@@ -17,12 +17,18 @@ SETTINGS = BillingConfig()
 
 
 def slice_of(
-    available: int, *, maximum: int | None = None, choices: int = 1, rates: Rates = PRICE
+    available: int,
+    *,
+    maximum: int | None = None,
+    choices: int = 1,
+    rates: Rates = PRICE,
+    stream: bool = True,
 ) -> FirstSlice:
     return first_slice(
         input_bound_tokens=100,
         max_output_tokens=maximum,
         choices=choices,
+        stream=stream,
         rates=rates,
         available_nanodollars=available,
         settings=SETTINGS,
@@ -37,6 +43,12 @@ def test_a_slice_is_held_however_long_the_answer_may_be() -> None:
 def test_less_is_held_where_less_was_asked_for() -> None:
     assert slice_of(10**9, maximum=50) == FirstSlice(600, 50, None)
     assert slice_of(10**9, maximum=50, choices=4) == FirstSlice(2_100, 200, None)
+
+
+def test_all_of_an_answer_in_one_piece_is_held() -> None:
+    assert slice_of(10**9, maximum=50_000, stream=False) == FirstSlice(500_100, 50_000, None)
+    assert slice_of(10**9, stream=False, choices=2) == FirstSlice(327_780, 32_768, None)
+    assert slice_of(1_100, maximum=50_000, stream=False) == FirstSlice(1_100, 100, 100)
 
 
 def test_a_small_balance_lowers_the_limit() -> None:

@@ -1,0 +1,60 @@
+"""What every exchange uses, as the gateway wires it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from engine.admission.keys import KeyIndex
+from engine.catalogue import Catalogue
+from engine.config import Config
+from engine.ledger.ledger import Ledger
+from engine.ledger.records import ProgressEntry
+from engine.telemetry import Telemetry
+from engine.upstream.pool import Pool
+from engine.upstream.providers import Provider
+
+
+class OpenExchange(Protocol):
+    """An exchange under way, as the gateway's own tasks see it."""
+
+    def progress(self) -> ProgressEntry | None:
+        """What a crash would bill now, if that has changed."""
+
+
+class Alarm:
+    """Wakes one waiter; set again and again."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def set(self) -> None:
+        """Wake the waiter, now or when it comes."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Return when it is set, and unset it."""
+        await self._event.wait()
+        self._event = trio.Event()
+
+
+@dataclass(slots=True)
+class Parts:
+    """What every exchange uses; the gateway wires them."""
+
+    config: Config
+    ledger: Ledger
+    keys: KeyIndex
+    catalogue: Catalogue
+    providers: Mapping[str, Provider]
+    pool: Pool
+    telemetry: Telemetry
+    open_exchanges: dict[str, OpenExchange] = field(default_factory=dict)
+    progress_due: Alarm = field(default_factory=Alarm)
+    stopping: bool = False
+    """No new calls are taken."""
+    cutting: bool = False
+    """What ends early from now on was cut by us, not left by its client."""
