@@ -38,15 +38,15 @@ trio.run(main)
 @contextmanager
 def running_provider() -> Iterator[str]:
     """A simulated provider; its base URL."""
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-        [sys.executable, "-c", _PROVIDER], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
+    command = [sys.executable, "-c", _PROVIDER]
+    with subprocess.Popen(  # noqa: S603 - our own interpreter and program
+        command, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 def ask(directives: str, *, stream: bool) -> bytes:
