@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 import trio
 
-from engine.errors import UpstreamError, UpstreamUnreachableError
+from engine.errors import UpstreamError
 from engine.protocols import openai_chat
 from engine.relay import Relay
 from engine.sink import PullSink, Sink
+from engine.upstream.errors import StreamLostError
 from engine.upstream.pool import UpstreamStream
 from engine.wire.http import Delivery, Headers
 from engine.wire.inflate import InflateError, Inflater, choose_coding
@@ -48,6 +49,8 @@ class Attempt:
         self.headers: Headers = []
         self.error: UpstreamError | None = None
         self.crash: Exception | None = None
+        self.unprocessed = False
+        """The provider never acted on the request: sending it again is safe."""
         self.answered_at: float | None = None
         self.first_output_at: float | None = None
         self.last_activity = trio.current_time()
@@ -158,6 +161,8 @@ class Attempt:
     def lost(self, error: UpstreamError) -> None:
         """The connection or the stream is gone."""
         if not self._ended:
+            if isinstance(error, StreamLostError) and error.unprocessed:
+                self.unprocessed = True
             self.fail(error)
 
     def crashed(self, error: Exception) -> None:
@@ -175,7 +180,9 @@ class Attempt:
             self._take_data(delivery.data, delivery.flow_bytes)
         if delivery.reset_code is not None:
             self.lost(
-                UpstreamUnreachableError("The provider refused the request before answering it.")
+                StreamLostError(
+                    "The provider refused the request before answering it.", unprocessed=True
+                )
                 if delivery.unprocessed
                 else UpstreamError("The provider broke off its answer.")
             )

@@ -30,7 +30,6 @@ from engine.protocols.openai_chat import ChatRequest
 from engine.relay import Relay
 from engine.routing.plan import Deployment, Model
 
-_ATTEMPT = 1
 # A progress record is at most 256 tokens old; the meter may be 50 or so behind.
 _PROGRESS_DUE_TOKENS = 192
 
@@ -73,6 +72,8 @@ class ExchangeBilling:
         self._timings = Timings()
         self._attempt: Attempt | None = None
         self._attempted_at = 0.0
+        self._attempts: list[AttemptReceipt] = []
+        """Those that have ended and were followed by another."""
         self._settlement: Ticket | None = None
         self._counted_input: int | None = None
         self._progress_tokens = 0
@@ -129,17 +130,23 @@ class ExchangeBilling:
     def dispatched(self, attempt: Attempt) -> None:
         """An attempt is about to go out; it has a row from now on. Once, however often its
         dispatch is taken up again."""
-        if self._attempt is not None:
+        if self._attempt is attempt:
             return
         self._attempt = attempt
         self._attempted_at = trio.current_time()
         row = AttemptRow(
-            _ATTEMPT,
+            len(self._attempts) + 1,
             self._deployment.provider,
             self._deployment.upstream_model,
             time.time_ns() // 1_000_000,
         )
         self._ledger.attempt(self._hold, row)
+
+    def followed(self, error: GatewayError) -> None:
+        """The attempt has failed without output and another will follow it."""
+        now = trio.current_time()
+        receipts = self._attempt_receipts(Outcome.UPSTREAM_FAILED, error, funds.NOTHING, now)
+        self._attempts = list(receipts)
 
     def metered(self, relay: Relay) -> bool:
         """Output was metered: extend the hold when three quarters of a slice are spent.
@@ -322,8 +329,9 @@ class ExchangeBilling:
         first_byte_ms = None if attempt.answered_at is None else self._ms(attempt.answered_at)
         self._timings = replace(self._timings, first_byte_ms=first_byte_ms)
         return (
+            *self._attempts,
             AttemptReceipt(
-                number=_ATTEMPT,
+                number=len(self._attempts) + 1,
                 provider=self._deployment.provider,
                 upstream_model=self._deployment.upstream_model,
                 status=attempt.status,

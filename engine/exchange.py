@@ -33,6 +33,7 @@ from engine.metering.tokens import counter_for
 from engine.parts import Parts
 from engine.protocols import openai_chat
 from engine.protocols.openai_chat import ChatRequest
+from engine.relay import Relay
 from engine.routing.plan import Model, plan
 from engine.sink import PullSink, Sink
 
@@ -104,28 +105,38 @@ class Exchange:
         self._deadline = trio.current_time() + parts.config.server.exchange_deadline_s
         self._attempt_deadline = math.inf
         self._pulled = PullSink(parts.config.server.buffered_output_max_bytes, self._drained)
-        self._relay = relay.open_relay(
-            request,
-            counter_for(self._deployment.encoding),
-            done_required=self._provider.terminal == "done-marker",
-            body_max_bytes=_RESPONSE_MAX_BYTES,
-        )
-        self._attempt = Attempt(
-            self._relay, self._pulled, unary=not request.stream, metered=self._billing.metered
-        )
+        self._output_limit: int | None = None
+        self._attempt = self._new_attempt()
         self._head: Head | None = None
         self._refusal: GatewayError | None = None
         self._dispatched = False
+        self._resent = False
         self._finished = False
 
     @trio.lowlevel.enable_ki_protection
     def begin(self) -> None:
         """Hold funds; `close` is owed from now on. Raises as `ExchangeBilling.reserve`."""
         first = self._billing.reserve()
-        self._relay.output_limit = first.covered_tokens
+        self._output_limit = self._relay.output_limit = first.covered_tokens
         if first.lowered_limit is not None:
             self._body = self._encode(first.lowered_limit)
         self._parts.open_exchanges[self._call.request_id] = self
+
+    def _new_attempt(self) -> Attempt:
+        relayed = relay.open_relay(
+            self._request,
+            counter_for(self._deployment.encoding),
+            done_required=self._provider.terminal == "done-marker",
+            body_max_bytes=_RESPONSE_MAX_BYTES,
+        )
+        relayed.output_limit = self._output_limit
+        return Attempt(
+            relayed, self._pulled, unary=not self._request.stream, metered=self._billing.metered
+        )
+
+    @property
+    def _relay(self) -> Relay:
+        return self._attempt.relay
 
     def _encode(self, output_limit: int | None) -> bytes:
         upstream_model = self._deployment.upstream_model
@@ -156,6 +167,10 @@ class Exchange:
                 try:
                     await self._dispatch()
                     await self._wait_committed()
+                    if self._sent_again():
+                        await self._dispatch()
+                        await self._wait_committed()
+                    self._check_failed()
                     await self._billing.wait_hold_durable()
                 except UnavailableError as error:
                     raise self._refused(Outcome.GATEWAY_FAILED, error) from None
@@ -272,6 +287,20 @@ class Exchange:
                 await self._wait_changed()
             elif not await self._wait(lambda: commit_at):
                 return
+
+    def _sent_again(self) -> bool:
+        """What the provider never acted on goes to another stream, once (RFC 9113 section 8.7)."""
+        attempt = self._attempt
+        if attempt.error is None or not attempt.unprocessed or self._resent:
+            return False
+        attempt.close()
+        self._billing.followed(attempt.error)
+        self._attempt = self._new_attempt()
+        self._dispatched, self._resent = False, True
+        return True
+
+    def _check_failed(self) -> None:
+        attempt = self._attempt
         if attempt.crash is not None:
             raise self._refused(Outcome.GATEWAY_FAILED, GatewayError("The gateway failed."))
         if attempt.error is not None and not attempt.relay.meter.has_output:

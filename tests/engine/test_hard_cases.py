@@ -13,6 +13,7 @@ import trio.testing
 from bench.simulate import SimulatorSettings, open_simulator
 from engine import Outcome, open_gateway, parse_config
 from engine.errors import GatewayError, UnavailableError
+from engine.wire.http2 import ErrorCodes
 from tests.engine.test_push import open_client, push, read_until
 from tests.engine.upstream.peer import Request
 from tests.gateways import (
@@ -273,3 +274,41 @@ async def test_a_call_made_twice_is_not_given_away(tmp_path: Path) -> None:
             assert await setup.balance() == DOLLAR - paid.price_nanodollars
             broken = [finding.name for finding in await gateway.ledger.audit() if not finding.ok]
             assert broken == ["no record was refused by the database"]
+
+
+async def test_what_was_never_acted_on_is_sent_again_once(tmp_path: Path) -> None:
+    seen = []
+
+    async def refuse_first(request: Request) -> None:
+        seen.append(request)
+        if len(seen) == 1:
+            request.reset(ErrorCodes.REFUSED_STREAM)
+            return
+        request.answer()
+        await request.send_all(word("hello") + usage_only(5, 1) + DONE, ended=True)
+
+    async with open_scripted(tmp_path, refuse_first) as setup:
+        body, receipt, error = await run(setup, setup.call())
+        assert error is None
+        assert b"hello" in body
+        assert receipt.outcome is Outcome.COMPLETED
+        assert [(a.number, a.outcome) for a in receipt.attempts] == [
+            (1, "upstream_lost"),
+            (2, "completed"),
+        ]
+        assert receipt.price_nanodollars == charge(5, 1)
+
+
+async def test_a_provider_that_always_refuses_is_asked_twice(tmp_path: Path) -> None:
+    seen = []
+
+    def refuse(request: Request) -> None:
+        seen.append(request)
+        request.reset(ErrorCodes.REFUSED_STREAM)
+
+    async with open_scripted(tmp_path, refuse) as setup:
+        _, receipt, error = await run(setup, setup.call())
+        assert error is not None
+        assert error.status == 502
+        assert len(seen) == len(receipt.attempts) == 2
+        assert receipt.price_nanodollars == 0
