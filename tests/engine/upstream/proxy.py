@@ -39,7 +39,8 @@ class TunnelProxy:
         http = h11.Connection(h11.SERVER)
         while (event := http.next_event()) is h11.NEED_DATA:
             http.receive_data(await stream.receive_some(4_096))
-        assert isinstance(event, h11.Request)
+        if not isinstance(event, h11.Request):
+            return
         self.requests.append(event)
         if self.answer is not None:
             await stream.send_all(self.answer)
@@ -54,9 +55,8 @@ class TunnelProxy:
         async with await trio.open_tcp_stream(host.strip("[]"), int(port)) as target:
             await stream.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n" + self.early)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_pump, stream, target)
-                await _pump(target, stream)
-                nursery.cancel_scope.cancel()
+                nursery.start_soon(_pump, stream, target, nursery.cancel_scope)
+                nursery.start_soon(_pump, target, stream, nursery.cancel_scope)
 
     def _authorized(self, request: h11.Request) -> bool:
         if self.credentials is None:
@@ -65,10 +65,12 @@ class TunnelProxy:
         return (b"proxy-authorization", wanted) in list(request.headers)
 
 
-async def _pump(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+async def _pump(source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope) -> None:
+    """Pass bytes on; the end of either direction is the end of both."""
     with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
         while data := await source.receive_some(65_536):
             await sink.send_all(data)
+    both.cancel()
 
 
 @asynccontextmanager
