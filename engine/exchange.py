@@ -232,9 +232,11 @@ class Exchange:
         self._pulled.abort()
         if not self._billing.owed:
             return
+        # Cutting everything at once closes the provider's connections under open streams too.
+        cut = self._parts.cutting and attempt.relay.meter.has_output
         if attempt.crash is not None:
             self._settle(Outcome.GATEWAY_FAILED)
-        elif attempt.error is not None:  # it had failed before the client left
+        elif attempt.error is not None and not cut:  # it had failed before the client left
             self._settle(_outcome_of(attempt.error), attempt.error)
         else:
             self._settle(Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT)
