@@ -63,7 +63,7 @@ class PoolSettings:
 
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
     fill_streams: int = 64
-    connections_max: int = 64
+    connections_max: int = 10_000
     waiters_max: int = 1_000
     wait_timeout_s: float = 30.0
 
