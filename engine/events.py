@@ -9,7 +9,9 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeGuard
+from typing import Literal, TypeGuard
+
+from engine.conversation import Native, Signature
 
 
 class Outcome(StrEnum):
@@ -92,14 +94,29 @@ def new_request_id() -> str:
     return f"req_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
+Protocol = Literal["openai_chat", "anthropic", "gemini"]
+"""The wire protocols, by the names of their codecs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One client request as a frontend received it; the body is not parsed yet."""
+    """One client request as a frontend received it; the body is not parsed yet.
+
+    Attributes:
+        model: from the URL, where the protocol says it there (Gemini); else None.
+        stream: likewise.
+        array: a stream as one JSON array (Gemini without `alt=sse`), not as server-sent events.
+        headers: those a provider of the same protocol has to see (`anthropic-beta`), lower case.
+    """
 
     body: bytes = field(repr=False)
     key: str | None = field(repr=False)
-    protocol: str = "openai_chat"
+    protocol: Protocol = "openai_chat"
     operation: str = "chat"
+    model: str | None = None
+    stream: bool | None = None
+    array: bool = False
+    headers: tuple[tuple[bytes, bytes], ...] = ()
     peer: str = ""
     client_request_id: str | None = None
     request_id: str = field(default_factory=new_request_id)
@@ -111,3 +128,202 @@ class Head:
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
+
+
+# What a provider generates, as it comes. A unary answer is the sequence of its events.
+# `choice` is the index of the answer among several; `native` is what only one protocol knows.
+
+
+class FinishReason(StrEnum):
+    """Why a choice ended."""
+
+    STOP = "stop"
+    STOP_SEQUENCE = "stop_sequence"
+    LENGTH = "length"
+    CONTEXT_LENGTH = "context_length"
+    TOOL_CALLS = "tool_calls"
+    FILTERED = "filtered"
+    """Cut by a filter, or refused (OpenAI's `content_filter`, Anthropic's `refusal`)."""
+    PROMPT_BLOCKED = "prompt_blocked"
+    PAUSED = "paused"
+    """A provider's own tool is at work; the conversation is to be sent again as it is."""
+    MALFORMED_CALL = "malformed_call"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The answer has begun: first event, once. `usage` is what is known of the input so far.
+
+    `created` is in seconds since 1970; None where the protocol does not say.
+    """
+
+    id: str | None
+    model: str | None
+    created: int | None = None
+    usage: Usage | None = None
+    native: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Text of the answer; an empty one opens a text block that may stay empty."""
+
+    text: str
+    choice: int = 0
+    signature: Signature | None = None
+    native: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalDelta:
+    """Text of a refusal."""
+
+    text: str
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """Visible thinking; a signature is of the whole block and comes with or after its text."""
+
+    text: str
+    choice: int = 0
+    signature: Signature | None = None
+    native: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedReasoning:
+    """Thinking that only its issuer can read, whole."""
+
+    signature: Signature
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallBegin:
+    """A call of a tool; `index` counts the calls of a choice from 0.
+
+    Its arguments follow in `ToolCallDelta`s of the same index, other calls' maybe in between.
+    """
+
+    index: int
+    id: str
+    name: str
+    choice: int = 0
+    signature: Signature | None = None
+    native: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of the JSON text of a call's arguments."""
+
+    index: int
+    arguments: str
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEnd:
+    """The block that is open has ended: what follows of its kind is another one.
+
+    Only protocols with blocks say it (Anthropic); elsewhere a change of kind is the end.
+    """
+
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A source of the text block that is open. Positions are in characters of the answer."""
+
+    url: str | None = None
+    title: str | None = None
+    cited_text: str | None = None
+    start: int | None = None
+    end: int | None = None
+    choice: int = 0
+    native: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaDelta:
+    """Generated media, base64, whole or the next piece of it; `transcript` is its text."""
+
+    kind: Literal["image", "audio", "video"]
+    mime_type: str | None = None
+    data: str = field(default="", repr=False)
+    transcript: str = ""
+    choice: int = 0
+    native: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token's log probability; `bytes_` are its UTF-8, `top` the alternatives."""
+
+    token: str
+    logprob: float
+    bytes_: tuple[int, ...] | None = None
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogprobsDelta:
+    """Logprobs of the tokens of the text that came just before; `refusal` is of a refusal."""
+
+    tokens: tuple[TokenLogprob, ...]
+    choice: int = 0
+    refusal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NativeEvent:
+    """What only one protocol knows: a provider's tool at work, grounding, safety ratings.
+
+    `generated` is the generated text in it, for the meter; `label` says what it is.
+    """
+
+    native: Native
+    label: str
+    choice: int = 0
+    generated: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """A choice has ended. `explanation` is the provider's words for a filter or a refusal."""
+
+    reason: FinishReason
+    choice: int = 0
+    stop_sequence: str | None = None
+    explanation: str | None = None
+    native: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """The provider's figures for the whole answer so far; the last one counts."""
+
+    usage: Usage
+    native: Native | None = None
+
+
+Event = (
+    Begin
+    | TextDelta
+    | RefusalDelta
+    | ReasoningDelta
+    | RedactedReasoning
+    | ToolCallBegin
+    | ToolCallDelta
+    | BlockEnd
+    | Citation
+    | MediaDelta
+    | LogprobsDelta
+    | NativeEvent
+    | Finish
+    | UsageReport
+)

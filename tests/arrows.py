@@ -16,7 +16,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"engine.wire"}),
     frozenset(
         {
+            "engine.capabilities",
             "engine.config",
+            "engine.conversation",
             "engine.errors",
             "engine.events",
             "engine.nurseries",

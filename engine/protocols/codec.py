@@ -1,0 +1,263 @@
+"""What a codec offers: one a protocol, both directions, between wire bytes and canonical values.
+
+The same codec serves clients (parse requests, encode answers) and providers (encode requests,
+decode answers). Where both sides speak one protocol the bytes go through verbatim, and the decoder
+only reads along. Everything here is pure: no I/O, no clock, no chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from engine.capabilities import Capabilities
+from engine.conversation import Conversation, MediaKind
+from engine.errors import GatewayError, InvalidRequestError, UpstreamError, UpstreamRejectedError
+from engine.events import Call, Event, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRequest:
+    """A client's request, parsed and validated as far as the gateway relies on it.
+
+    Attributes:
+        include_usage: the client wants usage in its stream (always so but for OpenAI chat).
+        max_output_tokens: of one choice; None where the client named none.
+        media: the kinds of media anywhere in the prompt.
+        document: the parsed body, the only form that is sent on.
+        array: see `Call.array`.
+    """
+
+    protocol: str
+    model: str
+    stream: bool
+    include_usage: bool
+    max_output_tokens: int | None
+    choices: int
+    media: frozenset[MediaKind] = frozenset()
+    array: bool = False
+    document: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+class InexpressibleError(InvalidRequestError):
+    """The target cannot say what the client asks (400). `field` is a name of `Conversation`'s
+    (or `turns` with a path), which the client's own codec spells in its protocol."""
+
+    code = "not_supported_by_model"
+
+    def __init__(self, field: str, problem: str, *, code: str | None = None) -> None:
+        super().__init__(problem, param=field)
+        self.field = field
+        if code is not None:
+            self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTarget:
+    """Whom a translated request is for.
+
+    Attributes:
+        output_limit: lowers (never raises) what one choice may generate, where funds are short.
+    """
+
+    model: str
+    capabilities: Capabilities
+    stream: bool
+    output_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A translated request, and what was harmlessly left out, as names of `Conversation`'s."""
+
+    body: bytes
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an answer is called where its provider does not say: an id, the model, the time in
+    seconds since 1970."""
+
+    id: str
+    model: str
+    created: int
+
+
+class StreamDecoder(Protocol):
+    """A provider's stream, frame by frame (an SSE event, an element of a JSON array).
+
+    Any split of the same bytes gives the same events. After `error` or `done` nothing is decoded.
+    """
+
+    error: UpstreamError | None
+    """The provider reported a failure inside its stream."""
+    ending: bool
+    """The frame decoded last and all after it belong to the ending: they are held back until the
+    settlement is durable (`[DONE]`, `message_stop`, Gemini's chunk with the last finishReason)."""
+    done: bool
+    """The provider has said that nothing more follows; or, at the end of input, that was all."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """What is held back as an incomplete frame."""
+
+    def split(self, data: bytes) -> list[bytes]:
+        """Whole frames; joined with what is pending they are the bytes that came.
+
+        Raises:
+            engine.wire.sse.EventTooLargeError: the incomplete frame is over its bound.
+        """
+
+    def decode(self, frame: bytes) -> Sequence[Event]:
+        """What one frame says; sets `error`, `ending`, `done`.
+
+        Raises:
+            ValueError: its data is not the JSON of this protocol.
+        """
+
+    def end_of_input(self) -> Sequence[Event]:
+        """The stream has ended: what an unfinished last frame still says. Sets `done` where that
+        was a whole answer, else `error`."""
+
+
+class VerbatimDecoder(StreamDecoder, Protocol):
+    """Reads along a stream that goes to a client of the same protocol."""
+
+    def client_frame(self, frame: bytes) -> bytes:
+        """The frame decoded last, as the client gets it: untouched, spliced, or nothing.
+
+        Called as it goes out; `cut` ends what has gone out.
+        """
+
+    def end_frame(self) -> bytes:
+        """What `end_of_input` found of a last frame without its blank line, made whole."""
+
+    def cut(self, usage: Usage) -> bytes:
+        """A valid early ending: open blocks closed, the length reason, usage, terminal event."""
+
+
+class StreamEncoder(Protocol):
+    """Canonical events to a client's stream. The ending is kept for `finish`."""
+
+    @property
+    def holding(self) -> bool:
+        """Something of what was encoded waits for more before it can be written."""
+
+    def encode(self, event: Event) -> bytes:
+        """The bytes of an event: whole frames, or nothing. Never anything of the ending: Finish
+        and UsageReport are remembered."""
+
+    def finish(self) -> bytes:
+        """The ending: what waits, finish reasons, usage, the terminal event."""
+
+    def cut(self, usage: Usage) -> bytes:
+        """A valid early ending: open blocks closed, the length reason, usage, terminal event."""
+
+
+class Codec(Protocol):
+    """One protocol. Stateless."""
+
+    name: str
+    heartbeat: bytes
+    """What keeps a silent stream alive; empty where the clients allow nothing."""
+    request_id_header: bytes
+    """Where a provider says its own id of the request."""
+    field_names: Mapping[str, str]
+    """Names of `Conversation`'s fields in this protocol's spelling; what is missing is the same."""
+
+    # requests
+
+    def parse_request(self, call: Call) -> ClientRequest:
+        """Parse and validate what the gateway relies on; the rest is the provider's to judge.
+        `call.operation` is `chat` or `count_tokens`.
+
+        Raises:
+            InvalidRequestError: no JSON, a field that is missing or wrong, or an id that lives at
+                the provider (files, stored conversations, caches).
+        """
+
+    def prompt_texts(self, request: ClientRequest) -> Iterator[str]:
+        """All text of the prompt that becomes input tokens."""
+
+    def prompt_overhead_tokens(self, request: ClientRequest) -> int:
+        """Input tokens beside the text: delimiters, the primer of the answer."""
+
+    def encode_verbatim(
+        self, request: ClientRequest, upstream_model: str, output_limit: int | None
+    ) -> bytes:
+        """The body for a provider of this same protocol: its model name, usage asked for, the
+        output limit lowered, what another provider had signed or carried left out.
+
+        Raises:
+            InvalidRequestError: nested deeper than can be written again.
+        """
+
+    def decode_request(self, request: ClientRequest) -> Conversation:
+        """The canonical form.
+
+        Raises:
+            InvalidRequestError: what the provider of this protocol would refuse.
+        """
+
+    def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
+        """The body for a provider of this protocol, streamed or not as `target` says.
+
+        Raises:
+            InexpressibleError: this protocol or model cannot say it.
+        """
+
+    def path(self, upstream_model: str, operation: str, *, stream: bool, array: bool) -> str | None:
+        """Path and query behind a provider's base URL; None if it has no such operation."""
+
+    def provider_headers(
+        self, api_key: str | None, sent: Sequence[tuple[bytes, bytes]]
+    ) -> list[tuple[bytes, bytes]]:
+        """Credentials and versions; `sent` is `Call.headers` of a client of this protocol."""
+
+    # answers
+
+    def open_decoder(self, *, end_marker: bool) -> StreamDecoder:
+        """For a stream to be translated. Without `end_marker` it may end without one."""
+
+    def open_verbatim(self, request: ClientRequest, *, end_marker: bool) -> VerbatimDecoder:
+        """For a stream that goes to a client of this protocol."""
+
+    def open_encoder(self, request: ClientRequest, identity: Identity) -> StreamEncoder:
+        """For a client of this protocol."""
+
+    def stream_type(self, request: ClientRequest) -> bytes:
+        """The content type of such a stream."""
+
+    def decode_response(self, body: bytes) -> Sequence[Event]:
+        """A whole answer as its events, Finish and UsageReport last.
+
+        Raises:
+            ValueError: it is not a JSON object of this protocol.
+            UpstreamRejectedError: it is an error all the same.
+        """
+
+    def encode_response(
+        self, events: Sequence[Event], request: ClientRequest, identity: Identity
+    ) -> bytes:
+        """A whole answer for a client of this protocol."""
+
+    def encode_token_count(self, tokens: int) -> bytes:
+        """The answer to `count_tokens`."""
+
+    # errors
+
+    def read_error(
+        self, status: int, body: bytes, retry_after_s: float | None = None
+    ) -> UpstreamRejectedError:
+        """A provider's error answer, as any client may see it."""
+
+    def error_status(self, error: GatewayError) -> int:
+        """The HTTP status that this protocol's clients expect of an error."""
+
+    def encode_error(self, error: GatewayError, request_id: str | None = None) -> bytes:
+        """An error answer in this protocol's shape."""
+
+    def encode_stream_error(self, error: GatewayError, *, array: bool = False) -> bytes:
+        """The ending of a stream that has failed; never a forged normal one."""
