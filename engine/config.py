@@ -36,6 +36,8 @@ class ServerConfig:
     """No exchange runs longer; what was received by then is billed."""
     commit_after_s: float = 15.0
     """A stream's head goes out after this much silence, before anything was generated."""
+    heartbeat_s: float = 15.0
+    """A stream that is silent for this long after its head gets a comment, where clients allow."""
     buffered_output_max_bytes: int = 65_536
     """What a slow client may lag behind before its provider stream is held up."""
 
@@ -73,15 +75,16 @@ class BillingConfig:
 class ProviderConfig:
     """An origin with a protocol, credentials and policies."""
 
-    protocol: Literal["openai"]
+    protocol: Literal["openai", "anthropic", "gemini"]
     base_url: str
+    """With the version in its path, e.g. https://api.openai.com/v1."""
     api_key: str | None = field(default=None, repr=False)
     on_cancel: Literal["stop", "waive"] = "stop"
     """What the provider bills when a client leaves: what was generated, or nothing we pass on."""
     http2: Literal["alpn", "prior-knowledge", "off"] = "alpn"
     """`alpn`: what TLS negotiates, HTTP/1.1 without TLS; `prior-knowledge`: HTTP/2 without TLS."""
     terminal: Literal["done-marker", "eof"] = "done-marker"
-    """Whether a stream without `[DONE]` is broken, or `[DONE]` may be missing."""
+    """Whether a stream without its protocol's end marker is broken, or the marker may be missing."""
     ca_file: Path | None = None
     """Trusted in place of the system's authorities (PEM)."""
     client_cert_file: Path | None = None

@@ -122,7 +122,7 @@ class DeadlineError(UpstreamTimeoutError):
 class UpstreamRejectedError(UpstreamError):
     """The provider answered with an error status before any output.
 
-    `status` is the provider's own; `body` is what the client may see of its answer.
+    `status` is the provider's own; `provider_request_id` its own id of the request.
     """
 
     code = "upstream_rejected"
@@ -136,8 +136,10 @@ class UpstreamRejectedError(UpstreamError):
         code: str | None = None,
         param: str | None = None,
         retry_after_s: float | None = None,
+        provider_request_id: str | None = None,
     ) -> None:
         super().__init__(message, param=param, retry_after_s=retry_after_s)
+        self.provider_request_id = provider_request_id
         self.status = status
         self.kind = kind
         self.code = code or "upstream_rejected"

@@ -84,7 +84,7 @@ class Provider:
     """
 
     name: str
-    protocol: Literal["openai"]
+    protocol: Literal["openai", "anthropic", "gemini"]
     base_url: str
     api_key: str | None = field(default=None, repr=False)
     on_cancel: Literal["stop", "drain", "waive"] = "stop"
