@@ -11,8 +11,8 @@ import orjson
 
 from engine.errors import UpstreamRejectedError
 from engine.events import Usage, is_count, read_count
+from engine.protocols.fields import dicts, load_json
 from engine.protocols.openai_chat.errors import read_error
-from engine.protocols.openai_chat.fields import dicts
 
 
 def read_usage(document: dict[str, Any]) -> Usage | None:
@@ -75,7 +75,7 @@ def read_chunk(event: bytes, data: bytes | None, *, keep_usage: bool) -> Chunk:
         return Chunk(event)
     if data.startswith(DONE):
         return Chunk(b"", terminal=True)
-    document = _load(data)
+    document = load_json(data)
     if not isinstance(document, dict):
         raise ValueError("a stream event is not a JSON object")
     if document.get("error"):
@@ -96,26 +96,6 @@ def read_chunk(event: bytes, data: bytes | None, *, keep_usage: bool) -> Chunk:
             elif not choices:
                 chunk.client_bytes = b""
     return chunk
-
-
-# Backslashes and whole pairs are passed over; what is captured is half of a pair, alone.
-_LONE_SURROGATE = re.compile(
-    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
-)
-
-
-def _load(data: bytes) -> Any:
-    """JSON that may hold lone surrogates, which are read as U+FFFD: a provider that cuts its text
-    between two UTF-16 units writes them. Raises ValueError."""
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        if b"\\u" not in data:
-            raise
-    return orjson.loads(
-        _LONE_SURROGATE.sub(lambda match: b"\\ufffd" if match[1] else match[0], data)
-    )
 
 
 _TEXT_FIELDS = frozenset({"content", "refusal", "reasoning_content", "reasoning"})
@@ -179,7 +159,7 @@ def read_response(body: bytes) -> Chunk:
     Raises:
         ValueError: it is not a JSON object.
     """
-    document = _load(body)
+    document = load_json(body)
     if not isinstance(document, dict):
         raise ValueError("the answer is not a JSON object")
     if document.get("error"):

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from engine.errors import InvalidRequestError
-from engine.protocols.openai_chat.fields import dicts
+from engine.protocols.fields import dicts
 
 ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
 

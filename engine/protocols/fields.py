@@ -1,0 +1,60 @@
+"""Reading JSON that may be anything: what the codecs share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+# Backslashes and whole pairs are passed over; what is captured is half of a pair, alone.
+_LONE_SURROGATE = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+def load_json(data: bytes) -> Any:
+    """JSON that may hold lone surrogates, which are read as U+FFFD: a provider that cuts its text
+    between two UTF-16 units writes them.
+
+    Raises:
+        ValueError: it is not JSON (also where it is nested too deeply).
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if b"\\u" not in data:
+            raise
+    return orjson.loads(
+        _LONE_SURROGATE.sub(lambda match: b"\\ufffd" if match[1] else match[0], data)
+    )
+
+
+def load_object(data: bytes) -> dict[str, Any]:
+    """The JSON object that it is, read as `load_json` does.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    document = load_json(data)
+    if not isinstance(document, dict):
+        raise ValueError("not a JSON object")
+    return document
+
+
+def dicts(value: object) -> Iterator[dict[str, Any]]:
+    """The objects in a list; nothing if it is no list."""
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, dict))
+
+
+def dict_of(value: object) -> dict[str, Any]:
+    """The object that it is, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def text_of(value: object) -> str:
+    """The string that it is, else an empty one."""
+    return value if isinstance(value, str) else ""
