@@ -16,7 +16,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"), "[email]"),
     (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*){1,2}"), "[token]"),
     (re.compile(r"(?i)\bbearer\s+[\w.~+/=*-]{12,}"), "[token]"),
-    (re.compile(r"\bsk[-_][\w*.•…-]{4,}[\w*]"), "[key]"),
+    (re.compile(r"\bsk[-_](?=[\w.-]{0,60}[\d*•…])[\w*.•…-]{4,}[\w*]"), "[key]"),
     (re.compile(rf"\b{_OTHER_KEYS}"), "[key]"),
     (re.compile(r"\b(?:AIza[\w-]{8,}|ya29\.[\w.-]{8,}|A[KS]IA[A-Z0-9]{12,})"), "[key]"),
     (re.compile(r"\borg[-_](?=\w*\d)[A-Za-z0-9]{6,}"), "[organization]"),
@@ -58,9 +58,15 @@ _ACCOUNT_CODES = frozenset(
         "account_deactivated",
     }
 )
+# Not "exceeded your current quota": that is also what Gemini says of its limits a minute.
 _ACCOUNT_WORDS = re.compile(
-    r"(?i)credit balance is too low|exceeded your current quota, please check your plan"
+    r"(?i)credit balance is too low"
     r"|insufficient (?:credits|balance|funds)|billing (?:hard )?limit|payment required"
+)
+
+_KEY_WORDS = re.compile(
+    r"(?i)\bapi[ _-]?key (?:provided|not valid|not found|expired|is invalid)"
+    r"|(?:incorrect|invalid|missing) api[ _-]?key|\bapi_key_invalid\b"
 )
 
 
@@ -81,9 +87,3 @@ def is_bad_key(message: str | None) -> bool:
     True
     """
     return bool(message and _KEY_WORDS.search(message))
-
-
-_KEY_WORDS = re.compile(
-    r"(?i)\bapi[ _-]?key (?:provided|not valid|not found|expired|is invalid)"
-    r"|(?:incorrect|invalid|missing) api[ _-]?key|\bapi_key_invalid\b"
-)
