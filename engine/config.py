@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from engine.capabilities import Capabilities
 from engine.errors import ConfigError
 from engine.toml import Keys, TableReader
 from engine.wire.proxy import complete_proxy, environment_proxy
@@ -124,6 +125,8 @@ class DeploymentConfig:
     provider: str
     model: str
     cost: PriceConfig | None = None
+    capabilities: Capabilities | None = None
+    """What the table of models does not know, or has wrong; the rest is the table's."""
 
 
 @dataclass(frozen=True, slots=True)

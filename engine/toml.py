@@ -107,6 +107,10 @@ class TableReader:
             if not isinstance(value, list) or not value:
                 raise self.error(keys, "must be a list that is not empty")
             return tuple(self._value(arguments[0], item, keys) for item in value)
+        if origin is frozenset:
+            if not isinstance(value, list):
+                raise self.error(keys, "must be a list")
+            return frozenset(self._value(arguments[0], item, keys) for item in value)
         if origin is not None and issubclass(origin, Mapping):
             if not isinstance(value, dict):
                 raise self.error(keys, "must be a table")

@@ -17,6 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "engine.capabilities",
+            "engine.capability_table",
             "engine.config",
             "engine.conversation",
             "engine.errors",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.capabilities import Capabilities
 from engine.catalogue import build_catalogue
 from engine.config import Config, load_config, parse_config
 from engine.errors import ConfigError
@@ -300,3 +301,42 @@ def test_tls_files_that_hold_nothing_are_refused(tmp_path: Path) -> None:
         said = complaint(EXAMPLE.replace(PROXY, f'{key} = "{tmp_path}/empty.pem"'))
         assert f"providers.openai.{key}" in said
         assert "cannot be used" in said
+
+
+DEPLOYMENT = '[{ provider = "openai", model = "gpt-5" }]'
+
+
+def capable(line: str) -> str:
+    return EXAMPLE.replace(
+        DEPLOYMENT,
+        f'[{{ provider = "openai", model = "gpt-5", capabilities = {{ {line} }} }}]',
+    )
+
+
+def test_capabilities_are_read_as_values() -> None:
+    line = 'media = ["image"], efforts = ["low", "high"], stop = false, output_max_tokens = 9'
+    (deployment,) = read(capable(line)).models["gpt-5"].deployments
+    assert deployment.capabilities == Capabilities(
+        media=frozenset({"image"}), efforts=("low", "high"), stop=False, output_max_tokens=9
+    )
+    (deployment,) = read(capable("media = []")).models["gpt-5"].deployments
+    assert deployment.capabilities == Capabilities(media=frozenset())
+    assert read(EXAMPLE).models["gpt-5"].deployments[0].capabilities is None
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("stopp = true", "capabilities.stopp is unknown; did you mean 'stop'?"),
+        ('media = "image"', "capabilities.media must be a list"),
+        ('media = ["images"]', "capabilities.media must be 'image' or 'audio' or 'document' or"),
+        ("tools = 1", "capabilities.tools must be true or false"),
+        ('reasoning = "much"', "capabilities.reasoning must be 'none' or 'effort'"),
+        ("efforts = []", "capabilities.efforts must be a list that is not empty"),
+        ("output_max_tokens = 0", "capabilities.output_max_tokens must be more than 0"),
+    ],
+)
+def test_a_mistake_about_capabilities_is_named_with_its_line(line: str, expected: str) -> None:
+    said = complaint(capable(line))
+    assert said.startswith("parshall.toml:11: models.gpt-5.deployments.")
+    assert expected in said
