@@ -1,0 +1,133 @@
+"""OpenAI chat completions, as the openai package parses them, as a `Reading`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from engine.events import Usage
+from tests.answers import sdks
+from tests.answers.reading import (
+    FILTERED,
+    LENGTH,
+    NONE,
+    OTHER,
+    STOP,
+    TOOLS,
+    Draft,
+    Reading,
+    drafts,
+)
+
+FINISH = {
+    None: NONE,
+    "": NONE,
+    "stop": STOP,
+    "eos": STOP,  # Together
+    "length": LENGTH,
+    "model_length": LENGTH,  # Mistral
+    "tool_calls": TOOLS,
+    "function_call": TOOLS,
+    "content_filter": FILTERED,
+}
+
+
+def read(body: bytes, *, stream: bool) -> Reading:
+    """What the SDK reads out of an answer."""
+    if not stream:
+        completion = sdks.openai_completion(body).to_dict(mode="json", warnings=False)
+        return _reading([completion], "message", failed=False)
+    streamed = sdks.openai_chunks(body)
+    chunks = [chunk.to_dict(mode="json", warnings=False) for chunk in streamed.items]
+    return _reading(chunks, "delta", failed=streamed.error is not None)
+
+
+def _reading(documents: list[dict[str, Any]], key: str, *, failed: bool) -> Reading:
+    found: dict[int, Draft] = defaultdict(Draft)
+    usage = None
+    for document in documents:
+        for choice in document.get("choices") or ():
+            _read_choice(found[choice.get("index") or 0], choice, key)
+        if report := document.get("usage") or (document.get("x_groq") or {}).get("usage"):
+            usage = _usage(report)
+    # Azure's first chunk has neither id nor model; a later one does.
+    whole = [document for document in documents if document.get("id")] or documents or [{}]
+    return Reading(
+        drafts(found),
+        usage,
+        id=whole[0].get("id"),
+        model=whole[0].get("model"),
+        created=whole[0].get("created"),
+        service_tier=next((d["service_tier"] for d in documents if d.get("service_tier")), None),
+        failed=failed,
+    )
+
+
+def _read_choice(draft: Draft, choice: dict[str, Any], key: str) -> None:
+    said = choice.get(key) or {}
+    _read_content(draft, said.get("content"))
+    draft.refusal += said.get("refusal") or ""
+    # Some say their reasoning under both names.
+    draft.reasoning += said.get("reasoning_content") or said.get("reasoning") or ""
+    for position, call in enumerate(said.get("tool_calls") or ()):
+        index = call.get("index")
+        _read_call(draft, position if index is None else index, call)
+    if legacy := said.get("function_call"):
+        _read_call(draft, 0, {"function": legacy})
+    for annotation in said.get("annotations") or ():
+        if annotation.get("type") == "url_citation":
+            cited = annotation["url_citation"]
+            draft.citations.append((cited.get("url"), cited.get("title") or None))
+    if audio := said.get("audio"):
+        draft.transcript += audio.get("transcript") or ""
+        if audio.get("data"):
+            draft.media.append(("audio", audio["data"]))
+    for image in said.get("images") or ():
+        draft.media.append(_data_url(image["image_url"]["url"]))
+    logprobs = choice.get("logprobs") or {}
+    for token in _of_dicts(logprobs.get("content")):
+        draft.logprobs.append((token["token"], round(token["logprob"], 9)))
+    if finish := FINISH.get(choice.get("finish_reason"), OTHER):
+        draft.finish = finish if finish != NONE else draft.finish
+
+
+def _read_content(draft: Draft, content: object) -> None:
+    if isinstance(content, str):
+        draft.text += content
+    for part in _of_dicts(content):  # Mistral's reasoning models
+        draft.text += part.get("text") or ""
+        for thought in _of_dicts(part.get("thinking")):
+            draft.reasoning += thought.get("text") or ""
+
+
+def _read_call(draft: Draft, index: int, call: dict[str, Any]) -> None:
+    known = draft.call(index)
+    function = call.get("function") or call.get("custom") or {}
+    known["name"] += function.get("name") or ""
+    known["arguments"] += function.get("arguments") or function.get("input") or ""
+
+
+def _data_url(url: str) -> tuple[str, str]:
+    head, _, data = url.partition(";base64,")
+    return head.removeprefix("data:"), data
+
+
+def _of_dicts(value: object) -> Iterable[dict[str, Any]]:
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def _usage(report: dict[str, Any]) -> Usage:
+    details = report.get("prompt_tokens_details") or {}
+    output = report["completion_tokens"]
+    reasoning = (report.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    # xAI counts its reasoning beside the completion, and its total says so.
+    if reasoning and report.get("total_tokens") == report["prompt_tokens"] + output + reasoning:
+        output += reasoning
+    return Usage(
+        input_tokens=report["prompt_tokens"],
+        cached_input_tokens=details.get("cached_tokens") or 0,
+        cache_write_tokens=details.get("cache_write_tokens") or 0,
+        output_tokens=output,
+        reasoning_tokens=reasoning,
+    ).clamped()
