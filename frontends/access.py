@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.events import new_request_id
+from engine.events import Protocol, new_request_id
 from engine.ledger.receipts import Receipt
 
 log = logging.getLogger("parshall.access")
@@ -27,6 +27,8 @@ class AccessEntry:
 
     method: str
     path: str
+    """Without its query, where keys may be."""
+    protocol: Protocol
     peer: str
     client_request_id: str | None
     request_id: str = field(default_factory=new_request_id)
@@ -54,6 +56,7 @@ class AccessEntry:
             "peer": self.peer,
             "method": self.method,
             "path": self.path[:PATH_MAX_CHARS],
+            "protocol": self.protocol,
             "status": self.status,
             "error": self.error_code,
             "account": self.account_id,

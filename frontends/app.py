@@ -1,4 +1,4 @@
-"""The HTTP application: OpenAI's routes, operations, and an answer to every error.
+"""The HTTP application: the routes of three protocols, operations, and an answer to every error.
 
 It is an ASGI app on Trio. `frontends.server` serves it; any other such server may, too.
 """
@@ -24,10 +24,15 @@ from engine.errors import (
 )
 from engine.events import new_request_id
 from engine.protocols.openai_chat import encode_error
-from frontends import openai
 from frontends.access import AccessEntry
+from frontends.anthropic import AnthropicRoutes
 from frontends.bodies import BodyRoom, BodyTimeoutError, LazyRequest
 from frontends.connection import GatewayConnection, current_entry
+from frontends.gemini import GeminiRoutes
+from frontends.ingress import Ingress
+from frontends.models import ModelRoutes
+from frontends.openai import OpenAIRoutes
+from frontends.rendering import json_response, render_error
 from frontends.server import ErrorBody
 
 log = logging.getLogger("parshall.app")
@@ -64,7 +69,9 @@ class GatewayApp(QuartTrio):
             PROVIDE_AUTOMATIC_OPTIONS=False,
         )
         body_room = BodyRoom(BODIES_AT_ONCE * gateway.config.server.body_max_bytes)
-        self.register_blueprint(openai.OpenAIRoutes(gateway, body_room).blueprint())
+        ingress = Ingress(gateway, body_room)
+        for routes in (OpenAIRoutes, AnthropicRoutes, GeminiRoutes, ModelRoutes):
+            self.register_blueprint(routes(ingress).blueprint())
         self.register_error_handler(Exception, self._answer_error)
         self.get("/healthz")(self.healthz)
         self.get("/readyz")(self.readyz)
@@ -72,15 +79,15 @@ class GatewayApp(QuartTrio):
 
     async def healthz(self) -> Response:
         """200 while the process serves."""
-        return openai.json_response({"status": "ok"})
+        return json_response({"status": "ok"})
 
     async def readyz(self) -> Response:
         """200 while requests are taken, else 503. Why not is said to this machine only."""
         problem = self.gateway.not_ready
         if problem is None:
-            return openai.json_response({"status": "ready"})
+            return json_response({"status": "ready"})
         reason = problem if is_local(current_entry().peer) else None
-        return openai.json_response({"status": "unavailable", "reason": reason}, 503)
+        return json_response({"status": "unavailable", "reason": reason}, 503)
 
     async def metrics(self) -> Response:
         """Prometheus' exposition, for this machine only: it tells what the business does.
@@ -100,7 +107,7 @@ class GatewayApp(QuartTrio):
             known = GatewayError("The gateway failed.")
         entry.error_code = known.code
         self.gateway.telemetry.refused(known.code)
-        response = openai.render_error(known)
+        response = render_error(entry.protocol, known, entry.request_id)
         if isinstance(error, HTTPException):
             response.headers.update({k: v for k, v in error.get_headers() if k == "Allow"})
         return response
@@ -115,7 +122,10 @@ def create_app(gateway: Gateway) -> GatewayApp:
 
 
 def render_server_error(status: int) -> ErrorBody:
-    """What the connection boundary answers without the app: not HTTP, or too many connections."""
+    """What the connection boundary answers without the app: not HTTP, or too many connections.
+
+    Nobody knows which protocol would have been spoken; it is worded in OpenAI's.
+    """
     error: GatewayError = InvalidRequestError("The request is not valid HTTP.")
     if status == UnavailableError.status:
         error = UnavailableError("There are too many connections.")

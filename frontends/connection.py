@@ -18,31 +18,37 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 
 from engine import Call, Exchange, Gateway
 from engine.errors import GatewayError
+from engine.events import Protocol
 from frontends.access import AccessEntry, clean_client_id
 from frontends.bodies import LazyRequest
+from frontends.keys import without_key
+from frontends.protocols import protocol_of
+from frontends.rendering import render_error
 from frontends.server import SINK
 
 log = logging.getLogger("parshall.app")
 
 Send = Callable[[Any], Awaitable[None]]
-ErrorRenderer = Callable[[GatewayError], Response]
 FaultRenderer = Callable[[AccessEntry, Exception], Response]
 
 _ENTRY = "parshall.entry"
+_ID_HEADERS: dict[Protocol, tuple[bytes, ...]] = {
+    "openai_chat": (b"x-request-id",),
+    "anthropic": (b"x-request-id", b"request-id"),
+    "gemini": (b"x-request-id",),
+}
 
 
 class RelayResponse(Response):
     """An answer that an exchange gives; the connection opens and relays it."""
 
-    def __init__(self, call: Call, render_error: ErrorRenderer) -> None:
+    def __init__(self, call: Call) -> None:
         super().__init__(b"")
         self.call = call
-        self.render_error = render_error
-        """Words what goes wrong before the answer has begun."""
 
 
 class GatewayConnection(TrioASGIHTTPConnection):
-    """One request. Every answer carries our `x-request-id`."""
+    """One request. Its answer has our `x-request-id`, for Anthropic's clients `request-id` too."""
 
     def __init__(self, app: Any, scope: Any) -> None:
         super().__init__(app, scope)
@@ -98,7 +104,8 @@ class GatewayConnection(TrioASGIHTTPConnection):
                 self._entry.error_code = error.code
                 if self._entry.receipt is None:
                     self._gateway.telemetry.refused(error.code)
-                response = response.render_error(error)
+                entry = self._entry
+                response = render_error(entry.protocol, error, entry.request_id)
             else:
                 return
         await super()._send_response(send, response)
@@ -148,8 +155,12 @@ class GatewayConnection(TrioASGIHTTPConnection):
         if message["type"] == "http.response.start":
             self._answered = True
             self._entry.status = message["status"]
-            own_id = (b"x-request-id", self._entry.request_id.encode())
-            return {**message, "headers": [*message["headers"], own_id]}
+            own_id = self._entry.request_id.encode()
+            names = _ID_HEADERS[self._entry.protocol]
+            return {
+                **message,
+                "headers": [*message["headers"], *((name, own_id) for name in names)],
+            }
         self._entry.response_bytes += len(message.get("body", b""))
         return message
 
@@ -171,7 +182,8 @@ def _entry_of(scope: Any) -> AccessEntry:
     own_id = headers.get(b"x-request-id") or headers.get(b"x-client-request-id")
     return AccessEntry(
         method=scope["method"],
-        path=scope["path"],
+        path=without_key(scope["path"]),
+        protocol=protocol_of(scope["path"], headers),
         peer=client[0] if client else "unix",
         client_request_id=clean_client_id(own_id and own_id.decode("latin-1")),
     )

@@ -1,0 +1,74 @@
+"""Google's HTTP API for Gemini: the verbs of a model, which stands in the URL."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from quart import Blueprint, Response
+
+from engine.errors import InvalidRequestError, NotFoundError
+from frontends.ingress import Ingress, query_value
+from frontends.protocols import GEMINI_VERSIONS
+
+_ARRAY = {"sse": False, "json": True, None: True}
+"""`alt` to whether a stream is one JSON array; without it, it is."""
+_COLLECTIONS = ("models", "tunedModels")
+
+
+class GeminiRoutes:
+    """The routes of one ingress. Models are listed by `frontends.models`."""
+
+    def __init__(self, ingress: Ingress) -> None:
+        self._ingress = ingress
+        self._verbs: dict[str, Callable[[str], Awaitable[Response]]] = {
+            "generateContent": self.generate_content,
+            "streamGenerateContent": self.stream_generate_content,
+            "countTokens": self.count_tokens,
+        }
+
+    def blueprint(self) -> Blueprint:
+        """What an app registers."""
+        routes = Blueprint("gemini", __name__)
+        for version in GEMINI_VERSIONS:
+            for collection in _COLLECTIONS:
+                routes.post(f"/{version}/{collection}/<path:target>", defaults={"of": collection})(
+                    self.call_verb
+                )
+        return routes
+
+    async def call_verb(self, target: str, of: str) -> Response:
+        """`MODEL:VERB`; the model may hold colons and slashes itself.
+
+        Raises:
+            NotFoundError: there is no such verb.
+        """
+        model, _, verb = target.rpartition(":")
+        handle = self._verbs.get(verb)
+        if handle is None or not model:
+            raise NotFoundError(f"Models have {', '.join(self._verbs)}; not '{verb[:100]}'.")
+        return await handle(model_name(model) if of == "models" else f"{of}/{model}")
+
+    async def generate_content(self, model: str) -> Response:
+        """An answer in one piece."""
+        return await self._ingress.relay("gemini", model=model, stream=False)
+
+    async def stream_generate_content(self, model: str) -> Response:
+        """A stream: server-sent events with `alt=sse`, else one JSON array.
+
+        Raises:
+            InvalidRequestError: an `alt` that is neither.
+        """
+        alt = query_value("alt", "$alt")
+        array = _ARRAY.get(alt)
+        if array is None:
+            raise InvalidRequestError("'alt' is 'sse' or 'json'.", param="alt")
+        return await self._ingress.relay("gemini", model=model, stream=True, array=array)
+
+    async def count_tokens(self, model: str) -> Response:
+        """The input tokens of a request that is not sent."""
+        return await self._ingress.count_tokens("gemini", model=model)
+
+
+def model_name(name: str) -> str:
+    """The id of a model that Google's clients may call `models/ID`."""
+    return name.removeprefix("models/")

@@ -1,0 +1,130 @@
+"""What the routes of all protocols share: who asks, the body, the call."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from quart import Response, request
+
+from engine import Call, Gateway
+from engine.admission.keys import Principal
+from engine.events import Protocol
+from engine.gateway import ModelInfo
+from frontends.bodies import BodyRoom, LazyRequest, read_body
+from frontends.connection import RelayResponse, current_entry
+from frontends.keys import read_key, read_query
+
+_PROVIDER_HEADERS: dict[Protocol, tuple[str, ...]] = {
+    "openai_chat": (),
+    "anthropic": ("anthropic-beta", "anthropic-version"),
+    "gemini": (),
+}
+"""What a client says in headers that a provider of the same protocol has to see."""
+
+
+class Ingress:
+    """The way from HTTP into one gateway. Its methods are called while a request is handled."""
+
+    def __init__(self, gateway: Gateway, body_room: BodyRoom) -> None:
+        self._gateway = gateway
+        self._body_room = body_room
+
+    async def relay(
+        self,
+        protocol: Protocol,
+        *,
+        model: str | None = None,
+        stream: bool | None = None,
+        array: bool = False,
+    ) -> Response:
+        """The answer to a call of the operation `chat`. Raises as `_call`."""
+        call = await self._call(protocol, "chat", model=model, stream=stream, array=array)
+        return RelayResponse(call)
+
+    async def count_tokens(self, protocol: Protocol, *, model: str | None = None) -> Response:
+        """The answer to a call of the operation `count_tokens`.
+
+        Raises:
+            GatewayError: as `_call`, or it cannot be counted.
+        """
+        call = await self._call(protocol, "count_tokens", model=model)
+        head, body = await self._gateway.count_tokens(call)
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
+        ]
+        response = Response(body, status=head.status)
+        response.headers.clear()
+        response.headers.extend(headers)
+        return response
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The models that who asks may use. Raises as `authenticate`."""
+        return self._gateway.models(self.authenticate())
+
+    async def receipt(self, request_id: str) -> dict[str, object]:
+        """A receipt of the account that asks.
+
+        Raises:
+            GatewayError: as `authenticate`; or this account has none of that id.
+        """
+        return await self._gateway.receipt(self.authenticate(), request_id)
+
+    def authenticate(self) -> Principal:
+        """Who asks, noted in the access log.
+
+        Raises:
+            AuthenticationError: nobody we know.
+            InvalidRequestError: two keys that differ.
+        """
+        principal = self._gateway.authenticate(_key())
+        entry = current_entry()
+        entry.account_id, entry.key_id = principal.account_id, principal.key_id
+        return principal
+
+    async def _call(
+        self,
+        protocol: Protocol,
+        operation: str,
+        *,
+        model: str | None = None,
+        stream: bool | None = None,
+        array: bool = False,
+    ) -> Call:
+        """The call that the request is. The key is checked before the body is read.
+
+        Raises:
+            GatewayError: as `authenticate` and `read_body`.
+        """
+        self.authenticate()
+        entry = current_entry()
+        body = await read_body(
+            cast(LazyRequest, request),
+            self._body_room,
+            max_bytes=self._gateway.config.server.body_max_bytes,
+        )
+        return Call(
+            body=body,
+            key=_key(),
+            protocol=protocol,
+            operation=operation,
+            model=model,
+            stream=stream,
+            array=array,
+            headers=tuple(
+                (name.encode(), value.encode("latin-1"))
+                for name in _PROVIDER_HEADERS[protocol]
+                for value in request.headers.getlist(name)
+            ),
+            peer=entry.peer,
+            client_request_id=entry.client_request_id,
+            request_id=entry.request_id,
+        )
+
+
+def query_value(*names: str) -> str | None:
+    """The first of the URL's parameters that has one of these names."""
+    return next((v for name, v in read_query(request.query_string) if name in names), None)
+
+
+def _key() -> str | None:
+    return read_key(request.headers, request.query_string)

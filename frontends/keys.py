@@ -1,0 +1,71 @@
+"""Where clients put their key: three headers and a query parameter, any of them on any route.
+
+A key in a URL must not get into a log: access logs have the path only, and what a client wrote
+into the path by mistake is cut out of it here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import parse_qsl
+
+from werkzeug.datastructures import Headers
+
+from engine.errors import InvalidRequestError
+
+_KEY_HEADERS = ("x-api-key", "x-goog-api-key")
+_QUERY_FIELD = "key"
+_QUERY_FIELDS_MAX = 1_000
+
+# A query that has become part of the path, its `?`, `&` or `=` encoded once or often.
+_QUERY_IN_PATH = re.compile(r"(?i)(\?|%(?:25)*3f|key=|key%(?:25)*3d).*", re.DOTALL)
+
+
+def read_key(headers: Headers, query_string: bytes) -> str | None:
+    """The key of a request; None if it has none.
+
+    Raises:
+        InvalidRequestError: two keys that differ, or a query nobody could mean.
+    """
+    keys = {key for key in _keys(headers, query_string) if key}
+    if len(keys) > 1:
+        raise InvalidRequestError(
+            "The request has two API keys that differ. Send one of: 'Authorization: Bearer', "
+            "'x-api-key', 'x-goog-api-key', or '?key=' in the URL."
+        )
+    return keys.pop() if keys else None
+
+
+def _keys(headers: Headers, query_string: bytes) -> Iterator[str]:
+    for value in headers.getlist("authorization"):
+        scheme, _, key = value.partition(" ")
+        if scheme.lower() == "bearer":
+            yield key.strip()
+    for name in _KEY_HEADERS:
+        for value in headers.getlist(name):
+            yield value.strip()
+    for field, value in read_query(query_string):
+        if field == _QUERY_FIELD:
+            yield value.strip()
+
+
+def read_query(query_string: bytes) -> list[tuple[str, str]]:
+    """The fields of a query, decoded, in their order. Raises InvalidRequestError: too many."""
+    try:
+        return parse_qsl(
+            query_string.decode("latin-1"),
+            keep_blank_values=True,
+            max_num_fields=_QUERY_FIELDS_MAX,
+        )
+    except ValueError:
+        raise InvalidRequestError("The URL has too many parameters.") from None
+
+
+def without_key(path: str) -> str:
+    """A path as it may be logged.
+
+    >>> without_key("/v1/models?key=sk-1&x=2")
+    '/v1/models?[redacted]'
+    """
+    return _QUERY_IN_PATH.sub(r"\1[redacted]", path)

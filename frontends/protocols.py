@@ -1,0 +1,48 @@
+"""Which protocol a request speaks, by its URL: errors are worded in it, wherever they arise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.events import Protocol
+
+ANTHROPIC_VERSION = b"anthropic-version"
+GOOGLE_KEY = b"x-goog-api-key"
+
+GEMINI_VERSIONS = ("v1beta", "v1alpha", "v1")
+"""All the same here. The last one shares its `/models` with the other two protocols."""
+GEMINI_VERBS = ("generateContent", "streamGenerateContent", "countTokens")
+
+_PREFIXES: tuple[tuple[str, Protocol], ...] = (
+    ("/v1/messages", "anthropic"),
+    ("/v1beta", "gemini"),
+    ("/v1alpha", "gemini"),
+)
+_SHARED_PREFIX = "/v1/models"
+
+
+def protocol_of(path: str, headers: Mapping[bytes, bytes]) -> Protocol:
+    """The protocol of a decoded path; `headers` (lower case) tell where a path is shared.
+
+    >>> protocol_of("/v1/messages/batches", {})
+    'anthropic'
+    >>> protocol_of("/v1/models", {b"anthropic-version": b"2023-06-01"})
+    'anthropic'
+    >>> protocol_of("/v1/models/a/b:c:countTokens", {})
+    'gemini'
+    """
+    for prefix, protocol in _PREFIXES:
+        if _is_under(path, prefix):
+            return protocol
+    if path.endswith(tuple(f":{verb}" for verb in GEMINI_VERBS)) and _is_under(path, "/v1"):
+        return "gemini"
+    if _is_under(path, _SHARED_PREFIX):
+        if ANTHROPIC_VERSION in headers:
+            return "anthropic"
+        if GOOGLE_KEY in headers:
+            return "gemini"
+    return "openai_chat"
+
+
+def _is_under(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix + "/")

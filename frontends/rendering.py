@@ -1,0 +1,55 @@
+"""Answers that are not an exchange's: JSON, and errors in the shape of the client's protocol."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+from quart import Response
+
+from engine.errors import (
+    AuthenticationError,
+    ClientError,
+    DeadlineError,
+    GatewayError,
+    UpstreamRejectedError,
+)
+from engine.events import Protocol
+from engine.protocols.openai_chat import encode_error
+from frontends.bodies import BodyTimeoutError
+
+_RETRIED_BY_SDKS = frozenset({408, 409, 429, *range(500, 600)})
+_USELESS_TO_RETRY = frozenset({"upstream_credentials_refused", "upstream_quota_exhausted"})
+"""The operator has to act; the same request would fail again until then."""
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(orjson.dumps(value), status=status, content_type="application/json")
+
+
+def render_error(protocol: Protocol, error: GatewayError, request_id: str) -> Response:
+    """An error as the SDKs of a protocol read it."""
+    status = error.status
+    body = encode_error(error)
+    response = Response(body, status=status, content_type="application/json")
+    if error.retry_after_s is not None:
+        response.headers["retry-after"] = str(math.ceil(error.retry_after_s))
+    elif status in _RETRIED_BY_SDKS and _is_useless_to_retry(error):
+        response.headers["x-should-retry"] = "false"
+    if isinstance(error, AuthenticationError) and status == error.status:
+        response.headers["www-authenticate"] = "Bearer"
+    if isinstance(error, UpstreamRejectedError) and error.provider_request_id is not None:
+        response.headers["x-provider-request-id"] = error.provider_request_id
+    return response
+
+
+def _is_useless_to_retry(error: GatewayError) -> bool:
+    """OpenAI's and Anthropic's SDKs send again what fails with some statuses, unless told not to.
+
+    They need not be told of a 4xx that they would not send again anyway.
+    """
+    if isinstance(error, BodyTimeoutError):
+        return False
+    return isinstance(error, ClientError | DeadlineError) or error.code in _USELESS_TO_RETRY
