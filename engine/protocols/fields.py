@@ -58,3 +58,21 @@ def dict_of(value: object) -> dict[str, Any]:
 def text_of(value: object) -> str:
     """The string that it is, else an empty one."""
     return value if isinstance(value, str) else ""
+
+
+# Files of Gemini's and OpenAI's own stores, by address or by name.
+_HELD_URI = re.compile(
+    r"(?i)\s*(?:https?://(?:generativelanguage\.googleapis\.com|api\.openai\.com|api\.anthropic\.com)"
+    r"[/:?]\S*files|files/|file-[A-Za-z0-9]{16,}\s*$|gs://)"
+)
+
+
+def is_held_uri(uri: str) -> bool:
+    """Whether an address names a file that is stored with the provider, under its key.
+
+    >>> is_held_uri("https://generativelanguage.googleapis.com/v1beta/files/abc")
+    True
+    >>> is_held_uri("https://example.com/files/abc")
+    False
+    """
+    return _HELD_URI.match(uri) is not None

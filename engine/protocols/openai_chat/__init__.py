@@ -8,11 +8,10 @@ from __future__ import annotations
 from engine.protocols.openai_chat.answers import (
     DONE,
     Chunk,
-    encode_length_ending,
     read_chunk,
     read_response,
-    read_usage,
 )
+from engine.protocols.openai_chat.codec import CODEC, OpenAIChatCodec
 from engine.protocols.openai_chat.errors import encode_error, read_error
 from engine.protocols.openai_chat.requests import (
     ChatRequest,
@@ -21,11 +20,15 @@ from engine.protocols.openai_chat.requests import (
     prompt_overhead_tokens,
     prompt_texts,
 )
+from engine.protocols.openai_chat.splice import encode_length_ending
+from engine.protocols.openai_chat.usage import read_usage
 
 __all__ = [
+    "CODEC",
     "DONE",
     "ChatRequest",
     "Chunk",
+    "OpenAIChatCodec",
     "encode_error",
     "encode_length_ending",
     "encode_request",

@@ -1,0 +1,95 @@
+"""OpenAI chat completions as one codec; each direction in a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import orjson
+
+from engine.errors import GatewayError, UpstreamRejectedError
+from engine.events import Call, Event
+from engine.protocols.codec import ClientRequest, VerbatimDecoder
+from engine.protocols.openai_chat import counting, decoders, errors, parsing, unary
+from engine.protocols.openai_chat.calls import NAME
+
+
+class OpenAIChatCodec:
+    """See `engine.protocols.codec.Codec`."""
+
+    name = NAME
+    heartbeat = b": keep-alive\n\n"
+    request_id_header = b"x-request-id"
+    field_names: Mapping[str, str] = errors.FIELD_NAMES
+
+    # requests
+
+    def parse_request(self, call: Call) -> ClientRequest:
+        """Parse and validate what the gateway relies on."""
+        return parsing.parse_request(call)
+
+    def prompt_texts(self, request: ClientRequest) -> Iterator[str]:
+        """All text of the prompt that becomes input tokens."""
+        return counting.prompt_texts(request)
+
+    def prompt_overhead_tokens(self, request: ClientRequest) -> int:
+        """Delimiters a message and the primer of the answer."""
+        return counting.prompt_overhead_tokens(request)
+
+    def encode_verbatim(
+        self, request: ClientRequest, upstream_model: str, output_limit: int | None
+    ) -> bytes:
+        """The client's document for a provider of this protocol."""
+        return parsing.encode_verbatim(request, upstream_model, output_limit)
+
+    def path(self, upstream_model: str, operation: str, *, stream: bool, array: bool) -> str | None:
+        """One path for all; tokens cannot be counted by request."""
+        return "/chat/completions" if operation == "chat" else None
+
+    def provider_headers(
+        self, api_key: str | None, sent: Sequence[tuple[bytes, bytes]]
+    ) -> list[tuple[bytes, bytes]]:
+        """A bearer token. No header of a client's means anything to the operator's account."""
+        return [] if api_key is None else [(b"authorization", b"Bearer " + api_key.encode())]
+
+    # answers
+
+    def open_verbatim(self, request: ClientRequest, *, end_marker: bool) -> VerbatimDecoder:
+        """For a stream that goes to a client of this protocol."""
+        return decoders.ChatVerbatimDecoder(
+            end_marker=end_marker, include_usage=request.include_usage, choices=request.choices
+        )
+
+    def stream_type(self, request: ClientRequest) -> bytes:
+        """Server-sent events."""
+        return b"text/event-stream"
+
+    def decode_response(self, body: bytes) -> Sequence[Event]:
+        """A whole answer as its events."""
+        return unary.decode_response(body)
+
+    def encode_token_count(self, tokens: int) -> bytes:
+        """This protocol has no such operation; the shape is that of its sibling, `responses`."""
+        return orjson.dumps({"object": "response.input_tokens", "input_tokens": tokens})
+
+    # errors
+
+    def read_error(
+        self, status: int, body: bytes, retry_after_s: float | None = None
+    ) -> UpstreamRejectedError:
+        """A provider's error answer, as any client may see it."""
+        return errors.read_error(status, body, retry_after_s)
+
+    def error_status(self, error: GatewayError) -> int:
+        """503 for Anthropic's 529, else its own."""
+        return errors.error_status(error)
+
+    def encode_error(self, error: GatewayError, request_id: str | None = None) -> bytes:
+        """OpenAI's error object."""
+        return errors.encode_error(error, request_id)
+
+    def encode_stream_error(self, error: GatewayError, *, array: bool = False) -> bytes:
+        """An event with the error object, which the SDKs raise; no `[DONE]` follows."""
+        return b"data: " + errors.encode_error(error) + b"\n\n"
+
+
+CODEC = OpenAIChatCodec()

@@ -1,0 +1,106 @@
+"""Ids that live at the provider: on a shared key they would reach another tenant's data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from engine.errors import InvalidRequestError
+from engine.protocols.fields import dict_of, is_held_uri, text_of
+
+_TOP_LEVEL = (
+    "previous_response_id",
+    "conversation",
+    "container",
+    "cached_content",
+    "cachedContent",
+    "assistant_id",
+    "thread_id",
+    "tool_resources",
+    "file_ids",
+    "vector_store_ids",
+)
+# Within a tool that the provider runs, at any of these names.
+_TOOL_FIELDS = ("vector_store_ids", "file_ids", "container", "file_id", "connector_id")
+# A container for the call alone is no id: `{"type": "auto"}`.
+_OWN_TOOLS = frozenset({"function", "custom"})
+
+
+class HeldIdError(InvalidRequestError):
+    """The body names something that lives at the provider (400)."""
+
+    code = "provider_id_not_allowed"
+
+
+def refuse_held_ids(document: dict[str, Any]) -> None:
+    """Refuse a request that names a stored file, conversation, container or the like.
+
+    Raises:
+        InvalidRequestError: with the path as its param.
+    """
+    for name in _TOP_LEVEL:
+        if document.get(name):
+            _refuse(name)
+    google = dict_of(dict_of(document.get("extra_body")).get("google"))
+    for source, path in (
+        (google, "extra_body.google"),
+        (dict_of(document.get("google")), "google"),
+    ):
+        for name in ("cached_content", "cachedContent"):
+            if source.get(name):
+                _refuse(f"{path}.{name}")
+    for index, message in enumerate(document["messages"]):
+        for path in _held_in_message(message):
+            _refuse(f"messages[{index}].{path}")
+    if isinstance(tools := document.get("tools"), list):
+        for index, tool in enumerate(tools):
+            for path in _held_in_tool(tool):
+                _refuse(f"tools[{index}].{path}")
+
+
+def _refuse(path: str) -> NoReturn:
+    raise HeldIdError(
+        f"'{path}' names something stored at the provider, whose keys are shared: send the "
+        "content itself.",
+        param=path,
+    )
+
+
+def _held_in_message(message: dict[str, Any]) -> Iterator[str]:
+    if dict_of(message.get("audio")).get("id"):
+        yield "audio.id"
+    content = message.get("content")
+    if not isinstance(content, list):
+        return
+    for index, part in enumerate(content):
+        if not isinstance(part, dict) or part.get("type") == "text":
+            continue
+        yield from _held_in_part(part, f"content[{index}]")
+
+
+def _held_in_part(part: dict[str, Any], path: str) -> Iterator[str]:
+    if part.get("file_id"):
+        yield f"{path}.file_id"
+    for name, value in part.items():
+        if isinstance(value, str):
+            if name.endswith("url") and is_held_uri(value):
+                yield f"{path}.{name}"
+        elif isinstance(value, dict):
+            if value.get("file_id"):
+                yield f"{path}.{name}.file_id"
+            for inner in ("url", "file_url", "file_data", "file_uri"):
+                if is_held_uri(text_of(value.get(inner))):
+                    yield f"{path}.{name}.{inner}"
+
+
+def _held_in_tool(tool: object) -> Iterator[str]:
+    if not isinstance(tool, dict) or tool.get("type", "function") in _OWN_TOOLS:
+        return
+    kind = text_of(tool.get("type"))
+    for source, path in ((tool, ""), (dict_of(tool.get(kind)), f"{kind}.")):
+        for name in _TOOL_FIELDS:
+            value = source.get(name)
+            if isinstance(value, dict):
+                yield from (f"{path}{name}.{inner}" for inner in _TOOL_FIELDS if value.get(inner))
+            elif value:
+                yield f"{path}{name}"

@@ -1,0 +1,187 @@
+"""A client's request: what is validated of it, and its document for a provider of this protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from engine.conversation import MediaKind
+from engine.errors import InvalidRequestError
+from engine.events import Call
+from engine.protocols import carried
+from engine.protocols.codec import ClientRequest
+from engine.protocols.fields import dict_of, dicts, text_of
+from engine.protocols.openai_chat.calls import NAME
+from engine.protocols.openai_chat.held import refuse_held_ids
+
+ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
+
+_CHOICES_MAX = 128
+
+# What one choice may generate; the older name is still what many providers know.
+LIMITS = ("max_completion_tokens", "max_tokens")
+
+
+def parse_request(call: Call) -> ClientRequest:
+    """Parse and validate what the gateway relies on; the rest is the provider's to judge.
+
+    Raises:
+        InvalidRequestError: not JSON, a field the gateway needs is missing or of a wrong type, or
+            an id that lives at the provider.
+    """
+    try:
+        document = orjson.loads(call.body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError(
+            "We could not parse the JSON body of your request "
+            f"({error.msg} at character {error.pos})."
+        ) from None
+    if not isinstance(document, dict):
+        raise InvalidRequestError("The body of your request must be a JSON object.")
+    model = document.get("model")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequestError("You must provide a model parameter.", param="model")
+    _check_messages(document.get("messages"))
+    options = document.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise InvalidRequestError("'stream_options' must be an object.", param="stream_options")
+    refuse_held_ids(document)
+    return ClientRequest(
+        protocol=NAME,
+        model=model,
+        stream=_flag(document, "stream"),
+        include_usage=_flag(options or {}, "include_usage"),
+        max_output_tokens=_max_output_tokens(document),
+        choices=_whole(document, "n", 1, _CHOICES_MAX) or 1,
+        media=frozenset(_media(document)),
+        document=document,
+    )
+
+
+def _check_messages(messages: object) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise InvalidRequestError(
+            "'messages' must be an array with at least one message.", param="messages"
+        )
+    for index, message in enumerate(messages):
+        role = message.get("role") if isinstance(message, dict) else None
+        if not isinstance(role, str) or role not in ROLES:
+            raise InvalidRequestError(
+                f"'messages[{index}]' must be an object whose 'role' is one of "
+                f"{', '.join(sorted(ROLES))}.",
+                param=f"messages[{index}].role",
+            )
+
+
+def _flag(document: dict[str, Any], name: str) -> bool:
+    value = document.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise InvalidRequestError(f"'{name}' must be true or false.", param=name)
+
+
+def _whole(document: dict[str, Any], name: str, least: int, most: int) -> int | None:
+    value = document.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidRequestError(
+            f"'{name}' must be a whole number from {least} to {most}.", param=name
+        )
+    return value
+
+
+def _max_output_tokens(document: dict[str, Any]) -> int | None:
+    limits = [
+        value for name in LIMITS if (value := _whole(document, name, 1, 2**31 - 1)) is not None
+    ]
+    return min(limits, default=None)
+
+
+_MEDIA_PARTS: dict[str, MediaKind] = {
+    "image_url": "image",
+    "image": "image",
+    "input_image": "image",
+    "input_audio": "audio",
+    "audio_url": "audio",
+    "video_url": "video",
+    "file": "document",
+    "input_file": "document",
+}
+
+
+def kind_of(mime_type: str) -> MediaKind:
+    """What a file is by its type."""
+    match mime_type.partition("/")[0].strip().lower():
+        case "image":
+            return "image"
+        case "audio":
+            return "audio"
+        case "video":
+            return "video"
+        case _:
+            return "document"
+
+
+def _media(document: dict[str, Any]) -> Iterator[MediaKind]:
+    for message in document["messages"]:
+        for part in dicts(message.get("content")):
+            kind = _MEDIA_PARTS.get(text_of(part.get("type")))
+            if kind == "document":
+                data = text_of(dict_of(part.get("file")).get("file_data"))[:128]
+                is_url = data.startswith("data:")
+                kind = kind_of(data[5:].partition(";")[0]) if is_url else kind
+            if kind is not None:
+                yield kind
+
+
+def encode_verbatim(request: ClientRequest, upstream_model: str, output_limit: int | None) -> bytes:
+    """The body for a provider of this protocol: its model name, usage asked for on every stream.
+
+    `output_limit` lowers (never raises) what one choice may generate, where funds are short. What
+    another provider's signatures added to the ids of tool calls is taken out again.
+
+    Raises:
+        InvalidRequestError: nested deeper than can be written again (254 levels).
+    """
+    document = dict(request.document)
+    document["model"] = upstream_model
+    if request.stream and not request.include_usage:
+        document["stream_options"] = {
+            **(document.get("stream_options") or {}),
+            "include_usage": True,
+        }
+    if output_limit is not None:
+        names = [name for name in LIMITS if document.get(name) is not None]
+        for name in names or LIMITS[:1]:
+            document[name] = min(output_limit, request.max_output_tokens or output_limit)
+    body = write_json(document)
+    if carried.MARKER in body:
+        document["messages"] = [_uncarried(message) for message in document["messages"]]
+        body = write_json(document)
+    return body
+
+
+def write_json(document: dict[str, Any]) -> bytes:
+    """Raises InvalidRequestError for what is nested deeper than can be written (254 levels)."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        raise InvalidRequestError("The body is nested too deeply (over 254 levels).") from None
+
+
+def _uncarried(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with tool-call ids as their provider gave them."""
+    changed = dict(message)
+    if isinstance(call_id := message.get("tool_call_id"), str):
+        changed["tool_call_id"] = carried.uncarry(call_id)[0]
+    if isinstance(calls := message.get("tool_calls"), list):
+        changed["tool_calls"] = [
+            call | {"id": carried.uncarry(call["id"])[0]}
+            if isinstance(call, dict) and isinstance(call.get("id"), str)
+            else call
+            for call in calls
+        ]
+    return changed

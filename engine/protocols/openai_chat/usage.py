@@ -1,0 +1,51 @@
+"""Usage: what the many servers of this protocol report, and how we report it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.events import Usage, is_count, read_count
+from engine.protocols.fields import dict_of
+
+# Cached tokens beside `prompt_tokens_details`: DeepSeek, Together and Moonshot, Mistral.
+_CACHED_NAMES = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
+
+
+def read_usage(document: dict[str, Any]) -> Usage | None:
+    """Usage out of a chunk or a response; None if it holds none, or none with a count in it."""
+    usage = document.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not is_count(input_tokens) or not is_count(output_tokens):
+        return None  # a figure that cannot be one is no report: the text is counted instead
+    details = dict_of(usage.get("prompt_tokens_details"))
+    cached = read_count(details.get("cached_tokens"))
+    if "cached_tokens" not in details:
+        cached = max(read_count(usage.get(name)) for name in _CACHED_NAMES)
+    output_details = dict_of(usage.get("completion_tokens_details"))
+    reasoning_tokens = read_count(output_details.get("reasoning_tokens"))
+    total = usage.get("total_tokens")
+    if reasoning_tokens and total == input_tokens + output_tokens + reasoning_tokens:
+        output_tokens += reasoning_tokens  # xAI leaves reasoning out, and says so by its total
+    return Usage(
+        input_tokens=input_tokens,
+        cached_input_tokens=cached,
+        cache_write_tokens=read_count(details.get("cache_write_tokens")),
+        output_tokens=output_tokens,
+        reasoning_tokens=reasoning_tokens,
+    ).clamped()
+
+
+def encode_usage(usage: Usage) -> dict[str, Any]:
+    """Usage in OpenAI's shape."""
+    input_details = {"cached_tokens": usage.cached_input_tokens}
+    if usage.cache_write_tokens:
+        input_details["cache_write_tokens"] = usage.cache_write_tokens
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": input_details,
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
