@@ -134,6 +134,8 @@ class Http1(H11Protocol):
             self.task_group.spawn(self._handle_events)
 
     async def _send_h11_event(self, event: Any) -> None:
+        if isinstance(event, h11.Response) and self.connection.their_state is h11.SEND_BODY:
+            event = _last(event)
         try:
             data = self._head + self.connection.send(event)
         except h11.LocalProtocolError:
@@ -158,6 +160,15 @@ class Http1(H11Protocol):
         if error.body:
             await self._send_h11_event(h11.Data(data=error.body))
         await self._send_h11_event(h11.EndOfMessage())
+
+
+def _last(response: h11.Response) -> h11.Response:
+    """Says that it is the connection's last: the client is still sending what nobody reads.
+
+    Unsaid, the client's next request could meet the close that follows.
+    """
+    headers = [*response.headers.raw_items(), (b"connection", b"close")]
+    return h11.Response(status_code=response.status_code, headers=headers, reason=response.reason)
 
 
 def _has_length(response: h11.Response) -> bool:

@@ -187,6 +187,16 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
         assert answer.startswith(b"HTTP/1.1 401")
 
 
+async def test_an_answer_ahead_of_the_body_says_that_it_is_the_last() -> None:
+    async with open_probe() as (_, server), await dial(server) as stream:
+        await stream.send_all(b"POST /deny HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n")
+        head = await read_until(stream, b"\r\n\r\nno")
+        await stream.send_all(b"{}")
+
+        assert b"connection: close\r\n" in head.lower()
+        assert await read_all(stream) == b""
+
+
 async def test_a_body_larger_than_any_buffer_arrives() -> None:
     body = b"0123456789abcdef" * 100_000
     head = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body)
