@@ -277,6 +277,7 @@ class LogprobsDelta:
     tokens: tuple[TokenLogprob, ...]
     choice: int = 0
     refusal: bool = False
+    native: Native | None = None
 
 
 @dataclass(frozen=True, slots=True)
