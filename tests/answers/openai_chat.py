@@ -103,7 +103,12 @@ def _read_content(draft: Draft, content: object) -> None:
 
 def _read_call(draft: Draft, index: int, call: dict[str, Any]) -> None:
     known = draft.call(index)
+    # Cerebras gives several calls one index; their ids tell them apart.
+    while call.get("id") and known.get("id", call["id"]) != call["id"]:
+        index += 1
+        known = draft.call(index)
     function = call.get("function") or call.get("custom") or {}
+    known["id"] = call.get("id") or known.get("id", "")
     known["name"] += function.get("name") or ""
     known["arguments"] += function.get("arguments") or function.get("input") or ""
 
@@ -119,6 +124,9 @@ def _of_dicts(value: object) -> Iterable[dict[str, Any]]:
 
 def _usage(report: dict[str, Any]) -> Usage:
     details = report.get("prompt_tokens_details") or {}
+    # DeepSeek, Mistral and Together have names of their own for it.
+    other = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
+    cached = [details.get("cached_tokens"), *(report.get(name) for name in other)]
     output = report["completion_tokens"]
     reasoning = (report.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     # xAI counts its reasoning beside the completion, and its total says so.
@@ -126,7 +134,7 @@ def _usage(report: dict[str, Any]) -> Usage:
         output += reasoning
     return Usage(
         input_tokens=report["prompt_tokens"],
-        cached_input_tokens=details.get("cached_tokens") or 0,
+        cached_input_tokens=next((v for v in cached if v is not None), 0),
         cache_write_tokens=details.get("cache_write_tokens") or 0,
         output_tokens=output,
         reasoning_tokens=reasoning,

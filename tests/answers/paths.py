@@ -1,0 +1,132 @@
+"""What a recorded answer holds that no `Reading` takes up, by the names of its fields.
+
+A field that means nothing (framing), or that a `Reading` holds and a comparison therefore watches,
+is named here; every other field of the recordings goes into the table of losses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+_DEPTH = {"openai_chat": 3, "anthropic": 3, "gemini": 4}
+
+# Prefixes of paths, without the brackets of lists.
+_TAKEN = {
+    "openai_chat": (
+        "id object created model service_tier error",
+        "choices.index choices.finish_reason choices.delta.role choices.message.role",
+        *(
+            f"choices.{key}.{name}"
+            for key in ("delta", "message")
+            for name in (
+                "content refusal reasoning_content reasoning function_call",
+                "tool_calls.index tool_calls.id tool_calls.type",
+                "tool_calls.function tool_calls.custom",
+                "annotations.type annotations.url_citation.url annotations.url_citation.title",
+                "audio.data audio.transcript",
+            )
+            for name in name.split()
+        ),
+        "choices.logprobs.content.token choices.logprobs.content.logprob",
+        "usage.prompt_tokens usage.completion_tokens usage.total_tokens",
+        "usage.prompt_tokens_details.cached_tokens usage.prompt_tokens_details.cache_write_tokens",
+        "usage.completion_tokens_details.reasoning_tokens x_groq.usage",
+    ),
+    "anthropic": (
+        "type index role id model error request_id",
+        "stop_reason stop_sequence stop_details.type stop_details.explanation",
+        "content.type content.text content.thinking content.signature",
+        "content.citations.type content.citations.url content.citations.title",
+        "usage.input_tokens usage.output_tokens usage.cache_read_input_tokens",
+        "usage.cache_creation_input_tokens usage.output_tokens_details.thinking_tokens",
+        "usage.service_tier",
+    ),
+    "gemini": (
+        "responseId modelVersion error",
+        "candidates.index candidates.finishReason candidates.finishMessage",
+        "candidates.content.role candidates.content.parts.text candidates.content.parts.thought",
+        "candidates.content.parts.thoughtSignature candidates.content.parts.functionCall",
+        "candidates.content.parts.inlineData",
+        "candidates.groundingMetadata.groundingChunks.web.uri",
+        "candidates.groundingMetadata.groundingChunks.web.title",
+        "candidates.logprobsResult.chosenCandidates.token",
+        "candidates.logprobsResult.chosenCandidates.logProbability",
+        "promptFeedback.blockReason promptFeedback.blockReasonMessage",
+        "usageMetadata.promptTokenCount usageMetadata.candidatesTokenCount",
+        "usageMetadata.totalTokenCount usageMetadata.thoughtsTokenCount",
+        "usageMetadata.toolUsePromptTokenCount usageMetadata.cachedContentTokenCount",
+        "usageMetadata.serviceTier",
+    ),
+}
+_TAKEN_OF: dict[str, frozenset[str]] = {
+    protocol: frozenset(path for line in lines for path in line.split())
+    for protocol, lines in _TAKEN.items()
+}
+
+
+def untaken(protocol: str, body: bytes, *, stream: bool) -> set[str]:
+    """Paths of the fields, cut to a few names, that no `Reading` takes up."""
+    found: set[str] = set()
+    for document in documents(body, stream=stream):
+        whole = _joined(document) if protocol == "anthropic" else document
+        found.update(_walk(whole, "", _TAKEN_OF[protocol]))
+    return {".".join(path.split(".")[: _DEPTH[protocol]]) for path in found}
+
+
+def documents(body: bytes, *, stream: bool) -> list[dict[str, Any]]:
+    """The JSON objects of an answer."""
+    if not stream:
+        return [json.loads(body)]
+    if body.lstrip().startswith(b"["):
+        array: list[dict[str, Any]] = json.loads(body)
+        return array
+    lines = body.replace(b"\r\n", b"\n").split(b"\n")
+    data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+    return [json.loads(item) for item in data if item.startswith(b"{")]
+
+
+def _joined(event: dict[str, Any]) -> dict[str, Any]:
+    """An event of a stream in the words of a whole message."""
+    match event.get("type"):
+        case "message_start":
+            message: dict[str, Any] = event["message"]
+            return message
+        case "content_block_start":
+            return {"content": [_own(event["content_block"])]}
+        case "content_block_delta":
+            delta = event["delta"]
+            if delta["type"] == "citations_delta":
+                return {"content": [{"citations": [delta["citation"]]}]}
+            return {}  # the block that is open has been named
+        case "message_delta":
+            return event["delta"] | {"usage": event.get("usage")}
+        case "message":
+            return event | {"content": [_own(block) for block in event["content"]]}
+        case _:
+            return {}
+
+
+def _own(block: dict[str, Any]) -> dict[str, Any]:
+    """A block under its own name, where it is none that a `Reading` takes up."""
+    match block["type"]:
+        case "tool_use":
+            return {name: block[name] for name in block if name not in ("id", "name", "input")}
+        case "text" | "thinking":
+            return block
+        case kind:
+            return {kind: "whole"}
+
+
+def _walk(value: Any, path: str, taken: frozenset[str]) -> Iterator[str]:
+    if path in taken or not value:  # a zero or an empty list says nothing
+        return
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _walk(item, f"{path}.{name}" if path else name, taken)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _walk(item, path, taken)
+    else:
+        yield path
