@@ -8,8 +8,14 @@ import orjson
 
 from engine.errors import GatewayError, UpstreamRejectedError
 from engine.events import Call, Event
-from engine.protocols.codec import ClientRequest, VerbatimDecoder
-from engine.protocols.openai_chat import counting, decoders, errors, parsing, unary
+from engine.protocols.codec import (
+    ClientRequest,
+    Identity,
+    StreamDecoder,
+    StreamEncoder,
+    VerbatimDecoder,
+)
+from engine.protocols.openai_chat import counting, decoders, encoders, errors, parsing, unary
 from engine.protocols.openai_chat.calls import NAME
 
 
@@ -53,6 +59,14 @@ class OpenAIChatCodec:
 
     # answers
 
+    def open_decoder(self, *, end_marker: bool) -> StreamDecoder:
+        """For a stream to be translated."""
+        return decoders.ChatDecoder(end_marker=end_marker)
+
+    def open_encoder(self, request: ClientRequest, identity: Identity) -> StreamEncoder:
+        """For a client of this protocol."""
+        return encoders.ChatEncoder(request, identity)
+
     def open_verbatim(self, request: ClientRequest, *, end_marker: bool) -> VerbatimDecoder:
         """For a stream that goes to a client of this protocol."""
         return decoders.ChatVerbatimDecoder(
@@ -66,6 +80,12 @@ class OpenAIChatCodec:
     def decode_response(self, body: bytes) -> Sequence[Event]:
         """A whole answer as its events."""
         return unary.decode_response(body)
+
+    def encode_response(
+        self, events: Sequence[Event], request: ClientRequest, identity: Identity
+    ) -> bytes:
+        """A whole answer for a client of this protocol."""
+        return unary.encode_response(events, request, identity)
 
     def encode_token_count(self, tokens: int) -> bytes:
         """This protocol has no such operation; the shape is that of its sibling, `responses`."""

@@ -106,11 +106,7 @@ class AnswerReader:
     def _read_head(self, document: dict[str, Any], content: bool, events: list[Event]) -> None:
         if self.begun and not self.natives:
             return
-        extra = {
-            key: value
-            for key, value in document.items()
-            if key not in _CHUNK_FIELDS and value is not None
-        }
+        extra = {key: value for key, value in document.items() if key not in _CHUNK_FIELDS}
         if not self.begun:
             self._chunk_natives.update(extra)
             answer_id = text_of(document.get("id")) or None
