@@ -14,7 +14,7 @@ from collections.abc import Callable
 import trio
 
 from engine.errors import UpstreamError
-from engine.protocols import openai_chat
+from engine.protocols.codec import Codec
 from engine.relay import Relay
 from engine.sink import PullSink, Sink
 from engine.upstream.errors import StreamLostError
@@ -41,7 +41,13 @@ class Attempt:
     """
 
     def __init__(
-        self, relay: Relay, sink: PullSink, *, unary: bool, metered: Callable[[Relay], bool]
+        self,
+        relay: Relay,
+        sink: PullSink,
+        codec: Codec,
+        *,
+        unary: bool,
+        metered: Callable[[Relay], bool],
     ) -> None:
         self.relay = relay
         self.sink: Sink = sink
@@ -53,7 +59,8 @@ class Attempt:
         """The provider never acted on the request: sending it again is safe."""
         self.answered_at: float | None = None
         self.first_output_at: float | None = None
-        self.last_activity = trio.current_time()
+        self.last_activity = self.last_sent = trio.current_time()
+        self._codec = codec
         self._unary = unary
         self._metered = metered
         self._stream: UpstreamStream | None = None
@@ -97,6 +104,11 @@ class Attempt:
         """A header of the answer."""
         return next((v.decode("latin-1") for n, v in self.headers if n == name), None)
 
+    @property
+    def provider_request_id(self) -> str | None:
+        """The provider's own id of the request, if it said one."""
+        return self.header(self._codec.request_id_header)
+
     async def wait_changed(self) -> None:
         """Return when there is something for the exchange to look at."""
         await self._changed.wait()
@@ -114,6 +126,11 @@ class Attempt:
         assert isinstance(gathered, PullSink)
         self.sink, self._pull = sink, False
         sink.send_nowait(gathered.take())
+
+    def keep_alive(self) -> None:
+        """Say to a client whose stream is silent that it still is one."""
+        self.last_sent = trio.current_time()
+        self.sink.send_nowait(self.relay.heartbeat())
 
     def drained(self) -> None:
         """The client has caught up: let the provider send on."""
@@ -254,6 +271,8 @@ class Attempt:
         if self.first_output_at is None and relay.meter.has_output:
             self.first_output_at = self.last_activity
             self._changed.set()
+        if out:
+            self.last_sent = self.last_activity
         if self.sink.send_nowait(out):
             self._acknowledge(flow_bytes)
         else:
@@ -270,9 +289,11 @@ class Attempt:
 
     def _end(self) -> None:
         if not self.answered:
-            self.fail(
-                openai_chat.read_error(self.status or 0, self._error_body, self._retry_after_s())
+            error = self._codec.read_error(
+                self.status or 0, self._error_body, self._retry_after_s()
             )
+            error.provider_request_id = self.provider_request_id
+            self.fail(error)
             return
         if self._inflater is not None and not self.relay.terminal:
             try:

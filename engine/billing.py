@@ -25,8 +25,7 @@ from engine.ledger.receipts import Receipt, ReceiptError, Timings
 from engine.ledger.records import AttemptRow, CostLine, Hold, ProgressEntry, Ticket
 from engine.metering.pricing import Rates, bound_nanodollars, charge_nanodollars
 from engine.metering.tokens import count_prompt
-from engine.protocols import openai_chat
-from engine.protocols.openai_chat import ChatRequest
+from engine.protocols.codec import ClientRequest, Codec
 from engine.relay import Relay
 from engine.routing.plan import Deployment, Model
 
@@ -48,7 +47,8 @@ class ExchangeBilling:
         *,
         call: Call,
         principal: Principal,
-        request: ChatRequest,
+        request: ClientRequest,
+        codec: Codec,
         model: Model[Rates],
         waive: bool,
         barrier_timeout_s: float,
@@ -57,6 +57,7 @@ class ExchangeBilling:
         self._ledger = ledger
         self._settings = settings
         self._request = request
+        self._codec = codec
         self._price = model.price
         self._deployment: Deployment[Rates] = model.deployments[0]
         self._waive = waive
@@ -179,7 +180,7 @@ class ExchangeBilling:
         if not meter.has_output or (tokens := meter.received_tokens()) == self._progress_tokens:
             return None
         self._progress_tokens = tokens
-        usage = Usage(input_tokens=self._input_tokens(), output_tokens=tokens)
+        usage = self._usage_so_far(attempt, tokens)
         charge = charge_nanodollars(usage, self._price)
         return ProgressEntry(
             request_id=self.receipt.request_id,
@@ -286,7 +287,7 @@ class ExchangeBilling:
             output = meter.received_tokens()
             if outcome is Outcome.FUNDS_EXHAUSTED and attempt.relay.output_limit is not None:
                 output = min(output, attempt.relay.output_limit)
-            counted = Usage(input_tokens=self._input_tokens(), output_tokens=output)
+            counted = self._usage_so_far(attempt, output)
         elif answered and not meter.report_covers_all:
             counted, reported = meter.consumed() or counted, None
         return funds.make_bill(
@@ -304,11 +305,18 @@ class ExchangeBilling:
     def _input_tokens(self) -> int:
         """The prompt by our own count, made once and only where it is needed."""
         if self._counted_input is None:
-            texts = openai_chat.prompt_texts(self._request)
+            texts = self._codec.prompt_texts(self._request)
             counted = count_prompt(texts, self._deployment.encoding)
-            overhead = openai_chat.prompt_overhead_tokens(self._request)
+            overhead = self._codec.prompt_overhead_tokens(self._request)
             self._counted_input = min(counted + overhead, self._input_bound_tokens)
         return self._counted_input
+
+    def _usage_so_far(self, attempt: Attempt, output_tokens: int) -> Usage:
+        """Counted output beside the input as the provider said it when it began, else counted."""
+        said = attempt.relay.meter.input_reported
+        if said is not None and said.input_tokens:
+            return replace(said, output_tokens=output_tokens)
+        return Usage(input_tokens=self._input_tokens(), output_tokens=output_tokens)
 
     def _delivered(self, attempt: Attempt) -> int:
         meter = attempt.relay.meter
@@ -336,7 +344,7 @@ class ExchangeBilling:
                 upstream_model=self._deployment.upstream_model,
                 status=attempt.status,
                 outcome=str(outcome) if error is None else error.code,
-                provider_request_id=attempt.header(b"x-request-id"),
+                provider_request_id=attempt.provider_request_id,
                 started_ms=self._ms(self._attempted_at),
                 first_byte_ms=first_byte_ms,
                 ended_ms=self._ms(now),

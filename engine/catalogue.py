@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
+from engine.capability_table import capabilities_of
 from engine.config import Config, DeploymentConfig, ModelConfig, PriceConfig
 from engine.metering.pricing import FREE, PriceError, Rates, library_rates, rate_picodollars
 from engine.metering.tokens import encoding_for
@@ -47,6 +48,11 @@ def _build_deployment(
         upstream_model=deployment.model,
         cost=_cost(name, model, deployment, config, now),
         encoding=encoding_for(deployment.model),
+        capabilities=capabilities_of(
+            config.providers[deployment.provider].protocol,
+            deployment.model,
+            deployment.capabilities,
+        ),
     )
 
 

@@ -85,7 +85,7 @@ class ProviderConfig:
     http2: Literal["alpn", "prior-knowledge", "off"] = "alpn"
     """`alpn`: what TLS negotiates, HTTP/1.1 without TLS; `prior-knowledge`: HTTP/2 without TLS."""
     terminal: Literal["done-marker", "eof"] = "done-marker"
-    """Whether a stream without its protocol's end marker is broken, or the marker may be missing."""
+    """Whether a stream without its protocol's end marker is broken, or it may be missing."""
     ca_file: Path | None = None
     """Trusted in place of the system's authorities (PEM)."""
     client_cert_file: Path | None = None

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import math
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
-from engine import relay
 from engine.admission.keys import Principal
 from engine.attempt import Attempt
 from engine.billing import ExchangeBilling
@@ -23,23 +23,21 @@ from engine.errors import (
     GatewayError,
     UnavailableError,
     UpstreamError,
-    UpstreamTimeoutError,
 )
-from engine.events import Call, Head, Outcome, Usage
+from engine.events import Call, Event, Head, Outcome, Usage
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.metering.pricing import Rates
-from engine.metering.tokens import counter_for
 from engine.parts import Parts
-from engine.protocols import openai_chat
-from engine.protocols.openai_chat import ChatRequest
+from engine.passage import Passage
+from engine.protocols.codec import ClientRequest
+from engine.protocols.registry import codec_of
 from engine.relay import Relay
 from engine.routing.plan import Model, plan
 from engine.sink import PullSink, Sink
+from engine.watch import Watch
 
 logger = logging.getLogger(__name__)
-
-_RESPONSE_MAX_BYTES = 64 * 1024 * 1024
 
 
 @asynccontextmanager
@@ -59,7 +57,7 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
         raise UnavailableError("The gateway is stopping.", retry_after_s=1)
     if len(parts.open_exchanges) >= parts.config.server.exchanges_max:
         raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
-    request = openai_chat.parse_request(call.body)
+    request = codec_of(call.protocol).parse_request(call)
     # plan
     model = plan(request.model, parts.catalogue)
     exchange = Exchange(parts, call, principal, request, model)
@@ -81,32 +79,34 @@ class Exchange:
         parts: Parts,
         call: Call,
         principal: Principal,
-        request: ChatRequest,
+        request: ClientRequest,
         model: Model[Rates],
     ) -> None:
         self._parts = parts
         self._call = call
         self._request = request
-        self._deployment = model.deployments[0]
-        self._provider = parts.providers[self._deployment.provider]
+        deployment = model.deployments[0]
+        self._provider = parts.providers[deployment.provider]
         # What is wrong with the body is said before money is touched.
-        self._body = self._encode(None)
+        self._passage = Passage(call, request, deployment, self._provider)
+        self._body = self._passage.encode(None)
         self._billing = ExchangeBilling(
             parts.ledger,
             parts.config.billing,
             call=call,
             principal=principal,
             request=request,
+            codec=self._passage.client,
             model=model,
             waive=self._provider.on_cancel == "waive",
             barrier_timeout_s=parts.config.storage.barrier_timeout_s,
             progress_due=parts.progress_due.set,
         )
         self._deadline = trio.current_time() + parts.config.server.exchange_deadline_s
-        self._attempt_deadline = math.inf
         self._pulled = PullSink(parts.config.server.buffered_output_max_bytes, self._drained)
         self._output_limit: int | None = None
-        self._attempt = self._new_attempt()
+        self._tapped: deque[Event] | None = None
+        self._attempt, self._watch = self._new_attempt()
         self._head: Head | None = None
         self._refusal: GatewayError | None = None
         self._dispatched = False
@@ -119,28 +119,24 @@ class Exchange:
         first = self._billing.reserve()
         self._output_limit = self._relay.output_limit = first.covered_tokens
         if first.lowered_limit is not None:
-            self._body = self._encode(first.lowered_limit)
+            self._body = self._passage.encode(first.lowered_limit)
         self._parts.open_exchanges[self._call.request_id] = self
 
-    def _new_attempt(self) -> Attempt:
-        relayed = relay.open_relay(
-            self._request,
-            counter_for(self._deployment.encoding),
-            done_required=self._provider.terminal == "done-marker",
-            body_max_bytes=_RESPONSE_MAX_BYTES,
-        )
+    def _new_attempt(self) -> tuple[Attempt, Watch]:
+        relayed = self._passage.open_relay(self._tapped)
         relayed.output_limit = self._output_limit
-        return Attempt(
-            relayed, self._pulled, unary=not self._request.stream, metered=self._billing.metered
+        attempt = Attempt(
+            relayed,
+            self._pulled,
+            self._passage.provider_codec,
+            unary=not self._request.stream,
+            metered=self._billing.metered,
         )
+        return attempt, Watch(attempt, self._provider, self._deadline)
 
     @property
     def _relay(self) -> Relay:
         return self._attempt.relay
-
-    def _encode(self, output_limit: int | None) -> bytes:
-        upstream_model = self._deployment.upstream_model
-        return openai_chat.encode_request(self._request, upstream_model, output_limit)
 
     @property
     def receipt(self) -> Receipt:
@@ -188,7 +184,7 @@ class Exchange:
                 await _wait_drained(sink, stall_s)
                 self._attempt.drained()
             else:
-                await self._wait_changed()
+                await self._wait_relaying()
             if sink.gone:
                 return
         await _wait_drained(sink, stall_s)
@@ -210,7 +206,23 @@ class Exchange:
             if self._attempt.over:
                 self._pulled.send_nowait(await self._finish())
             else:
-                await self._wait_changed()
+                await self._wait_relaying()
+
+    def events(self) -> AsyncIterator[Event]:
+        """Pull canonical events instead of bytes, whatever the two protocols are.
+
+        Asked for before anything else of the answer. The iterator raises the GatewayError that
+        the answer ended with, after the events that came before it.
+        """
+        assert not self._dispatched, "events() comes before the answer"
+        self._tapped = deque()
+        self._attempt, self._watch = self._new_attempt()
+        return Events(self, self._tapped)
+
+    @property
+    def error(self) -> GatewayError | None:
+        """What the answer ended with, where it did not end well."""
+        return self._refusal or self._attempt.error
 
     def progress(self) -> ProgressEntry | None:
         """What a crash would bill now, if that has changed. Never raises: others are asked too."""
@@ -249,22 +261,8 @@ class Exchange:
             return
         provider = self._provider
         self._billing.dispatched(self._attempt)
-        headers = [
-            (b":method", b"POST"),
-            (b":scheme", provider.origin.scheme.encode()),
-            (b":authority", provider.origin.authority.encode()),
-            (b":path", provider.path("/chat/completions").encode()),
-            (b"content-type", b"application/json"),
-            (b"accept", b"text/event-stream" if self._request.stream else b"application/json"),
-            (b"accept-encoding", b"identity"),
-            (b"user-agent", b"parshall"),
-            (b"x-request-id", self._call.request_id.encode()),
-        ]
-        if provider.api_key is not None:
-            headers.append((b"authorization", b"Bearer " + provider.api_key.encode()))
-        if provider.total_timeout_s is not None:
-            self._attempt_deadline = trio.current_time() + provider.total_timeout_s
-        with trio.move_on_at(min(self._deadline, self._attempt_deadline)):
+        headers = self._passage.request_headers()
+        with trio.move_on_at(self._watch.start()):
             try:
                 stream = await self._parts.pool.open_stream(
                     provider, headers, self._body, self._attempt
@@ -274,20 +272,17 @@ class Exchange:
             else:
                 self._attempt.opened(stream)
         self._dispatched = True
-        self._check_deadlines()
+        self._watch.check_deadlines()
 
     async def _wait_committed(self) -> None:
-        """Return once there is something to send; raise if there never will be."""
-        attempt, server = self._attempt, self._parts.config.server
-        first_byte_at = trio.current_time() + self._provider.first_byte_timeout_s
-        commit_at = trio.current_time() + server.commit_after_s
+        """Return once there is something to send, or a client has waited long enough for a head;
+        raise if there never will be."""
+        attempt = self._attempt
+        commit_at = math.inf
+        if self._request.stream and self._passage.client.heartbeat:
+            commit_at = trio.current_time() + self._parts.config.server.commit_after_s
         while not attempt.committed:
-            if not attempt.answered:
-                if not await self._wait(lambda: first_byte_at):
-                    attempt.fail(UpstreamTimeoutError("The provider did not answer in time."))
-            elif not self._request.stream:
-                await self._wait_changed()
-            elif not await self._wait(lambda: commit_at):
+            if not await self._watch.wait_changed(lambda: commit_at):
                 return
 
     def _sent_again(self) -> bool:
@@ -297,7 +292,7 @@ class Exchange:
             return False
         attempt.close()
         self._billing.followed(attempt.error)
-        self._attempt = self._new_attempt()
+        self._attempt, self._watch = self._new_attempt()
         self._dispatched, self._resent = False, True
         return True
 
@@ -317,43 +312,25 @@ class Exchange:
 
     def _make_head(self) -> Head:
         attempt = self._attempt
-        default = "text/event-stream" if self._request.stream else "application/json"
-        headers = [
-            (b"content-type", (attempt.header(b"content-type") or default).encode("latin-1")),
-            (b"x-model-used", self._deployment.upstream_model.encode()),
-        ]
-        if (provider_id := attempt.header(b"x-request-id")) is not None:
-            headers.append((b"x-provider-request-id", provider_id.encode("latin-1")))
-        if not self._request.stream:
-            headers.append((b"content-length", str(self._relay.pending_bytes).encode()))
-        return Head(200, tuple(headers))
+        head = self._passage.head(
+            attempt.header(b"content-type"),
+            committed=attempt.committed,
+            provider_request_id=attempt.provider_request_id,
+        )
+        if self._request.stream:
+            return head
+        length = str(self._relay.body_bytes).encode()
+        return Head(head.status, (*head.headers, (b"content-length", length)))
 
     # relay
 
-    async def _wait(self, until: Callable[[], float]) -> bool:
-        """Wait for the attempt to change; False once `until()` has passed."""
-        with trio.move_on_at(min(until(), self._deadline, self._attempt_deadline)):
-            await self._attempt.wait_changed()
-        self._attempt.relay_large()
-        self._check_deadlines()
-        return trio.current_time() < until()
-
-    def _check_deadlines(self) -> None:
-        """The one place where an exchange or its attempt is found to have run for too long."""
-        now = trio.current_time()
-        if self._attempt.over:
-            return
-        if now >= self._deadline:
-            self._attempt.fail(DeadlineError("The request took longer than the gateway allows."))
-        elif now >= self._attempt_deadline:
-            self._attempt.fail(UpstreamTimeoutError("The provider took longer than it may."))
-
-    async def _wait_changed(self) -> None:
-        """Wait for the attempt to change; a provider that is silent too long has failed."""
-        if not await self._wait(
-            lambda: self._attempt.last_activity + self._provider.idle_timeout_s
-        ):
-            self._attempt.fail(UpstreamTimeoutError("The provider fell silent."))
+    async def _wait_relaying(self) -> None:
+        """Wait for the attempt to change, and keep a silent stream alive meanwhile."""
+        attempt, heartbeat_s = self._attempt, self._parts.config.server.heartbeat_s
+        if not self._request.stream or not self._passage.client.heartbeat:
+            await self._watch.wait_changed()
+        elif not await self._watch.wait_changed(lambda: attempt.last_sent + heartbeat_s):
+            attempt.keep_alive()
 
     def _drained(self) -> None:
         self._attempt.drained()
@@ -406,6 +383,28 @@ class Exchange:
             if self._attempt.crash is None:
                 self._attempt.crash = error
             raise
+
+
+class Events:
+    """Canonical events of one exchange; iterated once."""
+
+    def __init__(self, exchange: Exchange, tapped: deque[Event]) -> None:
+        self._exchange = exchange
+        self._tapped = tapped
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event. Raises GatewayError, as `Exchange.events` says."""
+        while not self._tapped:
+            # The bytes are let go: taking them is what lets the provider send on.
+            if await anext(self._exchange, None) is None and not self._tapped:
+                if (error := self._exchange.error) is not None:
+                    raise error
+                raise StopAsyncIteration
+        return self._tapped.popleft()
 
 
 def _outcome_of(error: UpstreamError) -> Outcome:

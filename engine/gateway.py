@@ -10,12 +10,12 @@ from typing import Any
 
 import trio
 
-from engine import exchange
+from engine import counting, exchange
 from engine.admission.keys import KeyIndex, Principal, digest, new_secret, shown_prefix
 from engine.catalogue import build_catalogue
 from engine.config import Config, ProviderConfig
 from engine.errors import NotFoundError
-from engine.events import Call
+from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.records import KeyRow, LedgerSettings
@@ -67,6 +67,10 @@ class Gateway:
     def open_exchange(self, call: Call) -> AbstractAsyncContextManager[Exchange]:
         """Admit a call and own it for the block; see `engine.exchange.open_exchange`."""
         return exchange.open_exchange(self._parts, call)
+
+    async def count_tokens(self, call: Call) -> tuple[Head, bytes]:
+        """How many tokens a prompt has; see `engine.counting.count_tokens`."""
+        return await counting.count_tokens(self._parts, call)
 
     def models(self, principal: Principal) -> tuple[ModelInfo, ...]:
         """The models that this principal may use: all, until there are plans."""

@@ -1,20 +1,28 @@
-"""Upstream bytes to client bytes for one attempt: verbatim, with the metering tap.
+"""Upstream bytes to client bytes for one attempt: verbatim or translated, with the metering tap.
 
 A relay is pure: no I/O, no clock, no awaits. Any split of the same bytes gives the same result.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-from engine.errors import GatewayError, UpstreamError
-from engine.events import Usage
+from engine.errors import GatewayError, UpstreamError, UpstreamRejectedError
+from engine.events import Event, Finish, FinishReason, Usage, UsageReport
 from engine.metering.tokens import Count
-from engine.metering.usage import OutputMeter
-from engine.protocols import openai_chat
-from engine.protocols.openai_chat import ChatRequest, Chunk
-from engine.wire.sse import EventSplitter, EventTooLargeError, event_data
+from engine.metering.usage import OutputMeter, generated_texts
+from engine.protocols.codec import (
+    ClientRequest,
+    Codec,
+    Identity,
+    StreamDecoder,
+    StreamEncoder,
+    VerbatimDecoder,
+)
+from engine.wire.sse import EventTooLargeError
 
 
 class Relay(Protocol):
@@ -33,11 +41,18 @@ class Relay(Protocol):
     def pending_bytes(self) -> int:
         """What is held back as an incomplete event."""
 
+    @property
+    def body_bytes(self) -> int:
+        """The length of a whole answer, once it is known."""
+
     def feed(self, data: bytes) -> bytes:
         """Whole events for the client, never the terminal one."""
 
     def end_of_input(self) -> bytes:
         """The upstream stream has ended: is the answer whole? Gives what is left of it."""
+
+    def heartbeat(self) -> bytes:
+        """What keeps a silent stream alive, or nothing where the client allows nothing."""
 
     def finish(self) -> bytes:
         """The terminal bytes, after the settlement is durable."""
@@ -49,28 +64,143 @@ class Relay(Protocol):
         """The client protocol's own error ending."""
 
 
-class VerbatimStream:
-    """OpenAI chat stream to OpenAI chat client: untouched but for usage not asked for."""
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """What a relay is made of.
 
-    def __init__(self, request: ChatRequest, count: Count, *, done_required: bool) -> None:
-        self.meter = OutputMeter(count)
+    Attributes:
+        client, provider: the codecs of the two sides; the same one relays verbatim.
+        identity: for what the provider's answer does not say.
+        end_marker: a stream without its protocol's end marker is broken.
+        tap: where the canonical events go as well, for an embedder.
+    """
+
+    client: Codec
+    provider: Codec
+    request: ClientRequest
+    count: Count
+    identity: Identity
+    end_marker: bool
+    body_max_bytes: int
+    tap: deque[Event] | None = None
+
+
+# An ending is a few chunks; a provider that goes on and on after it is relayed as it comes.
+_ENDING_MAX_BYTES = 1024 * 1024
+
+
+class Writer(Protocol):
+    """One of the two ways from a provider's frames to a client's bytes."""
+
+    @property
+    def held_bytes(self) -> int:
+        """How much more goes out until what was written last is with the client."""
+
+    def write(self, frame: bytes, events: Sequence[Event]) -> bytes:
+        """What goes out for a frame and what it says; the last one, of the end, may be empty."""
+
+    def finish(self) -> bytes:
+        """The terminal bytes."""
+
+    def cut(self, usage: Usage) -> bytes:
+        """A valid early ending."""
+
+
+class Verbatim:
+    """The provider's own bytes, with the few edits that its codec makes."""
+
+    def __init__(self, decoder: VerbatimDecoder) -> None:
+        self._decoder = decoder
+        self._ending: list[bytes] = []
+        self.held_bytes = 0
+
+    def write(self, frame: bytes, events: Sequence[Event]) -> bytes:
+        """The frame; from the one that begins the ending on, they are kept for `finish`."""
+        decoder = self._decoder
+        client_bytes = decoder.client_frame(frame) if frame else decoder.end_frame()
+        if not decoder.ending:
+            return client_bytes
+        self._ending.append(client_bytes)
+        self.held_bytes += len(client_bytes)
+        if self.held_bytes <= _ENDING_MAX_BYTES:
+            return b""
+        ending, self._ending, self.held_bytes = self._ending, [], 0
+        return b"".join(ending)
+
+    def finish(self) -> bytes:
+        """The ending as the provider sent it."""
+        return b"".join(self._ending)
+
+    def cut(self, usage: Usage) -> bytes:
+        """As the codec ends what has gone out."""
+        return self._decoder.cut(usage)
+
+
+class Translation:
+    """The provider's events in the client's protocol."""
+
+    def __init__(self, encoder: StreamEncoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def held_bytes(self) -> int:
+        """What waits for more goes out with the next bytes, at the earliest."""
+        return 1 if self._encoder.holding else 0
+
+    def write(self, frame: bytes, events: Sequence[Event]) -> bytes:
+        """The events."""
+        return b"".join([self._encoder.encode(event) for event in events])
+
+    def finish(self) -> bytes:
+        """Finish reasons, usage, the terminal event."""
+        return self._encoder.finish()
+
+    def cut(self, usage: Usage) -> bytes:
+        """As the encoder ends what has gone out."""
+        return self._encoder.cut(usage)
+
+
+def open_relay(settings: RelaySettings) -> Relay:
+    """The relay between a client and a provider, of one protocol or of two."""
+    client, provider, request = settings.client, settings.provider, settings.request
+    if not request.stream:
+        return UnaryRelay(settings)
+    if client is provider:
+        verbatim = client.open_verbatim(request, end_marker=settings.end_marker)
+        return StreamRelay(settings, verbatim, Verbatim(verbatim))
+    decoder = provider.open_decoder(end_marker=settings.end_marker)
+    encoder = client.open_encoder(request, settings.identity)
+    return StreamRelay(settings, decoder, Translation(encoder))
+
+
+class StreamRelay:
+    """A stream: frames, the limit, the meter, the errors."""
+
+    def __init__(self, settings: RelaySettings, decoder: StreamDecoder, writer: Writer) -> None:
+        self.meter = OutputMeter(settings.count)
         self.error: UpstreamError | None = None
         self.terminal = False
         self.exhausted = False
         self.output_limit: int | None = None
         self.sent_bytes = 0
-        self._request = request
-        self._done_required = done_required
-        self._splitter = EventSplitter()
-        self._waiting: list[bytes] = []
-        self._terminal_event = b""
-        self._like: dict[str, Any] = {}
-        self._open_choices = set(range(request.choices))
+        self._client = settings.client
+        self._array = settings.request.array
+        self._tap = settings.tap
+        self._decoder = decoder
+        self._writer = writer
+        self._frames: deque[bytes] = deque()
+        self._decoded: tuple[bytes, Sequence[Event]] | None = None
+        """What the output limit did not let through."""
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of the incomplete event held back."""
-        return self._splitter.pending_bytes
+        return self._decoder.pending_bytes
+
+    @property
+    def body_bytes(self) -> int:
+        """Not known of a stream."""
+        return 0
 
     def feed(self, data: bytes) -> bytes:
         """Whole events for the client; stops at the output limit and keeps the rest.
@@ -79,108 +209,120 @@ class VerbatimStream:
         """
         if self.error is not None or self.terminal:
             return b""
-        try:
-            events = self._splitter.feed(data)
-        except EventTooLargeError as error:
-            self.error = UpstreamError(f"The provider's stream is broken: {error}.")
-            return b""
-        if self._waiting:
-            events, self._waiting = self._waiting + events, []
-        return b"".join(self._relay(events))
-
-    def _relay(self, events: Sequence[bytes]) -> list[bytes]:
-        out: list[bytes] = []
-        self.exhausted = False
-        for position, event in enumerate(events):
+        if data:
             try:
-                chunk = openai_chat.read_chunk(
-                    event, event_data(event), keep_usage=self._request.include_usage
-                )
-            except ValueError:
-                self.error = UpstreamError("The provider sent a stream event that is not JSON.")
-                break
-            if chunk.terminal:
-                self.terminal = True
-                self._terminal_event = event
-                break
-            if chunk.error is not None:
-                self.error = chunk.error
-                break
-            if not self._meter(chunk):
-                self.exhausted = True
-                self._waiting = list(events[position:])
-                break
-            if chunk.client_bytes:
-                out.append(chunk.client_bytes)
-        return out
-
-    def _meter(self, chunk: Chunk) -> bool:
-        """Count a chunk; False, and nothing counted, if the output limit does not allow it."""
-        meter = self.meter
-        if chunk.document.get("id"):
-            self._like = chunk.document
-        if (
-            self.output_limit is not None
-            and chunk.texts
-            and not meter.fits(chunk.texts, self.output_limit)
-        ):
-            return False
-        self.sent_bytes += len(chunk.client_bytes)
-        for channel, text in chunk.texts:
-            meter.add(channel, text, self.sent_bytes)
-        if chunk.usage is not None:
-            meter.report(chunk.usage)
-        self._open_choices.difference_update(chunk.finished)
-        return True
+                self._frames.extend(self._decoder.split(data))
+            except EventTooLargeError as error:
+                self.error = UpstreamError(f"The provider's stream is broken: {error}.")
+                return b""
+        return self._relay()
 
     def end_of_input(self) -> bytes:
         """Whether an end without a terminal event is an end or a fault is the provider's row."""
         if self.terminal or self.error is not None or self.exhausted:
             return b""
-        rest = self._splitter.finish().strip()
-        if event_data(rest) == openai_chat.DONE:
-            self.terminal = True
-            self._terminal_event = rest + b"\n\n"
-        elif self._done_required or rest:
-            self.error = UpstreamError("The provider's stream broke off before its end.")
-        else:
-            self.terminal = True
-        return b""
+        try:
+            events = self._decoder.end_of_input()
+        except ValueError:
+            self.error = _not_json()
+            return b""
+        if self._decoder.error is not None:
+            self.error = self._decoder.error
+            return b""
+        self._decoded = (b"", events)
+        return self._relay()
+
+    def heartbeat(self) -> bytes:
+        """A comment, where the client's protocol allows one."""
+        beat = self._client.heartbeat
+        self.sent_bytes += len(beat)
+        return beat
 
     def finish(self) -> bytes:
-        """`data: [DONE]` as the provider sent it; nothing if it sends none."""
-        return self._terminal_event
+        """The terminal bytes."""
+        return self._writer.finish()
 
     def cut(self, usage: Usage) -> bytes:
-        """`finish_reason: "length"` for every open choice, usage if it was asked for, `[DONE]`."""
-        return openai_chat.encode_length_ending(
-            self._like, sorted(self._open_choices), usage if self._request.include_usage else None
-        )
+        """The length reason for whatever is open, usage, the terminal event."""
+        if self._tap is not None:
+            self._tap.extend((Finish(FinishReason.LENGTH), UsageReport(usage)))
+        return self._writer.cut(usage)
 
     def fail(self, error: GatewayError) -> bytes:
-        """An event with OpenAI's error object, which its SDKs raise; no `[DONE]` follows."""
-        return b"data: " + openai_chat.encode_error(error) + b"\n\n"
+        """The protocol's own error ending, which its SDKs raise."""
+        ending = self._client.encode_stream_error(error, array=self._array)
+        if self._array and not self.sent_bytes:
+            return b"[" + ending.lstrip(b",\r\n")
+        return ending
+
+    def _relay(self) -> bytes:
+        out: list[bytes] = []
+        self.exhausted = False
+        while (following := self._next()) is not None:
+            frame, events = following
+            texts = generated_texts(events)
+            limit = self.output_limit
+            if limit is not None and texts and not self.meter.fits(texts, limit):
+                self._decoded = following
+                self.exhausted = True
+                break
+            if sent := self._writer.write(frame, events):
+                out.append(sent)
+                self.sent_bytes += len(sent)
+            position = self.sent_bytes + self._writer.held_bytes
+            for channel, text in texts:
+                self.meter.add(channel, text, position)
+            self.meter.take_figures(events)
+            if self._tap is not None:
+                self._tap.extend(events)
+        else:
+            self.terminal = self.error is None and self._decoder.done
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _next(self) -> tuple[bytes, Sequence[Event]] | None:
+        """The next frame and what it says; None when there is none, or it is a fault."""
+        decoder = self._decoder
+        if (held_back := self._decoded) is not None:
+            self._decoded = None
+            return held_back
+        if not self._frames or decoder.done:
+            return None
+        frame = self._frames.popleft()
+        try:
+            events = decoder.decode(frame)
+        except ValueError:
+            self.error = _not_json()
+            return None
+        if decoder.error is not None:
+            self.error = decoder.error
+            return None
+        return frame, events
+
+
+def _not_json() -> UpstreamError:
+    return UpstreamError("The provider sent a stream event that is not JSON.")
 
 
 # What a socket's buffer takes at once.
 _ONE_WRITE_MAX_BYTES = 65_536
 
 
-class VerbatimUnary:
-    """OpenAI chat answer in one piece: gathered, metered, passed on untouched.
+class UnaryRelay:
+    """An answer in one piece: gathered, metered, passed on untouched or translated.
 
     Its terminal bytes are all of a small answer, so that it leaves in one write; of a larger one,
     the last brace and what follows: without it, it is no JSON yet.
     """
 
-    def __init__(self, count: Count, *, body_max_bytes: int) -> None:
-        self.meter = OutputMeter(count)
+    def __init__(self, settings: RelaySettings) -> None:
+        self.meter = OutputMeter(settings.count)
         self.error: UpstreamError | None = None
         self.terminal = False
         self.exhausted = False
         self.output_limit: int | None = None
+        self.body_bytes = 0
+        self._settings = settings
         self._parts: list[bytes] = []
-        self._body_max_bytes = body_max_bytes
         self._gathered_bytes = 0
         self._ending = b""
 
@@ -192,7 +334,7 @@ class VerbatimUnary:
     def feed(self, data: bytes) -> bytes:
         """Gathers; the body comes out of `end_of_input`."""
         self._gathered_bytes += len(data)
-        if self._gathered_bytes > self._body_max_bytes:
+        if self._gathered_bytes > self._settings.body_max_bytes:
             self.error = UpstreamError("The provider's answer is larger than the gateway accepts.")
             self._parts.clear()
         else:
@@ -203,23 +345,32 @@ class VerbatimUnary:
         """What of the answer may go out before its end; decides whether it is one."""
         if self.error is not None:
             return b""
-        body = b"".join(self._parts)
+        settings, body = self._settings, b"".join(self._parts)
         self._parts.clear()
         try:
-            chunk = openai_chat.read_response(body)
+            events = settings.provider.decode_response(body)
         except ValueError:
             self.error = UpstreamError("The provider's answer is not a JSON object.")
             return b""
-        if chunk.error is not None:
-            self.error = chunk.error
+        except UpstreamRejectedError as error:
+            self.error = error
             return b""
+        if settings.client is not settings.provider:
+            body = settings.client.encode_response(events, settings.request, settings.identity)
         ending_at = len(body.rstrip()) - 1 if len(body) > _ONE_WRITE_MAX_BYTES else 0
-        for channel, text in chunk.texts:
+        for channel, text in generated_texts(events):
             self.meter.add(channel, text, ending_at)
-        self.meter.reported = chunk.usage
+        self.meter.take_figures(events, final=True)
+        if settings.tap is not None:
+            settings.tap.extend(events)
         self.terminal = True
+        self.body_bytes = len(body)
         self._ending = body[ending_at:]
         return body[:ending_at]
+
+    def heartbeat(self) -> bytes:
+        """An answer in one piece cannot be kept alive."""
+        return b""
 
     def finish(self) -> bytes:
         """The terminal bytes."""
@@ -232,12 +383,3 @@ class VerbatimUnary:
     def fail(self, error: GatewayError) -> bytes:
         """Once its head is out, an answer can only break off."""
         return b""
-
-
-def open_relay(
-    request: ChatRequest, count: Count, *, done_required: bool, body_max_bytes: int
-) -> Relay:
-    """The relay for an OpenAI chat request to a provider that speaks OpenAI chat."""
-    if request.stream:
-        return VerbatimStream(request, count, done_required=done_required)
-    return VerbatimUnary(count, body_max_bytes=body_max_bytes)

@@ -46,7 +46,8 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.telemetry",
         }
     ),
-    frozenset({"engine.attempt", "engine.billing", "engine.parts"}),
+    frozenset({"engine.attempt", "engine.billing", "engine.parts", "engine.passage"}),
+    frozenset({"engine.counting", "engine.watch"}),
     frozenset({"engine.exchange"}),
     frozenset({"engine.gateway"}),
     frozenset({"engine"}),  # the facade: what `from engine import …` offers

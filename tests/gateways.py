@@ -14,12 +14,22 @@ import trio
 from bench.simulate import Simulator, SimulatorSettings, TruthRecord, open_simulator
 from engine import Call, Exchange, Gateway, open_gateway, parse_config
 from engine.errors import GatewayError
+from engine.events import Protocol
 from engine.ledger.receipts import Receipt
 from tests.recordings import RECORDINGS
 
 DOLLAR = 1_000_000_000
 INPUT_NANODOLLARS = 1_000  # a token: 1 dollar a million
 OUTPUT_NANODOLLARS = 2_000
+
+PROTOCOLS: tuple[Protocol, ...] = ("openai_chat", "anthropic", "gemini")
+MODELS: dict[str, str] = {
+    "openai_chat": "sim-openai",
+    "anthropic": "sim-anthropic",
+    "gemini": "sim-gemini",
+}
+"""The model that the simulated provider of each protocol serves."""
+PAIRS = [(client, provider) for client in PROTOCOLS for provider in PROTOCOLS]
 
 HTTP2 = "prior-knowledge"
 """How the simulated provider is spoken to; the fixture `each_protocol` changes it."""
@@ -37,6 +47,35 @@ class Setup:
     def call(self, directives: str = "", **changes: Any) -> Call:
         """A streamed chat call whose last message begins with `#sim` directives."""
         return Call(body=chat_body(directives, **changes), key=self.key)
+
+    def call_of(
+        self, client: Protocol, provider: str, directives: str = "", *, stream: bool = True
+    ) -> Call:
+        """A call in a client's protocol for the provider of another, or of the same."""
+        prompt = f"#sim {directives}\nTell me more."
+        model = MODELS[provider]
+        messages = [{"role": "user", "content": prompt}]
+        document: dict[str, Any]
+        match client:
+            case "openai_chat":
+                options = {"stream_options": {"include_usage": True}} if stream else {}
+                document = {"model": model, "stream": stream, "messages": messages, **options}
+            case "anthropic":
+                document = {
+                    "model": model,
+                    "stream": stream,
+                    "messages": messages,
+                    "max_tokens": 4_096,
+                }
+            case "gemini":
+                document = {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
+        return Call(
+            body=orjson.dumps(document),
+            key=self.key,
+            protocol=client,
+            model=model if client == "gemini" else None,
+            stream=stream if client == "gemini" else None,
+        )
 
     def truth(self, exchange: Exchange) -> TruthRecord:
         """What the provider knows of an exchange."""
@@ -68,8 +107,13 @@ def config_text(
     server: str = "",
     storage: str = "",
     billing: str = "",
+    models: str = "",
 ) -> str:
-    """The configuration of a gateway for one simulated provider; extra lines by section."""
+    """The configuration of a gateway for one simulated provider; extra lines by section.
+
+    `models` stands at the end, with the provider's URL for `$SIM`.
+    """
+    shared, _, _ = provider.partition("[")  # what follows another table's header is said once
     return f"""
 [server]
 {server}
@@ -83,9 +127,26 @@ protocol = "openai"
 base_url = "{base_url}/v1"
 http2 = "{http2 or HTTP2}"
 {provider}
+[providers.sim-anthropic]
+protocol = "anthropic"
+base_url = "{base_url}/v1"
+http2 = "{http2 or HTTP2}"
+{shared}
+[providers.sim-gemini]
+protocol = "gemini"
+base_url = "{base_url}/v1beta"
+http2 = "{http2 or HTTP2}"
+{shared}
 [models.sim-openai]
 deployments = [{{ provider = "sim", model = "sim-openai" }}]
 price = {{ input = 1, output = 2 }}
+[models.sim-anthropic]
+deployments = [{{ provider = "sim-anthropic", model = "sim-anthropic" }}]
+price = {{ input = 1, output = 2 }}
+[models.sim-gemini]
+deployments = [{{ provider = "sim-gemini", model = "sim-gemini" }}]
+price = {{ input = 1, output = 2 }}
+{models.replace("$SIM", base_url)}
 """
 
 

@@ -6,13 +6,52 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engine.events import Usage
+from engine.events import (
+    Begin,
+    Event,
+    MediaDelta,
+    NativeEvent,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallBegin,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
 from engine.metering.tokens import Count, TextCounter
 
 # Nearer to a limit than this, every event is counted before it is let through.
 _NEAR_TOKENS = 1_024
 # A token is at least a byte, a character at most four.
 _TOKENS_PER_CHAR_MAX = 4
+
+
+def generated_texts(events: Sequence[Event]) -> list[tuple[str, str]]:
+    """What of these events was generated as text, by channel: what interleaves on the wire (two
+    choices, two tool calls) is not one text."""
+    texts = []
+    for event in events:
+        match event:
+            case TextDelta(text=text, choice=choice):
+                channel = f"{choice}.text"
+            case ToolCallDelta(arguments=text, index=index, choice=choice):
+                channel = f"{choice}.tool.{index}"
+            case ReasoningDelta(text=text, choice=choice):
+                channel = f"{choice}.reasoning"
+            case ToolCallBegin(name=text, index=index, choice=choice):
+                channel = f"{choice}.tool.{index}"
+            case RefusalDelta(text=text, choice=choice):
+                channel = f"{choice}.refusal"
+            case NativeEvent(generated=text, choice=choice):
+                channel = f"{choice}.native"
+            case MediaDelta(transcript=text, choice=choice):
+                channel = f"{choice}.transcript"
+            case _:
+                continue
+        if text:
+            texts.append((channel, text))
+    return texts
 
 
 class OutputMeter:
@@ -25,7 +64,7 @@ class OutputMeter:
 
     __slots__ = (
         "_count", "_counters", "_text_at_report", "_uncounted_chars", "_undelivered",
-        "known_tokens", "reported", "wanted_tokens",
+        "input_reported", "known_tokens", "reported", "wanted_tokens",
     )  # fmt: skip
 
     def __init__(self, count: Count) -> None:
@@ -36,10 +75,23 @@ class OutputMeter:
         self._text_at_report: int | None = None
         self.known_tokens = 0
         """Output tokens as last counted; at most 200 characters a channel behind."""
+        self.input_reported: Usage | None = None
+        """What the provider said of the input when it began; no output in it."""
         self.reported: Usage | None = None
         """The provider's own figures, the latest; None while it has sent none."""
         self.wanted_tokens = 0
         """The limit that the texts would have needed that did not fit last."""
+
+    def take_figures(self, events: Sequence[Event], *, final: bool = False) -> None:
+        """Take what the provider reports in these events; `final` ones are taken as they are."""
+        for event in events:
+            match event:
+                case UsageReport(usage=usage) if final:
+                    self.reported = usage
+                case UsageReport(usage=usage):
+                    self.report(usage)
+                case Begin(usage=Usage() as usage):
+                    self.input_reported = replace(usage, output_tokens=0, reasoning_tokens=0)
 
     def report(self, usage: Usage) -> None:
         """Take the provider's figures for everything so far; none is a report of no output for

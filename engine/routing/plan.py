@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from engine.capabilities import UNKNOWN, Capabilities
 from engine.errors import ModelNotFoundError
 
 R = TypeVar("R")
@@ -21,6 +22,7 @@ class Deployment(Generic[R]):
     cost: R
     encoding: str
     """The vocabulary that its text is counted with."""
+    capabilities: Capabilities = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

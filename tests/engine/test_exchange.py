@@ -306,7 +306,7 @@ async def test_a_fault_of_ours_is_free_and_hurts_no_other(
         async with setup.gateway.open_exchange(setup.call(pace)) as healthy:
             await healthy.head()
             with monkeypatch.context() as patch:
-                patch.setattr("engine.exchange.counter_for", lambda _encoding: broken)
+                patch.setattr("engine.passage.counter_for", lambda _encoding: broken)
                 body, receipt, error = await run(setup, setup.call(pace))
             assert receipt.outcome is Outcome.GATEWAY_FAILED
             assert receipt.price_nanodollars == 0

@@ -77,7 +77,11 @@ async def test_one_gateway_owns_its_database(tmp_path: Path) -> None:
 async def test_models_are_listed(tmp_path: Path) -> None:
     async with open_setup(tmp_path) as setup:
         models = setup.gateway.models(setup.gateway.authenticate(setup.key))
-        assert [(model.id, model.owned_by) for model in models] == [("sim-openai", "sim")]
+        assert [(model.id, model.owned_by) for model in models] == [
+            ("sim-openai", "sim"),
+            ("sim-anthropic", "sim-anthropic"),
+            ("sim-gemini", "sim-gemini"),
+        ]
 
 
 async def test_what_happens_is_counted(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ async def test_a_fault_in_counting_ends_its_exchange_not_the_gateway(
 
     storage = "progress_interval_s = 0.02"
     async with open_scripted(tmp_path, script, storage=storage) as setup:
-        monkeypatch.setattr("engine.exchange.counter_for", lambda _encoding: broken)
+        monkeypatch.setattr("engine.passage.counter_for", lambda _encoding: broken)
         body, receipt, _ = await run(setup, setup.call())
         assert b'"code":"internal_error"' in body
         assert receipt.outcome is Outcome.GATEWAY_FAILED

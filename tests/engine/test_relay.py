@@ -9,16 +9,18 @@ import orjson
 import pytest
 
 from engine.errors import UpstreamError
-from engine.events import Usage
+from engine.events import Call, Usage
 from engine.metering.tokens import counter_for
-from engine.protocols.openai_chat import ChatRequest, parse_request
-from engine.relay import Relay, open_relay
+from engine.protocols.codec import ClientRequest, Identity
+from engine.protocols.registry import codec_of
+from engine.relay import Relay, RelaySettings, open_relay
 from tests import recordings
 
 COUNT = counter_for("o200k_base")
+CODEC = codec_of("openai_chat")
 
 
-def a_request(*, usage: bool = True, stream: bool = True, n: int = 1) -> ChatRequest:
+def a_request(*, usage: bool = True, stream: bool = True, n: int = 1) -> ClientRequest:
     document = {
         "model": "m",
         "messages": [{"role": "user", "content": "x"}],
@@ -27,11 +29,21 @@ def a_request(*, usage: bool = True, stream: bool = True, n: int = 1) -> ChatReq
     }
     if usage:
         document["stream_options"] = {"include_usage": True}
-    return parse_request(orjson.dumps(document))
+    return CODEC.parse_request(Call(body=orjson.dumps(document), key=None))
 
 
-def a_relay(request: ChatRequest, *, done_required: bool = True) -> Relay:
-    return open_relay(request, COUNT, done_required=done_required, body_max_bytes=1_000_000)
+def a_relay(request: ClientRequest, *, done_required: bool = True) -> Relay:
+    return open_relay(
+        RelaySettings(
+            client=CODEC,
+            provider=CODEC,
+            request=request,
+            count=COUNT,
+            identity=Identity("req_1", "m", 0),
+            end_marker=done_required,
+            body_max_bytes=1_000_000,
+        )
+    )
 
 
 def event(**document: object) -> bytes:

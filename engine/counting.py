@@ -1,0 +1,103 @@
+"""Counting the tokens of a prompt without generating: free, and no exchange.
+
+A provider of the client's own protocol is asked, and its answer passed on; elsewhere the prompt is
+counted here, which an answer's `x-parshall-counted: estimate` says.
+"""
+
+from __future__ import annotations
+
+import httpx
+
+from engine.capability_table import check_media
+from engine.errors import UnavailableError, UpstreamError, UpstreamTimeoutError
+from engine.events import Call, Head
+from engine.metering.tokens import count_prompt
+from engine.parts import Parts
+from engine.protocols.codec import Codec
+from engine.protocols.registry import codec_of, provider_codec
+from engine.routing.plan import plan
+from engine.upstream.pool import Pool
+from engine.upstream.providers import Provider
+from engine.upstream.transport import MultiplexTransport
+
+_ANSWER_MAX_BYTES = 1024 * 1024
+_WAIT_MAX_S = 60.0
+
+
+async def count_tokens(parts: Parts, call: Call) -> tuple[Head, bytes]:
+    """Head and body of the answer in the client's protocol.
+
+    Raises:
+        AuthenticationError: the key is missing or unknown.
+        InvalidRequestError, ModelNotFoundError: the body cannot be served.
+        UpstreamError: the provider refused it or could not be reached.
+        UnavailableError: the gateway is stopping.
+    """
+    parts.keys.authenticate(call.key)
+    if parts.stopping:
+        raise UnavailableError("The gateway is stopping.", retry_after_s=1)
+    codec = codec_of(call.protocol)
+    request = codec.parse_request(call)
+    deployment = plan(request.model, parts.catalogue).deployments[0]
+    provider = parts.providers[deployment.provider]
+    check_media(request.media, deployment.capabilities, request.model)
+    headers = [(b"content-type", b"application/json")]
+    path = codec.path(deployment.upstream_model, call.operation, stream=False, array=False)
+    if provider_codec(provider.protocol) is codec and path is not None:
+        body = codec.encode_verbatim(request, deployment.upstream_model, None)
+        answer, provider_request_id = await _ask(parts.pool, codec, provider, path, body, call)
+        if provider_request_id is not None:
+            headers.append((b"x-provider-request-id", provider_request_id.encode("latin-1")))
+        return Head(200, tuple(headers)), answer
+    counted = count_prompt(codec.prompt_texts(request), deployment.encoding)
+    tokens = counted + codec.prompt_overhead_tokens(request)
+    headers.append((b"x-parshall-counted", b"estimate"))
+    return Head(200, tuple(headers)), codec.encode_token_count(tokens)
+
+
+async def _ask(
+    pool: Pool, codec: Codec, provider: Provider, path: str, body: bytes, call: Call
+) -> tuple[bytes, str | None]:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"accept", b"application/json"),
+        (b"accept-encoding", b"identity"),
+        (b"user-agent", b"parshall"),
+        (b"x-request-id", call.request_id.encode()),
+        *codec.provider_headers(provider.api_key, call.headers),
+    ]
+    transport = MultiplexTransport(
+        pool,
+        http2=provider.http2,
+        ca_file=provider.ca_file,
+        client_cert_file=provider.client_cert_file,
+        client_key_file=provider.client_key_file,
+        proxy=provider.proxy,
+        connect_timeout_s=provider.connect_timeout_s,
+        max_streams_per_connection=provider.max_streams_per_connection,
+        connections_max=provider.connections_max,
+        warm_connections=provider.warm_connections,
+        connection_max_age_s=provider.connection_max_age_s,
+    )
+    timeout = httpx.Timeout(min(provider.first_byte_timeout_s, _WAIT_MAX_S))
+    url = f"{provider.origin.scheme}://{provider.origin.authority}{provider.path(path)}"
+    answer = b""
+    try:
+        async with (
+            httpx.AsyncClient(transport=transport, timeout=timeout) as client,
+            client.stream("POST", url, headers=headers, content=body) as response,
+        ):
+            async for part in response.aiter_bytes():
+                answer += part
+                if len(answer) > _ANSWER_MAX_BYTES:
+                    raise UpstreamError("The provider's answer is larger than the gateway accepts.")
+    except httpx.TimeoutException:
+        raise UpstreamTimeoutError("The provider did not answer in time.") from None
+    except (httpx.TransportError, httpx.DecodingError):
+        raise UpstreamError("The provider broke off its answer.") from None
+    provider_request_id = response.headers.get(codec.request_id_header.decode())
+    if response.status_code != 200:
+        error = codec.read_error(response.status_code, answer)
+        error.provider_request_id = provider_request_id
+        raise error
+    return answer, provider_request_id
