@@ -13,108 +13,18 @@ import argparse
 import os
 import platform
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import orjson
 import trio
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+from bench.processes import Target, running_gateway
+
 _WARM_S = 2.0
 _MEMORY_STREAMS = 1_000
 _UNARY_CLIENTS = 32
-
-_PROVIDER = """
-import trio
-from bench.simulate import SimulatorSettings, open_simulator
-
-async def main():
-    async with open_simulator(SimulatorSettings()) as simulator:
-        print(simulator.base_url, flush=True)
-        await trio.sleep_forever()
-
-trio.run(main)
-"""
-
-_GATEWAY = """
-import sys, trio
-from pathlib import Path
-from engine import open_gateway, parse_config
-from frontends.app import create_app
-from frontends.server import open_server
-
-async def main(folder, provider):
-    config = parse_config(f'''
-[storage]
-url = "sqlite:{folder}/ledger.db"
-[providers.sim]
-protocol = "openai"
-base_url = "{provider}/v1"
-http2 = "prior-knowledge"
-[models.sim-openai]
-deployments = [{{ provider = "sim", model = "sim-openai" }}]
-price = {{ input = 1, output = 2 }}
-''', "bench", {})
-    async with open_gateway(config) as gateway:
-        account = await gateway.ledger.create_account("bench")
-        await gateway.ledger.fund(account.account_id, 10**15, "bench")
-        _, key = await gateway.create_key(account.account_id, "bench")
-        async with open_server(create_app(gateway), ["127.0.0.1:0"]) as server:
-            print(server.addresses[0], key, flush=True)
-            await trio.sleep_forever()
-
-trio.run(main, *sys.argv[1:])
-"""
-
-
-@dataclass(slots=True)
-class Target:
-    """A running gateway."""
-
-    pid: int
-    port: int
-    key: str
-
-    def cpu_s(self) -> float:
-        """CPU used since it began, user and system, all threads."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-
-    def memory_bytes(self) -> int:
-        """Resident memory."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-
-
-@contextmanager
-def running(program: str, *arguments: str) -> Iterator[tuple[int, list[str]]]:
-    """A Python program in a process of its own; its id and the words of its first line."""
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and programs
-        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield process.pid, process.stdout.readline().split()
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def running_gateway() -> Iterator[Target]:
-    """A simulated provider, and a gateway in front of it."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        running(_PROVIDER) as (_, [provider]),
-        running(_GATEWAY, folder, provider) as (pid, [address, key]),
-    ):
-        yield Target(pid, int(address.rpartition(":")[2]), key)
 
 
 class Load:
