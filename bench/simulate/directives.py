@@ -1,6 +1,7 @@
 """`#sim name=value …`: how one request asks the simulated provider to behave.
 
-The line is the first line of the last user message, so it passes through any SDK and any gateway.
+The line is the first line of the last text of a user, so it passes through any SDK, any gateway
+and any translation between protocols.
 One table, `DIRECTIVES`, is both the parser and the help text.
 """
 
@@ -19,6 +20,7 @@ FaultKind = Literal[
     "goaway_refused",
     "refused",
     "error_event",
+    "error_bare",
     "stall",
     "eof",
 ]
@@ -48,6 +50,7 @@ class Directives:
     status: int | None = None
     retry_after: float | None = None
     usage: UsageKind = "normal"
+    cached: int = 0
     recording: str | None = None
     split_seed: int = 0
     max_split: int = 64
@@ -133,8 +136,9 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         "the stream (HTTP/1.1: the TCP connection); goaway sends GOAWAY, without `cut_after` as a "
         "graceful drain and with it closing the connection there; goaway_refused sends a GOAWAY "
         "that excludes this request, refused resets it with REFUSED_STREAM, both before any "
-        "answer; error_event is OpenAI's in-stream error; stall falls silent; eof ends the body "
-        "cleanly without a terminal event, by itself after all tokens",
+        "answer; error_event is the protocol's in-stream error, error_bare the same but in Gemini "
+        "pretty-printed without `data:`; stall falls silent; eof ends the body cleanly without a "
+        "terminal event, by itself after all tokens",
     ),
     Directive(
         "stall_ms",
@@ -161,6 +165,7 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         "none never reports it; wrong adds 7 to the input and 100 to the output; always reports "
         "it on streams that did not ask",
     ),
+    Directive("cached", _COUNT, "0…1000000", "cached input tokens in the usage, at most all"),
     Directive(
         "recording", _optional(str), "PATH|none", "replay this file of the recordings folder"
     ),

@@ -1,4 +1,4 @@
-"""OpenAI chat as bytes: stream events, unary answers, usage, error answers.
+"""OpenAI chat: stream events, unary answers, usage, error answers.
 
 Shapes and key order are those of recorded traffic: the first event of each choice carries the role,
 `"usage":null` is on every event of a stream that asked for usage, the usage event has no choices.
@@ -6,47 +6,42 @@ Shapes and key order are those of recorded traffic: the first event of each choi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
 
-from bench.simulate.openai_fields import ApiError
+from bench.simulate.answer import Finish, Kind, Segment
+from bench.simulate.chat import Counts
+from bench.simulate.errors import ApiError
+from bench.simulate.plan import ChatPlan
 
 DONE: Final = b"data: [DONE]\n\n"
 FINGERPRINT: Final = "fp_simulated"
-CREATED_MODELS: Final = 1_735_689_600
-
-_SERVER_ERROR: Final = "The server had an error while processing your request. Sorry about that!"
-_STATUS_ERRORS: Final[dict[int, tuple[str, str, str | None]]] = {
-    401: ("Incorrect API key provided.", "invalid_request_error", "invalid_api_key"),
-    403: ("You are not allowed to sample from this model.", "invalid_request_error", None),
-    404: ("The model does not exist.", "invalid_request_error", "model_not_found"),
-    429: (
-        "Rate limit reached on requests per min (RPM): Limit 500, Used 500, Requested 1.",
-        "requests",
-        "rate_limit_exceeded",
-    ),
-    500: (_SERVER_ERROR, "server_error", None),
-    503: (
-        "The engine is currently overloaded, please try again later.",
-        "server_error",
-        "service_unavailable",
-    ),
-    529: ("Overloaded", "overloaded_error", "overloaded"),
+SERVER_ERROR: Final = "The server had an error while processing your request. Sorry about that!"
+_TEXT_KEYS: Final[dict[Kind, bytes]] = {
+    "text": b"content",
+    "reasoning": b"reasoning_content",
+    "refusal": b"refusal",
 }
-_RETRY_STATUSES: Final = frozenset({429, 503, 529})
+"""The key of a delta; `reasoning_content` is what hosts of open models call it."""
+FINISH_REASONS: Final[dict[Finish, str]] = {
+    "stop": "stop",
+    "length": "length",
+    "calls": "tool_calls",
+    "refusal": "stop",
+    "filter": "content_filter",
+}
 
 
-def usage_object(input_tokens: int, output_tokens: int) -> dict[str, Any]:
+def usage_object(counts: Counts) -> dict[str, Any]:
     """OpenAI's usage object, with its details."""
     return {
-        "prompt_tokens": input_tokens,
-        "completion_tokens": output_tokens,
-        "total_tokens": input_tokens + output_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens": counts.input_tokens,
+        "completion_tokens": counts.output_tokens,
+        "total_tokens": counts.input_tokens + counts.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": counts.cached_tokens, "audio_tokens": 0},
         "completion_tokens_details": {
-            "reasoning_tokens": 0,
+            "reasoning_tokens": counts.reasoning_tokens,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
@@ -54,121 +49,147 @@ def usage_object(input_tokens: int, output_tokens: int) -> dict[str, Any]:
     }
 
 
-class EventEncoder:
+class OpenAIGrammar:
     """Stream events of one completion. Text must need no JSON escapes."""
 
-    __slots__ = ("_after", "_before", "_head", "_tail")
+    __slots__ = ("_after", "_choices", "_head", "_tail", "_texts")
 
-    def __init__(
-        self, completion_id: str, created: int, model: str, *, choices: int, with_usage: bool
-    ) -> None:
+    def __init__(self, plan: ChatPlan) -> None:
+        request = plan.request
         head = {
-            "id": completion_id,
+            "id": plan.answer_id,
             "object": "chat.completion.chunk",
-            "created": created,
-            "model": model,
+            "created": plan.created,
+            "model": request.model,
             "service_tier": "default",
             "system_fingerprint": FINGERPRINT,
         }
+        with_usage = request.include_usage or plan.directives.usage == "always"
+        self._choices = request.choices
         self._head = b"data: " + orjson.dumps(head)[:-1]
         self._tail = b',"usage":null}\n\n' if with_usage else b"}\n\n"
-        self._before = [
-            self._head + b',"choices":[{"index":%d,"delta":{"content":"' % index
-            for index in range(choices)
-        ]
+        self._texts = {
+            (kind, choice): self._head + b',"choices":[{"index":%d,"delta":{"%s":"' % (choice, key)
+            for kind, key in _TEXT_KEYS.items()
+            for choice in range(request.choices)
+        }
         self._after = b'"},"logprobs":null,"finish_reason":null}]' + self._tail
 
-    def role(self) -> bytes:
+    def begin(self) -> bytes:
         """The first event of each choice."""
         return b"".join(
-            self._head
-            + b',"choices":[{"index":%d,"delta":{"role":"assistant","content":"","refusal":null},'
-            b'"logprobs":null,"finish_reason":null}]' % index + self._tail
-            for index in range(len(self._before))
+            self._event(choice, b'{"role":"assistant","content":"","refusal":null}')
+            for choice in range(self._choices)
         )
 
-    def text(self, choice: int, text: str) -> bytes:
-        """One event with a piece of text."""
-        return self._before[choice] + text.encode() + self._after
+    def piece(self, segment: Segment, choice: int, start: int, end: int) -> bytes:
+        """One event with a piece of text or of the calls."""
+        if segment.kind == "calls":
+            calls = orjson.dumps(call_deltas(segment, start, end))
+            return self._event(choice, b'{"tool_calls":' + calls + b"}")
+        if not segment.shown:
+            return b""
+        text = segment.sources[choice].text(start, end)
+        return self._texts[segment.kind, choice] + text.encode() + self._after
 
-    def finish(self, reason: str) -> bytes:
-        """The last event of each choice."""
-        return b"".join(
+    def _event(self, choice: int, delta: bytes, reason: bytes = b"null") -> bytes:
+        return (
             self._head
-            + b',"choices":[{"index":%d,"delta":{},"logprobs":null,"finish_reason":"%s"}]'
-            % (index, reason.encode())
+            + b',"choices":[{"index":%d,"delta":%s,"logprobs":null,"finish_reason":%s}]'
+            % (choice, delta, reason)
             + self._tail
-            for index in range(len(self._before))
         )
 
-    def usage(self, usage: dict[str, Any]) -> bytes:
-        """The event without choices that reports usage."""
-        return self._head + b',"choices":[],"usage":' + orjson.dumps(usage) + b"}\n\n"
+    def finish(self, reason: Finish, counts: Counts | None) -> bytes:
+        """The last event of each choice, the usage without choices, `[DONE]`."""
+        word = b'"%s"' % FINISH_REASONS[reason].encode()
+        events = [self._event(choice, b"{}", word) for choice in range(self._choices)]
+        if counts is not None:
+            usage = orjson.dumps(usage_object(counts))
+            events.append(self._head + b',"choices":[],"usage":' + usage + b"}\n\n")
+        return b"".join([*events, DONE])
+
+    def error(self, kind: str) -> bytes:
+        """The error OpenAI sends in a stream that has begun."""
+        error = ApiError(SERVER_ERROR, kind="server_error")
+        return b"data: " + orjson.dumps(error_object(error)) + b"\n\n"
 
 
-def error_event() -> bytes:
-    """The error OpenAI sends in a stream that has begun."""
-    error = ApiError(_SERVER_ERROR, kind="server_error")
-    return b"data: " + orjson.dumps(error.to_json()) + b"\n\n"
+def call_deltas(segment: Segment, start: int, end: int) -> list[dict[str, Any]]:
+    """The `tool_calls` of one event: an entry for each call that has tokens in it."""
+    entries: dict[int, dict[str, Any]] = {}
+    for unit in segment.units[start:end]:
+        if unit.first:
+            call = segment.calls[unit.index]
+            entries[unit.index] = {
+                "index": unit.index,
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": ""},
+            }
+            continue
+        begun: dict[str, Any] = {"index": unit.index, "function": {"arguments": ""}}
+        entry = entries.setdefault(unit.index, begun)
+        entry["function"]["arguments"] += unit.text
+    return list(entries.values())
 
 
-def unary_body(
-    completion_id: str,
-    created: int,
-    model: str,
-    texts: Sequence[str],
-    reason: str,
-    usage: dict[str, Any] | None,
-) -> bytes:
+def unary_body(plan: ChatPlan, position: int, counts: Counts | None) -> bytes:
     """A whole completion."""
     completion: dict[str, Any] = {
-        "id": completion_id,
+        "id": plan.answer_id,
         "object": "chat.completion",
-        "created": created,
-        "model": model,
+        "created": plan.created,
+        "model": plan.request.model,
         "choices": [
             {
-                "index": index,
-                "message": {
-                    "role": "assistant",
-                    "content": text,
-                    "refusal": None,
-                    "annotations": [],
-                },
+                "index": choice,
+                "message": _message(plan, choice, position),
                 "logprobs": None,
-                "finish_reason": reason,
+                "finish_reason": FINISH_REASONS[plan.finish],
             }
-            for index, text in enumerate(texts)
+            for choice in range(plan.request.choices)
         ],
     }
-    if usage is not None:
-        completion["usage"] = usage
+    if counts is not None:
+        completion["usage"] = usage_object(counts)
     completion["service_tier"] = "default"
     completion["system_fingerprint"] = FINGERPRINT
     return orjson.dumps(completion, option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def status_error(status: int, retry_after_s: float | None) -> ApiError:
-    """The error answer of a status, with Retry-After where a retry may help or where told."""
-    message, kind, code = _STATUS_ERRORS.get(
-        status,
-        (_SERVER_ERROR, "server_error", None)
-        if status >= 500
-        else ("The request was refused.", "invalid_request_error", None),
-    )
-    if retry_after_s is None and status in _RETRY_STATUSES:
-        retry_after_s = 1.0
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if retry_after_s is not None:
-        headers = ((b"retry-after", f"{retry_after_s:g}".encode()),)
-    return ApiError(message, status=status, kind=kind, code=code, headers=headers)
+def _message(plan: ChatPlan, choice: int, position: int) -> dict[str, Any]:
+    answer = plan.answer
+    calls = answer.begun_calls(position)
+    text = answer.prose(choice, position, "text")
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": text if text or not (calls or answer.finish == "refusal") else None,
+        "refusal": answer.prose(choice, position, "refusal") or None,
+        "annotations": [],
+    }
+    reasoning = answer.prose(choice, position, "reasoning")
+    if reasoning and plan.request.reasoning == "text":
+        message["reasoning_content"] = reasoning
+    if calls:
+        message["tool_calls"] = [
+            {
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in calls
+        ]
+    return message
 
 
-def model_object(model: str) -> dict[str, Any]:
-    """One entry of the model list."""
+def error_object(error: ApiError) -> dict[str, Any]:
+    """The error in OpenAI's shape."""
     return {
-        "id": model,
-        "object": "model",
-        "created": CREATED_MODELS,
-        "owned_by": "parshall-simulator",
+        "error": {
+            "message": error.message,
+            "type": error.kind or "invalid_request_error",
+            "param": error.param,
+            "code": error.code,
+        }
     }

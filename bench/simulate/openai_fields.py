@@ -8,41 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from bench.simulate.errors import ApiError
+
 N_MAX = 128
 STOP_MAX = 4
-
-
-class ApiError(Exception):
-    """An error answer in OpenAI's shape."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 400,
-        kind: str = "invalid_request_error",
-        param: str | None = None,
-        code: str | None = None,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-        self.kind = kind
-        self.param = param
-        self.code = code
-        self.headers = headers
-
-    def to_json(self) -> dict[str, Any]:
-        """The error object."""
-        return {
-            "error": {
-                "message": self.message,
-                "type": self.kind,
-                "param": self.param,
-                "code": self.code,
-            }
-        }
 
 
 Check = Callable[[str, Any], None]

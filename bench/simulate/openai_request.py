@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from bench.simulate.chat import ChatRequest
 from bench.simulate.directives import find_directives
+from bench.simulate.errors import ApiError
 from bench.simulate.openai_fields import (
     FIELDS,
     OBJECT,
@@ -16,29 +17,11 @@ from bench.simulate.openai_fields import (
     ROLE,
     STREAM_OPTIONS,
     STRING,
-    ApiError,
     missing,
     wrong_type,
 )
 
 MESSAGES_MAX = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A valid chat request, reduced to what the simulated provider acts on."""
-
-    model: str
-    stream: bool
-    include_usage: bool
-    choices: int
-    max_output_tokens: int | None
-    texts: tuple[str, ...]
-    """Every text that counts as input: contents, roles, names, tool calls."""
-    framing_tokens: int
-    """3 a message, 1 a name, 3 to prime the answer."""
-    seed_material: bytes
-    directives: str | None
 
 
 _NOT_JSON = (

@@ -17,7 +17,7 @@ import orjson
 import trio
 
 from bench.simulate.directives import Directives
-from bench.simulate.openai_fields import ApiError
+from bench.simulate.errors import ApiError
 from bench.simulate.replies import Reply, Responder
 from bench.simulate.truth import TruthRecord
 from bench.simulate.wheel import TimerWheel
@@ -170,7 +170,7 @@ class ReplayReply(Reply):
         self._head_sent = False
         self._ending = "error" if recording.status >= 400 else "done"
         self._tokens = _output_tokens(recording.usage)
-        record.texts = lambda _tokens: [recording.text]
+        record.replayed_text = recording.text
 
     def _step(self, now_s: float) -> None:
         if now_s < self._due_s:

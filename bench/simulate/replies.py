@@ -118,7 +118,7 @@ class Reply:
         outbox, responder = self._outbox, self._responder
         while outbox and not self.over:
             piece, tokens = outbox[0]
-            taken = responder.send_body(piece)
+            taken = responder.send_body(piece) if piece else 0
             if taken < len(piece):
                 if not self.over:
                     outbox[0] = (piece[taken:], tokens)

@@ -1,25 +1,31 @@
-"""Routes: the chat endpoint, the model list, the truth log. Decides; sends nothing itself."""
+"""Routes: the chat endpoints, the model lists, the truth log. Decides; sends nothing itself."""
 
 from __future__ import annotations
 
 import hmac
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
 import orjson
 
-from bench.simulate.chat_replies import ChatPlan, ChatStream, ChatUnary
+from bench.simulate.anthropic_dialect import AnthropicDialect
+from bench.simulate.chat import ChatRequest
+from bench.simulate.chat_replies import ChatStream, ChatUnary
+from bench.simulate.compose import compose
+from bench.simulate.dialect import Dialect
 from bench.simulate.directives import DirectiveError, Directives, parse_directives
-from bench.simulate.openai_chat import model_object, status_error
-from bench.simulate.openai_fields import ApiError
-from bench.simulate.openai_request import ChatRequest, parse_chat_request
+from bench.simulate.errors import ApiError
+from bench.simulate.gemini_dialect import GeminiDialect, gemini_model, is_gemini, method_of
+from bench.simulate.openai_dialect import OpenAIDialect
+from bench.simulate.plan import ChatPlan
 from bench.simulate.replay import ReplayReply, load_recording
 from bench.simulate.replies import Reply, Request, Responder, StaticReply
 from bench.simulate.settings import SimulatorSettings
+from bench.simulate.signatures import Signer
 from bench.simulate.text import seed_of
 from bench.simulate.tokens import count_tokens
 from bench.simulate.truth import TruthLog, TruthRecord
@@ -27,13 +33,11 @@ from bench.simulate.wheel import TimerWheel
 from engine.wire.http import Headers
 
 _JSON: Final = (b"content-type", b"application/json")
-_NO_KEY: Final = (
-    "You didn't provide an API key. You need to provide your API key in an Authorization header "
-    "using Bearer auth (i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank "
-    "username) if you're accessing the API from your browser and are prompted for a username and "
-    "password. You can obtain an API key from https://platform.openai.com/account/api-keys."
-)
+_POSTS: Final = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"})
+_GETS: Final = frozenset({"/v1/models", "/_truth", "/healthz"})
 REQUEST_ID_MAX: Final = 200
+
+Handler = Callable[[Dialect, Request, Responder, float], Reply]
 
 
 class Service:
@@ -45,85 +49,145 @@ class Service:
         self._truth = truth
         self._numbers = itertools.count(1)
         self._instance = seed_of(settings.seed.encode(), str(time.time_ns()).encode()).hex()[:12]
+        self._signer = Signer(settings.seed.encode())
+        self._openai = OpenAIDialect()
+        self._anthropic = AnthropicDialect(self._signer)
+        self._gemini = GeminiDialect(self._signer)
+        self._models: dict[str, tuple[str, ...]] = {
+            "openai": settings.models,
+            "anthropic": settings.anthropic_models,
+            "gemini": settings.gemini_models,
+        }
 
     def reply_to(self, request: Request, responder: Responder, now_s: float) -> Reply:
         """The reply to a complete request, not yet started."""
+        dialect = self._dialect_of(request)
         try:
-            return self._route(request, responder, now_s)
+            return self._route(dialect, request, responder, now_s)
         except ApiError as error:
-            return self._error(error, responder)
+            return self._error(dialect, error, request, responder, self._own_id()[1])
 
     def too_large(self, responder: Responder) -> Reply:
         """The reply to a body past the limit."""
-        return self._error(ApiError("The request body is too large.", status=413), responder)
+        error = ApiError("The request body is too large.", status=413)
+        request = Request("POST", "/", "", {}, b"", "")
+        return self._error(self._openai, error, request, responder, self._own_id()[1])
 
-    def _route(self, request: Request, responder: Responder, now_s: float) -> Reply:
-        path = request.path
-        match request.method, path:
-            case "POST", "/v1/chat/completions":
-                return self._chat(request, responder, now_s)
-            case "GET", "/v1/models":
-                self._authenticate(request)
-                models = [model_object(model) for model in self._settings.models]
-                return self._json({"object": "list", "data": models}, responder)
-            case "GET", _ if path.startswith("/v1/models/"):
-                self._authenticate(request)
-                return self._json(model_object(self._known(unquote(path[11:]))), responder)
+    def _dialect_of(self, request: Request) -> Dialect:
+        """By the path; the model lists share `/v1/models`, so there by the headers."""
+        headers, path = request.headers, request.path
+        if is_gemini(path):
+            return self._gemini
+        if path.startswith("/v1/messages"):
+            return self._anthropic
+        if path.startswith("/v1/models"):
+            if b"x-goog-api-key" in headers:
+                return self._gemini
+            if b"anthropic-version" in headers or b"x-api-key" in headers:
+                return self._anthropic
+        return self._openai
+
+    def _route(
+        self, dialect: Dialect, request: Request, responder: Responder, now_s: float
+    ) -> Reply:
+        path, method = request.path, request.method
+        handler: Handler | None = None
+        match method, path:
+            case "POST", "/v1/chat/completions" | "/v1/messages":
+                handler = self._chat
+            case "POST", "/v1/messages/count_tokens":
+                handler = self._count
             case "GET", "/_truth":
                 return self._show_truth(request, responder)
             case "GET", "/healthz":
                 return self._json({"status": "ok"}, responder)
-            case _, "/v1/chat/completions" | "/v1/models" | "/_truth" | "/healthz":
-                raise ApiError(
-                    f"Not allowed to {request.method} on {path}. "
-                    "(HINT: Perhaps you meant to use a different HTTP method?)",
-                    status=405,
-                    code="method_not_supported",
-                )
-        raise ApiError(f"Invalid URL ({request.method} {path})", status=404)
+            case "POST", _ if is_gemini(path):
+                handler = self._count if method_of(path) == "countTokens" else self._chat
+            case "GET", _ if (model := _listed(path)) is not None:
+                return self._list_models(dialect, model, request, responder)
+        if handler is not None:
+            return handler(dialect, request, responder, now_s)
+        if path in _POSTS or path in _GETS:
+            raise ApiError(
+                f"Not allowed to {method} on {path}. "
+                "(HINT: Perhaps you meant to use a different HTTP method?)",
+                status=405,
+                code="method_not_supported",
+            )
+        raise ApiError(f"Invalid URL ({method} {path})", status=404)
 
     # -- chat ---------------------------------------------------------------------------------
 
-    def _chat(self, request: Request, responder: Responder, now_s: float) -> Reply:
-        number = next(self._numbers)
-        own_id = f"req_{self._instance}{number:020x}"
+    def _chat(
+        self, dialect: Dialect, request: Request, responder: Responder, now_s: float
+    ) -> Reply:
+        number, own_id = self._own_id()
         sent_id = request.headers.get(b"x-request-id", b"").decode("latin-1")[:REQUEST_ID_MAX]
-        record = self._truth.open(sent_id or own_id, own_id, request.protocol)
-        headers = _provider_headers(own_id)
+        record = self._truth.open(sent_id or own_id, own_id, request.protocol, dialect.name)
+        self._truth.keep_body(record, request.body)
         try:
-            self._authenticate(request)
-            chat = parse_chat_request(request.body)
+            self._authenticate(dialect, request)
+            chat = dialect.parse(request)
             record.model, record.stream = chat.model, chat.stream
             record.directives = chat.directives or ""
-            self._known(chat.model)
+            record.signatures = chat.signatures
+            self._known(dialect, chat.model)
             directives = self._directives(chat)
             if directives.status is not None:
-                refusal = status_error(directives.status, directives.retry_after)
+                refusal = dialect.status_error(directives.status, directives.retry_after)
                 delay_s = directives.head_ms / 1000
-                return self._error(refusal, responder, headers, delay_s=delay_s, record=record)
+                return self._error(
+                    dialect, refusal, request, responder, own_id, delay_s=delay_s, record=record
+                )
             if directives.recording is not None:
                 recording = load_recording(self._settings.recordings, directives.recording)
                 return ReplayReply(responder, self._wheel, record, recording, directives, now_s)
+            plan = self._plan(dialect, chat, directives, dialect.headers(own_id), number)
         except ApiError as error:
-            return self._error(error, responder, headers, record=record)
-        plan = self._plan(chat, directives, headers, number)
-        record.completion_id = plan.completion_id
+            return self._error(dialect, error, request, responder, own_id, record=record)
+        record.completion_id = plan.answer_id
         record.input_tokens = plan.input_tokens
-        return (ChatStream if chat.stream else ChatUnary)(responder, self._wheel, record, plan)
+        kind = ChatStream if chat.stream else ChatUnary
+        return kind(responder, self._wheel, record, plan, dialect, request)
 
     def _plan(
-        self, chat: ChatRequest, directives: Directives, headers: Headers, number: int
+        self,
+        dialect: Dialect,
+        chat: ChatRequest,
+        directives: Directives,
+        headers: Headers,
+        number: int,
     ) -> ChatPlan:
         return ChatPlan(
             request=chat,
             directives=directives,
-            completion_id=f"chatcmpl-{self._instance}{number:016x}",
+            answer=compose(
+                chat,
+                directives,
+                seed_of(self._settings.seed.encode(), chat.seed_material),
+                self._signer,
+                dialect.name,
+            ),
+            answer_id=dialect.answer_id(self._instance, number),
             created=int(time.time()),
             input_tokens=count_tokens(chat.texts) + chat.framing_tokens,
             headers=headers,
             ahead_max_tokens=self._settings.ahead_max_tokens,
-            seed=seed_of(self._settings.seed.encode(), chat.seed_material),
         )
+
+    def _count(
+        self, dialect: Dialect, request: Request, responder: Responder, _now_s: float
+    ) -> Reply:
+        """How many tokens a request would be; it leaves no record."""
+        self._authenticate(dialect, request)
+        chat = dialect.parse(request)
+        self._known(dialect, chat.model)
+        tokens = count_tokens(chat.texts) + chat.framing_tokens
+        return self._json(dialect.count(tokens), responder, dialect.headers(self._own_id()[1]))
+
+    def _own_id(self) -> tuple[int, str]:
+        number = next(self._numbers)
+        return number, f"req_{self._instance}{number:020x}"
 
     def _directives(self, chat: ChatRequest) -> Directives:
         if chat.directives is None:
@@ -133,33 +197,31 @@ class Service:
         except DirectiveError as error:
             raise ApiError(str(error), param="messages", code="invalid_directive") from None
 
-    def _known(self, model: str) -> str:
-        if not self._settings.any_model and model not in self._settings.models:
-            raise ApiError(
-                f"The model `{model}` does not exist or you do not have access to it.",
-                status=404,
-                code="model_not_found",
-            )
+    def _known(self, dialect: Dialect, model: str) -> str:
+        if not self._settings.any_model and model not in self._models[dialect.name]:
+            raise dialect.unknown_model(model)
         return model
 
-    def _authenticate(self, request: Request) -> None:
+    def _authenticate(self, dialect: Dialect, request: Request) -> None:
         keys = self._settings.api_keys
         if keys is None:
             return
-        scheme, _, key = request.headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not key:
-            raise ApiError(_NO_KEY, status=401)
+        key = dialect.key_of(request)
+        if key is None:
+            raise dialect.no_key()
         if not any(hmac.compare_digest(key, known.encode()) for known in keys):
-            shown = key.decode("latin-1")
-            masked = f"{shown[:8]}*****{shown[-4:]}" if len(shown) > 16 else "*****"
-            raise ApiError(
-                f"Incorrect API key provided: {masked}. You can find your API key at "
-                "https://platform.openai.com/account/api-keys.",
-                status=401,
-                code="invalid_api_key",
-            )
+            raise dialect.wrong_key(key)
 
     # -- whole answers ------------------------------------------------------------------------
+
+    def _list_models(
+        self, dialect: Dialect, model: str, request: Request, responder: Responder
+    ) -> Reply:
+        """All models of an API, or the one that is named."""
+        self._authenticate(dialect, request)
+        if not model:
+            return self._json(dialect.model_list(self._models[dialect.name]), responder)
+        return self._json(dialect.model(self._known(dialect, model)), responder)
 
     def _show_truth(self, request: Request, responder: Responder) -> Reply:
         query = parse_qs(request.query)
@@ -169,40 +231,42 @@ class Service:
         headers = [(b"content-type", b"application/x-ndjson")]
         return StaticReply(responder, self._wheel, 200, headers, body)
 
-    def _json(self, document: object, responder: Responder) -> Reply:
-        return StaticReply(responder, self._wheel, 200, [_JSON], orjson.dumps(document) + b"\n")
+    def _json(self, document: object, responder: Responder, headers: Headers = []) -> Reply:  # noqa: B006
+        body = orjson.dumps(document) + b"\n"
+        return StaticReply(responder, self._wheel, 200, [_JSON, *headers], body)
 
     def _error(
         self,
+        dialect: Dialect,
         error: ApiError,
+        request: Request,
         responder: Responder,
-        headers: Sequence[tuple[bytes, bytes]] = (),
+        own_id: str,
         *,
         delay_s: float = 0.0,
         record: TruthRecord | None = None,
     ) -> Reply:
         if record is not None:
             record.message = error.message
+        headers, body = dialect.write_error(error, request, own_id)
         return StaticReply(
             responder,
             self._wheel,
             error.status,
-            [(b"content-type", b"application/json; charset=utf-8"), *error.headers, *headers],
-            orjson.dumps(error.to_json(), option=orjson.OPT_INDENT_2) + b"\n",
+            [*headers, *dialect.headers(own_id)],
+            body,
             delay_s=delay_s,
             record=record,
         )
 
 
-def _provider_headers(request_id: str) -> Headers:
-    return [
-        (b"openai-processing-ms", b"1"),
-        (b"openai-version", b"2020-10-01"),
-        (b"x-ratelimit-limit-requests", b"10000"),
-        (b"x-ratelimit-remaining-requests", b"9999"),
-        (b"x-ratelimit-reset-requests", b"6ms"),
-        (b"x-request-id", request_id.encode()),
-    ]
+def _listed(path: str) -> str | None:
+    """The model a path of a model list names, empty for all of them; None for another path."""
+    if (found := gemini_model(path)) is not None:
+        return found
+    if path == "/v1/models":
+        return ""
+    return unquote(path[11:]) if path.startswith("/v1/models/") else None
 
 
 def http_date() -> bytes:

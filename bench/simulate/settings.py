@@ -18,11 +18,12 @@ class SimulatorSettings:
         host, port: where to listen; port 0 takes a free one.
         tls: a server context; ALPN `h2` and `http/1.1` are added to it. None: cleartext, HTTP/1.1
             or HTTP/2 by prior knowledge, told apart by the client's first bytes.
-        models: the names that are known; with `any_model` every name is.
-        api_keys: the bearer keys that are let in; None lets everyone in.
+        models, anthropic_models, gemini_models: the names that each API knows; with `any_model`
+            every name is.
+        api_keys: the keys that are let in; None lets everyone in.
         defaults: what `#sim` directives start from.
         recordings: the folder replays come from; None refuses them.
-        seed: mixed into every text.
+        seed: mixed into every text and every signature.
         tick_s: the timer wheel's grain.
         ahead_max_tokens: tokens of one choice that may wait for a client that takes nothing;
             generation pauses there. What HTTP/2 windows or the connection's buffer (at most
@@ -40,6 +41,8 @@ class SimulatorSettings:
     port: int = 0
     tls: ssl.SSLContext | None = None
     models: tuple[str, ...] = ("sim-openai",)
+    anthropic_models: tuple[str, ...] = ("sim-anthropic",)
+    gemini_models: tuple[str, ...] = ("sim-gemini",)
     any_model: bool = False
     api_keys: frozenset[str] | None = field(default=None, repr=False)
     defaults: Directives = field(default_factory=Directives)

@@ -5,23 +5,25 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+import orjson
 import trio
+
+from bench.simulate.answer import Answer, Kind, ToolCall
+from bench.simulate.chat import Signed
 
 Ending = Literal["done", "cut", "reset", "error"]
 
-TextMaker = Callable[[int], list[str]]
-"""Tokens generated, over all choices → the text of each choice. So that records hold no text."""
-
-
-def _no_texts(_tokens: int) -> list[str]:
-    return [""]
+REQUESTS_MAX_BYTES: Final = 16 * 1024 * 1024
+"""What the kept request bodies of a log may take together; the oldest go first."""
+_NOTHING: Final = Answer((), "stop")
 
 
 class TruthRecord:
-    """One request to the chat endpoint. Written by the reply, read by tests and `GET /_truth`.
+    """One request for an answer. Written by the reply, read by tests and `GET /_truth`.
 
+    `api` is the protocol of the API (`openai`, `anthropic`, `gemini`), `protocol` that of HTTP.
     `tokens_generated` counts what was produced by the clock, over all choices;
     `tokens_written` those of them whose event was wholly handed to the operating system. `ended` is
     None while it runs; then `done` (all of it was written), `cut` (a fault of ours), `reset`
@@ -31,6 +33,10 @@ class TruthRecord:
 
     __slots__ = (
         "_on_end",
+        "answer",
+        "api",
+        "body",
+        "choice_count",
         "completion_id",
         "directives",
         "ended",
@@ -41,11 +47,12 @@ class TruthRecord:
         "model",
         "protocol",
         "provider_request_id",
+        "replayed_text",
         "request_id",
+        "signatures",
         "started_at",
         "status",
         "stream",
-        "texts",
         "tokens_generated",
         "tokens_written",
         "usage_reported",
@@ -56,11 +63,15 @@ class TruthRecord:
         request_id: str,
         provider_request_id: str,
         protocol: str,
+        api: str,
         on_end: Callable[[], None],
     ) -> None:
         self.request_id = request_id
         self.provider_request_id = provider_request_id
         self.protocol = protocol
+        self.api = api
+        self.body = b""
+        self.signatures: Signed | None = None
         self.completion_id: str | None = None
         self.model: str | None = None
         self.stream = False
@@ -70,7 +81,9 @@ class TruthRecord:
         self.input_tokens = 0
         self.tokens_generated = 0
         self.tokens_written = 0
-        self.texts: TextMaker = _no_texts
+        self.answer = _NOTHING
+        self.choice_count = 1
+        self.replayed_text: str | None = None
         self.usage_reported: dict[str, Any] | None = None
         self.ended: Ending | None = None
         self._on_end = on_end
@@ -78,10 +91,16 @@ class TruthRecord:
         self.first_token_at: float | None = None
         self.ended_at: float | None = None
 
+    def _prose(self, tokens: int, *kinds: Kind) -> list[str]:
+        position = tokens // self.choice_count
+        return [self.answer.prose(i, position, *kinds) for i in range(self.choice_count)]
+
     @property
     def choices(self) -> list[str]:
-        """The text generated so far, one a choice."""
-        return self.texts(self.tokens_generated)
+        """The text generated so far, one a choice; a refusal is text, reasoning is not."""
+        if self.replayed_text is not None:
+            return [self.replayed_text]
+        return self._prose(self.tokens_generated, "text", "refusal")
 
     @property
     def text(self) -> str:
@@ -91,7 +110,27 @@ class TruthRecord:
     @property
     def text_written(self) -> str:
         """The same of what was handed to the operating system; exact for a single choice."""
-        return self.texts(self.tokens_written)[0]
+        if self.replayed_text is not None:
+            return self.replayed_text
+        return self._prose(self.tokens_written, "text", "refusal")[0]
+
+    @property
+    def reasoning(self) -> str:
+        """What the first choice has thought so far, shown or not."""
+        return self._prose(self.tokens_generated, "reasoning")[0]
+
+    @property
+    def calls(self) -> list[ToolCall]:
+        """The tools called so far; the arguments of the last may be incomplete."""
+        return self.answer.begun_calls(self.tokens_generated // self.choice_count)
+
+    @property
+    def request(self) -> Any:
+        """The request's body, parsed; None when it was no JSON or is no longer kept."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
 
     def note_first_token(self) -> None:
         """The first token exists."""
@@ -113,6 +152,7 @@ class TruthRecord:
             "provider_request_id": self.provider_request_id,
             "id": self.completion_id,
             "protocol": self.protocol,
+            "api": self.api,
             "model": self.model,
             "stream": self.stream,
             "directives": self.directives,
@@ -123,6 +163,9 @@ class TruthRecord:
             "tokens_written": self.tokens_written,
             "text": choices[0] if choices else None,
             "choices": choices,
+            "reasoning": self.reasoning if text else None,
+            "calls": [[call.name, call.arguments] for call in self.calls] if text else None,
+            "signatures": self.signatures,
             "usage_reported": self.usage_reported,
             "ended": self.ended,
             "started_at": self.started_at,
@@ -140,20 +183,36 @@ class TruthLog:
         self._max_records = max_records
         self._records: deque[TruthRecord] = deque()
         self._by_id: dict[str, list[TruthRecord]] = {}
+        self._bodied: deque[TruthRecord] = deque()
+        self._body_bytes = 0
         self._ending = trio.Event()
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def open(self, request_id: str, provider_request_id: str, protocol: str) -> TruthRecord:
+    def open(
+        self, request_id: str, provider_request_id: str, protocol: str, api: str = "openai"
+    ) -> TruthRecord:
         """Begin a record. Several requests may carry one id: each attempt has its record."""
         if len(self._records) == self._max_records:
             self._forget(self._records.popleft())
-        record = TruthRecord(request_id, provider_request_id, protocol, self._announce)
+        record = TruthRecord(request_id, provider_request_id, protocol, api, self._announce)
         self._records.append(record)
         for name in {request_id, provider_request_id}:
             self._by_id.setdefault(name, []).append(record)
         return record
+
+    def keep_body(self, record: TruthRecord, body: bytes) -> None:
+        """Remember what was asked, while there is room for it; the oldest bodies go first."""
+        if len(body) > REQUESTS_MAX_BYTES:
+            return
+        record.body = body
+        self._bodied.append(record)
+        self._body_bytes += len(body)
+        while self._body_bytes > REQUESTS_MAX_BYTES:
+            oldest = self._bodied.popleft()
+            self._body_bytes -= len(oldest.body)
+            oldest.body = b""
 
     def record(self, request_id: str) -> TruthRecord | None:
         """The latest record of that id, the client's or the provider's own."""
@@ -175,6 +234,9 @@ class TruthLog:
         self._ending = trio.Event()
 
     def _forget(self, record: TruthRecord) -> None:
+        if self._bodied and self._bodied[0] is record:
+            self._bodied.popleft()
+            self._body_bytes -= len(record.body)
         for name in {record.request_id, record.provider_request_id}:
             kept = self._by_id[name]
             kept.remove(record)

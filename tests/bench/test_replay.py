@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from bench.simulate import Directives, SimulatorSettings, open_simulator
-from bench.simulate.openai_fields import ApiError
+from bench.simulate.errors import ApiError
 from bench.simulate.replay import load_recording, split_body
 from tests.bench.peer import PATIENCE_S, chat_request, open_http2
 from tests.bench.raw import converse, post

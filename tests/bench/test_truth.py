@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bench.simulate import TruthLog
+from bench.simulate.answer import Answer, Segment
+from bench.simulate.text import WordSource
+from bench.simulate.truth import REQUESTS_MAX_BYTES
 
 
 def test_finds_the_latest_of_an_id_and_all_of_them() -> None:
@@ -40,10 +43,40 @@ def test_the_first_ending_stands() -> None:
 
 def test_text_is_made_when_asked_for() -> None:
     record = TruthLog().open("a", "own", "h2")
-    record.texts = lambda tokens: ["x" * tokens, "y" * tokens]
-    record.tokens_generated, record.tokens_written = 3, 2
-    assert record.choices == ["xxx", "yyy"]
-    assert (record.text, record.text_written) == ("xxx", "xx")
+    sources = [WordSource(b"x"), WordSource(b"y")]
+    record.answer = Answer((Segment("text", 0, 100, sources),), "stop")
+    record.choice_count = 2
+    record.tokens_generated, record.tokens_written = 6, 4
+    assert record.choices == [source.text(0, 3) for source in sources]
+    assert (record.text, record.text_written) == (sources[0].text(0, 3), sources[0].text(0, 2))
+    assert record.reasoning == ""
+
+
+def test_the_bodies_kept_are_bounded() -> None:
+    log = TruthLog()
+    body = b"x" * (REQUESTS_MAX_BYTES // 2)
+    records = [log.open(str(number), f"own{number}", "h2") for number in range(3)]
+    for record in records:
+        log.keep_body(record, body)
+    assert [len(record.body) for record in records] == [0, len(body), len(body)]
+    log.keep_body(records[0], b"x" * (REQUESTS_MAX_BYTES + 1))
+    assert records[0].body == b""
+
+
+def test_a_body_goes_with_its_record() -> None:
+    log = TruthLog(max_records=1)
+    for number in range(3):
+        log.keep_body(log.open(str(number), f"own{number}", "h2"), b"x" * REQUESTS_MAX_BYTES)
+    [record] = log.records()
+    assert len(record.body) == REQUESTS_MAX_BYTES
+
+
+def test_the_request_is_parsed_when_asked_for() -> None:
+    log = TruthLog()
+    record = log.open("a", "own", "h2")
+    assert record.request is None
+    log.keep_body(record, b'{"model":"x"}')
+    assert record.request == {"model": "x"}
 
 
 def test_a_bound_is_needed() -> None:

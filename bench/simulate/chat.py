@@ -1,0 +1,63 @@
+"""What the protocols share: a request reduced to what is acted on, and the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+Signed = Literal["verified", "skipped"]
+"""Signatures in a request: all were issued here, or one asked not to be checked."""
+
+ReasoningShown = Literal["none", "text", "signature"]
+"""Nothing of it, its text, or only the proof that there was some."""
+
+
+class Tool(NamedTuple):
+    """A declared function; `schema` is a JSON schema of an object."""
+
+    name: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A valid request of any protocol."""
+
+    model: str
+    texts: tuple[str, ...]
+    """Every text that counts as input: contents, roles, names, tool calls."""
+    framing_tokens: int
+    """What the provider adds a message, a name, and for the answer."""
+    seed_material: bytes
+    directives: str | None
+    """The words after `#sim` in the last text of a user."""
+    stream: bool = False
+    include_usage: bool = True
+    """OpenAI's `stream_options`; the others always report."""
+    choices: int = 1
+    max_output_tokens: int | None = None
+    tools: tuple[Tool, ...] = ()
+    may_call: bool = True
+    """Whether tools are declared and not forbidden."""
+    forced: tuple[str, ...] = ()
+    """Tools of which one has to be called."""
+    parallel: bool = True
+    rounds: int = 0
+    """Turns of tool results since the last text of the user."""
+    reasoning: ReasoningShown = "none"
+    always_thinks: bool = False
+    """An answer opens with reasoning even when that is empty (Anthropic's `enabled`)."""
+    signatures: Signed | None = None
+    as_array: bool = False
+    """Gemini: a stream as one JSON array."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Tokens, by OpenAI's rules: input includes cached, output includes reasoning."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
