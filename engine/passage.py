@@ -94,7 +94,12 @@ class Passage:
         return encoded.body
 
     def _spelled(self, field: str) -> str:
-        return self.client.field_names.get(field, field)
+        """A path of `Conversation`'s in the client's spelling, e.g. `turns[2]` as `messages[2]`."""
+        names = self.client.field_names
+        if field in names:
+            return names[field]
+        end = min((at for mark in ".[" if (at := field.find(mark)) > 0), default=len(field))
+        return names.get(field[:end], field[:end]) + field[end:]
 
     def request_headers(self) -> Headers:
         """The head of the request to the provider."""
