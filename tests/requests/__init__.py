@@ -1,0 +1,1 @@
+"""Requests read, translated and compared: what the tests of request translation share."""
