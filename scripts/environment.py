@@ -39,6 +39,15 @@ class SetupError(Exception):
 
 def run(kind, command):
     """Replaces this process by `command` (a program of the environment, and its arguments)."""
+    prepare_or_exit(kind)
+    program = os.path.join(VENV, "bin", command[0])
+    environ = dict(os.environ)
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling it all anew costs seconds a start
+    os.execve(program, [program, *command[1:]], environ)  # noqa: S606
+
+
+def prepare_or_exit(kind):
+    """As `prepare`; ends this process with a message when the environment cannot be made."""
     try:
         prepare(kind)
     except SetupError as error:
@@ -47,10 +56,6 @@ def run(kind, command):
     except KeyboardInterrupt:
         say("the setup was interrupted; the next start goes on with it")
         sys.exit(130)
-    program = os.path.join(VENV, "bin", command[0])
-    environ = dict(os.environ)
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling it all anew costs seconds a start
-    os.execve(program, [program, *command[1:]], environ)  # noqa: S606
 
 
 def prepare(kind):
