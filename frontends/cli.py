@@ -71,7 +71,8 @@ def serve(config_path: Path | None, bind: tuple[str, ...], db: Path | None, log_
     """Serve the gateway.
 
     Without --config it serves a demo: a simulated provider, a funded account whose key it prints,
-    and OpenAI's models if OPENAI_API_KEY is set.
+    and the models of OpenAI, Anthropic and Google whose key is set (OPENAI_API_KEY,
+    ANTHROPIC_API_KEY, GEMINI_API_KEY).
     """
     import trio
 
@@ -103,10 +104,12 @@ async def _serve_configured(config: Config) -> None:
 async def _serve_demo(database: Path, bind: tuple[str, ...]) -> None:
     from frontends import demo
     from frontends.serving import serve as serve_until_signal
+    from frontends.welcome import client_url, welcome
 
     async def announce(gateway: Gateway, addresses: tuple[str, ...]) -> None:
         secret = await demo.prepare_key(gateway, database)
-        click.echo(demo.welcome(demo.client_url(addresses), secret, gateway, database))
+        money = f"the account '{demo.ACCOUNT}' got 10 US dollars, once; the ledger is {database}"
+        click.echo(welcome(client_url(addresses), secret, list(gateway.config.models), money))
 
     async with demo.open_demo(database, bind, os.environ) as config:
         await serve_until_signal(config, announce)
@@ -133,7 +136,7 @@ async def _serve_demo(database: Path, bind: tuple[str, ...]) -> None:
 @click.option("--tls-key", type=PEM_FILE, help="The certificate's private key (PEM).")
 @click.option("--directives", is_flag=True, help="List what a request can ask for, and exit.")
 def simulate(**options: Any) -> None:
-    """Run a simulated provider: OpenAI chat over HTTP/1.1 and HTTP/2, with faults on demand.
+    """Run a simulated provider of three protocols, over HTTP/1.1 and HTTP/2, with faults on demand.
 
     A request says what it wants by a first line '#sim …' of its last user message;
     `parshall simulate --directives` lists the words. GET /_truth tells what was really generated.

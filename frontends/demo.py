@@ -1,15 +1,15 @@
 """What is served without a configuration: the simulated provider, and an account with some credit.
 
-`OPENAI_API_KEY` in the environment adds OpenAI's models.
+`OPENAI_API_KEY`, `ANTHROPIC_API_KEY` and `GEMINI_API_KEY` in the environment add their models.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.simulate import SimulatorSettings, open_simulator
@@ -20,23 +20,76 @@ from engine.ledger.records import ConflictError
 ACCOUNT = "demo"
 FUNDS_NANODOLLARS = 10 * 1_000_000_000
 FUNDING_REFERENCE = "demo-credit"
-MODEL = "sim-openai"
 
-OPENAI_MODELS = (
-    "gpt-5.2",
-    "gpt-5.1",
-    "gpt-5",
-    "gpt-5-mini",
-    "gpt-5-nano",
-    "gpt-4.1",
-    "gpt-4.1-mini",
-    "gpt-4.1-nano",
-    "gpt-4o",
-    "gpt-4o-mini",
-    "o3",
-    "o4-mini",
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider that a key in the environment adds."""
+
+    name: str
+    variable: str
+    base_url: str
+    models: tuple[str, ...]
+    """Current chat models that the price library knows."""
+
+
+PROVIDERS = (
+    Provider(
+        "openai",
+        "OPENAI_API_KEY",
+        "https://api.openai.com/v1",
+        (
+            "gpt-5.2",
+            "gpt-5.1",
+            "gpt-5",
+            "gpt-5-mini",
+            "gpt-5-nano",
+            "gpt-4.1",
+            "gpt-4.1-mini",
+            "gpt-4.1-nano",
+            "gpt-4o",
+            "gpt-4o-mini",
+            "o3",
+            "o4-mini",
+        ),
+    ),
+    Provider(
+        "anthropic",
+        "ANTHROPIC_API_KEY",
+        "https://api.anthropic.com/v1",
+        (
+            "claude-fable-5-2",
+            "claude-opus-5-5",
+            "claude-sonnet-5-5",
+            "claude-haiku-5-5",
+            "claude-opus-5",
+            "claude-sonnet-5",
+            "claude-opus-4-8",
+            "claude-sonnet-4-6",
+            "claude-haiku-4-5",
+        ),
+    ),
+    Provider(
+        "gemini",
+        "GEMINI_API_KEY",
+        "https://generativelanguage.googleapis.com/v1beta",
+        (
+            "gemini-4-argon",
+            "gemini-3.8-flash",
+            "gemini-3.5-flash",
+            "gemini-3.5-flash-lite",
+            "gemini-3.1-pro-preview",
+            "gemini-3.1-flash-lite",
+            "gemini-2.5-pro",
+            "gemini-2.5-flash",
+            "gemini-2.5-flash-lite",
+        ),
+    ),
 )
-"""Chat models that the price library knows."""
+"""Their names are those of their protocols."""
+
+SIMULATED = {"openai": "v1", "anthropic": "v1", "gemini": "v1beta"}
+"""The simulated provider's protocols, and the version in the path of each."""
 
 
 @asynccontextmanager
@@ -58,26 +111,36 @@ def demo_config(
 bind = {json.dumps(bind)}
 [storage]
 url = {json.dumps(f"sqlite:{database}")}
-[providers.sim]
-protocol = "openai"
-base_url = "{simulator_url}/v1"
+"""
+    for protocol, version in SIMULATED.items():
+        text += f"""
+[providers.sim-{protocol}]
+protocol = "{protocol}"
+base_url = "{simulator_url}/{version}"
 http2 = "prior-knowledge"
-[models.{MODEL}]
-deployments = [{{ provider = "sim", model = "{MODEL}" }}]
+[models.sim-{protocol}]
+deployments = [{{ provider = "sim-{protocol}", model = "sim-{protocol}" }}]
 price = {{ input = 1.0, cached_input = 0.1, output = 4.0 }}
 """
-    if not environ.get("OPENAI_API_KEY"):
-        return text
-    text += """
-[providers.openai]
-protocol = "openai"
-base_url = "https://api.openai.com/v1"
-api_key = "env:OPENAI_API_KEY"
-"""
-    for model in OPENAI_MODELS:
-        text += f'[models."{model}"]\n'
-        text += f'deployments = [{{ provider = "openai", model = "{model}" }}]\n'
+    for provider in PROVIDERS:
+        if environ.get(provider.variable):
+            text += _real_provider(provider)
     return text
+
+
+def _real_provider(provider: Provider) -> str:
+    lines = [
+        f"[providers.{provider.name}]",
+        f'protocol = "{provider.name}"',
+        f'base_url = "{provider.base_url}"',
+        f'api_key = "env:{provider.variable}"',
+    ]
+    for model in provider.models:
+        lines += [
+            f'[models."{model}"]',
+            f'deployments = [{{ provider = "{provider.name}", model = "{model}" }}]',
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def key_path(database: Path) -> Path:
@@ -127,63 +190,3 @@ def _write(path: Path, secret: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secret + "\n")
-
-
-def welcome(url: str, secret: str, gateway: Gateway, database: Path) -> str:
-    """What to paste, for people who have just started it. `url` is one of `client_url`."""
-    models = list(gateway.config.models)
-    curl_target, sdk_import, sdk_target = _targets(url)
-    body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
-    curl = (
-        f"curl -N {curl_target}/v1/chat/completions \\\n"
-        f"  -H 'Authorization: Bearer {secret}' \\\n"
-        f"  -H 'Content-Type: application/json' \\\n"
-        f"  -d {shlex.quote(json.dumps(body))}"
-    )
-    return f"""Parshall serves on {url}
-
-  key     {secret}
-  models  {", ".join(models)}
-  money   the account '{ACCOUNT}' got 10 US dollars, once; the ledger is {database}
-
-Try it:
-
-{curl}
-
-Or with OpenAI's SDK (pip install openai):
-
-{sdk_import}
-
-client = OpenAI({sdk_target}, api_key="{secret}")
-stream = client.chat.completions.create(
-    model="{MODEL}", stream=True, messages=[{{"role": "user", "content": "Hello"}}]
-)
-for chunk in stream:
-    print(chunk.choices[0].delta.content or "", end="", flush=True)
-"""
-
-
-def _targets(url: str) -> tuple[str, str, str]:
-    """How curl and OpenAI's SDK reach a URL, which may be of a Unix socket."""
-    if not url.startswith("unix:"):
-        return url, "from openai import OpenAI", f'base_url="{url}/v1"'
-    path = url.removeprefix("unix:")
-    transport = f"transport = httpx.HTTPTransport(uds={json.dumps(path)})"
-    return (
-        f"--unix-socket {shlex.quote(path)} http://localhost",
-        f"import httpx\nfrom openai import OpenAI\n\n{transport}",
-        'base_url="http://localhost/v1", http_client=httpx.Client(transport=transport)',
-    )
-
-
-def client_url(addresses: tuple[str, ...]) -> str:
-    """The URL that a client on this machine uses; a wildcard address becomes loopback.
-
-    Where there are Unix sockets only, the first of them, as `unix:/path`.
-    """
-    for address in addresses:
-        if not address.startswith("unix:"):
-            host, _, port = address.rpartition(":")
-            host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
-            return f"http://{host}:{port}"
-    return addresses[0]

@@ -169,8 +169,10 @@ def test_a_good_configuration_is_shown_with_its_prices(tmp_path: Path, db: Path)
     path = tmp_path / "parshall.toml"
     path.write_text(config_text(db, "http://127.0.0.1:1"))
 
-    (model,) = parsed(parshall("config", "check", path, "--json"))
-    assert (model["input_usd_per_million"], model["output_usd_per_million"]) == ("1", "2")
+    models = parsed(parshall("config", "check", path, "--json"))
+    assert [model["model"] for model in models] == ["sim-openai", "sim-anthropic", "sim-gemini"]
+    for model in models:
+        assert (model["input_usd_per_million"], model["output_usd_per_million"]) == ("1", "2")
     assert "is fine" in parshall("config", "check", path).output
     assert not db.exists()
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,16 @@ import trio
 
 from bench.simulate import SimulatorSettings, open_simulator
 from engine import parse_config
-from frontends.demo import client_url, demo_config
+from engine.catalogue import build_catalogue
+from frontends.demo import PROVIDERS, Provider, demo_config
+from frontends.welcome import client_url, welcome
 from tests.frontends.server.apps import read_until
 from tests.gateways import chat_body, config_text, settled
 
 PARSHALL = Path(sys.executable).parent / "parshall"
 START_TIMEOUT_S = 60
+WELCOME_END = 'print(chunk.text or "", end="", flush=True)\n'
+SCREEN_LINES = 50
 
 
 @dataclass
@@ -64,7 +69,7 @@ class Process:
 async def open_process(folder: Path, *options: str, until: str) -> AsyncIterator[Process]:
     """`parshall serve` on a free port; ready once it has printed `until`."""
     command = [str(PARSHALL), "serve", *options]
-    environ = {k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"}
+    environ = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
     with (folder / "log").open("ab") as log:
         process = await trio.lowlevel.open_process(
             command, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=environ
@@ -84,8 +89,22 @@ async def open_process(folder: Path, *options: str, until: str) -> AsyncIterator
                 await process.stdout.aclose()
 
 
+async def paste_snippets(demo: Process) -> None:
+    """Each of the welcome's snippets, for itself and all in one, prints an answer."""
+    every = demo.output.partition("reaches every model:\n\n")[2]
+    snippets = [block for block in every.split("\n\n") if "import" in block]
+    assert [re.findall(r"from (\w+) import", block)[0] for block in snippets] == [
+        "openai",
+        "anthropic",
+        "google",
+    ]
+    for snippet in (*snippets, every):
+        python = await trio.run_process([sys.executable, "-c", snippet], capture_stdout=True)
+        assert len(python.stdout.decode().split()) > 10
+
+
 def open_demo_process(folder: Path) -> Any:
-    return open_process(folder, "--bind", "127.0.0.1:0", until="flush=True)\n")
+    return open_process(folder, "--bind", "127.0.0.1:0", until=WELCOME_END)
 
 
 async def test_the_demo_works_when_pasted_and_prints_the_same_key_again(tmp_path: Path) -> None:
@@ -95,9 +114,7 @@ async def test_the_demo_works_when_pasted_and_prints_the_same_key_again(tmp_path
         assert path.read_text().strip() == key
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
-        snippet = "from openai import" + demo.output.partition("from openai import")[2]
-        python = await trio.run_process([sys.executable, "-c", snippet], capture_stdout=True)
-        assert len(python.stdout.decode().split()) > 10
+        await paste_snippets(demo)
 
         if shutil.which("curl"):
             line = demo.output[demo.output.index("curl -N") :].partition("\n\n")[0]
@@ -119,10 +136,8 @@ async def test_the_demo_works_when_pasted_and_prints_the_same_key_again(tmp_path
 
 async def test_the_demo_on_a_unix_socket_works_when_pasted(tmp_path: Path) -> None:
     bind = f"unix:{tmp_path / 'gate way.sock'}"
-    async with open_process(tmp_path, "--bind", bind, until="flush=True)\n") as demo:
-        snippet = "import httpx" + demo.output.partition("import httpx")[2]
-        python = await trio.run_process([sys.executable, "-c", snippet], capture_stdout=True)
-        assert len(python.stdout.decode().split()) > 10
+    async with open_process(tmp_path, "--bind", bind, until=WELCOME_END) as demo:
+        await paste_snippets(demo)
 
         if shutil.which("curl"):
             line = demo.output[demo.output.index("curl -N") :].partition("\n\n")[0]
@@ -238,14 +253,31 @@ def test_the_url_to_paste(addresses: tuple[str, ...], url: str) -> None:
     assert client_url(addresses) == url
 
 
-def test_openai_is_added_by_its_key_which_stays_out_of_the_text() -> None:
-    environ = {"OPENAI_API_KEY": "sk-from-the-environment"}
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+def test_a_provider_is_added_by_its_key_which_stays_out_of_the_text(provider: Provider) -> None:
+    environ = {provider.variable: "sk-from-the-environment"}
     arguments = ("http://127.0.0.1:1", Path('a b"c.db'), ("127.0.0.1:0",))
     text = demo_config(*arguments, environ)
     config = parse_config(text, "demo", environ)
 
     assert "sk-from-the-environment" not in text
-    assert config.providers["openai"].api_key == "sk-from-the-environment"
-    assert "gpt-4o-mini" in config.models
+    assert config.providers[provider.name].api_key == "sk-from-the-environment"
+    assert list(config.models) == ["sim-openai", "sim-anthropic", "sim-gemini", *provider.models]
     assert config.storage.path == Path('a b"c.db')
-    assert list(parse_config(demo_config(*arguments, {}), "demo", {}).models) == ["sim-openai"]
+    assert build_catalogue(config, datetime.now(UTC)).keys() == config.models.keys(), "priced"
+
+
+def test_without_keys_there_is_the_simulated_provider_only() -> None:
+    text = demo_config("http://127.0.0.1:1", Path("a.db"), ("127.0.0.1:0",), {"OPENAI_API_KEY": ""})
+    models = parse_config(text, "demo", {}).models
+    assert list(models) == ["sim-openai", "sim-anthropic", "sim-gemini"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8787", "unix:/run/p.sock"])
+def test_the_welcome_stays_on_a_screen(url: str) -> None:
+    models = [f"a-model-of-some-provider-{number}" for number in range(40)]
+    text = welcome(url, "sk-parshall-" + "x" * 43, models, "some")
+
+    assert len(text.splitlines()) <= SCREEN_LINES
+    assert "and 34 more" in text
+    assert "more" not in welcome(url, "sk-parshall-", models[:6], "some").partition("money")[0]
