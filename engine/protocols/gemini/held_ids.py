@@ -1,0 +1,76 @@
+"""What lives at the provider: caches, uploaded files, stores of documents.
+
+On a provider's key that many accounts share, such an id would reach another account's data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from engine.errors import InvalidRequestError
+from engine.protocols.gemini.spelling import get, get_dict, get_dicts, get_text, key_of
+
+_OF_REQUEST = ("cachedContent", "continuationToken")
+_OF_TOOL = ("fileSearch", "retrieval")
+
+# Files of the API's own, and of the operator's buckets (Vertex reads those with his account).
+_HELD_URI = re.compile(
+    r"(?i)\s*(?:(?:v1\w*/)?files/|gs:|(?:https?:)?//(?:[\w.-]+\.)?(?:generativelanguage|storage)"
+    r"\.(?:[\w-]+\.)?googleapis\.com)"
+)
+
+
+class HeldIdError(InvalidRequestError):
+    """An id of something that lives at the provider (400)."""
+
+    code = "provider_id_not_allowed"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"'{path}' names something that lives at the provider, which this gateway cannot tell "
+            "apart by account; send the content itself.",
+            param=path,
+        )
+
+
+def refuse_held_ids(document: dict[str, Any], at: str = "") -> None:
+    """Look for ids of the provider's where they mean that; not in schemas, arguments or texts.
+
+    Raises:
+        HeldIdError: there is one.
+    """
+    for name in _OF_REQUEST:
+        if (key := key_of(document, name)) is not None:
+            raise HeldIdError(at + key)
+    for index, tool in enumerate(get_dicts(document, "tools")):
+        for name in _OF_TOOL:
+            if (key := key_of(tool, name)) is not None:
+                raise HeldIdError(f"{at}tools[{index}].{key}")
+    contents = [
+        (f"contents[{index}]", content) for index, content in enumerate(_contents(document))
+    ]
+    system = get(document, "systemInstruction")
+    if isinstance(system, dict):
+        contents.append(("systemInstruction", system))
+    for path, content in contents:
+        for position, part in enumerate(get_dicts(content, "parts")):
+            refuse_in_part(part, f"{at}{path}.parts[{position}]")
+
+
+def _contents(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    contents = document.get("contents")
+    for content in contents if isinstance(contents, list) else [contents]:
+        yield content if isinstance(content, dict) else {}
+
+
+def refuse_in_part(part: dict[str, Any], path: str) -> None:
+    """See `refuse_held_ids`."""
+    if (key := key_of(part, "fileData")) is not None:
+        uri = get_text(get_dict(part, "fileData"), "fileUri")
+        if uri is not None and _HELD_URI.match(uri):
+            raise HeldIdError(f"{path}.{key}.fileUri")
+    if (key := key_of(part, "functionResponse")) is not None:
+        for index, inner in enumerate(get_dicts(get_dict(part, "functionResponse"), "parts")):
+            refuse_in_part(inner, f"{path}.{key}.parts[{index}]")

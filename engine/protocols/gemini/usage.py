@@ -1,0 +1,55 @@
+"""Usage, with the inclusion rules of both sides.
+
+Gemini's prompt leaves out what its own tools added to it, and its candidates leave out thoughts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.events import Usage, UsageReport, is_count
+from engine.protocols.gemini.signatures import native
+
+_FIGURES = (
+    "promptTokenCount",
+    "toolUsePromptTokenCount",
+    "cachedContentTokenCount",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+)
+
+
+def read_usage(document: dict[str, Any]) -> UsageReport | None:
+    """The running totals of a chunk or an answer.
+
+    None if there are none, or none with the prompt in it, or if a figure cannot be one: then the
+    text is counted instead. A missing figure is 0 (thoughts only have no `candidatesTokenCount`).
+    """
+    metadata = document.get("usageMetadata")
+    if not isinstance(metadata, dict) or not is_count(metadata.get("promptTokenCount")):
+        return None
+    figures = [metadata.get(name) or 0 for name in _FIGURES]
+    if not all(is_count(figure) for figure in figures):
+        return None
+    prompt, tool_use, cached, candidates, thoughts = figures
+    usage = Usage(
+        input_tokens=prompt + tool_use,
+        cached_input_tokens=cached,
+        output_tokens=candidates + thoughts,
+        reasoning_tokens=thoughts,
+    ).clamped()
+    return UsageReport(usage, native=native(usageMetadata=metadata))
+
+
+def encode_usage(usage: Usage) -> dict[str, Any]:
+    """`usageMetadata`; figures that are zero are left out where Gemini leaves them out."""
+    usage = usage.clamped()
+    optional = {
+        "cachedContentTokenCount": usage.cached_input_tokens,
+        "thoughtsTokenCount": usage.reasoning_tokens,
+    }
+    return {
+        "promptTokenCount": usage.input_tokens,
+        "candidatesTokenCount": usage.output_tokens - usage.reasoning_tokens,
+        "totalTokenCount": usage.input_tokens + usage.output_tokens,
+    } | {name: count for name, count in optional.items() if count}
