@@ -1,0 +1,122 @@
+"""The codec: its modules behind the interface of `engine.protocols.codec`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import orjson
+
+from engine.conversation import Conversation
+from engine.errors import GatewayError, UpstreamRejectedError
+from engine.events import Call, Event
+from engine.protocols.anthropic import decoding, encoders, encoding, errors, requests
+from engine.protocols.anthropic.answers import read_message
+from engine.protocols.anthropic.marks import PROTOCOL
+from engine.protocols.anthropic.streams import AnthropicDecoder, VerbatimAnthropic
+from engine.protocols.codec import ClientRequest, Encoded, Identity, UpstreamTarget
+
+_VERSION = b"2023-06-01"
+_PATHS = {"chat": "/messages", "count_tokens": "/messages/count_tokens"}
+
+
+class AnthropicCodec:
+    """Anthropic's Messages API."""
+
+    name = PROTOCOL
+    heartbeat = b": keep-alive\n\n"
+    request_id_header = b"request-id"
+    field_names: Mapping[str, str] = encoding.FIELD_NAMES
+
+    def parse_request(self, call: Call) -> ClientRequest:
+        """A client's request."""
+        return requests.parse_request(call)
+
+    def prompt_texts(self, request: ClientRequest) -> Iterator[str]:
+        """All text of the prompt."""
+        return requests.prompt_texts(request.document)
+
+    def prompt_overhead_tokens(self, request: ClientRequest) -> int:
+        """Input tokens beside the text."""
+        return requests.prompt_overhead_tokens(request.document)
+
+    def encode_verbatim(
+        self, request: ClientRequest, upstream_model: str, output_limit: int | None
+    ) -> bytes:
+        """The client's document for a provider of this protocol."""
+        return requests.encode_verbatim(request, upstream_model, output_limit)
+
+    def decode_request(self, request: ClientRequest) -> Conversation:
+        """The canonical form of a client's request."""
+        return decoding.decode_request(request.document)
+
+    def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
+        """The body for a provider of this protocol."""
+        return encoding.encode_request(conversation, target)
+
+    def path(self, upstream_model: str, operation: str, *, stream: bool, array: bool) -> str | None:
+        """Behind a base URL that ends in `/v1`; the model stands in the body."""
+        return _PATHS.get(operation)
+
+    def provider_headers(
+        self, api_key: str | None, sent: Sequence[tuple[bytes, bytes]]
+    ) -> list[tuple[bytes, bytes]]:
+        """The key, the version and the betas that the client asked for."""
+        versions = [value for name, value in sent if name == b"anthropic-version"]
+        betas = [value for name, value in sent if name == b"anthropic-beta"]
+        headers = [(b"anthropic-version", versions[-1] if versions else _VERSION)]
+        if api_key is not None:
+            headers.append((b"x-api-key", api_key.encode()))
+        if betas:
+            headers.append((b"anthropic-beta", b",".join(betas)))
+        return headers
+
+    def open_decoder(self, *, end_marker: bool) -> AnthropicDecoder:
+        """For a stream to be translated."""
+        return AnthropicDecoder(end_marker=end_marker)
+
+    def open_verbatim(self, request: ClientRequest, *, end_marker: bool) -> VerbatimAnthropic:
+        """For a stream to a client of this protocol."""
+        return VerbatimAnthropic(request, end_marker=end_marker)
+
+    def open_encoder(self, request: ClientRequest, identity: Identity) -> encoders.AnthropicEncoder:
+        """For a client of this protocol."""
+        return encoders.AnthropicEncoder(identity)
+
+    def stream_type(self, request: ClientRequest) -> bytes:
+        """As Anthropic says it."""
+        return b"text/event-stream; charset=utf-8"
+
+    def decode_response(self, body: bytes) -> Sequence[Event]:
+        """A whole message as its events."""
+        return read_message(body)
+
+    def encode_response(
+        self, events: Sequence[Event], request: ClientRequest, identity: Identity
+    ) -> bytes:
+        """A whole message for a client."""
+        return encoders.encode_message(events, identity)
+
+    def encode_token_count(self, tokens: int) -> bytes:
+        """The answer to `count_tokens`."""
+        return orjson.dumps({"input_tokens": tokens})
+
+    def read_error(
+        self, status: int, body: bytes, retry_after_s: float | None = None
+    ) -> UpstreamRejectedError:
+        """A provider's error answer."""
+        return errors.read_error(status, body, retry_after_s)
+
+    def error_status(self, error: GatewayError) -> int:
+        """The HTTP status for this protocol's clients."""
+        return errors.error_status(error)
+
+    def encode_error(self, error: GatewayError, request_id: str | None = None) -> bytes:
+        """An error answer."""
+        return errors.encode_error(error, request_id)
+
+    def encode_stream_error(self, error: GatewayError, *, array: bool = False) -> bytes:
+        """The ending of a stream that failed."""
+        return errors.encode_stream_error(error)
+
+
+CODEC = AnthropicCodec()

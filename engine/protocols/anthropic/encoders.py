@@ -1,0 +1,50 @@
+"""Answers for Anthropic's clients: streams and whole messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from engine.events import Event, Usage
+from engine.protocols.anthropic.grammar import Documents, Grammar
+from engine.protocols.anthropic.messages import whole_message
+from engine.protocols.anthropic.streams import encode_event
+from engine.protocols.codec import Identity
+
+
+class AnthropicEncoder:
+    """Canonical events to a client's stream; see `codec.StreamEncoder`."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._grammar = Grammar(identity)
+
+    @property
+    def holding(self) -> bool:
+        """Events wait for a call whose arguments are incomplete."""
+        return self._grammar.holding
+
+    def encode(self, event: Event) -> bytes:
+        """Whole stream events, or nothing."""
+        return _join(self._grammar.push(event))
+
+    def finish(self) -> bytes:
+        """What waits, the open block's end, `message_delta` and `message_stop`."""
+        return _join(self._grammar.finish())
+
+    def cut(self, usage: Usage) -> bytes:
+        """The same, early, with the reason `max_tokens`."""
+        return _join(self._grammar.cut(usage))
+
+
+def _join(documents: Documents) -> bytes:
+    return b"".join([encode_event(document) for document in documents])
+
+
+def encode_message(events: Sequence[Event], identity: Identity) -> bytes:
+    """A whole message: what its stream would add up to."""
+    grammar = Grammar(identity)
+    documents: Documents = []
+    for event in events:
+        documents += grammar.push(event)
+    return orjson.dumps(whole_message(documents + grammar.finish()))
