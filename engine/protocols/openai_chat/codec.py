@@ -6,16 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import orjson
 
+from engine.conversation import Conversation
 from engine.errors import GatewayError, UpstreamRejectedError
 from engine.events import Call, Event
 from engine.protocols.codec import (
     ClientRequest,
+    Encoded,
     Identity,
     StreamDecoder,
     StreamEncoder,
+    UpstreamTarget,
     VerbatimDecoder,
 )
-from engine.protocols.openai_chat import counting, decoders, encoders, errors, parsing, unary
+from engine.protocols.openai_chat import (
+    counting,
+    decode_request,
+    decoders,
+    encode_request,
+    encoders,
+    errors,
+    parsing,
+    unary,
+)
 from engine.protocols.openai_chat.calls import NAME
 
 
@@ -46,6 +58,14 @@ class OpenAIChatCodec:
     ) -> bytes:
         """The client's document for a provider of this protocol."""
         return parsing.encode_verbatim(request, upstream_model, output_limit)
+
+    def decode_request(self, request: ClientRequest) -> Conversation:
+        """The canonical form."""
+        return decode_request.decode_request(request)
+
+    def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
+        """The body for a provider of this protocol."""
+        return encode_request.encode_request(conversation, target)
 
     def path(self, upstream_model: str, operation: str, *, stream: bool, array: bool) -> str | None:
         """One path for all; tokens cannot be counted by request."""
