@@ -17,8 +17,8 @@ _OF_TOOL = ("fileSearch", "retrieval")
 
 # Files of the API's own, and of the operator's buckets (Vertex reads those with his account).
 _HELD_URI = re.compile(
-    r"(?i)\s*(?:(?:v1\w*/)?files/|gs:|(?:https?:)?//(?:[\w.-]+\.)?(?:generativelanguage|storage)"
-    r"\.(?:[\w-]+\.)?googleapis\.com)"
+    r"(?i)\s*(?:(?:v1\w*/)?files/|gs:|(?:https?:)?//(?:[^/?#]*[.@])?generativelanguage\."
+    r"(?:[\w-]+\.)?googleapis\.com)"
 )
 
 
@@ -56,7 +56,11 @@ def refuse_held_ids(document: dict[str, Any], at: str = "") -> None:
         contents.append(("systemInstruction", system))
     for path, content in contents:
         for position, part in enumerate(get_dicts(content, "parts")):
-            refuse_in_part(part, f"{at}{path}.parts[{position}]")
+            here = f"{at}{path}.parts[{position}]"
+            _refuse_file(part, here)
+            results = get_dicts(get_dict(part, "functionResponse"), "parts")
+            for index, inner in enumerate(results):
+                _refuse_file(inner, f"{here}.{key_of(part, 'functionResponse')}.parts[{index}]")
 
 
 def _contents(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -65,12 +69,7 @@ def _contents(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield content if isinstance(content, dict) else {}
 
 
-def refuse_in_part(part: dict[str, Any], path: str) -> None:
-    """See `refuse_held_ids`."""
-    if (key := key_of(part, "fileData")) is not None:
-        uri = get_text(get_dict(part, "fileData"), "fileUri")
-        if uri is not None and _HELD_URI.match(uri):
-            raise HeldIdError(f"{path}.{key}.fileUri")
-    if (key := key_of(part, "functionResponse")) is not None:
-        for index, inner in enumerate(get_dicts(get_dict(part, "functionResponse"), "parts")):
-            refuse_in_part(inner, f"{path}.{key}.parts[{index}]")
+def _refuse_file(part: dict[str, Any], path: str) -> None:
+    uri = get_text(get_dict(part, "fileData"), "fileUri")
+    if uri is not None and _HELD_URI.match(uri):
+        raise HeldIdError(f"{path}.{key_of(part, 'fileData')}.fileUri")

@@ -190,11 +190,10 @@ def model_path(model: str) -> str:
 def _unmarked(prompt: dict[str, Any]) -> dict[str, Any]:
     """Without what another provider signed: its thoughts go, its calls get the validator's escape,
     which Gemini 3 wants where it did not sign itself."""
-    contents = prompt.get("contents")
     if not any(_is_foreign(part) for part in _parts(prompt)):
         return prompt
-    listed = contents if isinstance(contents, list) else [contents]
-    return prompt | {"contents": [_content_unmarked(content) for content in listed]}
+    contents = [_content_unmarked(content) for content in get_dicts(prompt, "contents")]
+    return prompt | {"contents": contents}
 
 
 def _is_foreign(part: dict[str, Any]) -> bool:
