@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 from urllib.parse import quote
 
 import orjson
@@ -39,9 +38,9 @@ _METHODS = {"chat": "generateContent", "count_tokens": "countTokens"}
 class GeminiCodec:
     """Implements `engine.protocols.codec.Codec`."""
 
-    name: Final = PROTOCOL
-    heartbeat: Final = b""
-    request_id_header: Final = b""
+    name: str = PROTOCOL
+    heartbeat: bytes = b""
+    request_id_header: bytes = b""
     """Gemini says none."""
     field_names: Mapping[str, str] = errors.FIELD_NAMES
 

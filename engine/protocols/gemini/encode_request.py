@@ -51,6 +51,8 @@ _DEFAULTS: Final[Mapping[str, float]] = {
 }
 """What a model without sampling does anyway; penalties of 0 are never said."""
 
+_EMPTY: Final = frozenset({"type", "properties", "required", "additionalProperties", "$schema"})
+
 
 def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encoded:
     """The body for Gemini; model and streaming are in the path.
@@ -202,7 +204,7 @@ def _function(tool: Tool, dropped: list[str]) -> dict[str, Any]:
     if tool.description is not None:
         function["description"] = tool.description
     # Some models refuse an object without properties; without parameters means the same.
-    if tool.parameters and (tool.parameters.get("properties") or len(tool.parameters) > 2):
+    if tool.parameters and (tool.parameters.get("properties") or tool.parameters.keys() - _EMPTY):
         function["parametersJsonSchema"] = tool.parameters
     return function | (own_fields(tool.native) or {})
 
