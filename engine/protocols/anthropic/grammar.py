@@ -40,6 +40,9 @@ from engine.protocols.fields import dict_of
 _WAITING_MAX_CHARS = 8 * 1024 * 1024
 """Of calls and texts that wait for the open call; beyond it the open one is taken as whole."""
 
+_EARLY_MAX = 256
+"""Sources that are named ahead of the text that they are of."""
+
 _CUMULATIVE = frozenset(encode_usage(Usage()))
 
 _TRIES_MAX = 64
@@ -65,6 +68,7 @@ class Grammar:
         self._call: int | None = None  # the call that is open
         self._arguments: list[str] = []  # of it, so far
         self._empty_text: TextDelta | None = None  # opens a block, if it turns out to be one
+        self._early: list[Citation] = []  # of a text block that has not begun
         self._waiting: list[Event] = []
         self._waiting_chars = 0
         self._tries = 0
@@ -211,6 +215,9 @@ class Grammar:
             if kind == "text" and self._empty_text is not None:
                 extras = own_fields(self._empty_text.native) | extras
             out = self._start(kind, {"type": "text", "text": ""} | extras)
+            early, self._early = self._early, []
+            for citation in early:
+                out += self._write_citation(citation)
         if text:
             out.append(self._delta("text_delta", "text", text))
         return out
@@ -250,8 +257,9 @@ class Grammar:
     def _write_citation(self, event: Citation) -> Documents:
         own = own_fields(event.native).get("citation")
         out = self._flush_empty_text() if own else []
-        if self._open != "text":
-            return []  # its block is closed: there is no place for it any more
+        if self._open != "text":  # others say their sources ahead of the text, or behind it all
+            self._early += [event] * (len(self._early) < _EARLY_MAX)
+            return []
         citation = own or {
             "type": "web_search_result_location",
             "cited_text": event.cited_text or "",
