@@ -223,6 +223,7 @@ class ToolCallDelta:
     index: int
     arguments: str
     choice: int = 0
+    native: Native | None = None
 
 
 @dataclass(frozen=True, slots=True)
