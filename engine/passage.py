@@ -20,6 +20,7 @@ from engine.protocols.codec import (
     Identity,
     InexpressibleError,
     UpstreamTarget,
+    spell,
 )
 from engine.protocols.registry import codec_of, provider_codec
 from engine.relay import Relay, RelaySettings, open_relay
@@ -94,12 +95,7 @@ class Passage:
         return encoded.body
 
     def _spelled(self, field: str) -> str:
-        """A path of `Conversation`'s in the client's spelling, e.g. `turns[2]` as `messages[2]`."""
-        names = self.client.field_names
-        if field in names:
-            return names[field]
-        end = min((at for mark in ".[" if (at := field.find(mark)) > 0), default=len(field))
-        return names.get(field[:end], field[:end]) + field[end:]
+        return spell(field, self.client.field_names)
 
     def request_headers(self) -> Headers:
         """The head of the request to the provider."""

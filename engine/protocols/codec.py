@@ -53,6 +53,21 @@ class InexpressibleError(InvalidRequestError):
             self.code = code
 
 
+def spell(field: str, names: Mapping[str, str]) -> str:
+    """A path of `Conversation`'s in the spelling of a client's protocol (its `field_names`).
+
+    An index is left out: turns and tools are not counted as a client's messages and tools are.
+
+    >>> spell("turns[2].parts[0]", {"turns": "messages"}), spell("top_k", {})
+    ('messages', 'top_k')
+    """
+    if field in names:
+        return names[field]
+    indexed, _, _ = field.partition("[")
+    head, dot, rest = indexed.partition(".")
+    return names.get(head, head) + dot + rest
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamTarget:
     """Whom a translated request is for.

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from engine.errors import GatewayError, UpstreamRejectedError
-from engine.protocols.codec import InexpressibleError
+from engine.protocols.codec import InexpressibleError, spell
 from engine.protocols.fields import dict_of, dicts, load_json, text_of
 from engine.protocols.gemini.chunks import EVENT_END, SEPARATOR
 from engine.protocols.scrub import is_bad_key, is_out_of_funds, scrub
@@ -159,18 +159,6 @@ FIELD_NAMES: Mapping[str, str] = {
 """`Conversation`'s fields in this protocol's spelling."""
 
 
-def spell(field: str) -> str:
-    """A path of `Conversation`'s in this protocol's spelling.
-
-    >>> spell("turns[2].parts[0]"), spell("top_k"), spell("verbosity")
-    ('contents[2].parts[0]', 'generationConfig.topK', 'verbosity')
-    """
-    if field in FIELD_NAMES:
-        return FIELD_NAMES[field]
-    end = min((at for mark in ".[" if (at := field.find(mark)) > 0), default=len(field))
-    return FIELD_NAMES.get(field[:end], field[:end]) + field[end:]
-
-
 def error_status(error: GatewayError) -> int:
     """The HTTP status that this protocol's clients expect of an error.
 
@@ -184,7 +172,9 @@ def _details(error: GatewayError, request_id: str | None) -> Iterator[dict[str, 
     """google.rpc's error details: what this protocol's error object has no field for."""
     types = "type.googleapis.com/google.rpc."
     yield {"@type": f"{types}ErrorInfo", "reason": error.code.upper(), "domain": "parshall"}
-    param = spell(error.field) if isinstance(error, InexpressibleError) else error.param
+    param = (
+        spell(error.field, FIELD_NAMES) if isinstance(error, InexpressibleError) else error.param
+    )
     if param is not None:
         violation = {"field": param, "description": error.message}
         yield {"@type": f"{types}BadRequest", "fieldViolations": [violation]}

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from engine.errors import GatewayError, UpstreamRejectedError
-from engine.protocols.codec import InexpressibleError
+from engine.protocols.codec import InexpressibleError, spell
 from engine.protocols.fields import load_json
 from engine.protocols.scrub import is_bad_key, is_out_of_funds, scrub
 
@@ -101,18 +101,6 @@ FIELD_NAMES: Mapping[str, str] = {
 """`Conversation`'s fields in this protocol's spelling."""
 
 
-def spell(field: str) -> str:
-    """A path of `Conversation`'s in this protocol's spelling.
-
-    >>> spell("turns[2].parts[0]"), spell("choices"), spell("top_k")
-    ('messages[2].parts[0]', 'n', 'top_k')
-    """
-    if field in FIELD_NAMES:
-        return FIELD_NAMES[field]
-    end = min((at for mark in ".[" if (at := field.find(mark)) > 0), default=len(field))
-    return FIELD_NAMES.get(field[:end], field[:end]) + field[end:]
-
-
 def error_status(error: GatewayError) -> int:
     """The HTTP status that this protocol's clients expect of an error."""
     return 503 if error.status == _OVERLOADED else error.status
@@ -120,7 +108,9 @@ def error_status(error: GatewayError) -> int:
 
 def encode_error(error: GatewayError, request_id: str | None = None) -> bytes:
     """An error in OpenAI's shape, which has no place for the id of a request."""
-    param = spell(error.field) if isinstance(error, InexpressibleError) else error.param
+    param = (
+        spell(error.field, FIELD_NAMES) if isinstance(error, InexpressibleError) else error.param
+    )
     return orjson.dumps(
         {
             "error": {
