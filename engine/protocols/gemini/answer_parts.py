@@ -77,7 +77,7 @@ class ChoiceReader:
                 return RedactedReasoning(signature, self.index)
             kept = self._kept(part, "text", "thought", "thoughtSignature")
             return ReasoningDelta(text, self.index, signature, kept)
-        if not text:  # only carries a signature, or nothing: no text block of another protocol
+        if not text and signature is None:  # no text block to another protocol
             return self._other(part)
         if self._text_chars < TEXT_MAX_CHARS:
             self._text_chars += len(text)
@@ -114,45 +114,61 @@ class ChoiceReader:
         if not name and self._arguments is None:
             return [self._other(part)]
         pieces = list(dicts(call.get("partialArgs")))
-        streamed = bool(pieces) or call.get("willContinue") is True
-        events: list[Event] = []
-        if name:
-            if ending := self.close_call():
-                events.append(ToolCallDelta(self.calls - 1, ending, self.index))
-            if self.calls == _CALLS_MAX:
-                raise ValueError("an answer calls too many tools")
-            events.append(self._call_begin(part, call, name, answer_id))
-            self.calls += 1
-            if streamed:
-                self._arguments = ArgumentWriter()
-            else:
-                text = dump_json(call.get("args") or {}).decode()
-                events.append(ToolCallDelta(self.calls - 1, text, self.index))
-        if (writer := self._arguments) is not None:
-            text = "".join(writer.write(piece) for piece in pieces)
-            if call.get("willContinue") is not True:
-                text += self.close_call()
-            if text:
-                events.append(ToolCallDelta(self.calls - 1, text, self.index))
-        return events
+        continues = call.get("willContinue") is True
+        if not name:
+            return [self._piece(pieces, continues=continues, part=part)]
+        events = self.close_call()
+        if self.calls == _CALLS_MAX:
+            raise ValueError("an answer calls too many tools")
+        streamed = bool(pieces) or continues
+        events.append(self._call_begin(part, call, name, answer_id, streamed=streamed))
+        self.calls += 1
+        if not streamed:
+            text = dump_json(call.get("args") or {}).decode()
+            return [*events, ToolCallDelta(self.calls - 1, text, self.index)]
+        self._arguments = ArgumentWriter()
+        return [*events, self._piece(pieces, continues=continues)] if pieces else events
+
+    def _piece(
+        self,
+        pieces: list[dict[str, Any]],
+        *,
+        continues: bool,
+        part: dict[str, Any] | None = None,
+    ) -> Event:
+        """Arguments that come piece by piece; `part` is kept for clients of this protocol."""
+        writer = self._arguments or ArgumentWriter()
+        text = "".join(writer.write(piece) for piece in pieces)
+        if not continues:
+            text += writer.close()
+            self._arguments = None
+        kept = native() if part is None else native(part=part)
+        return ToolCallDelta(self.calls - 1, text, self.index, kept)
 
     def _call_begin(
-        self, part: dict[str, Any], call: dict[str, Any], name: str, answer_id: str
+        self,
+        part: dict[str, Any],
+        call: dict[str, Any],
+        name: str,
+        answer_id: str,
+        *,
+        streamed: bool,
     ) -> Event:
-        rest = {key: value for key, value in call.items() if key not in _OF_CALL}
-        fields: dict[str, Any] = {"call": rest} if rest else {}
-        if call.get("args") is None and self._whole:
-            fields["no_args"] = True
-        return ToolCallBegin(
-            self.calls,
-            text_of(call.get("id")) or invent_id(answer_id, self.index, self.calls),
-            name,
-            self.index,
-            read_signature(part.get("thoughtSignature"))[0],
-            self._kept(part, "functionCall", "thoughtSignature", **fields) or native(),
-        )
+        signature = read_signature(part.get("thoughtSignature"))[0]
+        call_id = text_of(call.get("id")) or invent_id(answer_id, self.index, self.calls)
+        if streamed:
+            kept = native(streamed=part)
+        else:
+            rest = {key: value for key, value in call.items() if key not in _OF_CALL}
+            fields: dict[str, Any] = {"call": rest} if rest else {}
+            if call.get("args") is None and self._whole:
+                fields["no_args"] = True
+            kept = self._kept(part, "functionCall", "thoughtSignature", **fields) or native()
+        return ToolCallBegin(self.calls, call_id, name, self.index, signature, kept)
 
-    def close_call(self) -> str:
-        """The end of arguments that came piece by piece; empty if none are open."""
+    def close_call(self) -> list[Event]:
+        """The end of arguments that came piece by piece, if they have none yet."""
         writer, self._arguments = self._arguments, None
-        return writer.close() if writer is not None else ""
+        if writer is None:
+            return []
+        return [ToolCallDelta(self.calls - 1, writer.close(), self.index, native())]

@@ -105,8 +105,7 @@ class AnswerWriter:
                     self._of(event.choice).citations.append(event)
                 return []
             case ToolCallBegin():
-                self._of(event.choice).calls[event.index] = _Call(event)
-                return []
+                return self._begin_call(event)
             case ToolCallDelta():
                 return self._arguments(event)
             case BlockEnd():
@@ -118,8 +117,17 @@ class AnswerWriter:
     def _of(self, index: int) -> _Choice:
         return self.choices.setdefault(index, _Choice())
 
+    def _begin_call(self, begin: ToolCallBegin) -> list[Piece]:
+        streamed = (own_fields(begin.native) or {}).get("streamed")
+        if streamed is not None:  # in pieces, as it came
+            return [*self.flush(begin.choice), Piece(begin.choice, streamed)]
+        self._of(begin.choice).calls[begin.index] = _Call(begin)
+        return []
+
     def _arguments(self, delta: ToolCallDelta) -> list[Piece]:
         call = self._of(delta.choice).calls.get(delta.index)
+        if part := (own_fields(delta.native) or {}).get("part"):
+            return [Piece(delta.choice, part)]
         if call is not None:
             self._waiting_chars += len(delta.arguments)
             if self._waiting_chars > _ARGUMENTS_MAX_CHARS:
@@ -155,7 +163,7 @@ class AnswerWriter:
                     return Piece(None, fields=kept["answer"])
                 if "part" in kept:
                     return Piece(event.choice, kept["part"])
-                return Piece(event.choice, fields=kept["candidate"]) if kept else None
+                return Piece(event.choice, fields=_named(kept["candidate"])) if kept else None
             case _:
                 return None
 
@@ -215,7 +223,7 @@ class AnswerWriter:
         finish = choice.finish
         kept = own_fields(finish.native) if finish is not None else None
         if kept is not None and "candidate" in kept:
-            return dict(kept["candidate"])
+            return dict(_named(kept["candidate"]))
         reason = finish.reason if finish is not None else FinishReason.STOP
         if choice.refused and reason in (FinishReason.STOP, FinishReason.OTHER):
             reason = FinishReason.FILTERED
@@ -231,7 +239,9 @@ class AnswerWriter:
         last: dict[str, Any] = {}
         if self.usage is not None:
             kept = own_fields(self.usage.native) or {}
-            last["usageMetadata"] = kept.get("usageMetadata") or encode_usage(self.usage.usage)
+            last["usageMetadata"] = _named(kept.get("usageMetadata")) or encode_usage(
+                self.usage.usage
+            )
         ends: dict[int, dict[str, Any]] = {}
         for index, choice in sorted(self.choices.items()):
             finish = choice.finish
@@ -250,6 +260,25 @@ class AnswerWriter:
         """The prompt was blocked, and nothing of an answer came before that was known."""
         said = choice.text or choice.called
         return finish.reason is FinishReason.PROMPT_BLOCKED and not said
+
+
+_REASON_NUMBERS = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION"}
+_ENUMERATIONS = frozenset({"category", "probability", "severity", "modality", "trafficType"})
+
+
+def _named(value: Any) -> Any:
+    """What a provider said, without enum values as numbers: google-genai knows the names only."""
+    if isinstance(value, list):
+        return [_named(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _REASON_NUMBERS.get(item, "OTHER")
+        if name == "finishReason" and isinstance(item, int)
+        else _named(item)
+        for name, item in value.items()
+        if not (name in _ENUMERATIONS and isinstance(item, int))
+    }
 
 
 def _media(event: MediaDelta) -> Piece | None:

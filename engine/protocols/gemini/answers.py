@@ -7,20 +7,17 @@ Source: google-genai's `types.GenerateContentResponse`, and what providers are s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from engine.conversation import Native
 from engine.events import (
     Begin,
-    Citation,
     Event,
     Finish,
     FinishReason,
     LogprobsDelta,
     NativeEvent,
     TokenLogprob,
-    ToolCallDelta,
 )
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.gemini.answer_parts import ChoiceReader
@@ -52,7 +49,7 @@ class AnswerReader:
         self._cite = cite
         self._begun = False
         self._said: dict[str, Any] = {}
-        self._cited: set[Citation] = set()
+        self._cited: set[tuple[object, ...]] = set()
 
     @property
     def finished(self) -> bool:
@@ -76,7 +73,8 @@ class AnswerReader:
         Raises:
             ValueError: it is not of this protocol.
         """
-        events = self._head(document)
+        usage = read_usage(document)
+        events = self._head(document, counted=usage is not None)
         ends: list[Event] = []
         candidates = list(dicts(document.get("candidates")))
         for position, candidate in enumerate(candidates):
@@ -88,16 +86,16 @@ class AnswerReader:
             if end is not None:
                 ends.append(end)
         ends += self._blocked(document) if not candidates else ()
-        usage = read_usage(document)
         return [*events, *ends, *(() if usage is None else (usage,))]
 
-    def _head(self, document: dict[str, Any]) -> list[Event]:
+    def _head(self, document: dict[str, Any], *, counted: bool) -> list[Event]:
         self.id = text_of(document.get("responseId")) or self.id
         self.model = text_of(document.get("modelVersion")) or self.model
         rest = {
             name: value
             for name, value in document.items()
-            if name not in _OF_ANSWER and self._said.get(name) != value
+            if (name not in _OF_ANSWER or (name == "usageMetadata" and not counted))
+            and self._said.get(name) != value
         }
         self._said |= rest
         if self._begun:
@@ -110,7 +108,6 @@ class AnswerReader:
             Begin(
                 self.id or None,
                 self.model or None,
-                _seconds(document.get("createTime")),
                 native=native(**fields),
             )
         ]
@@ -150,14 +147,13 @@ class AnswerReader:
             extra = NativeEvent(native(candidate=rest), next(iter(rest)), index) if rest else None
             return [*events, *(() if extra is None else (extra,))], None
         choice.finished = True
-        if arguments := choice.close_call():
-            events.append(ToolCallDelta(choice.calls - 1, arguments, index))
+        events += choice.close_call()
         return events, Finish(
             reason or FinishReason.OTHER,
             index,
-            explanation=(text_of(candidate.get("finishMessage")) or None)
-            if reason is FinishReason.FILTERED
-            else None,
+            explanation=None
+            if reason in (FinishReason.STOP, FinishReason.TOOL_CALLS)
+            else text_of(candidate.get("finishMessage")) or None,
             native=self._shape(candidate, rest),
         )
 
@@ -175,20 +171,11 @@ class AnswerReader:
     def _citations(self, candidate: dict[str, Any], choice: ChoiceReader) -> Sequence[Event]:
         found = []
         for citation in read_citations(candidate, "".join(choice.text), choice.index):
-            if citation not in self._cited:
-                self._cited.add(citation)
+            key = (citation.choice, citation.url, citation.title, citation.start, citation.end)
+            if key not in self._cited:
+                self._cited.add(key)
                 found.append(citation)
         return found
-
-
-def _seconds(created: object) -> int | None:
-    """Seconds since 1970 of a timestamp (RFC 3339)."""
-    if not isinstance(created, str):
-        return None
-    try:
-        return int(datetime.fromisoformat(created).timestamp())
-    except (ValueError, OverflowError):
-        return None
 
 
 def _logprobs(result: object, index: int) -> LogprobsDelta | None:

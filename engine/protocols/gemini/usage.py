@@ -22,11 +22,14 @@ _FIGURES = (
 def read_usage(document: dict[str, Any]) -> UsageReport | None:
     """The running totals of a chunk or an answer.
 
-    None if there are none, or none with the prompt in it, or if a figure cannot be one: then the
-    text is counted instead. A missing figure is 0 (thoughts only have no `candidatesTokenCount`).
+    None if there are none, or no tokens in them (Vertex says the kind of traffic alone), or if a
+    figure cannot be one: then the text is counted instead. A missing figure is 0: thoughts alone
+    have no `candidatesTokenCount`.
     """
     metadata = document.get("usageMetadata")
-    if not isinstance(metadata, dict) or not is_count(metadata.get("promptTokenCount")):
+    if not isinstance(metadata, dict):
+        return None
+    if all(metadata.get(name) is None for name in ("promptTokenCount", "candidatesTokenCount")):
         return None
     figures = [metadata.get(name) or 0 for name in _FIGURES]
     if not all(is_count(figure) for figure in figures):
