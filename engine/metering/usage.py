@@ -25,6 +25,7 @@ from engine.metering.tokens import Count, TextCounter
 _NEAR_TOKENS = 1_024
 # A token is at least a byte, a character at most four.
 _TOKENS_PER_CHAR_MAX = 4
+_AFTER_REPORT_MAX = 8
 
 
 def generated_texts(events: Sequence[Event]) -> list[tuple[str, str]]:
@@ -63,7 +64,8 @@ class OutputMeter:
     """
 
     __slots__ = (
-        "_count", "_counters", "_text_at_report", "_uncounted_chars", "_undelivered",
+        "_after_report", "_count", "_counters", "_text_at_report", "_uncounted_chars",
+        "_undelivered",
         "input_reported", "known_tokens", "reported", "wanted_tokens",
     )  # fmt: skip
 
@@ -72,6 +74,8 @@ class OutputMeter:
         self._counters: dict[str, TextCounter] = {}
         self._undelivered: deque[tuple[int, str, str]] = deque()
         self._uncounted_chars = 0
+        self._after_report: list[tuple[str, str]] = []
+        """The first texts since the report, not counted yet: the next report may cover them."""
         self._text_at_report: int | None = None
         self.known_tokens = 0
         """Output tokens as last counted; at most 200 characters a channel behind."""
@@ -96,12 +100,16 @@ class OutputMeter:
     def report(self, usage: Usage) -> None:
         """Take the provider's figures for everything so far; none is a report of no output for
         text that was received."""
-        if usage.output_tokens or not self._counters:
+        if usage.output_tokens or not (self._counters or self._after_report):
             self.reported = usage
+            texts, self._after_report = self._after_report, []
+            for channel, text in texts:
+                self._add(channel, text)
             self._text_at_report = None
 
     def consumed(self) -> Usage | None:
         """The provider's figures, and on top the text that came after them, by our own count."""
+        self._count_after_report()
         if self.reported is None or self._text_at_report is None:
             return self.reported
         since = max(0, self._recount() - self._text_at_report)
@@ -110,12 +118,27 @@ class OutputMeter:
     @property
     def report_covers_all(self) -> bool:
         """Whether no text has come since the provider's figures."""
-        return self._text_at_report is None
+        return self._text_at_report is None and not self._after_report
 
     def add(self, channel: str, text: str, client_bytes: int) -> None:
         """Count a piece of text that ends at `client_bytes` of the client's stream."""
-        if self.reported is not None and self._text_at_report is None:
+        self._undelivered.append((client_bytes, channel, text))
+        if self.reported is None or self._text_at_report is not None:
+            self._add(channel, text)
+            return
+        # Gemini reports with every chunk: to count all text each time would cost more than it says.
+        self._after_report.append((channel, text))
+        if len(self._after_report) > _AFTER_REPORT_MAX:
+            self._count_after_report()
+
+    def _count_after_report(self) -> None:
+        if self._after_report:
             self._text_at_report = self._recount()
+            texts, self._after_report = self._after_report, []
+            for channel, text in texts:
+                self._add(channel, text)
+
+    def _add(self, channel: str, text: str) -> None:
         counter = self._counters.get(channel)
         if counter is None:
             counter = self._counters[channel] = TextCounter(self._count)
@@ -124,7 +147,6 @@ class OutputMeter:
         self._uncounted_chars += counter.uncounted_chars - uncounted_chars
         if recounted:
             self.known_tokens = sum(c.known_tokens for c in self._counters.values())
-        self._undelivered.append((client_bytes, channel, text))
 
     def delivered_to(self, client_bytes: int) -> None:
         """The client's stream has been handed to the client up to `client_bytes`."""
@@ -134,6 +156,7 @@ class OutputMeter:
 
     def fits(self, texts: Sequence[tuple[str, str]], limit_tokens: int) -> bool:
         """Whether these further texts stay within a limit; exact where it is near."""
+        self._count_after_report()
         chars = self._uncounted_chars + sum(len(text) for _, text in texts)
         if self.known_tokens + max(_NEAR_TOKENS, _TOKENS_PER_CHAR_MAX * chars) < limit_tokens:
             return True
@@ -161,6 +184,6 @@ class OutputMeter:
     @property
     def has_output(self) -> bool:
         """Whether anything was generated."""
-        return bool(self._counters) or (
+        return bool(self._counters or self._after_report) or (
             self.reported is not None and self.reported.output_tokens > 0
         )
