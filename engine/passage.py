@@ -90,8 +90,9 @@ class Passage:
         except InexpressibleError as error:
             error.param = self._spelled(error.field)
             raise
-        lost = [lost.field for lost in conversation.unexpressed]
-        self.dropped = tuple(dict.fromkeys([*lost, *map(self._spelled, encoded.dropped)]))
+        lost = [lost.field for lost in conversation.unexpressed]  # in the client's spelling
+        more = [self._spelled(field) for field in encoded.dropped if field not in lost]
+        self.dropped = tuple(dict.fromkeys([*lost, *more]))
         return encoded.body
 
     def _spelled(self, field: str) -> str:

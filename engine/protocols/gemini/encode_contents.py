@@ -21,7 +21,6 @@ from engine.conversation import (
     ToolResult,
     Turn,
 )
-from engine.errors import InvalidRequestError
 from engine.protocols.codec import InexpressibleError
 from engine.protocols.gemini.arguments import arguments_object
 from engine.protocols.gemini.signatures import PROTOCOL, SKIP_VALIDATOR, is_invented, own_fields
@@ -54,7 +53,6 @@ class ContentWriter:
 
         Raises:
             InexpressibleError: a part that Gemini does not know, or nothing to answer.
-            InvalidRequestError: a tool's result without its call.
         """
         contents: list[dict[str, Any]] = []
         system: list[dict[str, Any]] = []
@@ -164,8 +162,8 @@ class ContentWriter:
     def _result(self, result: ToolResult, field: str) -> dict[str, Any]:
         name = result.name or self._names.get(result.call_id)
         if not name:
-            raise InvalidRequestError(
-                f"The tool result of '{result.call_id[:64]}' has no call before it.", param=field
+            raise InexpressibleError(
+                field, f"The tool result of '{result.call_id[:64]}' has no call before it."
             )
         kept = own_fields(result.native) or {}
         text = "\n".join(part.text for part in result.content if isinstance(part, Text))

@@ -58,7 +58,13 @@ def _same(value: Any, _depth: int) -> Any:
     return value
 
 
+# By number, as protobuf's JSON takes enums too (recorded of clients that speak gRPC's).
+_TYPES = ("", "string", "number", "integer", "boolean", "array", "object", "null")
+
+
 def _type(value: Any, _depth: int) -> Any:
+    if type(value) is int and 0 <= value < len(_TYPES):
+        return _TYPES[value] or None
     if isinstance(value, str):
         return None if value.upper() == "TYPE_UNSPECIFIED" else value.lower()
     if isinstance(value, list):
