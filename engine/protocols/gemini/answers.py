@@ -151,9 +151,9 @@ class AnswerReader:
         return events, Finish(
             reason or FinishReason.OTHER,
             index,
-            explanation=None
-            if reason in (FinishReason.STOP, FinishReason.TOOL_CALLS)
-            else text_of(candidate.get("finishMessage")) or None,
+            explanation=text_of(candidate.get("finishMessage")) or None
+            if reason is FinishReason.FILTERED
+            else None,
             native=self._shape(candidate, rest),
         )
 

@@ -54,7 +54,10 @@ def standard_base64(value: str) -> str:
     """
     if "-" in value or "_" in value:
         value = value.translate(_URLSAFE)
-    return value + "=" * (-len(value) % 4)
+    if len(value) % 4:
+        value = value.rstrip("=")
+        value += "=" * (-len(value) % 4)
+    return value
 
 
 def is_marked(value: object) -> bool:
@@ -80,17 +83,16 @@ def sign(signature: Signature | None, *, redacted: bool = False) -> str:
 
 
 def read_signature(value: object) -> tuple[Signature | None, bool]:
-    """A part's signature, and whether it is all of a redacted thought."""
+    """A part's signature, and whether it is all of a redacted thought. What is no base64 is none."""
     if not isinstance(value, str) or not value or value in _SKIPS:
         return None, False
-    value = standard_base64(value)
-    if not is_marked(value):
-        return Signature(PROTOCOL, value), False
     try:
-        marked = base64.b64decode(value).decode()
+        raw = base64.b64decode(standard_base64(value), validate=True)
+        if not raw.startswith(_MARK.encode()):
+            return Signature(PROTOCOL, base64.b64encode(raw).decode()), False
+        issuer, _, foreign = raw.decode().removeprefix(_MARK).partition(":")
     except (binascii.Error, ValueError):
         return None, False
-    issuer, _, foreign = marked.removeprefix(_MARK).partition(":")
     if issuer == _UNSIGNED or not foreign:
         return None, False
     return Signature(issuer.removesuffix(_REDACTED), foreign), issuer.endswith(_REDACTED)
