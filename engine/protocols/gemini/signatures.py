@@ -83,7 +83,7 @@ def sign(signature: Signature | None, *, redacted: bool = False) -> str:
 
 
 def read_signature(value: object) -> tuple[Signature | None, bool]:
-    """A part's signature, and whether it is all of a redacted thought. What is no base64 is none."""
+    """A part's signature (none if it is no base64), and whether it is all of a redacted thought."""
     if not isinstance(value, str) or not value or value in _SKIPS:
         return None, False
     try:
