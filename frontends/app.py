@@ -23,7 +23,7 @@ from engine.errors import (
     UnavailableError,
 )
 from engine.events import new_request_id
-from engine.protocols.openai_chat import encode_error
+from engine.protocols.registry import codec_of
 from frontends.access import AccessEntry
 from frontends.anthropic import AnthropicRoutes
 from frontends.bodies import BodyRoom, BodyTimeoutError, LazyRequest
@@ -133,7 +133,7 @@ def render_server_error(status: int) -> ErrorBody:
         (b"content-type", b"application/json"),
         (b"x-request-id", new_request_id().encode()),
     ]
-    return ErrorBody(headers, encode_error(error))
+    return ErrorBody(headers, codec_of("openai_chat").encode_error(error))
 
 
 def is_local(peer: str) -> bool:

@@ -12,7 +12,6 @@ from frontends.protocols import GEMINI_VERSIONS
 
 _ARRAY = {"sse": False, "json": True, None: True}
 """`alt` to whether a stream is one JSON array; without it, it is."""
-_COLLECTIONS = ("models", "tunedModels")
 
 
 class GeminiRoutes:
@@ -30,13 +29,10 @@ class GeminiRoutes:
         """What an app registers."""
         routes = Blueprint("gemini", __name__)
         for version in GEMINI_VERSIONS:
-            for collection in _COLLECTIONS:
-                routes.post(f"/{version}/{collection}/<path:target>", defaults={"of": collection})(
-                    self.call_verb
-                )
+            routes.post(f"/{version}/<any(models, tunedModels):of>/<path:target>")(self.call_verb)
         return routes
 
-    async def call_verb(self, target: str, of: str) -> Response:
+    async def call_verb(self, of: str, target: str) -> Response:
         """`MODEL:VERB`; the model may hold colons and slashes itself.
 
         Raises:

@@ -16,7 +16,7 @@ from engine.errors import (
     UpstreamRejectedError,
 )
 from engine.events import Protocol
-from engine.protocols.openai_chat import encode_error
+from engine.protocols.registry import codec_of
 from frontends.bodies import BodyTimeoutError
 
 _RETRIED_BY_SDKS = frozenset({408, 409, 429, *range(500, 600)})
@@ -31,8 +31,9 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 def render_error(protocol: Protocol, error: GatewayError, request_id: str) -> Response:
     """An error as the SDKs of a protocol read it."""
-    status = error.status
-    body = encode_error(error)
+    codec = codec_of(protocol)
+    status = codec.error_status(error)
+    body = codec.encode_error(error, request_id)
     response = Response(body, status=status, content_type="application/json")
     if error.retry_after_s is not None:
         response.headers["retry-after"] = str(math.ceil(error.retry_after_s))

@@ -24,6 +24,8 @@ NODE_LOCK = os.path.join("scripts", "requirements-node.lock")
 FOLDER = os.path.join(environment.VENV, "node-sdks")
 STAMP = os.path.join(FOLDER, "stamp")
 TRIED = os.path.join(FOLDER, "tried")
+NODE = os.path.join(FOLDER, "node")
+"""A link to the Node that the tests run."""
 MANIFESTS = ("package.json", "package-lock.json")
 TIMEOUT_S = 300
 
@@ -74,7 +76,12 @@ def install():
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return None if done.returncode == 0 else "npm failed, see above"
+    if done.returncode != 0:
+        return "npm failed, see above"
+    if os.path.lexists(NODE):
+        os.remove(NODE)
+    os.symlink(find("node"), NODE)
+    return None
 
 
 def find(name):

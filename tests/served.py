@@ -24,9 +24,14 @@ class Served:
     port: int
 
     @property
+    def origin(self) -> str:
+        """What Anthropic's and Google's SDKs call their base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
-        """What an SDK calls its base URL."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        """What OpenAI's SDK calls its base URL."""
+        return f"{self.origin}/v1"
 
     @asynccontextmanager
     async def http(self) -> AsyncIterator[httpx.AsyncClient]:

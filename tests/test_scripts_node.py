@@ -27,6 +27,7 @@ def node_sdks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modul
         "FOLDER": folder,
         "STAMP": folder / "stamp",
         "TRIED": folder / "tried",
+        "NODE": folder / "node",
     }.items():
         monkeypatch.setattr(module, name, str(path))
     monkeypatch.setattr(module.environment, "VENV", str(venv))
@@ -69,6 +70,7 @@ def test_a_machines_node_that_is_new_enough_is_used(
     calls = (tmp_path / "calls").read_text().splitlines()
     assert [call.split()[:2] for call in calls] == [[node_sdks.FOLDER, "ci"]]
     assert Path(node_sdks.FOLDER, "package-lock.json").exists()
+    assert Path(node_sdks.NODE).readlink() == tmp_path / "machine" / "node"
     assert Path(node_sdks.STAMP).exists()
     assert not Path(node_sdks.TRIED).exists()
     assert "cannot" not in capfd.readouterr().err
@@ -88,7 +90,7 @@ def test_another_node_is_installed_beside_an_old_one(
     node_sdks.install_missing()
 
     assert Path(node_sdks.STAMP).exists()
-    assert node_sdks.find("node") == str(bin_folder / "node")
+    assert Path(node_sdks.NODE).readlink() == bin_folder / "node"
 
 
 def test_an_npm_that_fails_is_no_failure(
