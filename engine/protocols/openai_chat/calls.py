@@ -95,8 +95,8 @@ class CallReader:
 
     def _tell(self, call: _Call, arguments: object, answer_id: str | None) -> Iterator[Event]:
         text = arguments if isinstance(arguments, str) else ""
-        if isinstance(arguments, (dict, list)):
-            text = orjson.dumps(arguments).decode()
+        if isinstance(arguments, (dict, list)):  # as Ollama's own API has them
+            text = _dump(arguments)
         if call.begun:
             if text:
                 yield ToolCallDelta(call.index, text, self._choice)
@@ -127,6 +127,13 @@ class CallReader:
 
 
 _CALL_FIELDS = frozenset({"index", "id", "type", "function", "custom"})
+
+
+def _dump(value: object) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        raise ValueError("arguments are nested too deeply") from None
 
 
 def _google_signature(fragment: dict[str, Any]) -> Signature | None:

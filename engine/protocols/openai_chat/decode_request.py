@@ -100,7 +100,7 @@ def decode_request(request: ClientRequest) -> Conversation:
         modalities=_modalities(document.get("modalities")),
         end_user=_string(document, "safety_identifier") or _string(document, "user"),
         metadata=_metadata(document.get("metadata")),
-        service_tier=_service_tier(document),
+        service_tier=_string(document, "service_tier"),
         unexpressed=tuple(unexpressed),
     )
 
@@ -306,8 +306,3 @@ def _metadata(value: object) -> dict[str, str] | None:
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise _wrong("metadata", "must be an object of strings")
     return value
-
-
-def _service_tier(document: dict[str, Any]) -> str | None:
-    tier = _string(document, "service_tier")
-    return None if tier in ("auto", "default") else tier

@@ -24,7 +24,7 @@ from engine.protocols.openai_chat.parsing import write_json
 
 _STOP_MAX = 4
 _TOP_LOGPROBS_MAX = 20
-_TIERS = frozenset({"flex", "scale", "priority", "fast"})
+_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 _VERBOSITIES = frozenset({"low", "medium", "high"})
 
 # Budgets of thinking by Google's own map of effort to budget for Gemini 2.5.
@@ -218,7 +218,7 @@ def _harmless(conversation: Conversation, dropped: set[str]) -> dict[str, Any]:
     if conversation.top_k is not None:
         dropped.add("top_k")
     if conversation.metadata:
-        dropped.add("metadata")  # OpenAI takes it with `store` only
+        document["metadata"] = dict(conversation.metadata)
     if conversation.end_user is not None:
         document["user"] = conversation.end_user
     if (verbosity := conversation.verbosity) is not None:
