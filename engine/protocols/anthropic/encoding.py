@@ -134,13 +134,14 @@ def _system(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def _thinking(conversation: Conversation, written: Written, target: UpstreamTarget) -> Thinking:
-    """The plan, unless the conversation forbids thinking in this call: a tool is forced, the
-    answer is begun already, or the calls being answered were made without thinking blocks (those
-    of another provider), without which the API takes no thinking."""
+    """The plan, unless the conversation forbids a budget of thinking in this call: a tool is
+    forced, the answer is begun already, or the calls being answered were made without thinking
+    blocks (those of another provider). Adaptive thinking has none of these rules (recorded with
+    `tool_choice` any; docs.claude.com, 'Adaptive thinking')."""
     plan = plan_thinking(conversation.reasoning, target.capabilities)
     choice = conversation.tool_choice
     forced = choice is not None and choice.mode == "required" and bool(conversation.tools)
-    if plan.on and (forced or _last_answer_lacks_thinking(written.messages)):
+    if plan.budget_tokens and (forced or _last_answer_lacks_thinking(written.messages)):
         return replace(plan, thinking=None, budget_tokens=0, dropped=True)
     return plan
 
@@ -310,8 +311,8 @@ def _tool(
     if tool.description is not None:
         document["description"] = tool.description
     document["input_schema"] = {"type": "object"} | dict(tool.parameters or NO_PARAMETERS)
-    if tool.strict and capabilities.json_schema is False:
-        dropped.append("tools.strict")
+    if capabilities.json_schema is not False and tool.strict is not None:
+        document["strict"] = tool.strict
     elif tool.strict:
-        document["strict"] = True
+        dropped.append("tools.strict")
     return document | own_fields(tool.native) | cache_control(tool.cache)

@@ -114,15 +114,17 @@ def _effort_of(request: ReasoningRequest, capabilities: Capabilities) -> str | N
     """The level to ask for: the client's, or the one of its budget, or the nearest one that the
     model knows; None leaves it to the model."""
     effort = request.effort
-    budget = request.budget_tokens
-    if effort is None and budget is not None and budget > 0:
-        named: tuple[Effort, ...] = ("low", "medium", "high")
-        effort = min(named, key=lambda level: abs(_BUDGETS[level] - budget))
-    if effort is None:
+    budget = request.budget_tokens or 0
+    if effort is None and budget <= 0:
         return None
+    at = _LADDER.index(effort or _level_of(budget))
     known = capabilities.efforts or EFFORTS
     usable = [level for level in known if level in EFFORTS]
     if not usable:
         return None
-    at = _LADDER.index(effort)
     return min(usable, key=lambda level: (abs(_LADDER.index(level) - at), _LADDER.index(level)))
+
+
+def _level_of(budget: int) -> Effort:
+    named: tuple[Effort, ...] = ("low", "medium", "high")
+    return min(named, key=lambda level: abs(_BUDGETS[level] - budget))

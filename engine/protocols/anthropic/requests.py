@@ -15,7 +15,7 @@ from engine.protocols.anthropic.held import refuse_held
 from engine.protocols.anthropic.marks import PROTOCOL, is_marked
 from engine.protocols.carried import uncarry
 from engine.protocols.codec import ClientRequest
-from engine.protocols.fields import dict_of, dicts
+from engine.protocols.fields import dict_of, dicts, text_of
 
 ROLES = frozenset({"user", "assistant", "system"})
 
@@ -68,7 +68,7 @@ def _check_messages(messages: object) -> None:
         )
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
+        if not isinstance(message, dict) or text_of(message.get("role")) not in ROLES:
             raise InvalidRequestError(
                 f"{path}: must be an object whose 'role' is one of {', '.join(sorted(ROLES))}.",
                 param=f"{path}.role",

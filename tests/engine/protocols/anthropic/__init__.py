@@ -1,0 +1,1 @@
+"""Anthropic's protocol, against the official SDK and recorded traffic."""
