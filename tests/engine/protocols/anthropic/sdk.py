@@ -134,7 +134,8 @@ def _problems(value: object, wanted: Any, path: str) -> list[str]:
     if origin in (Annotated, typing_extensions.Required, typing_extensions.NotRequired):
         return _problems(value, arguments[0], path)
     if origin is Literal:
-        return [] if value in arguments else [f"{path}: {value!r} is none of {arguments}"]
+        fits = any(type(value) is type(each) and value == each for each in arguments)
+        return [] if fits else [f"{path}: {value!r} is none of {arguments}"]
     if origin in (Union, types.UnionType):
         found = [_problems(value, argument, path) for argument in arguments]
         return min(found, key=len) if all(found) else []
