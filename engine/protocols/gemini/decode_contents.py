@@ -65,11 +65,21 @@ class ContentReader:
         """System instruction and contents; adjacent contents of one role are one turn.
 
         Raises:
-            InvalidRequestError: a role that is none.
+            InvalidRequestError: a role that is none, or instructions that are no content.
         """
         turns: list[Turn] = []
         system = get(prompt, "systemInstruction")
-        parts = [{"text": system}] if isinstance(system, str) else get_dicts(system or {}, "parts")
+        match system:
+            case str():
+                parts = [{"text": system}]
+            case dict():
+                parts = get_dicts(system, "parts")
+            case None:
+                parts = []
+            case _:
+                raise InvalidRequestError(
+                    "'systemInstruction' must be a content.", param="systemInstruction"
+                )
         if texts := tuple(self._system(parts)):
             turns.append(Turn("system", texts))
         for index, content in enumerate(get_dicts(prompt, "contents")):

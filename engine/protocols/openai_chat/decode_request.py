@@ -113,7 +113,7 @@ def _unexpressed(document: dict[str, Any]) -> Iterator[Unexpressed]:
         yield Unexpressed(name, harmless=name in _HARMLESS)
     if document.get("logit_bias"):
         yield Unexpressed("logit_bias", harmless=False)
-    if document.get("audio") and "audio" in (document.get("modalities") or ()):
+    if document.get("audio") and "audio" in (_modalities(document.get("modalities")) or ()):
         yield Unexpressed("audio", harmless=False)
     if dict_of(document.get("stream_options")).get("include_obfuscation"):
         yield Unexpressed("stream_options.include_obfuscation", harmless=True)

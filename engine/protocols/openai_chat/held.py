@@ -94,9 +94,11 @@ def _held_in_part(part: dict[str, Any], path: str) -> Iterator[str]:
 
 
 def _held_in_tool(tool: object) -> Iterator[str]:
-    if not isinstance(tool, dict) or tool.get("type", "function") in _OWN_TOOLS:
+    if not isinstance(tool, dict):
         return
-    kind = text_of(tool.get("type"))
+    kind = text_of(tool.get("type", "function"))
+    if kind in _OWN_TOOLS:
+        return
     for source, path in ((tool, ""), (dict_of(tool.get(kind)), f"{kind}.")):
         for name in _TOOL_FIELDS:
             value = source.get(name)
