@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from bench.simulate.text import WordSource
+import orjson
+
+from bench.simulate.text import TextSource
 
 Kind = Literal["reasoning", "text", "refusal", "calls"]
 Finish = Literal["stop", "length", "calls", "refusal", "filter"]
@@ -46,7 +48,7 @@ class Segment:
     kind: Kind
     start: int
     tokens: int
-    sources: Sequence[WordSource] = ()
+    sources: Sequence[TextSource] = ()
     """Prose: the text of each choice."""
     calls: Sequence[ToolCall] = ()
     units: Sequence[Unit] = ()
@@ -105,3 +107,12 @@ class Answer:
                 call = segment.calls[index]
                 found.append(ToolCall(call.call_id, call.name, "".join(texts), call.signature))
         return found
+
+
+def parsed(arguments: str) -> dict[str, Any]:
+    """The arguments of a call; empty where they were cut short."""
+    try:
+        value = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

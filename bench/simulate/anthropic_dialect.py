@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 import orjson
 
@@ -12,7 +13,7 @@ from bench.simulate.chat import ChatRequest, Counts
 from bench.simulate.errors import ApiError, retry_headers
 from bench.simulate.plan import ChatPlan
 from bench.simulate.replies import Request
-from bench.simulate.signatures import Signer
+from bench.simulate.signatures import THINKING, Signer
 from engine.wire.http import Headers
 
 CREATED_AT: Final = "2025-01-01T00:00:00Z"
@@ -40,8 +41,9 @@ class AnthropicDialect:
 
     def parse(self, request: Request) -> ChatRequest:
         counting = request.path.endswith("/count_tokens")
+        beta = parse_qs(request.query).get("beta") == ["true"]
         return parse_messages_request(
-            request.body, request.headers, self._signer, counting=counting
+            request.body, request.headers, self._signer, beta=beta, counting=counting
         )
 
     def key_of(self, request: Request) -> bytes | None:
@@ -85,6 +87,18 @@ class AnthropicDialect:
             (b"anthropic-organization-id", b"00000000-0000-4000-8000-000000000000"),
             (b"request-id", request_id.encode()),
         ]
+
+    def call_id(self, digest: str, *, given: bool) -> str:
+        return f"toolu_01{digest[:22]}"
+
+    def sign_reasoning(self, text: str, nonce: bytes) -> str | None:
+        return self._signer.sign(nonce, THINKING, text.encode())
+
+    def sign_call(self, name: str, arguments: dict[str, Any], nonce: bytes) -> str | None:
+        return None
+
+    def prompt_refused(self) -> ApiError | None:
+        return None
 
     def answer_id(self, instance: str, number: int) -> str:
         return f"msg_01{instance}{number:010x}"

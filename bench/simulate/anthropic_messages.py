@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from bench.simulate.answer import Finish, Segment, ToolCall
+from bench.simulate.answer import Finish, Segment, ToolCall, parsed
 from bench.simulate.chat import Counts
 from bench.simulate.plan import ChatPlan
 
@@ -76,7 +76,7 @@ class AnthropicGrammar:
         if hidden:
             return opening + closing
         self._pieces += 1
-        text = segment.sources[0].text(start, end).encode()
+        text = segment.sources[0].escaped(start, end)
         padding = _PADDING[self._pieces % 13]
         return b'%b%b%b"}%b}\n\n%b' % (opening, self._before, text, padding, closing)
 
@@ -213,10 +213,5 @@ def _blocks(plan: ChatPlan, position: int) -> list[dict[str, Any]]:
                 blocks.append(block)
         elif segment.kind != "calls" and made:
             blocks.append({"type": "text", "text": segment.text(0, 0, made)})
-    for call in plan.answer.begun_calls(position):
-        try:
-            arguments = orjson.loads(call.arguments)
-        except orjson.JSONDecodeError:  # cut short by the limit
-            arguments = {}
-        blocks.append(tool_use(call, arguments))
-    return blocks
+    calls = plan.answer.begun_calls(position)
+    return blocks + [tool_use(call, parsed(call.arguments)) for call in calls]

@@ -42,10 +42,14 @@ class ChatRequest:
     """Whether tools are declared and not forbidden."""
     forced: tuple[str, ...] = ()
     """Tools of which one has to be called."""
+    named: bool = False
+    """The one tool is forced by its name, which OpenAI does not call `tool_calls`."""
     parallel: bool = True
     rounds: int = 0
     """Turns of tool results since the last text of the user."""
     reasoning: ReasoningShown = "none"
+    answer_schema: Mapping[str, Any] | None = None
+    """The text is to be JSON of this schema."""
     always_thinks: bool = False
     """An answer opens with reasoning even when that is empty (Anthropic's `enabled`)."""
     signatures: Signed | None = None

@@ -139,7 +139,7 @@ class ChatStream(ChatReply):
         self._grammar = dialect.grammar(plan)
         self._per_event = plan.directives.tokens_per_event
         self._ahead_max = max(plan.ahead_max_tokens, self._per_event)
-        self._segments = iter(plan.answer.segments)
+        self._segments = (segment for segment in plan.answer.segments if segment.tokens)
         self._segment: Segment | None = next(self._segments, None)
         self._head_sent = False
         self._begun = False

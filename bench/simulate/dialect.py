@@ -66,6 +66,18 @@ class Dialect(Protocol):
     def headers(self, request_id: str) -> Headers:
         """What every answer carries."""
 
+    def call_id(self, digest: str, *, given: bool) -> str:
+        """The id of a call, from 32 hex digits; `given` as in `ids=`."""
+
+    def sign_reasoning(self, text: str, nonce: bytes) -> str | None:
+        """The signature that goes with shown reasoning, where the protocol has one."""
+
+    def sign_call(self, name: str, arguments: dict[str, Any], nonce: bytes) -> str | None:
+        """The signature of the first call of a turn, where the protocol has one."""
+
+    def prompt_refused(self) -> ApiError | None:
+        """The error for `refuse=prompt`; None where it is an answer."""
+
     def answer_id(self, instance: str, number: int) -> str:
         """The id of an answer."""
 

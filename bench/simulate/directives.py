@@ -25,6 +25,7 @@ FaultKind = Literal[
     "eof",
 ]
 UsageKind = Literal["normal", "none", "wrong", "always"]
+RefuseKind = Literal["0", "1", "filter", "prompt"]
 
 TOKENS_MAX = 1_000_000
 DELAY_MS_MAX = 600_000.0
@@ -51,6 +52,13 @@ class Directives:
     retry_after: float | None = None
     usage: UsageKind = "normal"
     cached: int = 0
+    reasoning: int = 0
+    tools: tuple[str, ...] | None = None
+    preamble: int = 0
+    steps: int = 1
+    interleave: bool = False
+    ids: bool = False
+    refuse: RefuseKind = "0"
     recording: str | None = None
     split_seed: int = 0
     max_split: int = 64
@@ -105,8 +113,16 @@ def _flag(text: str) -> bool:
     return {"1": True, "0": False, "true": True, "false": False}[text]
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not all(names):
+        raise ValueError(text)
+    return names
+
+
 _FAULTS: Final[tuple[str, ...]] = get_args(FaultKind)
 _USAGES: Final[tuple[str, ...]] = get_args(UsageKind)
+_REFUSALS: Final[tuple[str, ...]] = get_args(RefuseKind)
 _DELAY = _decimal(0.0, DELAY_MS_MAX)
 _COUNT = _integer(0, TOKENS_MAX)
 
@@ -166,6 +182,31 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         "it on streams that did not ask",
     ),
     Directive("cached", _COUNT, "0…1000000", "cached input tokens in the usage, at most all"),
+    Directive(
+        "reasoning",
+        _COUNT,
+        "0…1000000",
+        "tokens of reasoning before the answer; shown when the request asks for it "
+        "(reasoning_effort, thinking, includeThoughts), otherwise only counted",
+    ),
+    Directive(
+        "tools",
+        _optional(_names),
+        "NAME[,NAME]|auto|none",
+        "the answer calls these tools at once, all that are declared with auto; arguments by their "
+        "schemas. When their results have come it is text. None: only what tool_choice forces",
+    ),
+    Directive("preamble", _COUNT, "0…1000000", "tokens of text before the calls"),
+    Directive("steps", _integer(0, 100), "0…100", "rounds of calls before the text"),
+    Directive("interleave", _flag, "0|1", "OpenAI: the fragments of parallel calls alternate"),
+    Directive("ids", _flag, "0|1", "Gemini: function calls have an id"),
+    Directive(
+        "refuse",
+        _choice(*_REFUSALS),
+        "|".join(_REFUSALS),
+        "1: the answer is a refusal (refusal, SAFETY); filter: a filter ends it; prompt: the "
+        "prompt is not accepted (400, a refusal without content, blockReason)",
+    ),
     Directive(
         "recording", _optional(str), "PATH|none", "replay this file of the recordings folder"
     ),
@@ -227,6 +268,8 @@ def describe_directives(defaults: Directives | None = None) -> str:
         default = getattr(shown, directive.name)
         if default is None:
             default = "none"
+        elif isinstance(default, tuple):
+            default = ",".join(default)
         elif isinstance(default, bool):
             default = int(default)
         elif isinstance(default, float):

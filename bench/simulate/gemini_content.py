@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from bench.simulate.answer import Finish, Segment, ToolCall
+from bench.simulate.answer import Finish, Segment, ToolCall, parsed
 from bench.simulate.chat import Counts
 from bench.simulate.errors import ApiError, retry_headers
 from bench.simulate.plan import ChatPlan
@@ -88,7 +88,7 @@ class GeminiGrammar:
         template = self._templates.get((segment.start, choice))
         if template is None:
             template = self._templates[segment.start, choice] = self._template(segment, choice)
-        text = segment.sources[choice].text(start, end).encode()
+        text = segment.sources[choice].escaped(start, end)
         output = total = 0
         if self._reported is not None:
             made = (segment.start + start) * self._choices + (end - start) * (choice + 1)
@@ -194,7 +194,7 @@ def blocked_object(plan: ChatPlan) -> dict[str, Any]:
 def call_part(call: ToolCall) -> dict[str, Any]:
     """The part of a whole call; without `args` where there are none."""
     function: dict[str, Any] = {"name": call.name}
-    arguments = orjson.loads(call.arguments)
+    arguments = parsed(call.arguments)
     if arguments:
         function["args"] = arguments
     if call.call_id:

@@ -20,7 +20,7 @@ from bench.simulate.gemini_content import (
 from bench.simulate.gemini_request import parse_generate_request
 from bench.simulate.plan import ChatPlan
 from bench.simulate.replies import Request
-from bench.simulate.signatures import Signer
+from bench.simulate.signatures import CALL, THOUGHT, Signer, call_content
 from engine.wire.http import Headers
 
 _PATH: Final = re.compile(r"/v1(?:beta|alpha)?/(?:models|tunedModels)/(.+):([a-zA-Z]+)")
@@ -110,6 +110,18 @@ class GeminiDialect:
 
     def headers(self, request_id: str) -> Headers:
         return [(b"server-timing", b"gfet4t7; dur=1"), (b"vary", b"Origin, X-Origin, Referer")]
+
+    def call_id(self, digest: str, *, given: bool) -> str:
+        return digest[:8] if given else ""
+
+    def sign_reasoning(self, text: str, nonce: bytes) -> str | None:
+        return self._signer.sign(nonce, THOUGHT, b"")
+
+    def sign_call(self, name: str, arguments: dict[str, Any], nonce: bytes) -> str | None:
+        return self._signer.sign(nonce, CALL, call_content(name, arguments))
+
+    def prompt_refused(self) -> ApiError | None:
+        return None
 
     def answer_id(self, instance: str, number: int) -> str:
         return f"{instance}{number:011x}"

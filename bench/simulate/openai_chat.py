@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from bench.simulate.answer import Finish, Kind, Segment
-from bench.simulate.chat import Counts
+from bench.simulate.chat import ChatRequest, Counts
 from bench.simulate.errors import ApiError
 from bench.simulate.plan import ChatPlan
 
@@ -52,7 +52,7 @@ def usage_object(counts: Counts) -> dict[str, Any]:
 class OpenAIGrammar:
     """Stream events of one completion. Text must need no JSON escapes."""
 
-    __slots__ = ("_after", "_choices", "_head", "_tail", "_texts")
+    __slots__ = ("_after", "_choices", "_head", "_request", "_tail", "_texts")
 
     def __init__(self, plan: ChatPlan) -> None:
         request = plan.request
@@ -65,6 +65,7 @@ class OpenAIGrammar:
             "system_fingerprint": FINGERPRINT,
         }
         with_usage = request.include_usage or plan.directives.usage == "always"
+        self._request = request
         self._choices = request.choices
         self._head = b"data: " + orjson.dumps(head)[:-1]
         self._tail = b',"usage":null}\n\n' if with_usage else b"}\n\n"
@@ -89,8 +90,8 @@ class OpenAIGrammar:
             return self._event(choice, b'{"tool_calls":' + calls + b"}")
         if not segment.shown:
             return b""
-        text = segment.sources[choice].text(start, end)
-        return self._texts[segment.kind, choice] + text.encode() + self._after
+        text = segment.sources[choice].escaped(start, end)
+        return self._texts[segment.kind, choice] + text + self._after
 
     def _event(self, choice: int, delta: bytes, reason: bytes = b"null") -> bytes:
         return (
@@ -102,7 +103,7 @@ class OpenAIGrammar:
 
     def finish(self, reason: Finish, counts: Counts | None) -> bytes:
         """The last event of each choice, the usage without choices, `[DONE]`."""
-        word = b'"%s"' % FINISH_REASONS[reason].encode()
+        word = b'"%s"' % finish_reason(self._request, reason).encode()
         events = [self._event(choice, b"{}", word) for choice in range(self._choices)]
         if counts is not None:
             usage = orjson.dumps(usage_object(counts))
@@ -113,6 +114,11 @@ class OpenAIGrammar:
         """The error OpenAI sends in a stream that has begun."""
         error = ApiError(SERVER_ERROR, kind="server_error")
         return b"data: " + orjson.dumps(error_object(error)) + b"\n\n"
+
+
+def finish_reason(request: ChatRequest, reason: Finish) -> str:
+    """OpenAI's word; calling the one tool that was named is an ordinary end."""
+    return "stop" if reason == "calls" and request.named else FINISH_REASONS[reason]
 
 
 def call_deltas(segment: Segment, start: int, end: int) -> list[dict[str, Any]]:
@@ -146,7 +152,7 @@ def unary_body(plan: ChatPlan, position: int, counts: Counts | None) -> bytes:
                 "index": choice,
                 "message": _message(plan, choice, position),
                 "logprobs": None,
-                "finish_reason": FINISH_REASONS[plan.finish],
+                "finish_reason": finish_reason(plan.request, plan.finish),
             }
             for choice in range(plan.request.choices)
         ],

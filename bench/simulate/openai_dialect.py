@@ -98,6 +98,22 @@ class OpenAIDialect:
             (b"x-request-id", request_id.encode()),
         ]
 
+    def call_id(self, digest: str, *, given: bool) -> str:
+        return f"call_{digest[:24]}"
+
+    def sign_reasoning(self, text: str, nonce: bytes) -> str | None:
+        return None
+
+    def sign_call(self, name: str, arguments: dict[str, Any], nonce: bytes) -> str | None:
+        return None
+
+    def prompt_refused(self) -> ApiError | None:
+        return ApiError(
+            "Invalid prompt: your prompt was flagged as potentially violating our usage policy. "
+            "Please try again with a different prompt.",
+            code="invalid_prompt",
+        )
+
     def answer_id(self, instance: str, number: int) -> str:
         return f"chatcmpl-{instance}{number:016x}"
 

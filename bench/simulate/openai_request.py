@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from bench.simulate.openai_fields import (
     missing,
     wrong_type,
 )
+from bench.simulate.openai_tools import answer_schema, check_nested, forced_tools, tools_of
 
 MESSAGES_MAX = 100_000
 
@@ -47,6 +49,10 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     _check_fields(request)
     messages = request["messages"]
     texts, framing_tokens = _check_messages(messages)
+    check_nested(request)
+    tools = tuple(tools_of(request))
+    choice = request.get("tool_choice")
+    texts += [orjson.dumps(tool).decode() for tool in request.get("tools") or ()]
     options = request.get("stream_options") or {}
     limits = [request.get(name) for name in ("max_completion_tokens", "max_tokens")]
     try:
@@ -65,6 +71,14 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         framing_tokens=framing_tokens,
         seed_material=seed_material,
         directives=find_directives(_last_user_text(messages)),
+        tools=tools,
+        may_call=bool(tools) and choice != "none",
+        forced=forced_tools(request),
+        named=isinstance(choice, dict) and choice.get("type") == "function",
+        parallel=request.get("parallel_tool_calls") is not False,
+        rounds=_rounds(messages),
+        reasoning="none" if request.get("reasoning_effort") in (None, "none") else "text",
+        answer_schema=answer_schema(request),
     )
 
 
@@ -215,6 +229,14 @@ def _last_user_text(messages: list[dict[str, Any]]) -> str:
             texts = (part["text"] for part in content if part["type"] == "text")
             return next(texts, "")
     return ""
+
+
+def _rounds(messages: list[dict[str, Any]]) -> int:
+    """Turns of tool results since the last message of a user."""
+    roles = [message["role"] for message in messages]
+    since = roles[len(roles) - roles[::-1].index("user") :] if "user" in roles else roles
+    pairs = pairwise([*since, ""])
+    return sum(role == "tool" and following != "tool" for role, following in pairs)
 
 
 def _unanswered(index: int, call_ids: set[str]) -> ApiError:

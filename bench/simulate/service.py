@@ -142,6 +142,9 @@ class Service:
             if directives.recording is not None:
                 recording = load_recording(self._settings.recordings, directives.recording)
                 return ReplayReply(responder, self._wheel, record, recording, directives, now_s)
+            refused = dialect.prompt_refused() if directives.refuse == "prompt" else None
+            if refused is not None:
+                raise refused
             plan = self._plan(dialect, chat, directives, dialect.headers(own_id), number)
         except ApiError as error:
             return self._error(dialect, error, request, responder, own_id, record=record)
@@ -158,16 +161,15 @@ class Service:
         headers: Headers,
         number: int,
     ) -> ChatPlan:
+        seed = seed_of(self._settings.seed.encode(), chat.seed_material)
+        try:
+            answer = compose(chat, directives, seed, dialect)
+        except DirectiveError as error:
+            raise ApiError(str(error), param="messages", code="invalid_directive") from None
         return ChatPlan(
             request=chat,
             directives=directives,
-            answer=compose(
-                chat,
-                directives,
-                seed_of(self._settings.seed.encode(), chat.seed_material),
-                self._signer,
-                dialect.name,
-            ),
+            answer=answer,
             answer_id=dialect.answer_id(self._instance, number),
             created=int(time.time()),
             input_tokens=count_tokens(chat.texts) + chat.framing_tokens,

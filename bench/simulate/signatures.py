@@ -10,6 +10,10 @@ from typing import Any, Final
 
 import orjson
 
+THINKING: Final = "thinking"
+THOUGHT: Final = "thought"
+CALL: Final = "call"
+"""What is signed: Anthropic's thinking blocks; Gemini's texts after thoughts, and its calls."""
 _NONCE_BYTES: Final = 8
 
 

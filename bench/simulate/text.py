@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Protocol
+
+import orjson
 
 from bench.simulate.words import WORDS
 
@@ -19,6 +22,33 @@ def seed_of(*parts: bytes) -> bytes:
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.digest()
+
+
+class TextSource(Protocol):
+    """A text addressed by token."""
+
+    def text(self, start: int, end: int) -> str:
+        """The text of tokens start to end - 1, in order."""
+
+    def escaped(self, start: int, end: int) -> bytes:
+        """The same as it stands in a JSON string."""
+
+
+class FixedText:
+    """A text that is cut into tokens already."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, pieces: Sequence[str]) -> None:
+        self._pieces = pieces
+
+    def text(self, start: int, end: int) -> str:
+        """The text of tokens start to end - 1, in order."""
+        return "".join(self._pieces[start:end])
+
+    def escaped(self, start: int, end: int) -> bytes:
+        """The same as it stands in a JSON string."""
+        return orjson.dumps(self.text(start, end))[1:-1]
 
 
 class WordSource:
@@ -49,6 +79,10 @@ class WordSource:
             position += len(taken)
         joined = " ".join(words)
         return f" {joined}" if start > 0 and words else joined
+
+    def escaped(self, start: int, end: int) -> bytes:
+        """The same as it stands in a JSON string: words need no escapes."""
+        return self.text(start, end).encode()
 
     def _word(self, position: int) -> str:
         number = position // _BLOCK_WORDS

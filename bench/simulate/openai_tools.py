@@ -1,0 +1,304 @@
+"""The nested objects of an OpenAI chat request as closed shapes: messages, tools, formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bench.simulate.chat import Tool
+from bench.simulate.errors import ApiError
+from bench.simulate.openai_fields import missing, wrong_type
+from bench.simulate.shapes import (
+    BOOLEAN,
+    MAPPING,
+    TEXT,
+    Path,
+    Shape,
+    Violation,
+    anything,
+    array,
+    either,
+    literal,
+    nullable,
+    record,
+    tagged,
+    text,
+)
+
+NAME_PATTERN: Final = "[a-zA-Z0-9_-]{1,64}"
+TOOLS_MAX: Final = 128
+_NAME: Final = text(NAME_PATTERN)
+_TYPE: Final = TEXT
+_CALL: Final = tagged(
+    "type",
+    {
+        "function": record(
+            {
+                "id": TEXT,
+                "type": _TYPE,
+                "function": record({"name": _NAME, "arguments": TEXT}, "name", "arguments"),
+            },
+            "id",
+            "function",
+        ),
+        "custom": record(
+            {"id": TEXT, "type": _TYPE, "custom": record({"name": TEXT, "input": TEXT}, "name")},
+            "id",
+            "custom",
+        ),
+    },
+)
+_DETAIL: Final = literal("auto", "low", "high", "original")
+_BREAKPOINT: Final = {"prompt_cache_breakpoint": anything}
+PARTS: Final[dict[str, Shape]] = {
+    "text": record({"type": _TYPE, "text": TEXT, **_BREAKPOINT}, "text"),
+    "refusal": record({"type": _TYPE, "refusal": TEXT}, "refusal"),
+    "image_url": record(
+        {
+            "type": _TYPE,
+            "image_url": record({"url": TEXT, "detail": _DETAIL}, "url"),
+            **_BREAKPOINT,
+        },
+        "image_url",
+    ),
+    "input_audio": record(
+        {
+            "type": _TYPE,
+            "input_audio": record(
+                {"data": TEXT, "format": literal("wav", "mp3")}, "data", "format"
+            ),
+            **_BREAKPOINT,
+        },
+        "input_audio",
+    ),
+    "file": record(
+        {
+            "type": _TYPE,
+            "file": record({"file_data": TEXT, "file_id": TEXT, "filename": TEXT}),
+            **_BREAKPOINT,
+        },
+        "file",
+    ),
+}
+_OF_ROLE: Final = {
+    "system": ("text",),
+    "developer": ("text",),
+    "tool": ("text",),
+    "function": ("text",),
+    "user": ("text", "image_url", "input_audio", "file"),
+    "assistant": ("text", "refusal"),
+}
+"""The parts a role may have."""
+
+
+def _content(role: str) -> Shape:
+    parts = tagged("type", {name: PARTS[name] for name in _OF_ROLE[role]})
+    return nullable(either(string=TEXT, array=array(parts, low=1)))
+
+
+MESSAGES: Final[dict[str, Shape]] = {
+    role: record({"role": TEXT, "content": _content(role), "name": TEXT, **more})
+    for role, more in {
+        "system": {},
+        "developer": {},
+        "user": {},
+        "function": {},
+        "tool": {"tool_call_id": TEXT},
+        "assistant": {
+            "tool_calls": array(_CALL, low=1, high=TOOLS_MAX),
+            "function_call": record({"name": TEXT, "arguments": TEXT}, "name", "arguments"),
+            "refusal": TEXT,
+            "audio": record({"id": TEXT}, "id"),
+            "annotations": array(MAPPING),
+            "reasoning_content": TEXT,
+        },
+    }.items()
+}
+"""`annotations` and `reasoning_content` are of answers; clients send them back as they got them."""
+_FUNCTION: Final = record(
+    {"name": _NAME, "description": TEXT, "parameters": MAPPING, "strict": BOOLEAN}, "name"
+)
+TOOLS: Final = array(
+    tagged(
+        "type",
+        {
+            "function": record({"type": _TYPE, "function": _FUNCTION}, "function"),
+            "custom": record(
+                {
+                    "type": _TYPE,
+                    "custom": record(
+                        {"name": _NAME, "description": TEXT, "format": MAPPING}, "name"
+                    ),
+                },
+                "custom",
+            ),
+        },
+    ),
+    low=1,
+    high=TOOLS_MAX,
+)
+_NAMED: Final = record({"name": TEXT}, "name")
+TOOL_CHOICE: Final = either(
+    string=literal("none", "auto", "required"),
+    object=tagged(
+        "type",
+        {
+            "function": record({"type": _TYPE, "function": _NAMED}, "function"),
+            "custom": record({"type": _TYPE, "custom": _NAMED}, "custom"),
+            "allowed_tools": record(
+                {
+                    "type": _TYPE,
+                    "allowed_tools": record(
+                        {"mode": literal("auto", "required"), "tools": array(MAPPING)},
+                        "mode",
+                        "tools",
+                    ),
+                },
+                "allowed_tools",
+            ),
+        },
+    ),
+)
+RESPONSE_FORMAT: Final = tagged(
+    "type",
+    {
+        "text": record({"type": _TYPE}),
+        "json_object": record({"type": _TYPE}),
+        "json_schema": record(
+            {
+                "type": _TYPE,
+                "json_schema": record(
+                    {"name": _NAME, "description": TEXT, "schema": MAPPING, "strict": BOOLEAN},
+                    "name",
+                ),
+            },
+            "json_schema",
+        ),
+    },
+)
+_NESTED: Final[Mapping[str, Shape]] = {
+    "tools": TOOLS,
+    "tool_choice": TOOL_CHOICE,
+    "response_format": RESPONSE_FORMAT,
+}
+_ANY_JSON: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {"answer": {"type": "string"}},
+    "required": ["answer"],
+}
+
+
+def check_nested(request: Mapping[str, Any]) -> None:
+    """Check tools, their choice, the format and each message, whose role is known to be one.
+
+    Raises:
+        ApiError: 400, naming the place.
+    """
+    try:
+        for name, shape in _NESTED.items():
+            if request.get(name) is not None:
+                shape((name,), request[name])
+        for index, message in enumerate(request["messages"]):
+            MESSAGES[message["role"]](("messages", index), message)
+    except Violation as violation:
+        raise _refusal(violation) from None
+    names = [tool.name for tool in tools_of(request)]
+    choice = request.get("tool_choice")
+    if choice is not None and not request.get("tools"):
+        raise ApiError(
+            "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are "
+            "specified.",
+            param="tool_choice",
+        )
+    if isinstance(choice, dict) and choice["type"] == "function":
+        name = choice["function"]["name"]
+        if name not in names:
+            raise ApiError(
+                f"Tool choice 'function' with name '{name}' not found in 'tools' parameter.",
+                param="tool_choice",
+            )
+    if request.get("parallel_tool_calls") is not None and not request.get("tools"):
+        raise ApiError(
+            "Invalid value for 'parallel_tool_calls': 'parallel_tool_calls' is only allowed when "
+            "'tools' are specified.",
+            param="parallel_tool_calls",
+        )
+
+
+def tools_of(request: Mapping[str, Any]) -> list[Tool]:
+    """The functions that are declared."""
+    empty = {"type": "object", "properties": {}}
+    return [
+        Tool(tool["function"]["name"], tool["function"].get("parameters") or empty)
+        for tool in request.get("tools") or ()
+        if tool.get("type") == "function"
+    ]
+
+
+def forced_tools(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tools of which one has to be called."""
+    match request.get("tool_choice"):
+        case "required":
+            return tuple(tool.name for tool in tools_of(request))
+        case {"type": "function", "function": {"name": name}}:
+            return (name,)
+        case {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools}}:
+            named = [tool.get("function") or {} for tool in tools]
+            return tuple(tool["name"] for tool in named if "name" in tool)
+    return ()
+
+
+def answer_schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema the text has to have."""
+    match request.get("response_format"):
+        case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
+            return schema
+        case {"type": "json_schema" | "json_object"}:
+            return _ANY_JSON
+    return None
+
+
+def _refusal(violation: Violation) -> ApiError:
+    """In the words of the API."""
+    where = _where(violation.path)
+    shown = violation.value
+    match violation.problem:
+        case "missing":
+            return missing(where)
+        case "extra":
+            return ApiError(f"Unknown parameter: '{where}'.", param=where, code="unknown_parameter")
+        case "type":
+            article = "an" if violation.expected[0] in "aeio" else "a"
+            return wrong_type(where, f"{article} {violation.expected}", shown)
+        case "pattern":
+            return ApiError(
+                f"Invalid '{where}': string does not match pattern. Expected a string that matches "
+                f"the pattern '{violation.expected}'.",
+                param=where,
+                code="invalid_value",
+            )
+        case "short":
+            return ApiError(
+                f"Invalid '{where}': empty array. Expected an array with minimum length 1, but got "
+                "an empty array instead.",
+                param=where,
+                code="empty_array",
+            )
+        case "long":
+            return ApiError(
+                f"Invalid '{where}': array too long. Expected an array with maximum length "
+                f"{TOOLS_MAX}, but got an array with length {len(shown)} instead.",
+                param=where,
+                code="array_above_max_length",
+            )
+        case _:
+            return ApiError(
+                f"Invalid value: '{shown}'. Supported values are: {violation.expected}.",
+                param=where,
+                code="invalid_value",
+            )
+
+
+def _where(path: Path) -> str:
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
+    return "".join(steps).removeprefix(".")
