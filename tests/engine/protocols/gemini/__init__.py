@@ -1,0 +1,1 @@
+"""Gemini's protocol, against the official SDK and recorded traffic."""
