@@ -94,8 +94,9 @@ def _fitted(choice: Choice, target: str, found: Comparison) -> Choice:
         found.lost.append(f"finish: '{choice.finish}' said as '{finish}'")
         choice = replace(choice, finish=finish)
     if choice.refusal and target in _NO_REFUSAL_TEXT:
-        found.lost.append("refusal: its words said as text")
-        choice = replace(choice, text=choice.text + choice.refusal, refusal="")
+        found.lost.append("refusal: its words said as text, the end as a filter's")
+        filtered = reading.FILTERED if finish == reading.STOP else finish
+        choice = replace(choice, text=choice.text + choice.refusal, refusal="", finish=filtered)
     if target in _OBJECTS_ONLY:
         calls = tuple(_with_object(call) for call in choice.calls)
         if calls != choice.calls:
@@ -113,6 +114,8 @@ def _with_object(call: Call) -> Call:
 
 
 def _note(name: str, mine: Any, theirs: Any, found: Comparison) -> None:
+    if name == "citations":  # a source may be named once for all that it is the source of
+        mine, theirs = tuple(dict.fromkeys(mine)), tuple(dict.fromkeys(theirs))
     if mine == theirs or not mine:
         return
     count = len(mine) if isinstance(mine, tuple) else 1

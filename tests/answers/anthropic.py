@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.events import Usage
+from engine.protocols.carried import uncarry
 from tests.answers import sdks
 from tests.answers.reading import (
     CONTEXT,
@@ -32,6 +33,8 @@ FINISH = {
     "pause_turn": PAUSED,
 }
 
+_SIDE_WORK = ("compaction", "advisor_message")
+
 
 def read(body: bytes, *, stream: bool) -> Reading:
     """What the SDK reads out of an answer."""
@@ -42,9 +45,12 @@ def read(body: bytes, *, stream: bool) -> Reading:
         assert streamed.error is not None, "an empty stream"
         return Reading((), None, failed=True)
     message = sdks.anthropic_accumulated(streamed.items)
-    document = message.to_dict(mode="json", warnings=False)
-    reported = any(event.type == "message_delta" for event in streamed.items)
-    return _reading(document, reported=reported, failed=streamed.error is not None)
+    document: dict[str, Any] = message.to_dict(mode="json", warnings=False)
+    deltas = [event.usage for event in streamed.items if event.type == "message_delta"]
+    for delta in deltas:  # what the helper of a beta that it does not know leaves out
+        iterations = delta.to_dict(mode="json", warnings=False).get("iterations")
+        document["usage"]["iterations"] = iterations
+    return _reading(document, reported=bool(deltas), failed=streamed.error is not None)
 
 
 def _reading(message: dict[str, Any], *, reported: bool = True, failed: bool = False) -> Reading:
@@ -79,16 +85,21 @@ def _read_block(draft: Draft, block: dict[str, Any]) -> None:
             draft.redacted += 1
         case "tool_use":
             draft.whole_calls.append(Call(block["name"], block["input"]))
+            if (signature := uncarry(block["id"])[1]) is not None:
+                draft.signatures.append(signature.value)
 
 
 def _usage(report: dict[str, Any]) -> Usage:
-    read_tokens = report.get("cache_read_input_tokens") or 0
-    written = report.get("cache_creation_input_tokens") or 0
+    # Anthropic's figures leave out what compaction and an advisor consumed; both are billed.
+    levels = [report, *(i for i in report.get("iterations") or () if i["type"] in _SIDE_WORK)]
+    read_tokens = sum(level.get("cache_read_input_tokens") or 0 for level in levels)
+    written = sum(level.get("cache_creation_input_tokens") or 0 for level in levels)
+    fresh = sum(level.get("input_tokens") or 0 for level in levels)
     details = report.get("output_tokens_details") or {}
     return Usage(
-        input_tokens=(report.get("input_tokens") or 0) + read_tokens + written,
+        input_tokens=fresh + read_tokens + written,
         cached_input_tokens=read_tokens,
         cache_write_tokens=written,
-        output_tokens=report["output_tokens"],
+        output_tokens=sum(level["output_tokens"] for level in levels),
         reasoning_tokens=details.get("thinking_tokens") or 0,
     )

@@ -23,7 +23,7 @@ from engine.events import (
     UsageReport,
 )
 from tests.answers import reading
-from tests.answers.reading import Draft, Reading, drafts
+from tests.answers.reading import Draft, Reading, drafts, unfinished
 
 _FINISHES = {
     FinishReason.STOP: reading.STOP,
@@ -48,18 +48,12 @@ def read(events: Sequence[Event], *, failed: bool = False) -> Reading:
         match event:
             case Begin():
                 begin = event
-            case UsageReport(usage=usage):
-                pass
+            case UsageReport():
+                usage = event.usage
             case _:
                 _read(found[event.choice], event)
-    return Reading(
-        drafts(found),
-        usage,
-        id=begin.id,
-        model=begin.model,
-        created=begin.created,
-        failed=failed,
-    )
+    answer = Reading(drafts(found), usage, id=begin.id, model=begin.model, created=begin.created)
+    return unfinished(answer) if failed else answer
 
 
 def _read(draft: Draft, event: Event) -> None:

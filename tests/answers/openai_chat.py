@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from engine.events import Usage
+from engine.protocols.carried import uncarry
 from tests.answers import sdks
 from tests.answers.reading import (
     FILTERED,
@@ -109,6 +110,8 @@ def _read_call(draft: Draft, index: int, call: dict[str, Any]) -> None:
         known = draft.call(index)
     function = call.get("function") or call.get("custom") or {}
     known["id"] = call.get("id") or known.get("id", "")
+    if (signature := uncarry(call.get("id") or "")[1]) is not None:
+        draft.signatures.append(signature.value)
     known["name"] += function.get("name") or ""
     known["arguments"] += function.get("arguments") or function.get("input") or ""
 

@@ -101,7 +101,8 @@ def _joined(event: dict[str, Any]) -> dict[str, Any]:
                 return {"content": [{"citations": [delta["citation"]]}]}
             return {}  # the block that is open has been named
         case "message_delta":
-            return event["delta"] | {"usage": event.get("usage")}
+            ending: dict[str, Any] = event["delta"]
+            return ending | {"usage": event.get("usage")}
         case "message":
             return event | {"content": [_own(block) for block in event["content"]]}
         case _:

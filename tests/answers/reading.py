@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.events import Usage
@@ -138,3 +138,9 @@ def arguments(text: str) -> Any:
 def drafts(found: Mapping[int, Draft]) -> tuple[Choice, ...]:
     """The choices in the order of their index."""
     return tuple(draft.choice() for _, draft in sorted(found.items()))
+
+
+def unfinished(answer: Reading) -> Reading:
+    """An answer that has failed has no end: neither reasons nor totals that came before count."""
+    choices = tuple(replace(choice, finish=NONE, explanation=None) for choice in answer.choices)
+    return replace(answer, choices=choices, usage=None, failed=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests import recordings
 from tests.recordings import RECORDINGS
 
@@ -13,6 +15,9 @@ _GEMINI = (
     "vertex-generateContent",
     "vertex-streamGenerateContent",
 )
+
+# Two answers of a conversation written one behind the other.
+_NOT_ONE = "ai--anthropic-src-fixtures-anthropic-tool-search-deferred-bm25.json"
 
 
 def _folders() -> dict[str, tuple[str, ...]]:
@@ -38,11 +43,19 @@ def protocol_of(name: str) -> str:
     return next(protocol for protocol, folders in FOLDERS.items() if folder in folders)
 
 
-def answers(*protocols: str, stream: bool | None = None) -> list[Any]:
-    """Names of the recorded answers of status 200; parameters for a test."""
+def names(*protocols: str, stream: bool | None = None) -> list[str]:
+    """The recorded answers of status 200; none where there are no recordings."""
     return [
         name
         for protocol in protocols or PROTOCOLS
         for folder in FOLDERS[protocol]
         for name in recordings.names(folder, stream=stream, status=200)
+        if isinstance(name, str) and not name.endswith(_NOT_ONE)
     ]
+
+
+def answers(*protocols: str, stream: bool | None = None) -> list[Any]:
+    """The same as parameters of a test; one that skips, visibly, where there are none."""
+    found = [pytest.param(name, id=name) for name in names(*protocols, stream=stream)]
+    skip = pytest.mark.skip(reason=f"no recordings at {RECORDINGS}")
+    return found or [pytest.param("", marks=skip)]

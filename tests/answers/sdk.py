@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
+from tests import recordings
 from tests.answers import anthropic, gemini, openai_chat
-from tests.answers.reading import Reading
+from tests.answers.reading import Reading, unfinished
+from tests.answers.recorded import protocol_of
 
 _READERS = {
     "openai_chat": openai_chat.read,
@@ -14,4 +18,12 @@ _READERS = {
 
 def read(protocol: str, body: bytes, *, stream: bool) -> Reading:
     """What a protocol's official SDK reads out of an answer."""
-    return _READERS[protocol](body, stream=stream)
+    answer = _READERS[protocol](body, stream=stream)
+    return unfinished(answer) if answer.failed else answer
+
+
+@functools.cache
+def recorded(name: str) -> Reading:
+    """What the provider's own SDK reads out of a recorded answer."""
+    recording = recordings.load(name)
+    return read(protocol_of(name), recording.body, stream=recording.stream)

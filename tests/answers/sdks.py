@@ -113,7 +113,7 @@ def openai_chunks(body: bytes) -> Streamed:
 
 
 def openai_accumulated(chunks: list[ChatCompletionChunk]) -> ChatCompletion:
-    """What the openai package's stream helper makes of chunks.
+    """What the openai package's stream helper has at the end of a stream.
 
     Raises:
         Exception: whatever the helper raises where chunks are not as OpenAI writes them.
@@ -122,7 +122,7 @@ def openai_accumulated(chunks: list[ChatCompletionChunk]) -> ChatCompletion:
     for chunk in chunks:
         if chunk.object == "chat.completion.chunk":  # as its `ChatCompletionStream` does
             list(state.handle_chunk(chunk))
-    return state.get_final_completion()
+    return state.current_completion_snapshot
 
 
 def anthropic_message(body: bytes) -> Message:

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jiter
 import orjson
 
 from engine.errors import UpstreamError
-from engine.events import Begin, Call, Event
+from engine.events import Begin, Call, Event, ToolCallDelta
 from engine.protocols.codec import ClientRequest, Codec, Identity, StreamDecoder
 from engine.protocols.registry import codec_of
 
@@ -24,8 +25,10 @@ _BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-def client_request(protocol: str, *, stream: bool, array: bool = False) -> ClientRequest:
-    """A plain request of a client, usage wanted."""
+def client_request(
+    protocol: str, *, stream: bool, array: bool = False, usage: bool = True
+) -> ClientRequest:
+    """A plain request of a client, usage wanted or not where the protocol leaves the choice."""
     messages = [{"role": "user", "content": "hello"}]
     if protocol == "gemini":
         body: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
@@ -39,7 +42,7 @@ def client_request(protocol: str, *, stream: bool, array: bool = False) -> Clien
         )
         return codec_of("gemini").parse_request(call)
     document = _BODIES[protocol] | {"messages": messages, "stream": stream}
-    if stream and protocol == "openai_chat":
+    if stream and usage and protocol == "openai_chat":
         document["stream_options"] = {"include_usage": True}
     assert protocol in ("openai_chat", "anthropic")
     call = Call(body=orjson.dumps(document), key=None, protocol=protocol)  # type: ignore[arg-type]
@@ -127,3 +130,26 @@ def split(body: bytes, seed: int) -> list[bytes]:
     cuts |= {chance.randrange(len(body) + 1) for _ in range(chance.choice((1, 8, 64)))}
     ordered = [0, *sorted(cuts), len(body)]
     return [body[a:b] for a, b in itertools.pairwise(ordered)]
+
+
+def has_broken_arguments(events: Sequence[Event]) -> bool:
+    """Whether a call's arguments are not even the beginning of JSON.
+
+    In a stream to an Anthropic client they have gone out in pieces before they broke; its SDK
+    raises, as it does where the model itself has written such.
+    """
+    calls: dict[tuple[int, int], str] = {}
+    for event in events:
+        if isinstance(event, ToolCallDelta) and event.choice == 0:
+            key = (event.choice, event.index)
+            calls[key] = calls.get(key, "") + event.arguments
+    return any(not _is_beginning(text) for text in calls.values() if text)
+
+
+def _is_beginning(text: str) -> bool:
+    """By the anthropic package's own parser."""
+    try:
+        jiter.from_json(text.encode(), partial_mode=True)
+    except ValueError:
+        return False
+    return True
