@@ -20,7 +20,7 @@ from engine.protocols.registry import codec_of
 from frontends.bodies import BodyTimeoutError
 
 _RETRIED_BY_SDKS = frozenset({408, 409, 429, *range(500, 600)})
-_USELESS_TO_RETRY = frozenset({"upstream_credentials_refused", "upstream_quota_exhausted"})
+_USELESS_TO_RETRY = frozenset({"upstream_credentials_refused", "upstream_account_exhausted"})
 """The operator has to act; the same request would fail again until then."""
 
 

@@ -8,18 +8,30 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import orjson
+import pytest
 import trio
 
 from engine import parse_config
+from engine.capability_table import UnsupportedMediaError
+from engine.conversation import MediaKind
 from engine.errors import GatewayError, UpstreamRejectedError
+from engine.protocols.registry import codec_of
 from tests.e2e.test_kill import open_process
-from tests.gateways import open_setup, run
+from tests.gateways import PROTOCOLS, open_setup, run
 from tests.served import open_served
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 PARSHALL = Path(sys.executable).parent
+SECRETS = {"OPENAI_API_KEY": "sk-test", "ANTHROPIC_API_KEY": "sk-test"}
+ENDS = {
+    "/v1/chat/completions": "data: [DONE]\n\n",
+    "/v1/messages": 'data: {"type":"message_stop"}\n\n',
+    "/v1beta/models/": "}\n\n",
+}
+"""How the streams of the three protocols end, each line by a newline."""
 OF_ADMINISTRATION = {"bad_command", "conflict"}
 """Codes that the command line meets, and HTTP does not."""
 
@@ -45,47 +57,71 @@ def shell(command: str, folder: Path, **environ: str) -> str:
 
 def test_the_configuration_is_accepted() -> None:
     [toml] = blocks("toml")
-    config = parse_config(toml, "README.md", {"OPENAI_API_KEY": "sk-test"})
-    assert set(config.models) == {"gpt-5", "in-house"}
+    config = parse_config(toml, "README.md", SECRETS)
+    assert set(config.models) == {"gpt-5", "claude-sonnet-5-5", "in-house"}
 
 
 def test_every_configuration_key_is_named() -> None:
+    from engine.capabilities import Capabilities
     from engine.config import (
         BillingConfig,
+        DeploymentConfig,
+        ModelConfig,
         PriceConfig,
         ProviderConfig,
         ServerConfig,
         StorageConfig,
     )
 
-    for section in (ServerConfig, StorageConfig, BillingConfig, ProviderConfig, PriceConfig):
+    for section in (
+        ServerConfig,
+        StorageConfig,
+        BillingConfig,
+        ProviderConfig,
+        PriceConfig,
+        ModelConfig,
+        DeploymentConfig,
+        Capabilities,
+    ):
         for name in section.__dataclass_fields__:
             assert f"`{name}`" in README, name
 
 
 async def test_the_first_requests(tmp_path: Path) -> None:
-    ask, read_receipt = [block for block in blocks("sh") if "curl" in block]
+    *asked, read_receipt = [block for block in blocks("sh") if "curl" in block]
     async with open_served(tmp_path) as served:
-        here = f"http://127.0.0.1:{served.port}"
 
-        def type_in(command: str) -> str:
-            command = command.replace("http://127.0.0.1:8787", here)
-            return shell(command, tmp_path, PARSHALL_KEY=served.setup.key)
-
-        answer = await trio.to_thread.run_sync(type_in, ask)
-        assert answer.endswith("data: [DONE]\n\n")
-        [truth] = served.setup.sim.truth.records()
-        receipt = orjson.loads(
-            await trio.to_thread.run_sync(
-                type_in, read_receipt.replace("REQUEST_ID", truth.request_id)
+        async def type_in(command: str) -> str:
+            command = command.replace("http://127.0.0.1:8787", served.origin)
+            return await trio.to_thread.run_sync(
+                lambda: shell(command, tmp_path, PARSHALL_KEY=served.setup.key)
             )
-        )
+
+        for ask, (path, end) in zip(asked, ENDS.items(), strict=True):
+            assert path in ask
+            assert (await type_in(ask)).endswith(end)
+        truth = served.setup.sim.truth.records()[0]
+        receipt = orjson.loads(await type_in(read_receipt.replace("REQUEST_ID", truth.request_id)))
         assert receipt["outcome"] == "completed"
         [example] = blocks("json")
         fields = re.findall(r'"([a-z_]+)":', example)
         assert fields
         for name in fields:
             assert f'"{name}":' in orjson.dumps(receipt).decode()
+
+
+async def test_the_first_requests_with_the_sdks(tmp_path: Path) -> None:
+    [snippet] = [block for block in blocks("python") if "PARSHALL_KEY" in block]
+    async with open_served(tmp_path) as served:
+        snippet = snippet.replace("http://127.0.0.1:8787", served.origin)
+        done = await trio.run_process(
+            [sys.executable, "-c", snippet],
+            env=os.environ | {"PARSHALL_KEY": served.setup.key},
+            capture_stdout=True,
+        )
+        texts = [truth.text for truth in served.setup.sim.truth.records()]
+        assert len(texts) == 3
+        assert done.stdout.decode() == "".join(f"{text}\n" for text in texts)
 
 
 async def test_the_commands(tmp_path: Path) -> None:
@@ -99,29 +135,53 @@ async def test_the_commands(tmp_path: Path) -> None:
         command = shlex.join(shlex.split(line, comments=True))
         command = command.replace("KEY_ID", key_id).replace("REQUEST_ID", receipt.request_id)
         printed = await trio.to_thread.run_sync(
-            lambda: shell(command, tmp_path, OPENAI_API_KEY="sk-test")  # noqa: B023 - awaited
+            lambda: shell(command, tmp_path, **SECRETS)  # noqa: B023 - awaited
         )
         if "keys create" in command:
             key_id = re.findall(r"key_[0-9a-f]+", printed)[0]
 
 
-def test_the_table_of_errors_is_complete() -> None:
-    from engine.protocols import openai_chat
+def error_classes() -> list[type[GatewayError]]:
+    """All that a client can be told of."""
     from frontends import app  # noqa: F401 - all error classes must be loaded
 
     def tree(cls: type[GatewayError]) -> list[type[GatewayError]]:
         return [cls, *(sub for child in cls.__subclasses__() for sub in tree(child))]
 
-    refused = openai_chat.read_error(401, b"")
+    return [cls for cls in tree(GatewayError) if cls.code not in OF_ADMINISTRATION]
+
+
+def error_rows() -> list[list[str]]:
+    """The cells of the table of errors."""
+    lines = re.findall(r"^\| (?:\d{3}|any) \|.*$", README, flags=re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+
+
+def test_the_table_of_errors_is_complete() -> None:
     known = {
         ("any" if cls is UpstreamRejectedError else str(cls.status), cls.code)
-        for cls in tree(GatewayError)
-        if cls.code not in OF_ADMINISTRATION
+        for cls in error_classes()
     }
-    rows = re.findall(r"^\| (\d{3}|any) \| (.+?) \|", README, flags=re.MULTILINE)
-    told = {(status, code) for status, cell in rows for code in re.findall(r"`([a-z_]+)`", cell)}
+    known |= {("400", UnsupportedMediaError(kind, "m").code) for kind in get_args(MediaKind)}
+    for protocol in PROTOCOLS:
+        for refused in (codec_of(protocol).read_error(status, b"") for status in (401, 402)):
+            known.add((str(refused.status), refused.code))
+    told = {(row[0], code) for row in error_rows() for code in re.findall(r"`([a-z_]+)`", row[1])}
+    assert told == known
 
-    assert told == known | {(str(refused.status), refused.code)}
+
+@pytest.mark.parametrize(("column", "protocol"), [(2, "anthropic"), (3, "gemini")])
+def test_the_table_of_errors_says_what_each_protocol_calls_them(column: int, protocol: str) -> None:
+    known = [cls for cls in error_classes() if cls is not UpstreamRejectedError]
+    classes = {cls.status: cls for cls in reversed(known)}  # the plainest of a status
+    rows = {int(row[0]): row[column] for row in error_rows() if row[0] != "any"}
+    codec = codec_of(protocol)
+    for status, cell in rows.items():
+        error = classes[status]("a message")
+        body = orjson.loads(codec.encode_error(error))["error"]
+        name = body["type" if protocol == "anthropic" else "status"]
+        other = codec.error_status(error)
+        assert cell == (f"`{name}`" if other == status else f"`{name}`, {other}")
 
 
 async def test_the_server_starts_from_the_configuration(tmp_path: Path) -> None:
@@ -130,6 +190,7 @@ async def test_the_server_starts_from_the_configuration(tmp_path: Path) -> None:
     text = toml.replace("127.0.0.1:8787", "127.0.0.1:0").replace(
         '"env:OPENAI_API_KEY"', f'"file:{tmp_path}/key"'
     )
+    text = text.replace('"env:ANTHROPIC_API_KEY"', f'"file:{tmp_path}/key"')
     config.write_text(text.replace("sqlite:", f"sqlite:{tmp_path}/"))
     (tmp_path / "key").write_text("sk-test")
     async with open_process(config) as (_, port):

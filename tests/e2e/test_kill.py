@@ -66,8 +66,8 @@ async def open_process(config: Path) -> AsyncIterator[tuple[trio.Process, int]]:
     try:
         assert process.stdout is not None
         with trio.fail_after(30):
-            line = await process.stdout.receive_some()
-        yield process, int(line.split()[-1].rpartition(b":")[2])
+            line, _, _ = (await process.stdout.receive_some()).partition(b"\n")
+        yield process, int(line.rpartition(b":")[2])
     finally:
         process.kill()
         with trio.CancelScope(shield=True):
