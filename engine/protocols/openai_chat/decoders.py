@@ -76,29 +76,32 @@ class ChatDecoder:
 
     def _plain(self, document: dict[str, Any]) -> tuple[Event] | None:
         """The event of a chunk that only adds text to one choice, as nearly all do."""
-        choices = document.get("choices")
-        if type(choices) is not list or len(choices) != 1 or not self._reader.begun:
+        reader = self._reader
+        try:
+            [choice] = document["choices"]
+            delta = choice["delta"]
+            content = delta["content"]
+            index = choice["index"]
+            known = index in reader.choices
+        except (KeyError, TypeError, ValueError):
             return None
-        choice = choices[0]
-        if type(choice) is not dict or document.get("usage") or "error" in document:
+        if (
+            not known
+            or len(delta) != 1
+            or type(content) is not str
+            or not content
+            or choice.get("finish_reason")
+            or choice.get("logprobs")
+            or document.get("usage")
+            or "error" in document
+        ):
             return None
-        delta, index = choice.get("delta"), choice.get("index")
-        if type(delta) is not dict or len(delta) != 1 or choice.get("finish_reason"):
-            return None
-        content = delta.get("content")
-        if type(content) is not str or not content or choice.get("logprobs"):
-            return None
-        if self._natives and not self._is_bare(document, choice):
-            return None
-        if type(index) is not int or not self._reader.knows(index):
-            return None
-        self._reader.finished = ()
+        if self._natives and not (
+            document.keys() <= _PLAIN_FIELDS and choice.keys() <= CHOICE_FIELDS
+        ):
+            return None  # there is more in it for an encoder of this protocol
+        reader.finished = ()
         return (TextDelta(content, index),)
-
-    @staticmethod
-    def _is_bare(document: dict[str, Any], choice: dict[str, Any]) -> bool:
-        """There is nothing in it for an encoder of this protocol but the text."""
-        return document.keys() <= _PLAIN_FIELDS and choice.keys() <= CHOICE_FIELDS
 
     def end_of_input(self) -> Sequence[Event]:
         """What a last event without its blank line says: `[DONE]`, or where no end marker is

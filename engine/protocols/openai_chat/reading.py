@@ -77,13 +77,14 @@ class AnswerReader:
     Attributes:
         natives: keep what only this protocol knows, for an encoder of it.
         finished: choices that ended with the document read last.
+        choices: those that have begun, by index.
     """
 
     natives: bool
     begun: bool = False
     finished: Sequence[int] = ()
     _id: str | None = None
-    _choices: dict[int, _Choice] = field(default_factory=dict)
+    choices: dict[int, _Choice] = field(default_factory=dict)
     _chunk_natives: dict[str, Any] = field(default_factory=dict)
 
     def read(self, document: dict[str, Any]) -> list[Event]:
@@ -146,16 +147,12 @@ class AnswerReader:
             events.extend(state.calls.finish(self._id))
             events.append(_finish(reason, state))
 
-    def knows(self, choice: int) -> bool:
-        """This choice has begun."""
-        return choice in self._choices
-
     def _choice(self, index: object, position: int) -> _Choice:
         if not isinstance(index, int) or not 0 <= index < _CHOICES_MAX:
             index = position
-        state = self._choices.get(index)
+        state = self.choices.get(index)
         if state is None:
-            state = self._choices[index] = _Choice(index, CallReader(index))
+            state = self.choices[index] = _Choice(index, CallReader(index))
         return state
 
     def _read_natives(
