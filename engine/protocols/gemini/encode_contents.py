@@ -73,8 +73,10 @@ class ContentWriter:
                 contents[-1]["parts"] += parts
             else:
                 contents.append({"role": role, "parts": parts})
-        if not contents:
-            raise InexpressibleError("turns", "There is nothing to answer beside instructions.")
+        if not system and not contents:
+            raise InexpressibleError("turns", "There is nothing to answer.")
+        if not contents:  # Gemini answers instructions alone, but wants a content
+            contents = [{"role": "user", "parts": [{"text": ""}]}]
         if not system:
             return {"contents": contents}
         if not self._system_taken:
@@ -182,10 +184,12 @@ class ContentWriter:
 
 
 def _current_turn(turns: Sequence[Turn]) -> int:
-    """The index of the turn in which the user last said something beside results of tools."""
+    """The index of the turn in which the user last said something. In doubt, which is where there
+    are media only or results beside the text, an earlier one: more calls count as current then.
+    """
     for index in range(len(turns) - 1, -1, -1):
-        turn = turns[index]
-        if turn.role == "user" and not all(isinstance(part, ToolResult) for part in turn.parts):
+        kinds = {type(part) for part in turns[index].parts}
+        if turns[index].role == "user" and Text in kinds and ToolResult not in kinds:
             return index
     return -1
 
