@@ -36,11 +36,11 @@ FINISH = {
 _SIDE_WORK = ("compaction", "advisor_message")
 
 
-def read(body: bytes, *, stream: bool) -> Reading:
+def read(clients: sdks.Clients, *, stream: bool) -> Reading:
     """What the SDK reads out of an answer."""
     if not stream:
-        return _reading(sdks.anthropic_message(body).to_dict(mode="json", warnings=False))
-    streamed = sdks.anthropic_events(body)
+        return _reading(sdks.anthropic_message(clients).to_dict(mode="json", warnings=False))
+    streamed = sdks.anthropic_events(clients)
     if not any(event.type == "message_start" for event in streamed.items):
         assert streamed.error is not None, "an empty stream"
         return Reading((), None, failed=True)

@@ -54,23 +54,29 @@ _NUMBERS = {1: "STOP", 2: "MAX_TOKENS"}
 _OTHER_ENUMERATIONS = frozenset({"category", "probability", "severity", "modality", "trafficType"})
 
 
-def read(body: bytes, *, stream: bool) -> Reading:
-    """What the SDK reads out of an answer; a stream may also be a JSON array."""
-    responses, failed = parse(body, stream=stream)
-    dumped = [r.model_dump(mode="json", by_alias=True, exclude_none=True) for r in responses]
-    return _reading(dumped, failed=failed)
+def read(clients: sdks.Clients, *, stream: bool) -> Reading:
+    """What the SDK reads out of an answer."""
+    if not stream:
+        return reading_of([sdks.genai_response(clients)], failed=False)
+    streamed = sdks.genai_chunks(clients)
+    return reading_of(streamed.items, failed=streamed.error is not None)
 
 
 def parse(body: bytes, *, stream: bool) -> tuple[list[GenerateContentResponse], bool]:
-    """The SDK's objects, and whether it raised an error after them."""
+    """The SDK's objects of an answer, and whether it raised an error after them; a stream may
+    also be a JSON array."""
     if stream and not body.lstrip().startswith(b"["):
-        streamed = sdks.genai_chunks(body)
+        streamed = sdks.genai_chunks(sdks.canned(body, stream=True))
         return streamed.items, streamed.error is not None
     # The SDK never asks for an array: each element is read as a whole answer.
     documents = json.loads(body) if stream else [json.loads(body)]
     failed = any("error" in document for document in documents)
     named = [_with_names(document) for document in documents if "error" not in document]
-    return [sdks.genai_response(json.dumps(document).encode()) for document in named], failed
+    return [_whole(json.dumps(document).encode()) for document in named], failed
+
+
+def _whole(body: bytes) -> GenerateContentResponse:
+    return sdks.genai_response(sdks.canned(body, stream=False))
 
 
 def _with_names(value: Any) -> Any:
@@ -87,7 +93,9 @@ def _with_names(value: Any) -> Any:
     }
 
 
-def _reading(documents: list[dict[str, Any]], *, failed: bool) -> Reading:
+def reading_of(responses: list[GenerateContentResponse], *, failed: bool) -> Reading:
+    """What the SDK's objects say."""
+    documents = [r.model_dump(mode="json", by_alias=True, exclude_none=True) for r in responses]
     found: dict[int, Draft] = defaultdict(Draft)
     usage = None
     pieces: dict[str, dict[str, Any]] = {}

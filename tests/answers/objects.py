@@ -41,8 +41,8 @@ _OF_ONE_CHUNK = ("object", "choices", "obfuscation", "p")
 
 def _openai(body: bytes, *, stream: bool) -> tuple[Any, ...]:
     if not stream:
-        return (_usual(_dump(sdks.openai_completion(body))),)
-    streamed = sdks.openai_chunks(body)
+        return (_usual(_dump(sdks.openai_completion(sdks.canned(body, stream=False)))),)
+    streamed = sdks.openai_chunks(sdks.canned(body, stream=True))
     whole: dict[str, Any] = {}
     for chunk in map(_dump, streamed.items):
         # What stands beside the choices comes at the beginning, at the end, or somewhere between;
@@ -78,13 +78,15 @@ def _usual(completion: dict[str, Any]) -> dict[str, Any]:
 
 def _anthropic(body: bytes, *, stream: bool) -> tuple[Any, ...]:
     if not stream:
-        return _dump(sdks.anthropic_message(body)), _dump(sdks.anthropic_beta_message(body))
-    streamed = sdks.anthropic_events(body)
+        canned = sdks.canned(body, stream=False)
+        return _dump(sdks.anthropic_message(canned)), _dump(sdks.anthropic_beta_message(canned))
+    canned = sdks.canned(body, stream=True)
+    streamed = sdks.anthropic_events(canned)
     if not streamed.items or streamed.error is not None:
         message = sdks.anthropic_accumulated(streamed.items) if streamed.items else None
         return message and _dump(message), True
     accumulated = _dump(sdks.anthropic_accumulated(streamed.items))
-    return accumulated, _dump(sdks.anthropic_beta_final(body))
+    return accumulated, _dump(sdks.anthropic_beta_final(canned))
 
 
 def _merged(chunks: list[dict[str, Any]]) -> dict[str, Any]:

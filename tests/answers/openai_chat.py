@@ -34,12 +34,12 @@ FINISH = {
 }
 
 
-def read(body: bytes, *, stream: bool) -> Reading:
+def read(clients: sdks.Clients, *, stream: bool) -> Reading:
     """What the SDK reads out of an answer."""
     if not stream:
-        completion = sdks.openai_completion(body).to_dict(mode="json", warnings=False)
+        completion = sdks.openai_completion(clients).to_dict(mode="json", warnings=False)
         return _reading([completion], "message", failed=False)
-    streamed = sdks.openai_chunks(body)
+    streamed = sdks.openai_chunks(clients)
     chunks = [chunk.to_dict(mode="json", warnings=False) for chunk in streamed.items]
     return _reading(chunks, "delta", failed=streamed.error is not None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from tests import recordings
-from tests.answers import anthropic, gemini, openai_chat
+from tests.answers import anthropic, gemini, openai_chat, sdks
 from tests.answers.reading import Reading, unfinished
 from tests.answers.recorded import protocol_of
 
@@ -18,7 +18,17 @@ _READERS = {
 
 def read(protocol: str, body: bytes, *, stream: bool) -> Reading:
     """What a protocol's official SDK reads out of an answer."""
-    answer = _READERS[protocol](body, stream=stream)
+    if protocol == "gemini":
+        responses, failed = gemini.parse(body, stream=stream)
+        answer = gemini.reading_of(responses, failed=failed)
+    else:
+        answer = _READERS[protocol](sdks.canned(body, stream=stream), stream=stream)
+    return unfinished(answer) if answer.failed else answer
+
+
+def ask(protocol: str, clients: sdks.Clients, *, stream: bool) -> Reading:
+    """What the SDK reads out of the answer of whatever its client is connected to."""
+    answer = _READERS[protocol](clients, stream=stream)
     return unfinished(answer) if answer.failed else answer
 
 

@@ -1,4 +1,4 @@
-"""The official SDKs as readers of bytes: their own clients, over a transport without a socket."""
+"""The official SDKs as readers, of bytes without a socket or of a gateway."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _JSON = {"content-type": "application/json"}
 
 
 @dataclass(slots=True)
-class Canned:
+class _Canned:
     """The next answer of the transport."""
 
     body: bytes = b""
@@ -45,6 +45,59 @@ class Canned:
 
 
 @dataclass(frozen=True, slots=True)
+class Clients:
+    """The three SDKs, and what they ask for."""
+
+    openai: openai.OpenAI
+    anthropic: anthropic.Anthropic
+    genai: genai.Client
+    model: str = "the-model"
+    prompt: str = "hello"
+
+    @property
+    def messages(self) -> Any:
+        """The prompt as OpenAI and Anthropic want it."""
+        return [{"role": "user", "content": self.prompt}]
+
+
+def clients(
+    origin: str,
+    key: str,
+    http: httpx.Client,
+    http2: httpx2.Client,
+    model: str = "the-model",
+    prompt: str = "hello",
+) -> Clients:
+    """The SDKs for a gateway, over HTTP clients of the caller's."""
+    return Clients(
+        openai.OpenAI(api_key=key, base_url=f"{origin}/v1", max_retries=0, http_client=http2),
+        anthropic.Anthropic(api_key=key, base_url=origin, max_retries=0, http_client=http),
+        genai.Client(api_key=key, http_options=HttpOptions(base_url=origin, httpx_client=http)),
+        model,
+        prompt,
+    )
+
+
+_canned = _Canned()
+
+
+@functools.cache
+def _canned_clients() -> Clients:
+    return clients(
+        "http://gateway.test",
+        "none",
+        httpx.Client(transport=httpx.MockTransport(_canned.answer)),
+        httpx2.Client(transport=httpx2.MockTransport(_canned.answer2)),
+    )
+
+
+def canned(body: bytes, *, stream: bool) -> Clients:
+    """SDKs whose next answer is these bytes."""
+    _canned.body, _canned.stream = body, stream
+    return _canned_clients()
+
+
+@dataclass(frozen=True, slots=True)
 class Streamed:
     """What an SDK made of a stream: its items, and the error it raised at the end, if it did."""
 
@@ -52,61 +105,23 @@ class Streamed:
     error: Exception | None = None
 
 
-_canned = Canned()
-
-
-@functools.cache
-def _openai() -> openai.OpenAI:
-    transport = httpx2.MockTransport(_canned.answer2)
-    return openai.OpenAI(
-        api_key="none",
-        base_url="http://gateway.test/v1",
-        max_retries=0,
-        http_client=httpx2.Client(transport=transport),
-    )
-
-
-@functools.cache
-def _anthropic() -> anthropic.Anthropic:
-    transport = httpx.MockTransport(_canned.answer)
-    return anthropic.Anthropic(
-        api_key="none",
-        base_url="http://gateway.test",
-        max_retries=0,
-        http_client=httpx.Client(transport=transport),
-    )
-
-
-@functools.cache
-def _genai() -> genai.Client:
-    transport = httpx.MockTransport(_canned.answer)
-    return genai.Client(
-        api_key="none",
-        http_options=HttpOptions(
-            base_url="http://gateway.test", httpx_client=httpx.Client(transport=transport)
-        ),
-    )
-
-
-def _serve(body: bytes, *, stream: bool) -> None:
-    _canned.body, _canned.stream = body, stream
-
-
-_HELLO: Any = [{"role": "user", "content": "hello"}]
-
-
-def openai_completion(body: bytes) -> ChatCompletion:
+def openai_completion(sdks: Clients) -> ChatCompletion:
     """A whole answer as the openai package parses it."""
-    _serve(body, stream=False)
-    return _openai().chat.completions.create(model="m", messages=_HELLO)
+    return sdks.openai.chat.completions.create(model=sdks.model, messages=sdks.messages)
 
 
-def openai_chunks(body: bytes) -> Streamed:
-    """The chunks that the openai package yields."""
-    _serve(body, stream=True)
+def openai_chunks(sdks: Clients) -> Streamed:
+    """The chunks that the openai package yields, usage asked for."""
     streamed: list[ChatCompletionChunk] = []
     try:
-        streamed.extend(_openai().chat.completions.create(model="m", messages=_HELLO, stream=True))
+        streamed.extend(
+            sdks.openai.chat.completions.create(
+                model=sdks.model,
+                messages=sdks.messages,
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+        )
     except openai.APIError as error:
         return Streamed(streamed, error)
     return Streamed(streamed)
@@ -125,19 +140,24 @@ def openai_accumulated(chunks: list[ChatCompletionChunk]) -> ChatCompletion:
     return state.current_completion_snapshot
 
 
-def anthropic_message(body: bytes) -> Message:
+_MAX_TOKENS = 4_096
+
+
+def anthropic_message(sdks: Clients) -> Message:
     """A whole answer as the anthropic package parses it."""
-    _serve(body, stream=False)
-    return _anthropic().messages.create(model="m", max_tokens=1, messages=_HELLO)
+    return sdks.anthropic.messages.create(
+        model=sdks.model, max_tokens=_MAX_TOKENS, messages=sdks.messages
+    )
 
 
-def anthropic_events(body: bytes) -> Streamed:
+def anthropic_events(sdks: Clients) -> Streamed:
     """The events that the anthropic package yields."""
-    _serve(body, stream=True)
     streamed: list[Any] = []
     try:
         streamed.extend(
-            _anthropic().messages.create(model="m", max_tokens=1, messages=_HELLO, stream=True)
+            sdks.anthropic.messages.create(
+                model=sdks.model, max_tokens=_MAX_TOKENS, messages=sdks.messages, stream=True
+            )
         )
     except anthropic.APIStatusError as error:
         return Streamed(streamed, error)
@@ -154,32 +174,34 @@ def anthropic_accumulated(events: list[Any]) -> Message:
     return message
 
 
-def anthropic_beta_message(body: bytes) -> BetaMessage:
+def anthropic_beta_message(sdks: Clients) -> BetaMessage:
     """A whole answer as the package's beta namespace parses it: it knows more kinds of blocks."""
-    _serve(body, stream=False)
-    return _anthropic().beta.messages.create(model="m", max_tokens=1, messages=_HELLO)
+    return sdks.anthropic.beta.messages.create(
+        model=sdks.model, max_tokens=_MAX_TOKENS, messages=sdks.messages
+    )
 
 
-def anthropic_beta_final(body: bytes) -> BetaMessage:
+def anthropic_beta_final(sdks: Clients) -> BetaMessage:
     """What the beta namespace's stream helper makes of a stream."""
-    _serve(body, stream=True)
-    with _anthropic().beta.messages.stream(model="m", max_tokens=1, messages=_HELLO) as stream:
+    with sdks.anthropic.beta.messages.stream(
+        model=sdks.model, max_tokens=_MAX_TOKENS, messages=sdks.messages
+    ) as stream:
         message: BetaMessage = stream.get_final_message()
     return message
 
 
-def genai_response(body: bytes) -> GenerateContentResponse:
+def genai_response(sdks: Clients) -> GenerateContentResponse:
     """A whole answer as google-genai parses it."""
-    _serve(body, stream=False)
-    return _genai().models.generate_content(model="m", contents="hello")
+    return sdks.genai.models.generate_content(model=sdks.model, contents=sdks.prompt)
 
 
-def genai_chunks(body: bytes) -> Streamed:
+def genai_chunks(sdks: Clients) -> Streamed:
     """The chunks that google-genai yields; it wants `data: ` exactly and nothing else."""
-    _serve(body, stream=True)
     streamed: list[GenerateContentResponse] = []
     try:
-        streamed.extend(_genai().models.generate_content_stream(model="m", contents="hello"))
+        streamed.extend(
+            sdks.genai.models.generate_content_stream(model=sdks.model, contents=sdks.prompt)
+        )
     except genai_errors.APIError as error:
         return Streamed(streamed, error)
     return Streamed(streamed)

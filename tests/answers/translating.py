@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from engine.protocols.codec import ClientRequest, Codec, Identity, StreamDecoder
 from engine.protocols.registry import codec_of
 
 IDENTITY = Identity(id="gen_0123456789abcdef", model="the-model", created=1_700_000_000)
+
+# Inside a character, and inside a line end or a blank line.
+_HARD = re.compile(rb"[\x80-\xbf]|(?<=[\r\n])[\r\n]")
 
 _BODIES: dict[str, dict[str, Any]] = {
     "openai_chat": {"model": "the-model"},
@@ -121,11 +125,7 @@ def split(body: bytes, seed: int) -> list[bytes]:
     if seed == 1:
         return [body[at : at + 1] for at in range(len(body))]
     chance = random.Random(seed)
-    hard = [
-        at
-        for at in range(1, len(body))
-        if body[at] & 0xC0 == 0x80 or (body[at - 1] in b"\r\n" and body[at] in b"\r\n")
-    ]
+    hard = [match.start() for match in _HARD.finditer(body, 1)]
     cuts = set(chance.sample(hard, min(len(hard), chance.choice((1, 8, 64)))))
     cuts |= {chance.randrange(len(body) + 1) for _ in range(chance.choice((1, 8, 64)))}
     ordered = [0, *sorted(cuts), len(body)]
