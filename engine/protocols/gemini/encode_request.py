@@ -150,7 +150,7 @@ def _config(
                 dropped.append("output_format.description")
     if conversation.modalities is not None and conversation.modalities != ("text",):
         config["responseModalities"] = [name.upper() for name in conversation.modalities]
-    if thinking := encode_thinking(conversation.reasoning, target.capabilities):
+    if thinking := encode_thinking(conversation.reasoning, target.capabilities, dropped):
         config["thinkingConfig"] = thinking
     return config
 

@@ -12,7 +12,6 @@ from typing import Any, Final
 from engine.capabilities import Capabilities
 from engine.conversation import Effort, ReasoningRequest
 from engine.errors import InvalidRequestError
-from engine.protocols.codec import InexpressibleError
 from engine.protocols.gemini.spelling import enum, get
 
 _BUDGETS: Final[Mapping[Effort, int]] = {
@@ -71,34 +70,34 @@ def read_thinking(config: Mapping[str, Any]) -> ReasoningRequest | None:
 
 
 def encode_thinking(
-    reasoning: ReasoningRequest | None, capabilities: Capabilities
+    reasoning: ReasoningRequest | None, capabilities: Capabilities, dropped: list[str]
 ) -> dict[str, Any]:
     """The `thinkingConfig` of a request; empty where there is nothing to say.
 
-    Raises:
-        InexpressibleError: the model does not think, or cannot stop.
+    A model that does not think is not asked to; one that cannot stop is asked for the least.
     """
     if reasoning is None:
         return {}
     off = reasoning.effort == "none" or reasoning.budget_tokens == 0
     if capabilities.reasoning == "none":
         asked = reasoning.effort or reasoning.budget_tokens or reasoning.adaptive
-        if off or not asked:
-            return {}
-        raise InexpressibleError("reasoning", "This model does not think.")
+        if asked and not off:
+            dropped.append("reasoning")
+        return {}
     if off:
-        return _off(capabilities)
+        return _off(capabilities, dropped)
     shown = {} if reasoning.visible is False else {"includeThoughts": True}
     if capabilities.reasoning in ("budget", None):
         return _budget(reasoning, capabilities) | shown
     return _level(reasoning, capabilities) | shown
 
 
-def _off(capabilities: Capabilities) -> dict[str, Any]:
-    if capabilities.reasoning_off is False:
-        raise InexpressibleError("reasoning", "This model's thinking cannot be turned off.")
+def _off(capabilities: Capabilities, dropped: list[str]) -> dict[str, Any]:
+    never = capabilities.reasoning_off is False
+    if never:
+        dropped.append("reasoning")
     if capabilities.reasoning in ("budget", None):
-        return {"thinkingBudget": 0}
+        return {"thinkingBudget": _BUDGETS["minimal"] if never else 0}
     return {"thinkingLevel": _nearest("minimal", capabilities).upper()}
 
 

@@ -141,10 +141,13 @@ def _tool(tool: Tool | NativeTool, dropped: set[str]) -> dict[str, Any]:
         return dict(tool.native.fields)
     if tool.cache is not None:
         dropped.add("cache")
+    parameters = tool.parameters
+    if parameters is not None and parameters.get("type") == "object":
+        parameters = {"properties": {}, **parameters}  # OpenAI takes no object without them
     function = {
         "name": tool.name,
         "description": tool.description,
-        "parameters": tool.parameters,
+        "parameters": parameters,
         "strict": tool.strict,
     }
     said = {name: value for name, value in function.items() if value is not None}
@@ -167,11 +170,14 @@ def _reasoning(
     if request is None:
         return {}
     off = request.effort == "none" or request.budget_tokens == 0
-    if capabilities.reasoning == "none" or (off and capabilities.reasoning_off is False):
-        if not off or capabilities.reasoning != "none":
+    if capabilities.reasoning == "none":
+        if not off:
             dropped.add("reasoning")
         return {}
     effort = "none" if off else _effort_of(request)
+    if effort == "none" and capabilities.reasoning_off is False:  # then as little as can be
+        dropped.add("reasoning")
+        effort = "minimal" if capabilities.efforts else None
     if effort is None:  # the model chooses anyway
         return {}
     return {"reasoning_effort": nearest_effort(effort, capabilities.efforts)}
