@@ -85,9 +85,13 @@ class Read:
     """A stream decoded as the relay does it."""
 
     def __init__(
-        self, pieces: Iterable[bytes], decoder: Any = None, *, end_marker: bool = True
+        self,
+        pieces: Iterable[bytes],
+        verbatim: VerbatimDecoder | None = None,
+        *,
+        end_marker: bool = True,
     ) -> None:
-        decoder = decoder or CODEC.open_decoder(end_marker=end_marker)
+        decoder = verbatim or CODEC.open_decoder(end_marker=end_marker)
         self.events: list[Event] = []
         self.frames: list[bytes] = []
         self.client_bytes = b""
@@ -99,14 +103,14 @@ class Read:
                     break
                 self.events += decoder.decode(frame)
                 self.frames.append(frame)
-                if decoder.error is None and hasattr(decoder, "client_frame"):
-                    self.client_bytes += decoder.client_frame(frame)
+                if verbatim is not None and decoder.error is None:
+                    self.client_bytes += verbatim.client_frame(frame)
                 if decoder.ending and self.ending_at is None:
                     self.ending_at = len(self.frames) - 1
         assert not decoder.done
         self.events += decoder.end_of_input()
-        if hasattr(decoder, "end_frame"):
-            self.client_bytes += decoder.end_frame()
+        if verbatim is not None:
+            self.client_bytes += verbatim.end_frame()
         self.error: UpstreamError | None = decoder.error
         self.done: bool = decoder.done
 

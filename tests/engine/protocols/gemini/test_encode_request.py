@@ -162,7 +162,7 @@ TOO_MUCH: list[tuple[dict[str, Any], Capabilities, str]] = [
         Capabilities(reasoning="level", reasoning_off=False),
         "reasoning",
     ),
-    ({"turns": (Turn("system", (Text("be"),)),)}, UNKNOWN, "turns"),
+    ({"turns": ()}, UNKNOWN, "turns"),
     (
         {"turns": (Turn("system", (Text("be"),)), ASK)},
         Capabilities(system=False),
@@ -255,6 +255,13 @@ def test_system_messages_are_gathered() -> None:
         ("model", 2),
         ("user", 1),
     ]
+
+
+def test_instructions_alone() -> None:
+    assert encoded(ask(turns=(Turn("system", (Text("be"),)),))) == {
+        "contents": [{"role": "user", "parts": [{"text": ""}]}],
+        "systemInstruction": {"parts": [{"text": "be"}]},
+    }
 
 
 def test_media() -> None:
@@ -352,16 +359,16 @@ def test_own_thoughts_are_kept() -> None:
 
 def test_tools_and_choices() -> None:
     search = NativeTool(Native("gemini", {"tool": {"googleSearch": {}}}), "googleSearch")
-    bare = Tool("g", "d", {"type": "object", "properties": {}, "additionalProperties": False})
+    bare = Tool("g", "d", {})
     body = encoded(ask(tools=(search, F, bare), tool_choice=ToolChoice("required", ("f",))))
     assert body["tools"] == [
+        {"googleSearch": {}},
         {
             "functionDeclarations": [
                 {"name": "f", "parametersJsonSchema": F.parameters},
                 {"name": "g", "description": "d"},
             ]
         },
-        {"googleSearch": {}},
     ]
     assert body["toolConfig"] == {
         "functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}

@@ -13,7 +13,7 @@ from engine.errors import UpstreamError, UpstreamRejectedError
 from engine.events import Finish, TextDelta, Usage
 from engine.protocols.gemini import CODEC
 from engine.wire.sse import EventTooLargeError
-from tests.answers import sdks
+from tests.engine.protocols.gemini import sdk
 from tests.engine.protocols.gemini.samples import HELLO, Read, array_of, chunk, sse, verbatim
 
 USAGE = Usage(input_tokens=3, output_tokens=5, reasoning_tokens=2)
@@ -146,21 +146,20 @@ def test_a_cut_is_a_valid_end(array: bool, frames: int) -> None:
     documents = (chunk({"text": "a"}), chunk({"text": "b"}, index=1), chunk({"text": "c"}))
     body = cut_after(frames, documents, array=array)
     if array:
-        chunks = [sdks.genai_response(orjson.dumps(one)) for one in orjson.loads(body)]
+        chunks = [sdk.whole(orjson.dumps(one)) for one in orjson.loads(body)]
     else:
-        streamed = sdks.genai_chunks(body)
-        assert streamed.error is None
-        chunks = streamed.items
+        chunks, error = sdk.chunks(body)
+        assert error is None
     assert len(chunks) == frames + 1
     last = chunks[-1]
-    assert last.candidates is not None
     open_choices = [0, 1] if frames > 1 else [0]
-    assert [(c.index, c.finish_reason.value) for c in last.candidates] == [
-        (index, "MAX_TOKENS") for index in open_choices
-    ]
-    assert last.usage_metadata.candidates_token_count == 3
-    assert last.usage_metadata.thoughts_token_count == 2
-    assert last.usage_metadata.total_token_count == 8
+    assert sdk.ends(last) == [(index, "MAX_TOKENS") for index in open_choices]
+    assert sdk.figures(last) == {
+        "prompt_token_count": 3,
+        "candidates_token_count": 3,
+        "thoughts_token_count": 2,
+        "total_token_count": 8,
+    }
     assert last.response_id == ("r1" if frames else None)
 
 
