@@ -119,7 +119,7 @@ class AnswerReader:
     def delta(self, delta: dict[str, Any]) -> Event | None:
         """The next piece of the block that is open."""
         kind = delta.get("type")
-        if kind == "text_delta" and self._kind in ("text", None):
+        if kind == "text_delta" and (self._kind == "text" or self._kind is None):
             text = text_of(delta.get("text"))
             self._text_to += len(text)
             return TextDelta(text) if text else None

@@ -12,6 +12,12 @@ from engine.protocols.anthropic.messages import whole_message
 from engine.protocols.anthropic.streams import encode_event
 from engine.protocols.codec import Identity
 
+# What `encode_event` makes of a delta.
+_PIECE = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+    b'"delta":{"type":"%b","%b":%b}}\n\n'
+)
+
 
 class AnthropicEncoder:
     """Canonical events to a client's stream; see `codec.StreamEncoder`."""
@@ -26,6 +32,9 @@ class AnthropicEncoder:
 
     def encode(self, event: Event) -> bytes:
         """Whole stream events, or nothing."""
+        if (piece := self._grammar.piece(event)) is not None:
+            index, kind, member, text = piece
+            return _PIECE % (index, kind, member, orjson.dumps(text))
         return _join(self._grammar.push(event))
 
     def finish(self) -> bytes:

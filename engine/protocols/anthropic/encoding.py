@@ -259,7 +259,7 @@ def _tools(
     ]
     if names is not None and not _is_one_forced(conversation):
         tools = [tool for tool in tools if tool.get("name") in names]
-    if names is not None and not {tool.get("name") for tool in tools} & set(names):
+    if names is not None and not any(tool.get("name") in names for tool in tools):
         raise InexpressibleError("tool_choice", "The tools of 'tool_choice' are not in 'tools'.")
     document: dict[str, Any] = {"tools": tools}
     if wanted := _choice(conversation):

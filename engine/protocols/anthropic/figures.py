@@ -26,7 +26,8 @@ def read_usage(usage: dict[str, Any]) -> Usage | None:
     side_work = [
         side
         for iteration in dicts(usage.get("iterations"))
-        if iteration.get("type") in _SIDE_WORK and (side := _read_level(iteration)) is not None
+        if text_of(iteration.get("type")) in _SIDE_WORK
+        and (side := _read_level(iteration)) is not None
     ]
     levels = [main, *side_work]
     reasoning = read_count(dict_of(usage.get("output_tokens_details")).get("thinking_tokens"))

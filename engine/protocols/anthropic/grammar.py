@@ -8,7 +8,7 @@ transcript becomes text), logprobs, other choices than the first, other protocol
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -50,6 +50,9 @@ _TRIES_MAX = 64
 
 Documents = list[dict[str, Any]]
 
+Piece = tuple[int, bytes, bytes, str]
+"""A `content_block_delta`: the block's index, the delta's type, its member and the text."""
+
 
 class Grammar:
     """One answer, event by event. `called`, `refused` say what was in it."""
@@ -77,6 +80,25 @@ class Grammar:
     def holding(self) -> bool:
         """Events wait for the call that is open."""
         return bool(self._waiting)
+
+    def piece(self, event: Event) -> Piece | None:
+        """The common event, which only goes on with the open block: its delta, without the way
+        through `push`, which gives the same."""
+        kind = type(event)
+        if kind is TextDelta and self._open == "text" and self._empty_text is None:
+            text = cast(TextDelta, event)
+            if text.text and text.choice == 0:
+                return self._index, b"text_delta", b"text", text.text
+        elif kind is ToolCallDelta and self._call is not None and not self._waiting:
+            call = cast(ToolCallDelta, event)
+            if call.index == self._call and call.arguments and call.choice == 0:
+                self._arguments.append(call.arguments)
+                return self._index, b"input_json_delta", b"partial_json", call.arguments
+        elif kind is ReasoningDelta and self._open == "thinking":
+            thought = cast(ReasoningDelta, event)
+            if thought.text and thought.signature is None and thought.choice == 0:
+                return self._index, b"thinking_delta", b"thinking", thought.text
+        return None
 
     def push(self, event: Event) -> Documents:
         """The stream events of an event; Finish and UsageReport are kept for `finish`."""
@@ -108,9 +130,9 @@ class Grammar:
         start = start_event(
             begin.id or self._identity.id, begin.model or self._identity.model, begin.usage
         )
-        message = start["message"] | dict_of(own_fields(begin.native).get("message"))
-        start["message"] = message | {"content": []}
-        self._usage = dict_of(message.get("usage"))
+        own = dict_of(own_fields(begin.native).get("message"))
+        self._usage = dict_of(own.get("usage")) or start["message"]["usage"]
+        start["message"] |= own | {"content": [], "usage": self._usage}
         return [start]
 
     # What waits.

@@ -238,7 +238,7 @@ def _without_foreign(block: dict[str, Any]) -> dict[str, Any] | None:
                 return block | {member: plain}
         case "text" if block.get("citations"):
             own = _own_citations(block)
-            if len(own) < len(block["citations"]):
+            if len(own) < sum(1 for _ in dicts(block["citations"])):
                 rest = {name: block[name] for name in block if name != "citations"}
                 return rest | ({"citations": own} if own else {})
     return block

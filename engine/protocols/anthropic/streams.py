@@ -79,7 +79,9 @@ class AnthropicDecoder:
         kind = document.get("type")
         if kind == "content_block_delta":
             event = self._reader.delta(dict_of(document.get("delta")))
-            return () if event is None else self._after_begin([event])
+            if event is None:
+                return ()
+            return (event,) if self._begun else self._after_begin([event])
         if kind == "message_stop":
             self.ending = self.done = True
             return self._after_begin(self._reader.stop_block())

@@ -80,6 +80,11 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=5),
     max_leaves=12,
 )
+# Blocks as they are meant to be, but for one member.
+KINDS_OF_BLOCK = st.sampled_from(
+    ["text", "image", "document", "search_result", "thinking", "redacted_thinking", "tool_use",
+     "tool_result", "server_tool_use", "fallback", "compaction"]
+)  # fmt: skip
 KINDS = st.sampled_from(
     [
         "message_start", "message_delta", "message_stop", "content_block_start",
@@ -116,34 +121,32 @@ def test_any_stream_ends_in_events_or_a_typed_error(pieces: list[bytes], end_mar
     decoder.cut(Usage())
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.binary(max_size=80) | st.dictionaries(WORDS, JSON, max_size=6).map(orjson.dumps))
-def test_any_answer_is_read_or_refused(body: bytes) -> None:
-    try:
-        events = CODEC.decode_response(body)
-    except (ValueError, UpstreamRejectedError):
-        return
-    CODEC.encode_response(events, sdk.REQUEST, sdk.IDENTITY)
-
-
 @given(st.integers(200, 599), st.binary(max_size=80) | JSON.map(orjson.dumps))
 def test_any_error_is_read(status: int, body: bytes) -> None:
     assert 400 <= CODEC.read_error(status, body).status <= 599
 
 
-@settings(deadline=None, max_examples=150)
+@st.composite
+def request_bodies(draw: st.DrawFn) -> bytes:
+    """A request that is meant to be one, with anything in the members of its blocks."""
+    blocks = draw(st.lists(st.dictionaries(WORDS, JSON, max_size=5), min_size=1, max_size=3))
+    roles = st.sampled_from(["user", "assistant", "system"])
+    content = [block | {"type": draw(KINDS_OF_BLOCK)} for block in blocks]
+    return orjson.dumps(
+        draw(st.dictionaries(WORDS, JSON, max_size=4))
+        | {
+            "model": "m",
+            "max_tokens": 9,
+            "messages": [{"role": draw(roles), "content": content}],
+        }
+    )
+
+
+@settings(deadline=None, max_examples=200)
 @given(
     st.binary(max_size=80)
     | st.dictionaries(WORDS, JSON, max_size=8).map(orjson.dumps)
-    | st.lists(st.dictionaries(WORDS, JSON, max_size=5), min_size=1, max_size=3).map(
-        lambda blocks: orjson.dumps(
-            {
-                "model": "m",
-                "max_tokens": 9,
-                "messages": [{"role": "user", "content": [{"type": "text"} | b for b in blocks]}],
-            }
-        )
-    )
+    | request_bodies()
 )
 def test_any_request_is_translated_or_refused(body: bytes) -> None:
     try:
@@ -154,6 +157,26 @@ def test_any_request_is_translated_or_refused(body: bytes) -> None:
         CODEC.encode_request(CODEC.decode_request(request), TARGET)
     except InvalidRequestError:
         pass
+
+
+@st.composite
+def answer_bodies(draw: st.DrawFn) -> bytes:
+    """A message that is meant to be one, with anything in its members."""
+    blocks = draw(st.lists(st.dictionaries(WORDS, JSON, max_size=5), max_size=3))
+    content = [block | {"type": draw(KINDS_OF_BLOCK)} for block in blocks]
+    usage = {"input_tokens": 1, "output_tokens": 1} | draw(st.dictionaries(WORDS, JSON, max_size=3))
+    members = draw(st.dictionaries(WORDS, JSON, max_size=4))
+    return orjson.dumps({"usage": usage} | members | {"type": "message", "content": content})
+
+
+@settings(deadline=None, max_examples=100)
+@given(answer_bodies() | st.dictionaries(WORDS, JSON, max_size=6).map(orjson.dumps))
+def test_any_answer_is_read_or_refused(body: bytes) -> None:
+    try:
+        events = CODEC.decode_response(body)
+    except (ValueError, UpstreamRejectedError):
+        return
+    CODEC.encode_response(events, sdk.REQUEST, sdk.IDENTITY)
 
 
 # Conversations that Anthropic can express.
