@@ -50,9 +50,10 @@ def parse_generate_request(
     except Violation as violation:
         raise _refusal(violation) from None
     contents = request["contents"]
-    _check_contents(contents)
+    turns = _turns(contents)
+    _check_turns(turns)
     _check_options(request)
-    signed = _check_signatures(contents, signer)
+    signed = _check_signatures(turns, signer)
     config = request.get("generationConfig") or {}
     try:
         material = [model, contents, request.get("systemInstruction"), config.get("seed")]
@@ -61,6 +62,7 @@ def parse_generate_request(
         raise ApiError("Invalid JSON payload received. It is nested too deeply.") from None
     return _reduced(
         request,
+        turns,
         model=model,
         stream=method == "streamGenerateContent",
         as_array=as_array,
@@ -71,6 +73,7 @@ def parse_generate_request(
 
 def _reduced(
     request: Mapping[str, Any],
+    turns: list[dict[str, Any]],
     *,
     model: str,
     stream: bool,
@@ -78,8 +81,8 @@ def _reduced(
     seed_material: bytes,
     signed: Signed | None,
 ) -> ChatRequest:
-    contents, config = request["contents"], request.get("generationConfig") or {}
-    place = _last_text_place(contents)
+    config = request.get("generationConfig") or {}
+    place = _last_text_place(turns)
     tools = tuple(_tools(request))
     calling = (request.get("toolConfig") or {}).get("functionCallingConfig") or {}
     mode, allowed = calling.get("mode", "AUTO"), calling.get("allowedFunctionNames")
@@ -87,16 +90,16 @@ def _reduced(
     return ChatRequest(
         model=model,
         texts=tuple(_all_texts(request)),
-        framing_tokens=3 * len(contents),
+        framing_tokens=3 * len(request["contents"]),
         seed_material=seed_material,
-        directives=None if place is None else find_directives(_first_text(contents[place])),
+        directives=None if place is None else find_directives(_first_text(turns[place])),
         stream=stream,
         choices=config.get("candidateCount", 1),
         max_output_tokens=config.get("maxOutputTokens"),
         tools=usable,
         may_call=bool(usable) and mode != "NONE",
         forced=tuple(tool.name for tool in usable) if mode == "ANY" else (),
-        rounds=sum(bool(_of(content, "functionResponse")) for content in contents[place or 0 :]),
+        rounds=sum(bool(_of(turn, "functionResponse")) for turn in turns[place or 0 :]),
         reasoning=_shown(config),
         answer_schema=_answer_schema(config),
         signatures=signed,
@@ -124,26 +127,37 @@ def _of(content: Mapping[str, Any], key: str) -> list[Any]:
     return [part[key] for part in content.get("parts") or () if key in part]
 
 
-def _check_contents(contents: list[dict[str, Any]]) -> None:
-    """Roles, parts, and that the calls of a turn are answered in the next."""
-    calls: list[dict[str, Any]] = []
+def _turns(contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The contents, those of one role in a row as one: a streamed turn comes back in pieces."""
+    turns: list[dict[str, Any]] = []
     for index, content in enumerate(contents):
         role = content.get("role") or "user"
         if role not in ("user", "model", "function"):
             raise ApiError("Please use a valid role: user, model.")
         _check_parts(f"contents[{index}]", content)
-        answers = _of(content, "functionResponse")
+        role = "model" if role == "model" else "user"
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["parts"] += content["parts"]
+        else:
+            turns.append({"role": role, "parts": [*content["parts"]]})
+    return turns
+
+
+def _check_turns(turns: list[dict[str, Any]]) -> None:
+    """The calls of a turn are answered in the next."""
+    calls: list[dict[str, Any]] = []
+    for turn in turns:
+        answers, made = _of(turn, "functionResponse"), _of(turn, "functionCall")
+        if made and turn["role"] != "model":
+            raise ApiError("Function call parts are only allowed in content with role 'model'.")
+        if answers and turn["role"] == "model":
+            raise ApiError("Function response parts are not allowed in content with role 'model'.")
         if answers or calls:
             _check_answers(calls, answers)
-        made = _of(content, "functionCall")
-        if made and role != "model":
-            raise ApiError("Function call parts are only allowed in content with role 'model'.")
-        if answers and role == "model":
-            raise ApiError("Function response parts are not allowed in content with role 'model'.")
         calls = made
     if calls:
         raise ApiError(_UNANSWERED)
-    if contents and contents[0].get("role") == "model" and _of(contents[0], "functionCall"):
+    if turns and turns[0]["role"] == "model" and _of(turns[0], "functionCall"):
         raise ApiError(
             "Please ensure that function call turn comes immediately after a user turn or after a "
             "function response turn."
@@ -242,13 +256,13 @@ def _check_schema(schema: Mapping[str, Any] | None, name: str) -> None:
         raise ApiError(f"{where}.type: should be OBJECT\n")
 
 
-def _check_signatures(contents: list[dict[str, Any]], signer: Signer) -> Signed | None:
+def _check_signatures(turns: list[dict[str, Any]], signer: Signer) -> Signed | None:
     """Signatures are ours; each step of the current turn has one at its first call."""
-    place = _last_text_place(contents) or 0
+    place = _last_text_place(turns) or 0
     found: set[Signed] = set()
-    for index, content in enumerate(contents):
+    for index, turn in enumerate(turns):
         awaited = index > place
-        for part in content.get("parts") or ():
+        for part in turn["parts"]:
             signature = part.get("thoughtSignature")
             if signature is not None:
                 found.add(_verified(signature, part, signer))
@@ -288,16 +302,16 @@ def _tools(request: Mapping[str, Any]) -> Iterator[Tool]:
             yield Tool(declaration["name"], schema if isinstance(schema, dict) else _EMPTY_SCHEMA)
 
 
-def _last_text_place(contents: list[dict[str, Any]]) -> int | None:
-    """The last content of a user that says something."""
-    for index in range(len(contents) - 1, -1, -1):
-        if contents[index].get("role", "user") == "user" and _of(contents[index], "text"):
+def _last_text_place(turns: list[dict[str, Any]]) -> int | None:
+    """The last turn of a user that says something."""
+    for index in range(len(turns) - 1, -1, -1):
+        if turns[index]["role"] == "user" and _of(turns[index], "text"):
             return index
     return None
 
 
-def _first_text(content: Mapping[str, Any]) -> str:
-    return "".join(_of(content, "text")[:1])
+def _first_text(turn: Mapping[str, Any]) -> str:
+    return "".join(_of(turn, "text")[:1])
 
 
 def _all_texts(request: Mapping[str, Any]) -> Iterator[str]:

@@ -18,6 +18,7 @@ import trio
 
 from bench.simulate.directives import Directives
 from bench.simulate.errors import ApiError
+from bench.simulate.recorded import output_tokens, read_answer
 from bench.simulate.replies import Reply, Responder
 from bench.simulate.truth import TruthRecord
 from bench.simulate.wheel import TimerWheel
@@ -103,31 +104,6 @@ def _body(response: dict[str, Any]) -> bytes:
     return body.encode()
 
 
-def read_answer(body: bytes, *, stream: bool) -> tuple[dict[str, Any] | None, str]:
-    """The usage an OpenAI chat answer reports last, and the text of its first choice."""
-    usage: dict[str, Any] | None = None
-    pieces: list[str] = []
-    for document in _documents(body) if stream else [body]:
-        try:
-            answer = orjson.loads(document)
-        except orjson.JSONDecodeError:
-            continue
-        if not isinstance(answer, dict):
-            continue
-        usage = answer.get("usage") or usage
-        for choice in answer.get("choices") or ():
-            message = choice.get("delta") or choice.get("message") or {}
-            content = message.get("content")
-            if choice.get("index", 0) == 0 and isinstance(content, str):
-                pieces.append(content)
-    return usage, "".join(pieces)
-
-
-def _documents(body: bytes) -> list[bytes]:
-    lines = body.replace(b"\r\n", b"\n").split(b"\n")
-    return [line[5:] for line in lines if line.startswith(b"data:")]
-
-
 def split_body(body: bytes, directives: Directives) -> list[bytes]:
     """The writes: two at `split_at`, otherwise 1 to `max_split` bytes each, drawn by the seed."""
     if directives.split_at is not None:
@@ -169,7 +145,7 @@ class ReplayReply(Reply):
         self._due_s = now_s + directives.head_ms / 1000
         self._head_sent = False
         self._ending = "error" if recording.status >= 400 else "done"
-        self._tokens = _output_tokens(recording.usage)
+        self._tokens = output_tokens(recording.usage)
         record.replayed_text = recording.text
 
     def _step(self, now_s: float) -> None:
@@ -204,8 +180,3 @@ class ReplayReply(Reply):
         self._truth.usage_reported = self._recording.usage
         self._handed_tokens = self._tokens
         super().finish()
-
-
-def _output_tokens(usage: dict[str, Any] | None) -> int:
-    tokens = (usage or {}).get("completion_tokens")
-    return tokens if isinstance(tokens, int) else 0

@@ -45,12 +45,16 @@ class Received:
         return self.data.endswith(b"0\r\n\r\n")
 
 
-def post(request: dict[str, object], *, more: str = "", version: str = "1.1") -> bytes:
-    """A chat request as bytes."""
+def post(
+    request: dict[str, object],
+    *,
+    path: str = "/v1/chat/completions",
+    more: str = "",
+    version: str = "1.1",
+) -> bytes:
+    """A request as bytes; one of OpenAI chat unless told."""
     body = orjson.dumps(request)
-    head = (
-        f"POST /v1/chat/completions HTTP/{version}\r\nhost: x\r\n{more}content-length: {len(body)}"
-    )
+    head = f"POST {path} HTTP/{version}\r\nhost: x\r\n{more}content-length: {len(body)}"
     return f"{head}\r\n\r\n".encode() + body
 
 

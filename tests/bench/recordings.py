@@ -14,8 +14,16 @@ needs_recordings = pytest.mark.skipif(not FOLDER.is_dir(), reason="no recordings
 
 def openai_chat_names() -> list[str]:
     """Every recorded OpenAI chat exchange, as `#sim recording=` names it."""
-    found = sorted((FOLDER / "openai-chat").glob("*.json")) if FOLDER.is_dir() else []
-    return [f"openai-chat/{path.name}" for path in found]
+    return names_of("openai-chat")
+
+
+def names_of(*folders: str) -> list[str]:
+    """Every recording of those folders, as `#sim recording=` names it."""
+    return [
+        f"{folder}/{path.name}"
+        for folder in folders
+        for path in sorted((FOLDER / folder).glob("*.json"))
+    ]
 
 
 def read_recording(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from bench.simulate.errors import ApiError
 from bench.simulate.openai_chat import error_object
 from bench.simulate.openai_request import parse_chat_request
-from bench.simulate.replay import read_answer
+from bench.simulate.recorded import read_answer
 from bench.simulate.tokens import count_tokens
 from tests.bench.recordings import needs_recordings, openai_chat_names, read_recording
 

@@ -12,10 +12,12 @@ import trio
 
 from bench.simulate import Directives, SimulatorSettings, open_simulator
 from bench.simulate.errors import ApiError
+from bench.simulate.recorded import output_tokens, read_answer
 from bench.simulate.replay import load_recording, split_body
 from tests.bench.peer import PATIENCE_S, chat_request, open_http2
 from tests.bench.raw import converse, post
-from tests.bench.recordings import FOLDER, needs_recordings, openai_chat_names, read_recording
+from tests.bench.recordings import FOLDER, names_of, needs_recordings, read_recording
+from tests.bench.talks import ask
 
 EVENTS = (
     'data: {"choices":[{"index":0,"delta":{"content":"Añ"}}]}\n\n'
@@ -182,20 +184,93 @@ def test_no_folder_no_replay() -> None:
         load_recording(None, "a.json")
 
 
+EXPECTED = [
+    (
+        True,
+        (
+            b'event: message_start\ndata: {"type":"message_start","message":{"usage":'
+            b'{"input_tokens":9,"output_tokens":1}}}\n\n'
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+            b'"delta":{"type":"thinking_delta","thinking":"hm"}}\n\n'
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":1,'
+            b'"delta":{"type":"text_delta","text":"So"}}\n\n'
+            b'event: message_delta\ndata: {"type":"message_delta","delta":{},'
+            b'"usage":{"output_tokens":4}}\n\n'
+        ),
+        {"input_tokens": 9, "output_tokens": 4},
+        "So",
+        4,
+    ),
+    (
+        False,
+        (
+            b'{"type":"message","content":[{"type":"thinking","thinking":"hm"},'
+            b'{"type":"text","text":"So"}],"usage":{"output_tokens":2}}'
+        ),
+        {"output_tokens": 2},
+        "So",
+        2,
+    ),
+    (
+        True,
+        (
+            b'data: {"candidates": [{"content": {"parts": [{"text": "hm","thought": true}]}}]}'
+            b"\r\n\r\n"
+            b'data: {"candidates": [{"content": {"parts": [{"text": "So"}]}}],'
+            b'"usageMetadata": {"candidatesTokenCount": 1,"thoughtsTokenCount": 5}}\r\n\r\n'
+        ),
+        {"candidatesTokenCount": 1, "thoughtsTokenCount": 5},
+        "So",
+        6,
+    ),
+    (
+        True,
+        (
+            b'[{"candidates":[{"content":{"parts":[{"text":"S"}]}}]}\n,\r\n'
+            b'{"candidates":[{"content":{"parts":[{"text":"o"}]},"finishReason":"STOP"}],'
+            b'"usageMetadata":{"candidatesTokenCount":2}}\n]'
+        ),
+        {"candidatesTokenCount": 2},
+        "So",
+        2,
+    ),
+    (True, b"data: [1]\n\ndata: x\n\n", None, "", 0),
+]
+
+
+@pytest.mark.parametrize(("stream", "body", "usage", "text", "tokens"), EXPECTED)
+def test_what_a_recorded_answer_says(
+    stream: bool, body: bytes, usage: dict[str, int] | None, text: str, tokens: int
+) -> None:
+    assert read_answer(body, stream=stream) == (usage, text)
+    assert output_tokens(usage) == tokens
+
+
 @needs_recordings
-@pytest.mark.parametrize("name", openai_chat_names())
+@pytest.mark.parametrize(
+    "name",
+    names_of(
+        "openai-chat",
+        "anthropic-messages",
+        "gemini-generateContent",
+        "gemini-streamGenerateContent",
+        "vertex-generateContent",
+        "vertex-streamGenerateContent",
+    ),
+)
 async def test_every_recording_replays_byte_for_byte(name: str) -> None:
-    stored = read_recording(name)["response"]
+    response = read_recording(name)["response"]
+    api = {"openai": "openai", "anthropic": "anthropic"}.get(name.partition("-")[0], "gemini")
     async with open_simulator(SimulatorSettings(recordings=FOLDER)) as simulator:
+        for directives in ("split_seed=1 max_split=40", "split_seed=2 max_split=999"):
+            received = await ask(api, f"recording={name} {directives}").send(simulator)
+            assert received.status == response["status"]
+            assert received.body == response["body"].encode(), directives
+        for header, value in response["headers"].items():
+            if header.lower() == "content-type":
+                assert f"content-type: {value}".encode() in received.head
         async with open_http2(simulator.port) as client:
-            for seed in (1, 2):
-                request = chat_request(f"recording={name} split_seed={seed} max_split=40")
-                answer = await client.wait(await client.chat(request))
-                assert answer.status == stored["status"]
-                assert answer.body == stored["body"].encode()
-        received = await converse(
-            simulator.port,
-            post(chat_request(f"recording={name} max_split=999"), more="connection: close\r\n"),
-        )
-        assert received.body == stored["body"].encode()
+            request = chat_request(f"recording={name} split_seed=3 max_split=40")
+            answer = await client.wait(await client.chat(request))
+            assert answer.body == response["body"].encode()
         assert simulator.statistics().crashes == 0

@@ -1,18 +1,20 @@
-"""The official SDK, unmodified, against the simulated provider."""
+"""OpenAI's SDK, unmodified, against the simulated provider."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import openai
+import pydantic
 import pytest
 import trio
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from bench.simulate import Simulator, SimulatorSettings, open_simulator
 from tests.bench.peer import PATIENCE_S
+from tests.bench.talks import NOW_SCHEMA, WEATHER_SCHEMA
 
 T = TypeVar("T")
 SETTINGS = SimulatorSettings(api_keys=frozenset({"sk-test"}))
@@ -147,3 +149,57 @@ async def test_closing_a_stream_early_is_a_reset() -> None:
     record = simulator.truth.records()[0]
     assert record.ended == "reset"
     assert 4 <= record.tokens_written <= record.tokens_generated < 100_000
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tools_in_several_turns(stream: bool) -> None:
+    tools: Any = [
+        {"type": "function", "function": {"name": name, "parameters": schema}}
+        for name, schema in (("get_weather", WEATHER_SCHEMA), ("now", NOW_SCHEMA))
+    ]
+
+    def turn(client: openai.OpenAI, messages: Any) -> Any:
+        options: Any = {"model": "sim-openai", "tools": tools, "reasoning_effort": "low"}
+        if not stream:
+            return client.chat.completions.create(messages=messages, **options)
+        with client.chat.completions.stream(messages=messages, **options) as events:
+            return events.get_final_completion()
+
+    def work(client: openai.OpenAI) -> list[Any]:
+        messages: list[Any] = list(user("tools=auto steps=2 interleave=1 reasoning=4 tokens=5"))
+        answers = []
+        for _ in range(3):
+            answers.append(turn(client, messages).choices[0])
+            messages.append(answers[-1].message)
+            messages.extend(
+                {"role": "tool", "tool_call_id": call.id, "content": "12"}
+                for call in answers[-1].message.tool_calls or ()
+            )
+        return answers
+
+    answers, simulator = await with_sdk(work)
+    records = simulator.truth.records()
+    assert [answer.finish_reason for answer in answers] == ["tool_calls", "tool_calls", "stop"]
+    for answer, record in zip(answers, records, strict=True):
+        calls = answer.message.tool_calls or ()
+        assert [(c.id, c.function.name, c.function.arguments) for c in calls] == [
+            (call.call_id, call.name, call.arguments) for call in record.calls
+        ]
+    assert [len(record.calls) for record in records] == [2, 2, 0]
+    assert answers[2].message.content == records[2].text
+
+
+async def test_parses_a_model() -> None:
+    class River(pydantic.BaseModel):
+        name: str
+        length_km: int
+
+    def work(client: openai.OpenAI) -> Any:
+        return client.chat.completions.parse(
+            model="sim-openai", messages=user(""), response_format=River
+        )
+
+    completion, simulator = await with_sdk(work)
+    parsed = completion.choices[0].message.parsed
+    assert isinstance(parsed, River)
+    assert River.model_validate_json(simulator.truth.records()[0].text) == parsed
