@@ -51,8 +51,6 @@ _DEFAULTS: Final[Mapping[str, float]] = {
 }
 """What a model without sampling does anyway; penalties of 0 are never said."""
 
-_EMPTY: Final = frozenset({"type", "properties", "required", "additionalProperties", "$schema"})
-
 
 def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encoded:
     """The body for Gemini; model and streaming are in the path.
@@ -178,6 +176,8 @@ def _tools(conversation: Conversation, dropped: list[str]) -> dict[str, Any]:
     tools: list[dict[str, Any]] = []
     for index, tool in enumerate(conversation.tools):
         if isinstance(tool, Tool):
+            if not functions:
+                tools.append({"functionDeclarations": functions})
             functions.append(_function(tool, dropped))
             continue
         kept = own_fields(tool.native)
@@ -186,8 +186,6 @@ def _tools(conversation: Conversation, dropped: list[str]) -> dict[str, Any]:
                 f"tools[{index}]", f"'{tool.label}' cannot be translated to this model's provider."
             )
         tools.append(dict(kept["tool"]))
-    if functions:
-        tools.insert(0, {"functionDeclarations": functions})
     choice = conversation.tool_choice
     out: dict[str, Any] = {"tools": tools} if tools else {}
     if choice is not None and functions:
@@ -203,8 +201,7 @@ def _function(tool: Tool, dropped: list[str]) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
-    # Some models refuse an object without properties; without parameters means the same.
-    if tool.parameters and (tool.parameters.get("properties") or tool.parameters.keys() - _EMPTY):
+    if tool.parameters:
         function["parametersJsonSchema"] = tool.parameters
     return function | (own_fields(tool.native) or {})
 

@@ -146,6 +146,26 @@ def test_not_to_think() -> None:
     assert config(BUDGET, reasoning=hidden) == {"thinkingConfig": {"thinkingBudget": 5}}
 
 
+def test_a_model_that_cannot_think_or_cannot_stop() -> None:
+    """What was asked is left out, and said to be."""
+    for reasoning, capabilities, expected in (
+        (ReasoningRequest(effort="low"), Capabilities(reasoning="none"), {}),
+        (
+            ReasoningRequest(budget_tokens=0),
+            Capabilities(reasoning="level", reasoning_off=False, efforts=("low", "high")),
+            {"thinkingConfig": {"thinkingLevel": "LOW"}},
+        ),
+        (
+            ReasoningRequest(effort="none"),
+            Capabilities(reasoning="budget", reasoning_off=False),
+            {"thinkingConfig": {"thinkingBudget": 1_024}},
+        ),
+    ):
+        assert config(capabilities, reasoning=reasoning) == expected
+        target = UpstreamTarget("m", capabilities, stream=False)
+        assert CODEC.encode_request(ask(reasoning=reasoning), target).dropped == ("reasoning",)
+
+
 TOO_MUCH: list[tuple[dict[str, Any], Capabilities, str]] = [
     ({"choices": 9}, UNKNOWN, "choices"),
     ({"stop": tuple("abcdef")}, UNKNOWN, "stop"),
@@ -156,12 +176,6 @@ TOO_MUCH: list[tuple[dict[str, Any], Capabilities, str]] = [
     ({"tools": (F,), "parallel_tool_calls": False}, UNKNOWN, "parallel_tool_calls"),
     ({"tools": (NativeTool(Native("anthropic"), "bash"),)}, UNKNOWN, "tools[0]"),
     ({"output_format": JsonSchema({})}, Capabilities(json_schema=False), "output_format"),
-    ({"reasoning": ReasoningRequest(effort="low")}, Capabilities(reasoning="none"), "reasoning"),
-    (
-        {"reasoning": ReasoningRequest(budget_tokens=0)},
-        Capabilities(reasoning="level", reasoning_off=False),
-        "reasoning",
-    ),
     ({"turns": ()}, UNKNOWN, "turns"),
     (
         {"turns": (Turn("system", (Text("be"),)), ASK)},
