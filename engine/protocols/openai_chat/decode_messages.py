@@ -27,9 +27,7 @@ from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.parsing import kind_of
 
 # What a client sends back of an answer, and what no model needs to see again.
-_ANSWER_FIELDS = frozenset(
-    {"annotations", "audio", "images", "reasoning_details", "parsed", "function_call_id"}
-)
+_ANSWER_FIELDS = frozenset({"annotations", "audio", "reasoning_details", "parsed"})
 _MESSAGE_FIELDS = frozenset(
     {
         "role",
@@ -41,6 +39,7 @@ _MESSAGE_FIELDS = frozenset(
         "function_call",
         "reasoning_content",
         "reasoning",
+        "images",
     }
 )
 
@@ -113,6 +112,8 @@ class MessageReader:
         calls = message.get("tool_calls")
         if content or not (calls or message.get("function_call") or message.get("refusal")):
             parts.extend(self._read_content(content, path, required=False))
+        for index, image in enumerate(dicts(message.get("images"))):
+            parts.extend(_read_part(image, f"{path}.images[{index}]"))
         if refusal := _text(message, "refusal", path):
             parts.append(Refusal(refusal))
         if calls is not None and not isinstance(calls, list):

@@ -241,7 +241,7 @@ def _tools(document: dict[str, Any]) -> Iterator[Tool | NativeTool]:
 
 def _tool(tool: dict[str, Any], path: str) -> Tool | NativeTool:
     if tool.get("type", "function") != "function":
-        return NativeTool(Native(NAME, tool), f"{path}.type '{text_of(tool.get('type'))}'")
+        return NativeTool(Native(NAME, tool), text_of(tool.get("type")) or path)
     cache = tool.get("cache_control")
     hint = CacheHint(text_of(cache.get("ttl")) or None) if isinstance(cache, dict) else None
     return _function(dict_of(tool.get("function")), f"{path}.function", hint)

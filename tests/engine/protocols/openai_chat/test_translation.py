@@ -213,6 +213,13 @@ def test_calls_and_results() -> None:
     )
 
 
+def test_images_of_an_answer() -> None:
+    image = {"type": "image_url", "index": 0, "image_url": {"url": "data:image/png;base64,AAAA"}}
+    assert turns({"role": "assistant", "content": "so", "images": [image]}) == (
+        Turn("assistant", (Text("so"), Media("image", "image/png", "AAAA"))),
+    )
+
+
 def test_functions_of_old() -> None:
     got = decoded(
         messages=[
@@ -256,7 +263,7 @@ def test_tools_formats_and_choices() -> None:
     got = decoded(tools=[{"type": "function", "function": function}, custom])
     assert got.tools == (
         Tool("f", "d", {"type": "object"}, True),
-        NativeTool(Native("openai_chat", custom), "tools[1].type 'custom'"),
+        NativeTool(Native("openai_chat", custom), "custom"),
     )
     allowed = {"mode": "auto", "tools": [{"type": "function", "function": {"name": "f"}}]}
     assert decoded(
