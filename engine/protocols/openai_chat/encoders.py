@@ -49,7 +49,7 @@ class _Choice:
     opened: bool = False
     calls: dict[int, _Call] = field(default_factory=dict)
     annotations: list[dict[str, Any]] = field(default_factory=list)
-    """Kept for the end: the SDK's helper takes one list of them, once."""
+    """Kept for the end: the SDK's accumulator takes one list of them, once."""
     images: int = 0
     audio: bool = False
     finish: Finish | None = None

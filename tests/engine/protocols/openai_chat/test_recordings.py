@@ -195,7 +195,7 @@ def test_what_passes_verbatim_says_the_same(name: str) -> None:
 
 
 def accumulated(body: bytes) -> Any:
-    """What the SDK's own helper makes of a stream."""
+    """What the SDK's own accumulator makes of a stream."""
     state: Any = ChatCompletionStreamState()
     for chunk in chunks_of(body):
         state.handle_chunk(construct_type(type_=ChatCompletionChunk, value=chunk))
@@ -213,7 +213,7 @@ def encoded_again(body: bytes) -> bytes:
     return out + encoder.finish()
 
 
-# The first one's first chunk has no names, the second one's figures are lost by the SDK's helper
+# The first one's first chunk has no names, the second one's figures are lost by its accumulator
 # since they do not come last.
 DIFFERENT = ("azure-model-router", "moderation-stream")
 
