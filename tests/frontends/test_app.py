@@ -352,6 +352,7 @@ async def test_the_access_log_says_who_and_what_but_not_what_was_said(
     done, unknown, refused, health = entries()
     assert done["account"] == setup.account_id
     assert done["client_request_id"] == "mine"
+    assert done["protocol"] == "openai_chat"
     assert (done["model"], done["outcome"], done["status"]) == ("sim-openai", "completed", 200)
     assert done["usage"]["output_tokens"] == 5
     assert done["price_nanodollars"] > 0
