@@ -133,17 +133,18 @@ def split(body: bytes, seed: int) -> list[bytes]:
 
 
 def has_broken_arguments(events: Sequence[Event]) -> bool:
-    """Whether a call's arguments are not even the beginning of JSON.
+    """Whether a call's arguments, as they come, are at some time not the beginning of JSON.
 
     In a stream to an Anthropic client they have gone out in pieces before they broke; its SDK
     raises, as it does where the model itself has written such.
     """
-    calls: dict[tuple[int, int], str] = {}
+    calls: dict[int, str] = {}
     for event in events:
-        if isinstance(event, ToolCallDelta) and event.choice == 0:
-            key = (event.choice, event.index)
-            calls[key] = calls.get(key, "") + event.arguments
-    return any(not _is_beginning(text) for text in calls.values() if text)
+        if isinstance(event, ToolCallDelta) and event.choice == 0 and event.arguments:
+            calls[event.index] = calls.get(event.index, "") + event.arguments
+            if not _is_beginning(calls[event.index]):
+                return True
+    return False
 
 
 def _is_beginning(text: str) -> bool:

@@ -1,92 +1,220 @@
-"""Every recorded OpenAI chat answer, replayed by a provider over HTTP/2 and fetched over HTTP."""
+"""Recorded answers, replayed by a provider over HTTP/2 and fetched over HTTP: in their own
+protocol byte for byte, across with the official SDKs of the clients, and billed as reported."""
 
 from __future__ import annotations
 
+import random
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
 import orjson
 import pytest
+import trio
 
+from engine.events import Usage
 from tests import recordings
+from tests.answers import sdk, sdks
+from tests.answers.across import compare
+from tests.answers.recorded import names, protocol_of
 from tests.engine.test_relay import without_usage
+from tests.gateways import MODELS, PAIRS
 from tests.recordings import Recording
 from tests.served import Served, open_served
 
-SEEDS = (1, 2, 3)
+BATCH = 16
+SAMPLE = 6
+
+
+def prompt(recording: Recording, seed: int) -> str:
+    """What makes the simulated provider replay a recording."""
+    return f"#sim recording={recording.name} split_seed={seed}\nhello"
+
+
+def body_of(recording: Recording, seed: int, **more: Any) -> tuple[str, bytes]:
+    """Path and body of a request for it, in its own protocol."""
+    protocol = protocol_of(recording.name)
+    text, model = prompt(recording, seed), MODELS[protocol]
+    document: dict[str, Any]
+    if protocol == "gemini":
+        method = "streamGenerateContent" if recording.stream else "generateContent"
+        array = recording.body.lstrip().startswith(b"[")
+        query = "?alt=sse" if recording.stream and not array else ""
+        document = {"contents": [{"role": "user", "parts": [{"text": text}]}]}
+        return f"/v1beta/models/{model}:{method}{query}", orjson.dumps(document | more)
+    messages = [{"role": "user", "content": text}]
+    document = {"model": model, "messages": messages, "stream": recording.stream}
+    if protocol == "anthropic":
+        return "/v1/messages", orjson.dumps(document | {"max_tokens": 4_096} | more)
+    return "/v1/chat/completions", orjson.dumps(document | more)
 
 
 async def fetch(served: Served, recording: Recording, seed: int, **more: Any) -> httpx.Response:
-    directives = f"#sim recording={recording.name} split_seed={seed}"
-    document = {
-        "model": "sim-openai",
-        "messages": [{"role": "user", "content": f"{directives}\nhello"}],
-        "stream": recording.stream,
-    }
+    """A recording through the gateway, in its own protocol."""
+    path, body = body_of(recording, seed, **more)
     async with served.http() as client:
-        return await client.post("/chat/completions", content=orjson.dumps(document | more))
+        return await client.post(f"{served.origin}{path}", content=body)
 
 
-def recorded_usage(recording: Recording) -> dict[str, Any] | None:
-    if not recording.stream:
-        usage: dict[str, Any] | None = orjson.loads(recording.body).get("usage")
-        return usage
-    found = None
-    for line in recording.body.splitlines():
-        if line.startswith(b"data: {"):
-            found = orjson.loads(line[6:]).get("usage") or found
-    return found
-
-
-async def check_billed(served: Served, answer: httpx.Response, recording: Recording) -> None:
-    receipt = await served.receipt(answer.headers["x-request-id"])
-    usage = recorded_usage(recording)
+async def check_billed(served: Served, request_id: str, usage: Usage | None) -> None:
+    """The receipt says what the provider reported, or that it was counted."""
+    receipt = await served.receipt(request_id)
     assert receipt["outcome"] == "completed"
     if usage is None:
         assert receipt["provenance"] == "counted"
-        assert receipt["usage"]["output_tokens"] > 0
         return
-    details = usage.get("prompt_tokens_details") or {}
     assert receipt["provenance"] == "reported"
-    assert receipt["usage"]["input_tokens"] == usage["prompt_tokens"]
-    assert receipt["usage"]["output_tokens"] == usage["completion_tokens"]
-    assert receipt["usage"]["cached_input_tokens"] == details.get("cached_tokens", 0)
+    assert receipt["usage"] == usage.units()
 
 
-@pytest.mark.parametrize("name", recordings.names("openai-chat", stream=True, status=200))
-async def test_a_recorded_stream(tmp_path: Path, name: str) -> None:
+def batches(protocol: str) -> list[Any]:
+    """Names of recordings, some at a time: opening a gateway costs more than asking it."""
+    found = [name for name in names(protocol) if is_answer(name)]
+    skip = pytest.mark.skip(reason="no recordings")
+    return [
+        pytest.param(found[at : at + BATCH], id=f"{protocol}-{at}")
+        for at in range(0, len(found), BATCH)
+    ] or [pytest.param([], marks=skip)]
+
+
+def is_answer(name: str) -> bool:
+    """Whether it ends as its protocol says: no failure, and no host without `[DONE]`."""
+    if sdk.recorded(name).failed:
+        return False
+    if protocol_of(name) != "openai_chat":
+        return True
     recording = recordings.load(name)
-    async with open_served(tmp_path) as served:
-        for seed in SEEDS:
-            asked = await fetch(served, recording, seed, stream_options={"include_usage": True})
-            if b"[DONE]" not in recording.body:
-                assert b'"error"' in asked.content, "written by hand, without its end: a fault"
-                return
-            assert asked.content == recording.body, f"seed {seed}"
-            await check_billed(served, asked, recording)
-            not_asked = await fetch(served, recording, seed)
-            assert not_asked.content == without_usage(recording.body), f"seed {seed}"
-            await check_billed(served, not_asked, recording)
+    ends = not recording.stream or b"[DONE]" in recording.body
+    return name.startswith("openai-chat/") and ends
 
 
-@pytest.mark.parametrize("name", recordings.names("openai-chat", stream=False, status=200))
-async def test_a_recorded_answer(tmp_path: Path, name: str) -> None:
-    recording = recordings.load(name)
+def failures() -> list[Any]:
+    """Streams that fail, of providers that fail as their protocol says."""
+    return [
+        pytest.param(name, id=name)
+        for name in names(stream=True)
+        if "/synthetic--" in name and sdk.recorded(name).failed
+    ]
+
+
+@pytest.mark.parametrize("batch", [*batches("anthropic"), *batches("gemini")])
+async def test_byte_for_byte(tmp_path: Path, batch: list[str]) -> None:
     async with open_served(tmp_path) as served:
-        for seed in SEEDS:
+        for seed, name in enumerate(batch):
+            recording = recordings.load(name)
             answer = await fetch(served, recording, seed)
-            assert answer.content == recording.body, f"seed {seed}"
-            await check_billed(served, answer, recording)
+            assert answer.content == recording.body, f"{name}, seed {seed}"
+            await check_billed(served, answer.headers["x-request-id"], sdk.recorded(name).usage)
+
+
+@pytest.mark.parametrize("batch", batches("openai_chat"))
+async def test_byte_for_byte_but_for_usage(tmp_path: Path, batch: list[str]) -> None:
+    async with open_served(tmp_path) as served:
+        for seed, name in enumerate(batch):
+            recording, usage = recordings.load(name), sdk.recorded(name).usage
+            options = {"stream_options": {"include_usage": True}} if recording.stream else {}
+            asked = await fetch(served, recording, seed, **options)
+            assert asked.content == recording.body, f"{name}, seed {seed}"
+            await check_billed(served, asked.headers["x-request-id"], usage)
+            if recording.stream:
+                other = await fetch(served, recording, seed)
+                assert other.content == without_usage(recording.body), f"{name}, seed {seed}"
+                await check_billed(served, other.headers["x-request-id"], usage)
+
+
+@pytest.mark.parametrize("name", failures())
+async def test_failures(tmp_path: Path, name: str) -> None:
+    """What came before the failure, and the failure as the client's protocol says it."""
+    recording = recordings.load(name)
+    async with open_served(tmp_path) as served:
+        answer = await fetch(served, recording, 1)
+        receipt = await served.receipt(answer.headers["x-request-id"])
+    assert receipt["outcome"] == "upstream_failed"
+    read = sdk.read(protocol_of(name), answer.content, stream=True)
+    assert read.failed
+    assert read.choices == sdk.recorded(name).choices
+
+
+@dataclass(slots=True)
+class Asker:
+    """The official SDKs as clients of a gateway; keeps the id of the last request."""
+
+    served: Served
+    request_id: str = ""
+    _http: httpx.Client = field(init=False)
+    _http2: httpx2.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        hooks: Any = {"response": [self._keep]}
+        self._http = httpx.Client(event_hooks=hooks, timeout=30, verify=False)
+        self._http2 = httpx2.Client(event_hooks=hooks, timeout=30, verify=False)
+
+    def _keep(self, response: httpx.Response | httpx2.Response) -> None:
+        self.request_id = response.headers["x-request-id"]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+        self._http2.close()
+
+    def ask(self, client: str, name: str, seed: int) -> Any:
+        """A recording as the client of a protocol reads it."""
+        recording = recordings.load(name)
+        clients = sdks.clients(
+            self.served.origin,
+            self.served.setup.key,
+            self._http,
+            self._http2,
+            model=MODELS[protocol_of(name)],
+            prompt=prompt(recording, seed),
+        )
+        return sdk.ask(client, clients, stream=recording.stream)
+
+
+async def check_across(served: Served, client: str, sample: list[str]) -> None:
+    """What a client's SDK reads of other providers' answers, and what was billed for it."""
+    asker = Asker(served)
+    try:
+        for seed, name in enumerate(sample):
+            got = await trio.to_thread.run_sync(asker.ask, client, name, seed)
+            original = sdk.recorded(name)
+            assert compare(original, got, client).wrong == [], f"{name}, seed {seed}"
+            await check_billed(served, asker.request_id, original.usage)
+    finally:
+        asker.close()
+
+
+ACROSS = [pair for pair in PAIRS if pair[0] != pair[1]]
+ACROSS_IDS = [f"{client}-from-{provider}" for client, provider in ACROSS]
+
+
+@pytest.mark.parametrize(("client", "provider"), ACROSS, ids=ACROSS_IDS)
+async def test_a_sample_across(tmp_path: Path, client: str, provider: str) -> None:
+    found = [name for name in names(provider) if is_answer(name)]
+    if not found:
+        pytest.skip("no recordings")
+    sample = random.Random(f"{client} {provider}").sample(found, SAMPLE)
+    async with open_served(tmp_path) as served:
+        await check_across(served, client, sample)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("client", "provider"), ACROSS, ids=ACROSS_IDS)
+async def test_all_across(tmp_path: Path, client: str, provider: str) -> None:
+    async with open_served(tmp_path, provider='terminal = "eof"') as served:
+        whole = [name for name in names(provider) if not sdk.recorded(name).failed]
+        await check_across(served, client, whole)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
 async def test_recorded_refusals(tmp_path: Path, status: int) -> None:
-    names = recordings.names("openai-chat", status=status)
-    if not all(isinstance(name, str) for name in names):
+    found = recordings.names("openai-chat", status=status)
+    if not all(isinstance(name, str) for name in found):
         pytest.skip("no recordings")
     async with open_served(tmp_path) as served:
-        for name in names:
+        for name in found:
             recording = recordings.load(name)
             answer = await fetch(served, recording, 1)
             error = answer.json()["error"]
