@@ -234,7 +234,8 @@ def _media(draw: st.DrawFn, profile: Profile, kinds: Iterable[MediaKind]) -> Med
     name = "terms.pdf" if kind == "document" and profile.schema_names else None
     detail = "high" if kind == "image" and profile.schema_names and draw(st.booleans()) else None
     if kind in profile.urls and draw(st.booleans()):
-        typed = mime_type if profile is PROFILES["gemini"] else None
+        # Gemini is told the type; what else is called a document at an address is a PDF.
+        typed = mime_type if profile is PROFILES["gemini"] or kind == "document" else None
         url = f"https://example.com/{draw(_NAMES)}"
         return Media(kind, typed, url=url, detail=detail, cache=draw(_hints(profile)))
     data = draw(_BASE64)
@@ -334,7 +335,8 @@ def conversations(draw: st.DrawFn, protocol: str) -> Conversation:
         fields["tool_choice"] = draw(_choices(profile, names))
         if protocol != "gemini" and fields["tool_choice"].mode != "none":
             fields["parallel_tool_calls"] = draw(st.sampled_from([None, False]))
-    if draw(st.booleans()):
+    thinking: bool = draw(st.booleans())
+    if thinking and not (protocol == "anthropic" and _goes_on_without_thoughts(turns)):
         fields["reasoning"] = draw(profile.reasoning)
         if protocol == "anthropic":  # thinking allows no other temperature, no top_k
             fields = {k: v for k, v in fields.items() if k not in ("temperature", "top_p", "top_k")}
@@ -343,6 +345,13 @@ def conversations(draw: st.DrawFn, protocol: str) -> Conversation:
     if draw(st.booleans()):
         fields["output_format"] = draw(_formats(profile))
     return Conversation(turns=merged(turns), tools=tuple(tools), **fields)
+
+
+def _goes_on_without_thoughts(turns: list[Turn]) -> bool:
+    """Whether calls are being answered that were made without thinking, so that Anthropic takes no
+    budget for more of it."""
+    last = next((turn for turn in reversed(turns) if turn.role == "assistant"), None)
+    return last is not None and not isinstance(last.parts[0], Reasoning)
 
 
 @st.composite
@@ -375,7 +384,7 @@ def normal(protocol: str, conversation: Conversation) -> Conversation:
     choice of `auto` are not said, a tool without parameters has an empty object of them, arguments
     are the JSON they hold, and natives are left out.
     OpenAI, Anthropic: a result does not name its tool. OpenAI: `strict` False is not said.
-    Gemini: a result is one text; `visible` is not said if it is False.
+    Gemini: a result is one text; thoughts are shown unless that is declined or there are none.
     """
     profile = PROFILES[protocol]
     turns = tuple(
@@ -384,8 +393,9 @@ def normal(protocol: str, conversation: Conversation) -> Conversation:
     )
     choice = conversation.tool_choice
     reasoning = conversation.reasoning
-    if reasoning is not None and not reasoning.visible:
-        reasoning = replace(reasoning, visible=None)
+    if protocol == "gemini" and reasoning is not None:
+        shown = reasoning.visible is not False and reasoning.budget_tokens != 0
+        reasoning = replace(reasoning, visible=shown)
     return replace(
         conversation,
         turns=turns,

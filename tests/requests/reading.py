@@ -5,6 +5,7 @@ Compared are texts without their white space (blocks may be joined), calls, resu
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -105,6 +106,7 @@ def _openai_parts(content: object, said: Said) -> Iterator[str]:
         yield _openai_text(content)
         return
     kinds = {"image_url": "image", "input_audio": "audio", "file": "document"}
+    kinds["video_url"] = "video"  # of compatible hosts
     for part in content:
         if (kind := kinds.get(part.get("type"))) is not None:
             said.media[kind] += 1
@@ -142,6 +144,8 @@ def _read_block(role: str, block: dict[str, Any], said: Said) -> None:
             said.media["image"] += 1
         case "document" if block["source"]["type"] in ("base64", "url"):
             said.media["document"] += 1
+        case "search_result":
+            said.documents += [str(piece.get("text")) for piece in _blocks(block["content"])]
         case "document":
             source = block["source"]
             pieces = _blocks(source.get("content")) or [{"text": source.get("data")}]
@@ -198,7 +202,7 @@ def _read_part(role: str, part: dict[str, Any], said: Said) -> None:
     elif data := _get(part, "inlineData") or _get(part, "fileData"):
         kind = str(_get(data, "mimeType") or "document/").partition("/")[0]
         if kind == "text" and data.get("data") is not None:
-            said.documents.append(data["data"])
+            said.documents.append(base64.b64decode(data["data"]).decode())
         else:
             said.media[kind if kind in ("image", "audio", "video") else "document"] += 1
     elif not part.get("thought"):

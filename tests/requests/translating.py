@@ -8,11 +8,14 @@ from typing import Any
 
 import orjson
 
-from engine.capability_table import capabilities_of, check_media
+from engine.capability_table import capabilities_of
 from engine.errors import InvalidRequestError
 from engine.events import Call, Protocol
-from engine.protocols.codec import ClientRequest, Codec, InexpressibleError, UpstreamTarget
+from engine.metering.pricing import FREE, Rates
+from engine.passage import Passage
 from engine.protocols.registry import codec_of
+from engine.routing.plan import Deployment
+from engine.upstream.providers import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,13 @@ class Refused:
     message: str
 
 
+_PROVIDERS = {
+    "openai_chat": Provider("openai_chat", "openai", "https://openai.invalid/v1"),
+    "anthropic": Provider("anthropic", "anthropic", "https://anthropic.invalid/v1"),
+    "gemini": Provider("gemini", "gemini", "https://gemini.invalid/v1beta"),
+}
+
+
 def call_of(protocol: Protocol, document: object, *, stream: bool = False) -> Call:
     """A call with this body; `stream` is for Gemini, whose URL says it."""
     in_url = {"model": "public-name", "stream": stream} if protocol == "gemini" else {}
@@ -56,28 +66,22 @@ def call_of(protocol: Protocol, document: object, *, stream: bool = False) -> Ca
 
 def translate(call: Call, target: Target) -> Translated | Refused:
     """The body for a provider of another protocol, or why there is none."""
-    client = codec_of(call.protocol)
     try:
-        return _translate(client, client.parse_request(call), target)
-    except InexpressibleError as error:
-        field = client.field_names.get(error.field, error.field)
-        return Refused(error.code, field, error.message)
+        request = codec_of(call.protocol).parse_request(call)
+        passage = Passage(call, request, _deployment(target), _PROVIDERS[target.protocol])
+        assert not passage.verbatim
+        body = orjson.loads(passage.encode(None))
     except InvalidRequestError as error:
         return Refused(error.code, error.param, error.message)
-
-
-def _translate(client: Codec, request: ClientRequest, target: Target) -> Translated:
-    capabilities = capabilities_of(target.protocol, target.model)
-    check_media(request.media, capabilities, request.model)
-    conversation = client.decode_request(request)
-    for lost in conversation.unexpressed:
-        if not lost.harmless:
-            raise InvalidRequestError("cannot be translated", param=lost.field)
-    encoded = codec_of(target.protocol).encode_request(
-        conversation, UpstreamTarget(target.model, capabilities, request.stream)
-    )
-    body = orjson.loads(encoded.body)
     assert isinstance(body, dict)
-    spelled = [client.field_names.get(field, field) for field in encoded.dropped]
-    lost_fields = [lost.field for lost in conversation.unexpressed]
-    return Translated(body, tuple(dict.fromkeys([*lost_fields, *spelled])))
+    return Translated(body, passage.dropped)
+
+
+def _deployment(target: Target) -> Deployment[Rates]:
+    return Deployment(
+        provider=target.protocol,
+        upstream_model=target.model,
+        cost=FREE,
+        encoding="o200k_base",
+        capabilities=capabilities_of(target.protocol, target.model),
+    )

@@ -5,21 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.golden_requests import case_names, load_case
 from tests.recordings import RECORDINGS, load
-from tests.schemas import anthropic, gemini, openai_chat
+from tests.schemas import PROBLEMS, anthropic, gemini, openai_chat
 
-Problems = Callable[[dict[str, Any]], list[str]]
-SCHEMAS: dict[str, Problems] = {
-    "openai_chat": openai_chat.problems,
-    "anthropic": anthropic.problems,
-    "gemini": gemini.problems,
-}
 # Examples of what clients send beyond the protocol, for the codecs to deal with.
 BEYOND = {
     "openai_chat/reasoning-history": "messages[1].reasoning_content",  # of compatible hosts
@@ -35,7 +29,7 @@ OPEN = re.compile(
 
 @pytest.mark.parametrize("name", case_names())
 def test_examples_are_accepted(name: str) -> None:
-    found = SCHEMAS[name.partition("/")[0]](load_case(name))
+    found = PROBLEMS[name.partition("/")[0]](load_case(name))
     if name in BEYOND:
         assert found[0].startswith(f"{BEYOND[name]}: unknown key")
     else:
@@ -44,7 +38,7 @@ def test_examples_are_accepted(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in case_names() if name not in BEYOND])
 def test_an_unknown_key_is_found_at_every_level(name: str) -> None:
-    problems = SCHEMAS[name.partition("/")[0]]
+    problems = PROBLEMS[name.partition("/")[0]]
     document = load_case(name)
     for path in list(objects(document, "")):
         planted = copy.deepcopy(document)
@@ -103,7 +97,7 @@ def test_wrong_values_are_found(name: str, path: str, value: object, expected: s
     for step in steps[:-1]:
         target = target[int(step)] if isinstance(target, list) else target[step]
     target[steps[-1]] = value
-    (problem, *_) = SCHEMAS[name.partition("/")[0]](document)
+    (problem, *_) = PROBLEMS[name.partition("/")[0]](document)
     assert problem.startswith(expected)
 
 
@@ -119,7 +113,7 @@ def test_wrong_values_are_found(name: str, path: str, value: object, expected: s
 def test_a_missing_key_is_found(name: str, key: str) -> None:
     document = load_case(name)
     del document[key]
-    (problem,) = SCHEMAS[name.partition("/")[0]](document)
+    (problem,) = PROBLEMS[name.partition("/")[0]](document)
     assert problem.startswith(f"{key}: missing in ")
 
 
