@@ -36,7 +36,12 @@ _CALL: Final = tagged(
             {
                 "id": TEXT,
                 "type": _TYPE,
-                "function": record({"name": _NAME, "arguments": TEXT}, "name", "arguments"),
+                "function": record(
+                    {"name": _NAME, "arguments": TEXT, "parsed_arguments": anything},
+                    "name",
+                    "arguments",
+                ),
+                "index": anything,
             },
             "id",
             "function",
@@ -111,10 +116,12 @@ MESSAGES: Final[dict[str, Shape]] = {
             "audio": record({"id": TEXT}, "id"),
             "annotations": array(MAPPING),
             "reasoning_content": TEXT,
+            "parsed": anything,
         },
     }.items()
 }
-"""`annotations` and `reasoning_content` are of answers; clients send them back as they got them."""
+"""`annotations` and `reasoning_content` are of answers; clients send them back as they got them,
+and OpenAI's SDK with what it made of them: `index`, `parsed`, `parsed_arguments`."""
 _FUNCTION: Final = record(
     {"name": _NAME, "description": TEXT, "parameters": MAPPING, "strict": BOOLEAN}, "name"
 )
