@@ -42,12 +42,15 @@ class Profile:
 
     Attributes:
         scalars: its fields of `Conversation` that are plain values, with what they may be.
+        reasoning: how thinking is asked for.
         media: kinds and their types; a URL may stand for those in `urls`.
         result_media: kinds that a tool's result may hold.
-        issuer: whose signatures it carries: in calls, and where `signed_texts`, in texts too.
-        names: of users; `objects`: arguments are JSON objects; `cache`: hints are said.
-        json_object: any JSON may be asked for; `schema_names`: schemas have names.
+        thoughts: the issuer of signed thinking in old turns; `signed_calls`: calls are signed.
+        names: of users. refusals: a turn of its own kind. objects: arguments are JSON objects.
+        cache: hints are said. errors: a result says that it is one. strict: of tools.
+        json_object: any JSON may be asked for. schema_names: schemas have names.
         choice_names: how many tools a choice may be restricted to.
+        call_id: a pattern of its ids.
     """
 
     scalars: Mapping[str, st.SearchStrategy[Any]]
