@@ -9,7 +9,6 @@ import time
 from collections import deque
 
 from engine.capability_table import check_media
-from engine.errors import InvalidRequestError
 from engine.events import Call, Event, Head
 from engine.metering.pricing import Rates
 from engine.metering.tokens import counter_for
@@ -61,10 +60,10 @@ class Passage:
         if self._conversation is not None:
             for lost in self._conversation.unexpressed:
                 if not lost.harmless:
-                    raise InvalidRequestError(
+                    raise InexpressibleError(
+                        lost.field,
                         f"'{lost.field}' cannot be translated to what the provider of this model "
                         "speaks; leave it out or choose another model.",
-                        param=lost.field,
                     )
 
     @property
