@@ -66,7 +66,7 @@ def plain_id(call_id: str) -> str:
     """The id of a call within Anthropic's alphabet: as it is, or the same one every time.
 
     >>> plain_id("toolu_1"), plain_id("functions.f:0")
-    ('toolu_1', 'functions_f_0_3ec6f0f1')
+    ('toolu_1', 'functions_f_0_d6bdd4de')
     """
     if _ID.fullmatch(call_id):
         return call_id
