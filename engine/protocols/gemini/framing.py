@@ -58,6 +58,9 @@ class FrameSplitter:
         """
         if self.form == "array":
             return element(frame)
+        end = len(frame) - 4
+        if frame.startswith(b"data: ") and frame.find(b"\r") == end == frame.find(b"\n") - 1:
+            return frame[6:end]  # one line, as Google's servers write it
         bare = frame.lstrip(_BLANK)
         if bare[:1] in (b"{", b"["):
             return bare

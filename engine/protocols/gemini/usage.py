@@ -10,14 +10,6 @@ from typing import Any
 from engine.events import Usage, UsageReport, is_count
 from engine.protocols.gemini.signatures import native
 
-_FIGURES = (
-    "promptTokenCount",
-    "toolUsePromptTokenCount",
-    "cachedContentTokenCount",
-    "candidatesTokenCount",
-    "thoughtsTokenCount",
-)
-
 
 def read_usage(document: dict[str, Any]) -> UsageReport | None:
     """The running totals of a chunk or an answer.
@@ -29,12 +21,22 @@ def read_usage(document: dict[str, Any]) -> UsageReport | None:
     metadata = document.get("usageMetadata")
     if not isinstance(metadata, dict):
         return None
-    if all(metadata.get(name) is None for name in ("promptTokenCount", "candidatesTokenCount")):
+    prompt = metadata.get("promptTokenCount")
+    candidates = metadata.get("candidatesTokenCount")
+    if prompt is None and candidates is None:
         return None
-    figures = [metadata.get(name) or 0 for name in _FIGURES]
-    if not all(is_count(figure) for figure in figures):
+    thoughts = metadata.get("thoughtsTokenCount") or 0
+    tool_use = metadata.get("toolUsePromptTokenCount") or 0
+    cached = metadata.get("cachedContentTokenCount") or 0
+    prompt, candidates = prompt or 0, candidates or 0
+    if not (
+        is_count(prompt)
+        and is_count(candidates)
+        and is_count(thoughts)
+        and is_count(tool_use)
+        and is_count(cached)
+    ):
         return None
-    prompt, tool_use, cached, candidates, thoughts = figures
     usage = Usage(
         input_tokens=prompt + tool_use,
         cached_input_tokens=cached,

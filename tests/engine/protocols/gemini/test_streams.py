@@ -121,6 +121,15 @@ def test_what_is_no_chunk() -> None:
     assert Read([b": comment\r\n\r\nevent: x\r\n\r\n" + sse(*STREAM)]).done
 
 
+def test_data_in_several_lines() -> None:
+    text = orjson.dumps(STREAM[1], option=orjson.OPT_INDENT_2)
+    for end in (b"\n", b"\r", b"\r\n"):
+        body = b"".join(b"data: " + line + end for line in text.split(b"\n")) + b"\r\n"
+        assert Read([body]).done
+        mixed = text.replace(b"\n", end + b"data: ")
+        assert Read([b"data: " + mixed + b"\r\n\r\n"]).done
+
+
 @pytest.mark.parametrize("opening", [b"data: ", b'[{"a":"'])
 def test_an_endless_event(opening: bytes) -> None:
     decoder = CODEC.open_decoder(end_marker=True)
