@@ -175,23 +175,7 @@ async def test_tools_over_two_turns(tmp_path: Path, model: str, stream: bool) ->
             (call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls
         ] == [(call.name, json.loads(call.arguments)) for call in made]
 
-        messages.append(
-            {
-                "role": "assistant",
-                "content": message.content,
-                "tool_calls": [  # without the helper's own fields, which OpenAI does not take back
-                    {
-                        "id": call.id,
-                        "type": "function",
-                        "function": {
-                            "name": call.function.name,
-                            "arguments": call.function.arguments,
-                        },
-                    }
-                    for call in message.tool_calls
-                ],
-            }
-        )
+        messages.append(message.to_dict())
         messages.extend(
             {"role": "tool", "tool_call_id": call.id, "content": '{"degrees": 21}'}
             for call in message.tool_calls

@@ -33,16 +33,7 @@ const first = await client.chat.completions
   .finalChatCompletion();
 const calls = first.choices[0].message.tool_calls;
 conversation.push(
-  {
-    role: "assistant",
-    content: first.choices[0].message.content,
-    // Without the helper's own `parsed_arguments`, which OpenAI does not take back.
-    tool_calls: calls.map(({ id, type, function: { name, arguments: text } }) => ({
-      id,
-      type,
-      function: { name, arguments: text },
-    })),
-  },
+  first.choices[0].message,
   ...calls.map((call) => ({ role: "tool", tool_call_id: call.id, content: "21 degrees" })),
 );
 const second = await client.chat.completions.create({
