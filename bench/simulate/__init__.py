@@ -1,5 +1,7 @@
-"""A simulated provider: a real HTTP server that answers as OpenAI chat would, and fails on demand.
+"""A simulated provider: a real HTTP server that answers as OpenAI, Anthropic or Gemini would.
 
+Written from recordings and the SDKs' types, apart from the gateway's codecs, whose mistakes it is
+to find: it checks requests as strictly as the real APIs, and fails on demand.
 Owns its listener, connections, pacing, text, faults, replays of recordings, and the truth log.
 Does not own what a gateway makes of its answers, nor any price or account.
 One timer wheel wakes all streams; a request says what it wants by `#sim …` (see `directives`).

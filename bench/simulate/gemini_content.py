@@ -42,22 +42,28 @@ _STATUSES: Final[dict[int, tuple[str, str]]] = {
 
 
 class _Template:
-    """A chunk with gaps for a text and two counts."""
+    """A chunk with gaps for a text, the candidates' tokens and the total.
 
-    __slots__ = ("_pieces",)
+    `output_more` and `total_more` are what those counts have beyond the tokens made so far.
+    """
 
-    def __init__(self, chunk: bytes) -> None:
-        self._pieces = re.split(rb"@text@|98765432100[12]", chunk)
-        # In this order, since that is the order of the keys.
-        assert len(self._pieces) in (2, 3, 4)
+    __slots__ = ("_format", "_gaps", "_output_more", "_total_more")
 
-    def fill(self, text: bytes, output: int, total: int) -> bytes:
-        pieces = self._pieces
-        if len(pieces) == 2:
-            return b"%b%b%b" % (pieces[0], text, pieces[1])
-        if len(pieces) == 3:
-            return b"%b%b%b%d%b" % (pieces[0], text, pieces[1], total, pieces[2])
-        return b"%b%b%b%d%b%d%b" % (pieces[0], text, pieces[1], output, pieces[2], total, pieces[3])
+    def __init__(self, chunk: bytes, output_more: int, total_more: int) -> None:
+        self._output_more = output_more
+        self._total_more = total_more
+        # The gaps come in this order, since that is the order of the keys.
+        pieces = re.split(rb"@text@|98765432100[12]", chunk.replace(b"%", b"%%"))
+        self._gaps = len(pieces) - 1
+        self._format = b"%d".join([b"%b".join(pieces[:2]), *pieces[2:]])
+
+    def fill(self, text: bytes, made: int) -> bytes:
+        """The chunk once so many tokens are made."""
+        if self._gaps == 1:
+            return self._format % text
+        if self._gaps == 2:
+            return self._format % (text, made + self._total_more)
+        return self._format % (text, made + self._output_more, made + self._total_more)
 
 
 class GeminiGrammar:
@@ -89,34 +95,29 @@ class GeminiGrammar:
         if template is None:
             template = self._templates[segment.start, choice] = self._template(segment, choice)
         text = segment.sources[choice].escaped(start, end)
-        output = total = 0
-        if self._reported is not None:
-            made = (segment.start + start) * self._choices + (end - start) * (choice + 1)
-            made += self._reported.output_tokens  # what `usage=wrong` adds
-            thoughts = self._plan.answer.count("reasoning", segment.start) * self._choices
-            output, total = made - thoughts, made + self._reported.input_tokens
-            if segment.kind == "reasoning":
-                output = made
-        return self._frame(template.fill(text, output, total))
+        made = (segment.start + start) * self._choices + (end - start) * (choice + 1)
+        return self._frame(template.fill(text, made))
 
     def _template(self, segment: Segment, choice: int) -> _Template:
         part: dict[str, Any] = {"text": _TEXT}
         if segment.kind == "reasoning":
             part["thought"] = True
         chunk = chunk_object(self._plan, [candidate(choice, [part])])
-        if self._reported is not None:
-            prompt = self._reported.input_tokens
-            usage: dict[str, Any] = {"promptTokenCount": prompt}
+        reported, output_more, total_more = self._reported, 0, 0
+        if reported is not None:
+            wrong = reported.output_tokens  # what `usage=wrong` adds
+            thoughts = self._plan.answer.count("reasoning", segment.start) * self._choices
+            output_more, total_more = wrong - thoughts, wrong + reported.input_tokens
+            usage: dict[str, Any] = {"promptTokenCount": reported.input_tokens}
             if segment.kind != "reasoning":
                 usage["candidatesTokenCount"] = _OUTPUT
             usage["totalTokenCount"] = _TOTAL
-            usage["promptTokensDetails"] = [{"modality": "TEXT", "tokenCount": prompt}]
-            if segment.kind == "reasoning":
-                pass
-            elif thoughts := self._plan.answer.count("reasoning", segment.start):
-                usage["thoughtsTokenCount"] = thoughts * self._choices
+            details = {"modality": "TEXT", "tokenCount": reported.input_tokens}
+            usage["promptTokensDetails"] = [details]
+            if thoughts:
+                usage["thoughtsTokenCount"] = thoughts
             chunk["usageMetadata"] = usage
-        return _Template(self._json(chunk))
+        return _Template(self._json(chunk), output_more, total_more)
 
     def _chunk(self, choice: int, parts: list[dict[str, Any]], position: int, **more: Any) -> bytes:
         chunk = chunk_object(self._plan, [candidate(choice, parts, **more)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import parse_qs, unquote
@@ -233,7 +233,9 @@ class Service:
         headers = [(b"content-type", b"application/x-ndjson")]
         return StaticReply(responder, self._wheel, 200, headers, body)
 
-    def _json(self, document: object, responder: Responder, headers: Headers = []) -> Reply:  # noqa: B006
+    def _json(
+        self, document: object, responder: Responder, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> Reply:
         body = orjson.dumps(document) + b"\n"
         return StaticReply(responder, self._wheel, 200, [_JSON, *headers], body)
 
