@@ -17,6 +17,8 @@ from bench.simulate.words import WORDS
 DEPTH_MAX: Final = 16
 ITEMS_MAX: Final = 64
 TEXT_MAX: Final = 4_096
+EXACT_MAX: Final = 2**53
+"""Integers beyond this are not the same in every JSON library."""
 _FORMATS: Final = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:30:00Z",
@@ -57,7 +59,7 @@ class _Maker:
             case "array":
                 return self._array(schema, depth)
             case "integer":
-                return math.ceil(self._number(schema))
+                return max(-EXACT_MAX, min(math.ceil(self._number(schema)), EXACT_MAX))
             case "number":
                 return self._number(schema)
             case "boolean":
@@ -84,7 +86,8 @@ class _Maker:
         properties = schema.get("properties")
         if not isinstance(properties, Mapping):
             return {}
-        required = schema.get("required") or ()
+        required = schema.get("required")
+        required = required if isinstance(required, list) else []
         made: dict[str, Any] = {}
         for name, child in list(properties.items())[:ITEMS_MAX]:
             if name in required or (depth < 3 and self._chance.random() < 0.7):
@@ -104,7 +107,8 @@ class _Maker:
         high = _bound(schema, "maximum", _bound(schema, "exclusiveMaximum", low + 100.5) - 0.5)
         number = low + self._chance.randint(0, max(0, int(min(high - low, 100) * 2))) / 2
         step = _bound(schema, "multipleOf", 0)
-        return math.ceil(low / step) * step if step > 0 else number
+        usable = step > 0 and math.isfinite(low / step)
+        return math.ceil(low / step) * step if usable else number
 
     def _text(self, schema: Mapping[str, Any]) -> str:
         if (made := _FORMATS.get(str(schema.get("format")))) is not None:

@@ -79,6 +79,8 @@ def test_geminis_spelling(seed: bytes) -> None:
         {"anyOf": [{"$ref": "#"}]},
         {"type": "number", "minimum": 5, "maximum": 1},
         {"type": ["null", "integer"]},
+        {"type": "number", "minimum": 1e300, "multipleOf": 1e-300},
+        {"type": "integer", "minimum": -1e308, "maximum": 1e308},
         {"type": "unheard of"},
         {"properties": 5, "required": 7, "enum": [], "type": "object"},
     ],
