@@ -155,13 +155,16 @@ class FinishReason(StrEnum):
 class Begin:
     """The answer has begun: first event, once. `usage` is what is known of the input so far.
 
-    `created` is in seconds since 1970; None where the protocol does not say.
+    `created` is in seconds since 1970; None where the protocol does not say. `service_tier` is how
+    it is served, in the words that Anthropic and Gemini share: `standard`, `priority`, `flex`,
+    `batch`; None for anything else.
     """
 
     id: str | None
     model: str | None
     created: int | None = None
     usage: Usage | None = None
+    service_tier: str | None = None
     native: Native | None = None
 
 

@@ -55,6 +55,7 @@ class Profile:
     objects: bool
     cache_writes: bool
     call_id: str
+    tiers: tuple[str | None, ...]
 
 
 PROFILES = {
@@ -67,6 +68,7 @@ PROFILES = {
         objects=False,
         cache_writes=True,
         call_id=r"\Acall_[A-Za-z0-9]{4,12}\Z",
+        tiers=(None, "standard", "priority", "flex"),
     ),
     "anthropic": Profile(
         kinds=("text", "reasoning", "redacted", "calls"),
@@ -84,6 +86,7 @@ PROFILES = {
         objects=True,
         cache_writes=True,
         call_id=r"\Atoolu_[A-Za-z0-9]{4,12}\Z",
+        tiers=(None, "standard", "priority", "batch"),
     ),
     "gemini": Profile(
         kinds=("text", "reasoning", "calls", "media"),
@@ -100,6 +103,7 @@ PROFILES = {
         objects=True,
         cache_writes=False,
         call_id=r"\A[a-z0-9]{8}\Z",
+        tiers=(None,),  # with the figures, behind the beginning of a stream
     ),
 }
 
@@ -218,7 +222,8 @@ def answers(draw: st.DrawFn, protocol: str) -> list[Event]:
     profile = PROFILES[protocol]
     identity = draw(st.from_regex(r"\A[a-z]{3}_[A-Za-z0-9]{6}\Z"))
     created = draw(st.integers(1, 2**31)) if profile.created else None
-    events: list[Event] = [Begin(identity, draw(_NAMES), created)]
+    tier = draw(st.sampled_from(profile.tiers))
+    events: list[Event] = [Begin(identity, draw(_NAMES), created, service_tier=tier)]
     ends: list[Event] = []
     choices: list[list[list[Event]]] = []
     for choice in range(draw(st.integers(1, profile.choices_max))):
@@ -276,8 +281,8 @@ def normal(protocol: str, events: Sequence[Event]) -> dict[str, Any]:
     whole: dict[str, Any] = {"usage": None}
     for event in events:
         match event:
-            case Begin(id=identity, model=model, created=created):
-                whole |= {"id": identity, "model": model}
+            case Begin(id=identity, model=model, created=created, service_tier=tier):
+                whole |= {"id": identity, "model": model, "service_tier": tier}
                 whole |= {"created": created} if profile.created else {}
             case UsageReport(usage=usage):
                 whole["usage"] = usage

@@ -46,6 +46,7 @@ def render(source: str, lost: Lost) -> str:
         "",
         "The first tables: what a client's SDK reads differently. 'another' is something in its",
         "place, 'some' a part of several. The last: fields that are in no canonical event.",
+        "An explanation does reach Gemini's clients: as `finishMessage`, which google-genai drops.",
     ]
     for target, by_name in lost.items():
         lines += ["", f"## To a client of {target}", ""]

@@ -33,6 +33,8 @@ FINISH = {
     "content_filter": FILTERED,
 }
 
+_TIERS = {"default": "standard"}
+
 
 def read(clients: sdks.Clients, *, stream: bool) -> Reading:
     """What the SDK reads out of an answer."""
@@ -54,13 +56,14 @@ def _reading(documents: list[dict[str, Any]], key: str, *, failed: bool) -> Read
             usage = _usage(report)
     # Azure's first chunk has neither id nor model; a later one does.
     whole = [document for document in documents if document.get("id")] or documents or [{}]
+    tier = next((d["service_tier"] for d in documents if d.get("service_tier")), None)
     return Reading(
         drafts(found),
         usage,
         id=whole[0].get("id"),
         model=whole[0].get("model"),
         created=whole[0].get("created"),
-        service_tier=next((d["service_tier"] for d in documents if d.get("service_tier")), None),
+        service_tier=_TIERS.get(tier, tier),
         failed=failed,
     )
 

@@ -25,7 +25,7 @@ from engine.events import (
     UsageReport,
 )
 from engine.protocols.anthropic.errors import read_error
-from engine.protocols.anthropic.figures import merge_usage, read_finish, read_usage
+from engine.protocols.anthropic.figures import TIERS, merge_usage, read_finish, read_usage
 from engine.protocols.anthropic.marks import PROTOCOL, native
 from engine.protocols.anthropic.values import dump_text, load_answer
 from engine.protocols.fields import dict_of, dicts, text_of
@@ -54,12 +54,14 @@ class AnswerReader:
         self._usage = dict_of(message.get("usage"))
         usage = read_usage({"output_tokens": 0} | self._usage)
         rest = _without(message, "content", "stop_reason", "stop_sequence", "stop_details")
+        tier = text_of(self._usage.get("service_tier"))
         return Begin(
             text_of(message.get("id")) or None,
             text_of(message.get("model")) or None,
             usage=None
             if usage is None
             else Usage(usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens),
+            service_tier=tier if tier in TIERS else None,
             native=native({"message": rest}),
         )
 

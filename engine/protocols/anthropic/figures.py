@@ -14,6 +14,9 @@ from engine.events import Finish, FinishReason, Usage, is_count, read_count
 from engine.protocols.anthropic.marks import native, own_fields
 from engine.protocols.fields import dict_of, dicts, text_of
 
+TIERS = frozenset({"standard", "priority", "batch"})
+"""Service tiers that this protocol has words for."""
+
 _INPUT_PARTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _SIDE_WORK = frozenset({"compaction", "advisor_message"})
 

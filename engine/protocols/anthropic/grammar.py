@@ -30,7 +30,7 @@ from engine.events import (
     Usage,
     UsageReport,
 )
-from engine.protocols.anthropic.figures import encode_finish, encode_usage, finish_beside
+from engine.protocols.anthropic.figures import TIERS, encode_finish, encode_usage, finish_beside
 from engine.protocols.anthropic.marks import PROTOCOL, own_fields, plain_id, sign
 from engine.protocols.anthropic.streams import cut_event, start_event
 from engine.protocols.carried import carry
@@ -130,6 +130,8 @@ class Grammar:
         start = start_event(
             begin.id or self._identity.id, begin.model or self._identity.model, begin.usage
         )
+        if begin.service_tier in TIERS:
+            start["message"]["usage"]["service_tier"] = begin.service_tier
         own = dict_of(own_fields(begin.native).get("message"))
         self._usage = dict_of(own.get("usage")) or start["message"]["usage"]
         start["message"] |= own | {"content": [], "usage": self._usage}

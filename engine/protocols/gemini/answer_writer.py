@@ -29,7 +29,7 @@ from engine.protocols.gemini.arguments import arguments_object
 from engine.protocols.gemini.finish import name_finish
 from engine.protocols.gemini.grounding import TEXT_MAX_CHARS, encode_grounding
 from engine.protocols.gemini.signatures import is_invented, own_fields, sign
-from engine.protocols.gemini.usage import encode_usage
+from engine.protocols.gemini.usage import TIERS, encode_usage
 from engine.wire.sse import EventTooLargeError
 
 _ARGUMENTS_MAX_CHARS = 16 * 1024 * 1024
@@ -239,8 +239,8 @@ class AnswerWriter:
         last: dict[str, Any] = {}
         if self.usage is not None:
             kept = own_fields(self.usage.native) or {}
-            last["usageMetadata"] = _named(kept.get("usageMetadata")) or encode_usage(
-                self.usage.usage
+            last["usageMetadata"] = _named(kept.get("usageMetadata")) or (
+                encode_usage(self.usage.usage) | self._tier()
             )
         ends: dict[int, dict[str, Any]] = {}
         for index, choice in sorted(self.choices.items()):
@@ -254,6 +254,10 @@ class AnswerWriter:
                 continue
             ends[index] = self.candidate_end(index)
         return ends, last
+
+    def _tier(self) -> dict[str, str]:
+        tier = None if self.begin is None else self.begin.service_tier
+        return {"serviceTier": tier} if tier in TIERS else {}
 
     @staticmethod
     def _is_blocked(choice: _Choice, finish: Finish) -> bool:

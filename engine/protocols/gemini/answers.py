@@ -24,7 +24,7 @@ from engine.protocols.gemini.answer_parts import ChoiceReader
 from engine.protocols.gemini.finish import is_blocked, read_finish
 from engine.protocols.gemini.grounding import read_citations
 from engine.protocols.gemini.signatures import native
-from engine.protocols.gemini.usage import read_usage
+from engine.protocols.gemini.usage import TIERS, read_usage
 
 _OF_ANSWER = frozenset({"candidates", "usageMetadata", "responseId", "modelVersion"})
 _OF_CANDIDATE = frozenset({"content", "index", "finishReason", "logprobsResult"})
@@ -102,12 +102,14 @@ class AnswerReader:
             return [NativeEvent(native(answer=rest), next(iter(rest)))] if rest else []
         self._begun = True
         fields: dict[str, Any] = {"answer": rest} if rest else {}
+        tier = text_of(dict_of(document.get("usageMetadata")).get("serviceTier")).lower()
         if self._whole and document.get("candidates") == []:
             fields["no_candidates"] = True
         return [
             Begin(
                 self.id or None,
                 self.model or None,
+                service_tier=tier if tier in TIERS else None,
                 native=native(**fields),
             )
         ]

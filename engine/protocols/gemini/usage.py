@@ -10,6 +10,9 @@ from typing import Any
 from engine.events import Usage, UsageReport, is_count
 from engine.protocols.gemini.signatures import native
 
+TIERS = frozenset({"standard", "flex", "priority"})
+"""Service tiers that this protocol has words for."""
+
 
 def read_usage(document: dict[str, Any]) -> UsageReport | None:
     """The running totals of a chunk or an answer.

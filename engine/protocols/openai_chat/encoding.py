@@ -20,8 +20,10 @@ from engine.events import (
 from engine.protocols import carried
 from engine.protocols.codec import ClientRequest, Identity
 from engine.protocols.openai_chat.calls import NAME
-from engine.protocols.openai_chat.reading import FINISH_SPELLING
+from engine.protocols.openai_chat.reading import FINISH_SPELLING, TIERS
 from engine.protocols.openai_chat.usage import encode_usage
+
+_TIER_SPELLING = {tier: name for name, tier in TIERS.items()}
 
 CUSTOM = "custom"
 LEGACY = "function_call"
@@ -41,12 +43,15 @@ def wants_legacy(request: ClientRequest) -> bool:
 def encode_identity(begin: Begin | None, identity: Identity, kind: str) -> dict[str, Any]:
     """What every chunk of an answer carries."""
     begin = begin or Begin(None, None)
-    return {
+    said = {
         "id": begin.id or identity.id,
         "object": kind,
         "created": identity.created if begin.created is None else begin.created,
         "model": begin.model or identity.model,
     }
+    if begin.service_tier in _TIER_SPELLING and not own(begin.native):
+        said["service_tier"] = _TIER_SPELLING[begin.service_tier]
+    return said
 
 
 def call_kind(event: ToolCallBegin, *, legacy: bool) -> str:

@@ -121,6 +121,7 @@ class AnswerReader:
                         answer_id,
                         text_of(document.get("model")) or None,
                         created if isinstance(created, int) and created > 0 else None,
+                        service_tier=TIERS.get(text_of(document.get("service_tier"))),
                         native=native,
                     )
                 )
@@ -217,6 +218,9 @@ def _finish(reason: object, state: _Choice) -> Finish:
         native=Native(NAME, spelled) if spelled else None,
     )
 
+
+TIERS = {"default": "standard", "priority": "priority", "flex": "flex"}
+"""Service tiers in `Begin`'s words."""
 
 FINISH_SPELLING: dict[FinishReason | None, str] = {
     FinishReason.STOP: "stop",
