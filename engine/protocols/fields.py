@@ -60,10 +60,12 @@ def text_of(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-# Files of Gemini's and OpenAI's own stores, by address or by name.
+# Files of the providers' own stores, by address or by name, and of the operator's buckets (Vertex
+# reads those with its account). Whatever stands before the host does not hide it.
 _HELD_URI = re.compile(
-    r"(?i)\s*(?:https?://(?:generativelanguage\.googleapis\.com|api\.openai\.com|api\.anthropic\.com)"
-    r"[/:?]\S*files|files/|file-[A-Za-z0-9]{16,}\s*$|gs://)"
+    r"(?i)\s*(?:(?:v1\w*/)?files/|file-[a-z0-9]{16,}\s*$|gs:"
+    r"|(?:https?:)?//(?:[^/?#]*[.@])?"
+    r"(?:generativelanguage\.(?:[\w-]+\.)?googleapis|api\.openai|api\.anthropic)\.com)"
 )
 
 

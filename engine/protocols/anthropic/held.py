@@ -37,6 +37,13 @@ def refuse_held(document: dict[str, Any]) -> None:
             "the gateway has fallbacks of its own.",
             param="fallbacks",
         )
+    for index, tool in enumerate(dicts(document.get("tools"))):
+        if tool.get("model") is not None:
+            raise InvalidRequestError(
+                f"tools[{index}].model: other models than the one of the request are not admitted, "
+                "as they have other prices.",
+                param=f"tools[{index}].model",
+            )
     if document.get("fallback_credit_token") is not None:
         _refuse("fallback_credit_token")
     for name in ("messages", "tools", "system"):

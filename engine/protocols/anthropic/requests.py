@@ -113,7 +113,7 @@ def _media(messages: list[dict[str, Any]]) -> frozenset[MediaKind]:
     return frozenset(
         kind
         for block in blocks(messages)
-        if (kind := _MEDIA.get(str(block.get("type"))))
+        if (kind := _MEDIA.get(text_of(block.get("type"))))
         and dict_of(block.get("source")).get("type") not in ("text", "content")
     )
 
@@ -160,7 +160,7 @@ def _texts(value: object) -> Iterator[str]:
             case {"type": "base64" | "url"}:
                 continue
             case {"type": "tool_use" | "server_tool_use" | "mcp_tool_use", "input": called, **rest}:
-                yield str(rest.get("name"))
+                yield text_of(rest.get("name"))
                 yield _dump(called)
             case dict(block):
                 members = (block[name] for name in block if name not in _NO_TEXT)

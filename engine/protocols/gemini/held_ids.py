@@ -5,21 +5,15 @@ On a provider's key that many accounts share, such an id would reach another acc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from engine.errors import InvalidRequestError
+from engine.protocols.fields import is_held_uri
 from engine.protocols.gemini.spelling import get, get_dict, get_dicts, get_text, key_of
 
 _OF_REQUEST = ("cachedContent", "continuationToken")
 _OF_TOOL = ("fileSearch", "retrieval")
-
-# Files of the API's own, and of the operator's buckets (Vertex reads those with his account).
-_HELD_URI = re.compile(
-    r"(?i)\s*(?:(?:v1\w*/)?files/|gs:|(?:https?:)?//(?:[^/?#]*[.@])?generativelanguage\."
-    r"(?:[\w-]+\.)?googleapis\.com)"
-)
 
 
 class HeldIdError(InvalidRequestError):
@@ -71,5 +65,5 @@ def _contents(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _refuse_file(part: dict[str, Any], path: str) -> None:
     uri = get_text(get_dict(part, "fileData"), "fileUri")
-    if uri is not None and _HELD_URI.match(uri):
+    if uri is not None and is_held_uri(uri):
         raise HeldIdError(f"{path}.{key_of(part, 'fileData')}.fileUri")

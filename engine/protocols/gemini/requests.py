@@ -20,6 +20,7 @@ from engine.protocols.gemini.spelling import (
     get_dicts,
     get_text,
     key_of,
+    said_twice,
 )
 
 _CHOICES_MAX = 128
@@ -54,10 +55,12 @@ def parse_request(call: Call) -> ClientRequest:
     model = call.model if call.model is not None else document.get("model")
     if not isinstance(model, str) or not model.removeprefix("models/"):
         raise InvalidRequestError("You must name a model in the path.", param="model")
+    if (twice := said_twice(document)) is not None:
+        raise InvalidRequestError(f"'{twice}' is given in both of its spellings.", param=twice)
     prompt, at = document, ""
-    if call.operation == "count_tokens" and key_of(document, "generateContentRequest"):
-        prompt = get_dict(document, "generateContentRequest")
-        at = f"{key_of(document, 'generateContentRequest')}."
+    if (key := key_of(document, "generateContentRequest")) is not None:
+        _check_counted(call.operation, document, key)
+        prompt, at = document[key], f"{key}."
     _check_contents(prompt, at)
     refuse_held_ids(prompt, at)
     config = get(prompt, "generationConfig")
@@ -75,6 +78,15 @@ def parse_request(call: Call) -> ClientRequest:
         array=call.array,
         document=document,
     )
+
+
+def _check_counted(operation: str, document: dict[str, Any], key: str) -> None:
+    """A prompt one level deeper, which only a count has, and nothing beside it."""
+    beside = [name for name in document if name not in (key, "model")]
+    if operation != "count_tokens" or beside or not isinstance(document[key], dict):
+        raise InvalidRequestError(
+            f"'{key}' must be all that a request to count tokens holds.", param=key
+        )
 
 
 def prompt_of(request: ClientRequest) -> dict[str, Any]:
@@ -236,7 +248,7 @@ def _json_text(value: dict[str, Any]) -> str:
     try:
         return dump_json(value).decode()
     except ValueError:
-        raise InvalidRequestError("The body is nested too deeply (over 254 levels).") from None
+        return ""  # nested too deeply: it is refused when it is to be sent
 
 
 def prompt_overhead_tokens(request: ClientRequest) -> int:

@@ -93,6 +93,39 @@ def members(holder: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
             yield camel(name), name, value
 
 
+# What the developer wrote himself stands under these.
+_OWN_JSON = frozenset(
+    {
+        "args",
+        "response",
+        "parameters",
+        "parametersJsonSchema",
+        "responseSchema",
+        "responseJsonSchema",
+        "_responseJsonSchema",
+        "labels",
+        "partMetadata",
+    }
+)
+
+
+def said_twice(document: object) -> str | None:
+    """A name that stands in both spellings in one object, so that nobody can tell which of them
+    a provider will take; None if there is none. Walked without recursion."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(item for item in value if isinstance(item, (dict, list)))
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                if "_" in name and (other := camel(name)) != name and other in value:
+                    return other
+                if isinstance(item, (dict, list)) and camel(name) not in _OWN_JSON:
+                    waiting.append(item)
+    return None
+
+
 def dump_json(value: object) -> bytes:
     """JSON of a value that came out of JSON.
 

@@ -19,7 +19,10 @@ _TOP_LEVEL = (
     "tool_resources",
     "file_ids",
     "vector_store_ids",
+    "preset",  # OpenRouter: a model and a prompt that the operator has stored there
 )
+# OpenRouter's and others' lists of models to try instead.
+_OTHER_MODELS = ("models", "fallbacks")
 # Within a tool that the provider runs, at any of these names.
 _TOOL_FIELDS = ("vector_store_ids", "file_ids", "container", "file_id", "connector_id")
 # A container for the call alone is no id: `{"type": "auto"}`.
@@ -41,6 +44,13 @@ def refuse_held_ids(document: dict[str, Any]) -> None:
     for name in _TOP_LEVEL:
         if document.get(name):
             _refuse(name)
+    for name in _OTHER_MODELS:
+        if document.get(name):
+            raise InvalidRequestError(
+                f"'{name}' names other models than the one of the request, at other prices; "
+                "the gateway has fallbacks of its own.",
+                param=name,
+            )
     google = dict_of(dict_of(document.get("extra_body")).get("google"))
     for source, path in (
         (google, "extra_body.google"),
@@ -69,13 +79,11 @@ def _refuse(path: str) -> NoReturn:
 def _held_in_message(message: dict[str, Any]) -> Iterator[str]:
     if dict_of(message.get("audio")).get("id"):
         yield "audio.id"
-    content = message.get("content")
-    if not isinstance(content, list):
-        return
-    for index, part in enumerate(content):
-        if not isinstance(part, dict) or part.get("type") == "text":
-            continue
-        yield from _held_in_part(part, f"content[{index}]")
+    for name in ("content", "images"):
+        parts = message.get(name)
+        for index, part in enumerate(parts if isinstance(parts, list) else ()):
+            if isinstance(part, dict) and part.get("type") != "text":
+                yield from _held_in_part(part, f"{name}[{index}]")
 
 
 def _held_in_part(part: dict[str, Any], path: str) -> Iterator[str]:

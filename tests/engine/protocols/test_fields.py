@@ -44,9 +44,13 @@ def test_anything_else_is_nothing() -> None:
     [
         ("https://generativelanguage.googleapis.com/v1beta/files/abc", True),
         ("https://api.openai.com/v1/files/file-1/content", True),
+        ("https://me@generativelanguage.googleapis.com/v1beta/files/abc", True),
+        ("//eu.generativelanguage.googleapis.com:443/v1beta/files/abc", True),
+        ("v1beta/files/abc", True),
         ("files/abc", True),
         ("gs://bucket/file.pdf", True),
         ("https://example.com/files/abc", False),
+        ("https://example.com/?of=@generativelanguage.googleapis.com/files/abc", False),
         ("data:application/pdf;base64,files/", False),
         ("", False),
     ],

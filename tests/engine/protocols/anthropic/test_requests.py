@@ -128,6 +128,22 @@ def test_ids_at_the_provider_are_refused(changes: dict[str, Any], path: str) -> 
     assert "file_1" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"fallbacks": [{"model": "claude-opus-4-6"}]}, "fallbacks"),
+        (
+            {"tools": [{"type": "advisor_20260301", "name": "a", "model": "claude-opus-4-6"}]},
+            "tools[0].model",
+        ),
+    ],
+)
+def test_other_models_than_the_one_that_is_paid_for(changes: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequestError, match="other models") as caught:
+        parse(**changes)
+    assert caught.value.param == param
+
+
 def test_names_of_ids_inside_the_clients_own_json_mean_nothing() -> None:
     call = {"type": "tool_use", "id": "t", "name": "f", "input": {"file_id": "file_1"}}
     schema = {"type": "object", "properties": {"file_id": {"type": "string"}}}

@@ -86,13 +86,17 @@ HELD: list[tuple[dict[str, Any], str]] = [
     (content({"file_data": {"file_uri": "files/a"}}), "contents[0].parts[1].file_data.fileUri"),
     (content({"fileData": {"fileUri": "gs://bucket/a"}}), "contents[0].parts[1].fileData.fileUri"),
     (
+        content({"fileData": {"fileUri": f"//key@{FILE.removeprefix('https://')}"}}),
+        "contents[0].parts[1].fileData.fileUri",
+    ),
+    (
         content({"functionResponse": {"parts": [{"fileData": {"fileUri": FILE}}]}}),
         "contents[0].parts[1].functionResponse.parts[0].fileData.fileUri",
     ),
 ]
 
 
-@pytest.mark.parametrize(("fields", "param"), HELD, ids=[param for _, param in HELD])
+@pytest.mark.parametrize(("fields", "param"), HELD)
 def test_what_lives_at_the_provider_is_refused(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         request(HELLO | fields)
@@ -115,6 +119,42 @@ def test_what_lives_at_the_provider_is_refused(fields: dict[str, Any], param: st
 )
 def test_what_only_looks_like_it_is_not(part: dict[str, Any]) -> None:
     assert request(content(part)).document == content(part)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"generationConfig": {"maxOutputTokens": 9}, "generation_config": {}}, "generationConfig"),
+        (
+            {"generationConfig": {"maxOutputTokens": 9, "max_output_tokens": 90_000}},
+            "maxOutputTokens",
+        ),
+        ({"generation_config": {"candidate_count": 8, "candidateCount": 1}}, "candidateCount"),
+        (content({"fileData": {"fileUri": "https://a.b"}, "file_data": {}}), "fileData"),
+        (content({"fileData": {"fileUri": "https://a.b", "file_uri": "files/a"}}), "fileUri"),
+        ({"tools": [{"file_search": None, "fileSearch": {}}]}, "fileSearch"),
+    ],
+)
+def test_what_is_spelled_in_both_ways_is_refused(fields: dict[str, Any], param: str) -> None:
+    """Nobody can tell which of the two the provider would take."""
+    with pytest.raises(InvalidRequestError, match="both of its spellings") as caught:
+        request(HELLO | fields)
+    assert caught.value.param == param
+
+
+def test_the_developers_own_names_may_be_alike() -> None:
+    own = {"my_id": 1, "myId": 2, "deep": [{"a_b": 1, "aB": 2}]}
+    parts = [
+        {"functionCall": {"name": "f", "args": own}},
+        {"function_response": {"name": "f", "response": own}},
+    ]
+    document = {
+        "contents": [{"parts": parts}],
+        "labels": own,
+        "tools": [{"functionDeclarations": [{"name": "f", "parameters_json_schema": own}]}],
+        "generationConfig": {"response_json_schema": own},
+    }
+    assert request(document).document == document
 
 
 def test_media_anywhere_in_the_prompt() -> None:
@@ -201,16 +241,35 @@ def test_a_count_of_tokens() -> None:
     assert CODEC.encode_token_count(7) == b'{"totalTokens":7}'
 
 
+@pytest.mark.parametrize(
+    ("operation", "document"),
+    [
+        ("chat", HELLO | {"generateContentRequest": HELLO}),
+        ("chat", {"generateContentRequest": HELLO}),
+        ("chat", HELLO | {"generate_content_request": "hello"}),
+        ("count_tokens", HELLO | {"generateContentRequest": HELLO}),
+        ("count_tokens", {"cachedContent": "c", "generateContentRequest": HELLO}),
+        ("count_tokens", {"generateContentRequest": [HELLO]}),
+    ],
+)
+def test_a_prompt_within_a_request_is_for_counts_alone(
+    operation: str, document: dict[str, Any]
+) -> None:
+    """Beside another prompt it would be billed, or looked through, in its place."""
+    with pytest.raises(InvalidRequestError, match="count tokens"):
+        CODEC.parse_request(call(document, operation=operation))
+
+
 def test_a_body_that_cannot_be_written_again() -> None:
     body = b'{"contents":[{"parts":[{"functionCall":{"args":{"a":' + b"[" * 300 + b"]" * 300
     parsed = request(body + b"}}}]}]}")
     for attempt in (
         lambda: CODEC.encode_verbatim(parsed, "up", None),
         lambda: CODEC.decode_request(parsed),
-        lambda: list(CODEC.prompt_texts(parsed)),
     ):
         with pytest.raises(InvalidRequestError, match="nested too deeply"):
             attempt()
+    assert list(CODEC.prompt_texts(parsed)) == [""], "what is refused elsewhere is no fault here"
 
 
 @pytest.mark.parametrize(

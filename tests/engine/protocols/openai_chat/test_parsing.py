@@ -93,6 +93,11 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
             "messages[0].content[0].image_url.url",
         ),
         (
+            {"messages": [{"role": "assistant", "images": [{"image_url": {"url": "files/abc"}}]}]},
+            "messages[0].images[0].image_url.url",
+        ),
+        ({"preset": "mine"}, "preset"),
+        (
             {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]},
             "messages[0].audio.id",
         ),
@@ -114,6 +119,14 @@ def test_what_lives_at_the_provider_is_refused(changes: dict[str, Any], param: s
     with pytest.raises(InvalidRequestError) as caught:
         parse(**changes)
     assert (caught.value.code, caught.value.param) == ("provider_id_not_allowed", param)
+
+
+@pytest.mark.parametrize("name", ["models", "fallbacks"])
+def test_other_models_than_the_one_that_is_paid_for(name: str) -> None:
+    with pytest.raises(InvalidRequestError, match="other models") as caught:
+        parse(**{name: ["openai/o1-pro"]})
+    assert caught.value.param == name
+    assert sent(**{name: []})[name] == []
 
 
 @pytest.mark.parametrize(
