@@ -63,7 +63,7 @@ def _reading(documents: list[dict[str, Any]], key: str, *, failed: bool) -> Read
         id=whole[0].get("id"),
         model=whole[0].get("model"),
         created=whole[0].get("created"),
-        service_tier=_TIERS.get(tier, tier),
+        service_tier=_TIERS.get(tier or "", tier),
         failed=failed,
     )
 

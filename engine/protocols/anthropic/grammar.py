@@ -33,6 +33,7 @@ from engine.events import (
 from engine.protocols.anthropic.figures import TIERS, encode_finish, encode_usage, finish_beside
 from engine.protocols.anthropic.marks import PROTOCOL, own_fields, plain_id, sign
 from engine.protocols.anthropic.streams import cut_event, start_event
+from engine.protocols.anthropic.values import dump_text, read_arguments
 from engine.protocols.carried import carry
 from engine.protocols.codec import Identity
 from engine.protocols.fields import dict_of
@@ -70,6 +71,8 @@ class Grammar:
         self._signed = False
         self._call: int | None = None  # the call that is open
         self._arguments: list[str] = []  # of it, so far
+        # Whether they begin an object: then they go out as they come, else wrapped at the end.
+        self._object: bool | None = None
         self._empty_text: TextDelta | None = None  # opens a block, if it turns out to be one
         self._early: list[Citation] = []  # of a text block that has not begun
         self._waiting: list[Event] = []
@@ -89,7 +92,7 @@ class Grammar:
             text = cast(TextDelta, event)
             if text.text and text.choice == 0:
                 return self._index, b"text_delta", b"text", text.text
-        elif kind is ToolCallDelta and self._call is not None and not self._waiting:
+        elif kind is ToolCallDelta and self._object and not self._waiting:
             call = cast(ToolCallDelta, event)
             if call.index == self._call and call.arguments and call.choice == 0:
                 self._arguments.append(call.arguments)
@@ -219,11 +222,13 @@ class Grammar:
         out: Documents = []
         if self._open == "thinking" and not self._signed:
             out.append(self._delta("signature_delta", "signature", sign(None)))
-        if self._call is not None and not "".join(self._arguments).strip():
-            out.append(self._delta("input_json_delta", "partial_json", "{}"))
+        if self._call is not None and not self._object:
+            whole = dump_text(read_arguments("".join(self._arguments)))
+            out.append(self._delta("input_json_delta", "partial_json", whole))
         out.append({"type": "content_block_stop", "index": self._index})
         self._open = self._call = None
         self._arguments = []
+        self._object = None
         return out
 
     def _flush_empty_text(self) -> Documents:
@@ -275,8 +280,13 @@ class Grammar:
     def _write_arguments(self, event: ToolCallDelta) -> Documents:
         if event.index != self._call or not event.arguments:
             return []  # whitespace behind arguments that were whole
-        self._arguments.append(event.arguments)
-        return [self._delta("input_json_delta", "partial_json", event.arguments)]
+        text = event.arguments
+        if self._object is None:
+            if not (text := text.lstrip()):
+                return []
+            self._object = text.startswith("{")
+        self._arguments.append(text)
+        return [self._delta("input_json_delta", "partial_json", text)] if self._object else []
 
     def _write_citation(self, event: Citation) -> Documents:
         own = own_fields(event.native).get("citation")

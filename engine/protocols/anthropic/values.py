@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from engine.protocols.fields import load_object
+from engine.protocols.fields import load_exact, load_json
 
 # Fewer brackets than this cannot be nested too deeply to be written (254 levels), in whatever
 # they are put.
@@ -32,7 +32,9 @@ def load_answer(data: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is none, or is nested too deeply.
     """
-    document = load_object(data)
+    document = load_exact(data) if b'"input"' in data else load_json(data)
+    if not isinstance(document, dict):
+        raise ValueError("not a JSON object")
     if data.count(b"{") + data.count(b"[") > _BRACKETS_SAFE:
         check_depth(document)
     return document
@@ -55,9 +57,9 @@ def read_arguments(arguments: str) -> dict[str, Any]:
     if not arguments.strip():
         return {}
     try:
-        value = orjson.loads(arguments)
+        value = load_exact(arguments.encode("utf-8", "replace"))
         if arguments.count("{") + arguments.count("[") > _BRACKETS_SAFE:
             check_depth(value)
-    except ValueError:  # orjson's own is one
+    except ValueError:
         return {"arguments": arguments}
     return value if isinstance(value, dict) else {"arguments": arguments}

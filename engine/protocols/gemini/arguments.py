@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.protocols.fields import load_json
+from engine.protocols.fields import load_exact
 from engine.protocols.gemini.spelling import dump_json
 
 _WRAP = "arguments"
@@ -32,7 +32,7 @@ def arguments_object(text: str, *, repair: bool = True) -> dict[str, Any] | None
 def _read(text: str) -> Any:
     """The value of a JSON text; the text itself if it is none, or could not be written again."""
     try:
-        value = load_json(text.encode("utf-8", "replace"))
+        value = load_exact(text.encode("utf-8", "replace"))
         if text.count("{") + text.count("[") > _BRACKETS_SAFE:
             dump_json(value)
     except ValueError:

@@ -19,7 +19,7 @@ from engine.protocols.codec import (
     UpstreamTarget,
     VerbatimDecoder,
 )
-from engine.protocols.fields import load_json
+from engine.protocols.fields import load_exact, load_json
 from engine.protocols.gemini import (
     decode_request,
     encode_request,
@@ -104,7 +104,7 @@ class GeminiCodec:
 
     def decode_response(self, body: bytes) -> Sequence[Event]:
         """A whole answer as its events."""
-        document = load_json(body)
+        document = load_exact(body) if b"functionCall" in body else load_json(body)
         if isinstance(document, list) and document:
             document = document[0]
         if not isinstance(document, dict):

@@ -10,7 +10,7 @@ import orjson
 from engine.errors import UpstreamError
 from engine.events import Event, Usage
 from engine.protocols.codec import ClientRequest
-from engine.protocols.fields import load_json
+from engine.protocols.fields import load_exact, load_json
 from engine.protocols.gemini.answers import AnswerReader
 from engine.protocols.gemini.chunks import EVENT_END, length_chunk
 from engine.protocols.gemini.chunks import frame as frame_chunk
@@ -56,7 +56,7 @@ class GeminiDecoder:
             if self._frames.form == "array" and b"]" in frame:
                 self.ending = self._closed = True
             return ()
-        document = load_json(payload)
+        document = load_exact(payload) if b"functionCall" in payload else load_json(payload)
         if isinstance(document, list) and document:  # an error before the stream: a list of one
             document = document[0]
         if not isinstance(document, dict):

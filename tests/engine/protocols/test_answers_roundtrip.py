@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from engine.events import Event
+from engine.events import (
+    Begin,
+    Event,
+    Finish,
+    FinishReason,
+    ToolCallBegin,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
 from engine.protocols.registry import codec_of
 from tests.answers import sdk
 from tests.answers.recorded import PROTOCOLS
@@ -82,3 +92,42 @@ def test_every_sdk_reads_whatever_another_protocol_can_say(
     assert read.usage.output_tokens == usage.output_tokens
     assert read.usage.input_tokens == usage.input_tokens
     assert all(choice.finish != "none" for choice in read.choices)
+
+
+# Each with what a client reads, whose protocol has objects.
+ARGUMENTS = {
+    '{"wei": 123456789012345678901234567890}': {"wei": 123456789012345678901234567890},
+    '{"low": -99999999999999999999, "id": 18446744073709551615}': {
+        "low": -99999999999999999999,
+        "id": 18446744073709551615,
+    },
+    "": {},
+    " \n": {},
+    "[1]": None,
+    '"text"': None,
+    "}{": None,
+}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("target", ["anthropic", "gemini"])
+@pytest.mark.parametrize("written", ARGUMENTS)
+def test_odd_arguments(written: str, target: str, stream: bool) -> None:
+    """Integers are kept to the digit; what is no object is wrapped in one."""
+    pieces = [ToolCallDelta(0, character) for character in written]
+    finish, usage = Finish(FinishReason.TOOL_CALLS), UsageReport(Usage(1, 0, 0, 1, 0))
+    events = [Begin("id", "m"), ToolCallBegin(0, "call_1", "f"), *pieces, finish, usage]
+    body = _encoded(target, events, stream=stream)
+    [call] = sdk.read(target, body, stream=stream).choices[0].calls
+    expected = ARGUMENTS[written]
+    if expected is not None:
+        assert call.arguments == expected
+        decoded = (
+            decode_stream(codec_of(target), [body]).events
+            if stream
+            else codec_of(target).decode_response(body)
+        )
+        back = "".join(e.arguments for e in decoded if isinstance(e, ToolCallDelta))
+        assert json.loads(back or "{}") == expected
+    else:
+        assert list(call.arguments) == ["arguments"]
