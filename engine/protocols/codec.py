@@ -68,6 +68,20 @@ def spell(field: str, names: Mapping[str, str]) -> str:
     return names.get(head, head) + dot + rest
 
 
+class HeldIdError(InvalidRequestError):
+    """The body names something that lives at the provider (400): with a key that all accounts
+    share, it would reach another's. `param` is its path."""
+
+    code = "provider_id_not_allowed"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"'{path}' names something that lives at the provider, which this gateway cannot tell "
+            "apart by account; send the content itself.",
+            param=path,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamTarget:
     """Whom a translated request is for.
@@ -84,10 +98,17 @@ class UpstreamTarget:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A translated request, and what was harmlessly left out, as names of `Conversation`'s."""
+    """A translated request.
+
+    Attributes:
+        dropped: what was harmlessly left out, as names of `Conversation`'s.
+        output_limit: of one choice, where it had to be raised above what the client named, so that
+            thinking finds room; else None.
+    """
 
     body: bytes
     dropped: tuple[str, ...] = ()
+    output_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

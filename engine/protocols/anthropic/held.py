@@ -8,14 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine.errors import InvalidRequestError
+from engine.protocols.codec import HeldIdError
 from engine.protocols.fields import dict_of, dicts, is_held_uri, text_of
-
-
-class ProviderIdError(InvalidRequestError):
-    """An id of something that lives at the provider (400)."""
-
-    code = "provider_id_not_allowed"
-
 
 # What of a block is the model's or the client's own JSON, where a name means nothing.
 _OPAQUE = frozenset({"input", "text", "data", "thinking", "signature", "input_schema"})
@@ -25,12 +19,12 @@ def refuse_held(document: dict[str, Any]) -> None:
     """Look through a request for ids of things at the provider, and models beside its own.
 
     Raises:
-        ProviderIdError: there is an id; `param` is its path.
+        HeldIdError: there is an id; `param` is its path.
         InvalidRequestError: it names other models to fall back to, at their own prices.
     """
     _refuse_container(document.get("container"))
     if dict_of(document.get("diagnostics")).get("previous_message_id") is not None:
-        _refuse("diagnostics.previous_message_id")
+        raise HeldIdError("diagnostics.previous_message_id")
     if document.get("fallbacks"):
         raise InvalidRequestError(
             "fallbacks: other models than the one of the request are not admitted; "
@@ -45,19 +39,19 @@ def refuse_held(document: dict[str, Any]) -> None:
                 param=f"tools[{index}].model",
             )
     if document.get("fallback_credit_token") is not None:
-        _refuse("fallback_credit_token")
+        raise HeldIdError("fallback_credit_token")
     for name in ("messages", "tools", "system"):
         _search(document.get(name), name)
 
 
 def _refuse_container(container: object) -> None:
     if isinstance(container, str):
-        _refuse("container")
+        raise HeldIdError("container")
     if dict_of(container).get("id") is not None:
-        _refuse("container.id")
+        raise HeldIdError("container.id")
     for index, skill in enumerate(dicts(dict_of(container).get("skills"))):
         if skill.get("type") != "anthropic":
-            _refuse(f"container.skills[{index}].skill_id")
+            raise HeldIdError(f"container.skills[{index}].skill_id")
 
 
 # Where a value stands: its parent's place and its name or index there.
@@ -77,9 +71,9 @@ def _search(value: object, name: str) -> None:
             )
         elif isinstance(value, dict):
             if value.get("file_id") is not None:
-                _refuse(f"{_path(place)}.file_id")
+                raise HeldIdError(f"{_path(place)}.file_id")
             if is_held_uri(text_of(value.get("url"))):
-                _refuse(f"{_path(place)}.url")
+                raise HeldIdError(f"{_path(place)}.url")
             waiting.extend(
                 (item, (place, f".{name}"))
                 for name, item in value.items()
@@ -94,11 +88,3 @@ def _path(place: Place) -> str:
         at, name = at
         names.append(name)
     return "".join(reversed(names))
-
-
-def _refuse(path: str) -> None:
-    raise ProviderIdError(
-        f"{path}: ids of what is stored at the provider are not accepted here; "
-        "send the content itself.",
-        param=path,
-    )

@@ -264,7 +264,7 @@ def _image_source(part: Media, path: str) -> Block:
         raise InexpressibleError(
             path,
             f"This model takes images of the types {', '.join(sorted(IMAGE_TYPES))} only.",
-            code="image_not_supported_by_model",
+            code="images_not_supported_by_model",
         )
     return {"type": "base64", "media_type": media_type, "data": part.data}
 
@@ -282,7 +282,7 @@ def _document_source(part: Media, path: str) -> Block:
         raise InexpressibleError(
             path,
             "This model takes documents as PDF or plain text only.",
-            code="document_not_supported_by_model",
+            code="documents_not_supported_by_model",
         )
     return {"type": "text", "media_type": "text/plain", "data": text}
 

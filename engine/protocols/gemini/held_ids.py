@@ -8,25 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from engine.errors import InvalidRequestError
+from engine.protocols.codec import HeldIdError
 from engine.protocols.fields import is_held_uri
 from engine.protocols.gemini.spelling import get, get_dict, get_dicts, get_text, key_of
 
 _OF_REQUEST = ("cachedContent", "continuationToken")
 _OF_TOOL = ("fileSearch", "retrieval")
-
-
-class HeldIdError(InvalidRequestError):
-    """An id of something that lives at the provider (400)."""
-
-    code = "provider_id_not_allowed"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"'{path}' names something that lives at the provider, which this gateway cannot tell "
-            "apart by account; send the content itself.",
-            param=path,
-        )
 
 
 def refuse_held_ids(document: dict[str, Any], at: str = "") -> None:

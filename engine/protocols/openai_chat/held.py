@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from engine.errors import InvalidRequestError
+from engine.protocols.codec import HeldIdError
 from engine.protocols.fields import dict_of, is_held_uri, text_of
 
 _TOP_LEVEL = (
@@ -29,12 +30,6 @@ _TOOL_FIELDS = ("vector_store_ids", "file_ids", "container", "file_id", "connect
 _OWN_TOOLS = frozenset({"function", "custom"})
 
 
-class HeldIdError(InvalidRequestError):
-    """The body names something that lives at the provider (400)."""
-
-    code = "provider_id_not_allowed"
-
-
 def refuse_held_ids(document: dict[str, Any]) -> None:
     """Refuse a request that names a stored file, conversation, container or the like.
 
@@ -43,7 +38,7 @@ def refuse_held_ids(document: dict[str, Any]) -> None:
     """
     for name in _TOP_LEVEL:
         if document.get(name):
-            _refuse(name)
+            raise HeldIdError(name)
     for name in _OTHER_MODELS:
         if document.get(name):
             raise InvalidRequestError(
@@ -58,22 +53,14 @@ def refuse_held_ids(document: dict[str, Any]) -> None:
     ):
         for name in ("cached_content", "cachedContent"):
             if source.get(name):
-                _refuse(f"{path}.{name}")
+                raise HeldIdError(f"{path}.{name}")
     for index, message in enumerate(document["messages"]):
         for path in _held_in_message(message):
-            _refuse(f"messages[{index}].{path}")
+            raise HeldIdError(f"messages[{index}].{path}")
     if isinstance(tools := document.get("tools"), list):
         for index, tool in enumerate(tools):
             for path in _held_in_tool(tool):
-                _refuse(f"tools[{index}].{path}")
-
-
-def _refuse(path: str) -> NoReturn:
-    raise HeldIdError(
-        f"'{path}' names something stored at the provider, whose keys are shared: send the "
-        "content itself.",
-        param=path,
-    )
+                raise HeldIdError(f"tools[{index}].{path}")
 
 
 def _held_in_message(message: dict[str, Any]) -> Iterator[str]:

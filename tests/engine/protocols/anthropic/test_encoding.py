@@ -205,10 +205,10 @@ def test_media() -> None:
     [
         (Media("audio", "audio/wav", data="UklGR"), "audio_not_supported_by_model"),
         (Media("video", url="https://example.com/v"), "video_not_supported_by_model"),
-        (Media("image", "image/tiff", data="SUkq"), "image_not_supported_by_model"),
-        (Media("image", data="????"), "image_not_supported_by_model"),
-        (Media("document", "application/msword", data="0M8R"), "document_not_supported_by_model"),
-        (Media("document", "text/plain", data="/w=="), "document_not_supported_by_model"),
+        (Media("image", "image/tiff", data="SUkq"), "images_not_supported_by_model"),
+        (Media("image", data="????"), "images_not_supported_by_model"),
+        (Media("document", "application/msword", data="0M8R"), "documents_not_supported_by_model"),
+        (Media("document", "text/plain", data="/w=="), "documents_not_supported_by_model"),
         (Media("image", url="gs://bucket/x"), "not_supported_by_model"),
     ],
 )

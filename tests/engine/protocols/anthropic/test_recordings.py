@@ -23,7 +23,7 @@ from engine.events import (
     UsageReport,
 )
 from engine.protocols.anthropic import CODEC
-from engine.protocols.anthropic.held import ProviderIdError
+from engine.protocols.codec import HeldIdError
 from engine.protocols.codec import InexpressibleError, UpstreamTarget
 from tests.engine.protocols.anthropic import sdk
 from tests.recordings import RECORDINGS, load, names
@@ -291,7 +291,7 @@ def test_what_has_no_canonical_place_is_refused_elsewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", requests("held"))
 def test_a_recorded_request_with_ids_at_the_provider_is_refused(name: str) -> None:
-    with pytest.raises(ProviderIdError):
+    with pytest.raises(HeldIdError):
         CODEC.parse_request(call_of(name))
 
 
