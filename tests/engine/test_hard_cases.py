@@ -267,6 +267,7 @@ async def test_a_call_made_twice_is_not_given_away(tmp_path: Path) -> None:
             body, paid, _ = await run(setup, call)
             assert content(body)
             await settled(lambda: gateway.ledger.statistics().queued_records == 0)
+            await trio.testing.wait_all_tasks_blocked(0.05)  # the loop has heard of it, too
             body, receipt, error = await run(setup, call)
             assert body == b""
             assert isinstance(error, UnavailableError)
