@@ -23,8 +23,7 @@ from engine.events import (
     UsageReport,
 )
 from engine.protocols.anthropic import CODEC
-from engine.protocols.codec import HeldIdError
-from engine.protocols.codec import InexpressibleError, UpstreamTarget
+from engine.protocols.codec import HeldIdError, InexpressibleError, UpstreamTarget
 from tests.engine.protocols.anthropic import sdk
 from tests.recordings import RECORDINGS, load, names
 
