@@ -18,12 +18,13 @@ from engine.events import (
     RedactedReasoning,
     RefusalDelta,
     TextDelta,
+    TokenLogprob,
     ToolCallBegin,
     ToolCallDelta,
     UsageReport,
 )
 from tests.answers import reading
-from tests.answers.reading import Draft, Reading, drafts, unfinished
+from tests.answers.reading import Draft, Logprob, Reading, drafts, unfinished
 
 _FINISHES = {
     FinishReason.STOP: reading.STOP,
@@ -80,13 +81,19 @@ def _read(draft: Draft, event: Event) -> None:
             draft.transcript += transcript
             draft.media += [(mime or kind, data)] if data else []
         case LogprobsDelta(tokens=tokens, refusal=False):
-            draft.logprobs += [(token.token, round(token.logprob, 9)) for token in tokens]
+            draft.logprobs += [
+                Logprob(*_token(token), tuple(map(_token, token.top))) for token in tokens
+            ]
         case Finish(reason=reason):
             draft.finish = _FINISHES[reason]
             draft.stop_sequence = event.stop_sequence
             draft.explanation = event.explanation
         case _:
             pass  # what one protocol alone knows
+
+
+def _token(token: TokenLogprob) -> tuple[str, float]:
+    return token.token, round(token.logprob, 9)
 
 
 def _sign(draft: Draft, signature: Signature | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections import defaultdict
 from typing import Any
@@ -21,6 +22,7 @@ from tests.answers.reading import (
     STOP,
     Call,
     Draft,
+    Logprob,
     Reading,
     drafts,
 )
@@ -139,12 +141,19 @@ def _read_candidate(
             draft.citations.append((web.get("uri"), web.get("title")))
     for source in (candidate.get("citationMetadata") or {}).get("citations") or ():
         draft.citations.append((source.get("uri"), source.get("title")))
-    for token in (candidate.get("logprobsResult") or {}).get("chosenCandidates") or ():
-        draft.logprobs.append((token["token"], round(token["logProbability"], 9)))
+    logprobs = candidate.get("logprobsResult") or {}
+    chosen, tops = logprobs.get("chosenCandidates") or (), logprobs.get("topCandidates") or ()
+    for token, top in itertools.zip_longest(map(_token, chosen), tops, fillvalue={}):
+        others = tuple(map(_token, top.get("candidates") or ()))
+        draft.logprobs.append(Logprob(*token, others))
     if reason := candidate.get("finishReason"):
         draft.finish = FINISH.get(reason, OTHER)
         if draft.finish not in (STOP, NONE):
             draft.explanation = candidate.get("finishMessage")
+
+
+def _token(token: dict[str, Any]) -> tuple[str, float]:
+    return token["token"], round(token["logProbability"], 9)
 
 
 def _read_call(draft: Draft, call: dict[str, Any], pieces: dict[str, dict[str, Any]]) -> None:
@@ -177,3 +186,17 @@ def _usage(report: dict[str, Any]) -> Usage:
         output_tokens=(report.get("candidatesTokenCount") or 0) + thoughts,
         reasoning_tokens=thoughts,
     )
+
+
+def grounded(body: bytes, *, stream: bool) -> list[str]:
+    """The parts of the text that stand on a source of the web, as Gemini quotes them."""
+    found = []
+    for response in parse(body, stream=stream)[0]:
+        for candidate in response.candidates or ():
+            grounding = candidate.grounding_metadata
+            chunks = (grounding and grounding.grounding_chunks) or []
+            for support in (grounding and grounding.grounding_supports) or ():
+                cited = [chunks[at] for at in support.grounding_chunk_indices or ()]
+                if support.segment is not None and any(chunk.web for chunk in cited):
+                    found.append(support.segment.text or "")
+    return found

@@ -46,7 +46,8 @@ def render(source: str, lost: Lost) -> str:
         "",
         "The first tables: what a client's SDK reads differently. 'another' is something in its",
         "place, 'some' a part of several. The last: fields that are in no canonical event.",
-        "An explanation does reach Gemini's clients: as `finishMessage`, which google-genai drops.",
+        "Gemini's clients do get an explanation (`finishMessage`) and the service tier (in",
+        "`usageMetadata`), but google-genai passes over both.",
     ]
     for target, by_name in lost.items():
         lines += ["", f"## To a client of {target}", ""]

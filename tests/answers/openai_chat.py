@@ -17,6 +17,7 @@ from tests.answers.reading import (
     STOP,
     TOOLS,
     Draft,
+    Logprob,
     Reading,
     drafts,
 )
@@ -91,7 +92,8 @@ def _read_choice(draft: Draft, choice: dict[str, Any], key: str) -> None:
         draft.media.append(_data_url(image["image_url"]["url"]))
     logprobs = choice.get("logprobs") or {}
     for token in _of_dicts(logprobs.get("content")):
-        draft.logprobs.append((token["token"], round(token["logprob"], 9)))
+        top = [(t["token"], round(t["logprob"], 9)) for t in token.get("top_logprobs") or ()]
+        draft.logprobs.append(Logprob(token["token"], round(token["logprob"], 9), tuple(top)))
     if finish := FINISH.get(choice.get("finish_reason"), OTHER):
         draft.finish = finish if finish != NONE else draft.finish
 
@@ -145,3 +147,22 @@ def _usage(report: dict[str, Any]) -> Usage:
         output_tokens=output,
         reasoning_tokens=reasoning,
     ).clamped()
+
+
+def annotations(body: bytes, *, stream: bool) -> list[tuple[str, str]]:
+    """Of each source its address and the part of the answer's text that it points at."""
+    canned = sdks.canned(body, stream=stream)
+    if stream:
+        completion = sdks.openai_accumulated(sdks.openai_chunks(canned).items)
+    else:
+        completion = sdks.openai_completion(canned)
+    return [
+        (
+            annotation.url_citation.url,
+            (choice.message.content or "")[
+                annotation.url_citation.start_index : annotation.url_citation.end_index
+            ],
+        )
+        for choice in completion.choices
+        for annotation in choice.message.annotations or ()
+    ]

@@ -30,9 +30,11 @@ _TAKEN = {
             for name in name.split()
         ),
         "choices.logprobs.content.token choices.logprobs.content.logprob",
+        "choices.logprobs.content.top_logprobs",
         "usage.prompt_tokens usage.completion_tokens usage.total_tokens",
         "usage.prompt_tokens_details.cached_tokens usage.prompt_tokens_details.cache_write_tokens",
         "usage.completion_tokens_details.reasoning_tokens x_groq.usage",
+        "usage.prompt_cache_hit_tokens usage.num_cached_tokens usage.cached_tokens",
     ),
     "anthropic": (
         "type index role id model error request_id",
@@ -41,7 +43,7 @@ _TAKEN = {
         "content.citations.type content.citations.url content.citations.title",
         "usage.input_tokens usage.output_tokens usage.cache_read_input_tokens",
         "usage.cache_creation_input_tokens usage.output_tokens_details.thinking_tokens",
-        "usage.service_tier",
+        "usage.service_tier usage.iterations content.redacted_thinking",
     ),
     "gemini": (
         "responseId modelVersion error",
@@ -53,6 +55,8 @@ _TAKEN = {
         "candidates.groundingMetadata.groundingChunks.web.title",
         "candidates.logprobsResult.chosenCandidates.token",
         "candidates.logprobsResult.chosenCandidates.logProbability",
+        "candidates.logprobsResult.topCandidates.candidates.token",
+        "candidates.logprobsResult.topCandidates.candidates.logProbability",
         "promptFeedback.blockReason promptFeedback.blockReasonMessage",
         "usageMetadata.promptTokenCount usageMetadata.candidatesTokenCount",
         "usageMetadata.totalTokenCount usageMetadata.thoughtsTokenCount",

@@ -39,6 +39,15 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Logprob:
+    """A token, its logarithm rounded, and the same of the alternatives."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """One of the answers.
 
@@ -47,7 +56,7 @@ class Choice:
         media: of each piece its type and its base64.
         redacted: pieces of thinking that only their issuer can read.
         signatures: secrets of the provider.
-        logprobs: token and logarithm, rounded.
+        logprobs: of each token, with those that might have stood in its place.
         explanation: the provider's words for a refusal.
     """
 
@@ -61,7 +70,7 @@ class Choice:
     citations: tuple[tuple[str | None, str | None], ...] = ()
     media: tuple[tuple[str, str], ...] = ()
     transcript: str = ""
-    logprobs: tuple[tuple[str, float], ...] = ()
+    logprobs: tuple[Logprob, ...] = ()
     redacted: int = 0
     signatures: tuple[str, ...] = ()
 
@@ -95,7 +104,7 @@ class Draft:
     citations: list[tuple[str | None, str | None]] = field(default_factory=list)
     media: list[tuple[str, str]] = field(default_factory=list)
     transcript: str = ""
-    logprobs: list[tuple[str, float]] = field(default_factory=list)
+    logprobs: list[Logprob] = field(default_factory=list)
     redacted: int = 0
     signatures: list[str] = field(default_factory=list)
 

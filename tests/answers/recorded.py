@@ -54,8 +54,15 @@ def names(*protocols: str, stream: bool | None = None) -> list[str]:
     ]
 
 
-def answers(*protocols: str, stream: bool | None = None) -> list[Any]:
-    """The same as parameters of a test; one that skips, visibly, where there are none."""
-    found = [pytest.param(name, id=name) for name in names(*protocols, stream=stream)]
+def answers(*protocols: str, stream: bool | None = None, holding: bytes = b"") -> list[Any]:
+    """The same as parameters of a test; one that skips, visibly, where there are none.
+
+    `holding` is something that has to stand in their bodies.
+    """
+    found = [
+        pytest.param(name, id=name)
+        for name in names(*protocols, stream=stream)
+        if holding in recordings.load(name).body
+    ]
     skip = pytest.mark.skip(reason=f"no recordings at {RECORDINGS}")
     return found or [pytest.param("", marks=skip)]

@@ -6,11 +6,13 @@ import functools
 
 import pytest
 
+from engine.events import ToolCallBegin
+from engine.protocols.registry import codec_of
 from tests import recordings
-from tests.answers import losses, sdk
+from tests.answers import gemini, losses, openai_chat, sdk
 from tests.answers.across import Comparison, compare
-from tests.answers.recorded import PROTOCOLS, names, protocol_of
-from tests.answers.translating import translate
+from tests.answers.recorded import PROTOCOLS, answers, names, protocol_of
+from tests.answers.translating import decode_stream, translate
 
 
 @functools.cache
@@ -50,3 +52,31 @@ def test_the_table_of_losses(source: str) -> None:
         if target != source
     }
     losses.check(source, lost)
+
+
+@pytest.mark.parametrize("target", ["openai_chat", "anthropic"])
+@pytest.mark.parametrize("name", answers("gemini", holding=b"thoughtSignature"))
+def test_signatures_of_calls_are_carried(name: str, target: str) -> None:
+    """Every signature on a call comes back with the call's id."""
+    recording = recordings.load(name)
+    codec = codec_of("gemini")
+    if recording.stream:
+        events = decode_stream(codec, [recording.body]).events
+    else:
+        events = tuple(codec.decode_response(recording.body))
+    calls = [event for event in events if isinstance(event, ToolCallBegin)]
+    body = translate("gemini", target, recording.body, stream=recording.stream)
+    got = sdk.read(target, body, stream=recording.stream)
+    signed = {call.signature.value for call in calls if call.signature is not None}
+    assert signed <= {signature for choice in got.choices for signature in choice.signatures}
+
+
+@pytest.mark.parametrize("name", answers("gemini", holding=b"groundingSupports"))
+def test_grounding_points_at_its_text(name: str) -> None:
+    """Gemini counts bytes of a part, OpenAI characters of the answer."""
+    recording = recordings.load(name)
+    body = translate("gemini", "openai_chat", recording.body, stream=recording.stream)
+    told = openai_chat.annotations(body, stream=recording.stream)
+    segments = gemini.grounded(recording.body, stream=recording.stream)
+    pointed = {text for _, text in told if text}
+    assert pointed == {text for text in segments if text}

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import UpstreamError, UpstreamRejectedError
-from engine.events import Event, Usage
+from engine.events import Event, Finish, Usage
 from engine.protocols.registry import codec_of
 from engine.wire.sse import EventTooLargeError
 from tests import recordings
@@ -242,3 +242,28 @@ def test_an_ending_at_every_position(name: str, target: str) -> None:
         assert cut.usage == usage, count
         assert cut.choices, count
         assert all(choice.finish != "none" for choice in cut.choices), count
+
+
+@pytest.mark.parametrize("name", small(5, stream=True))
+def test_a_verbatim_stream_cut_at_every_frame(name: str) -> None:
+    """The provider's own bytes, and our ending: the SDK reads one answer."""
+    protocol = protocol_of(name)
+    codec, body = codec_of(protocol), recordings.load(name).body
+    array = body.lstrip().startswith(b"[")
+    request = client_request(protocol, stream=True, array=array)
+    usage = Usage(input_tokens=7, output_tokens=5)
+    frames = codec.open_verbatim(request, end_marker=False).split(body)
+    for count in range(0, len(frames), max(1, len(frames) // 12)):
+        decoder = codec.open_verbatim(request, end_marker=False)
+        out, ended = b"", False
+        for frame in decoder.split(b"".join(frames[:count])):
+            ended |= any(isinstance(event, Finish) for event in decoder.decode(frame))
+            if decoder.ending or decoder.error is not None:
+                break  # held back until it is settled
+            out += decoder.client_frame(frame)
+        else:
+            cut = sdk.read(protocol, out + decoder.cut(usage), stream=True)
+            assert not cut.failed, count
+            assert ended or cut.usage == usage, count
+            assert cut.choices, count
+            assert all(choice.finish != "none" for choice in cut.choices), count
