@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import trio
 
+from engine.events import Protocol
 from frontends.app import create_app
 from frontends.server import open_server
-from tests.gateways import Setup, chat_body, open_setup
+from tests.gateways import MODELS, Setup, chat_body, open_setup
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ async def open_served(folder: Path, **options: Any) -> AsyncIterator[Served]:
 class RawStream:
     """A streamed request on a socket of its own: events are read one by one, or not at all."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, event_mark: bytes = b"\n\n") -> None:
         self._stream = stream
+        self._event_mark = event_mark
         self._buffer = b""
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -87,10 +89,10 @@ class RawStream:
 
     async def read_events(self, count: int) -> int:
         """Read until `count` events have come or the answer ends; how many there were."""
-        seen = self._buffer.count(b"\n\n")
+        seen = self._buffer.count(self._event_mark)
         while seen < count and not self._buffer.endswith(b"0\r\n\r\n"):
             self._buffer += await self._receive()
-            seen = self._buffer.count(b"\n\n")
+            seen = self._buffer.count(self._event_mark)
         return seen
 
     async def send_eof(self) -> None:
@@ -108,11 +110,34 @@ class RawStream:
 async def open_raw(served: Served, directives: str, **changes: Any) -> AsyncIterator[RawStream]:
     """Send a streamed call; leaving the block closes the socket, whatever has come."""
     body = chat_body(directives, **changes)
-    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
-    async with stream:
-        await stream.send_all(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
-            b"authorization: Bearer %s\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n%s" % (served.setup.key.encode(), len(body), body)
-        )
+    async with await _asked(served, "/v1/chat/completions", body) as stream:
         yield RawStream(stream)
+
+
+PATHS: dict[str, str] = {
+    "openai_chat": "/v1/chat/completions",
+    "anthropic": "/v1/messages",
+    "gemini": "/v1beta/models/{model}:streamGenerateContent?alt=sse",
+}
+
+
+@asynccontextmanager
+async def open_raw_of(
+    served: Served, client: Protocol, provider: str, directives: str
+) -> AsyncIterator[RawStream]:
+    """The same in a client's protocol, for the provider of another or of the same."""
+    call = served.setup.call_of(client, provider, directives)
+    path = PATHS[client].format(model=MODELS[provider])
+    async with await _asked(served, path, call.body) as stream:
+        yield RawStream(stream, b"data: " if client == "gemini" else b"\n\n")
+
+
+async def _asked(served: Served, path: str, body: bytes) -> trio.SocketStream:
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    await stream.send_all(
+        b"POST %s HTTP/1.1\r\nhost: localhost\r\n"
+        b"authorization: Bearer %s\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n%s"
+        % (path.encode(), served.setup.key.encode(), len(body), body)
+    )
+    return stream

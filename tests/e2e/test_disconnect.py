@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateways import charge, settled
-from tests.served import Served, open_raw, open_served
+from engine.events import Protocol
+from tests.gateways import PAIRS, charge, settled
+from tests.served import Served, open_raw, open_raw_of, open_served
 
 TOKENS = 40
 pytestmark = pytest.mark.usefixtures("each_protocol")
@@ -70,3 +71,31 @@ async def test_leaving_while_the_provider_is_quiet(tmp_path: Path) -> None:
         await settled(lambda: served.setup.gateway.open_exchanges == 0)
         [truth] = served.setup.sim.truth.records()
         await settled(lambda: truth.ended == "reset")
+
+
+async def leave_pair_after(served: Served, client: Protocol, provider: str, count: int) -> None:
+    """Close the socket of a client of one protocol after `count` events of another's provider."""
+    setup = served.setup
+    pace = f"tokens={TOKENS} tokens_per_second=800"
+    async with open_raw_of(served, client, provider, pace) as stream:
+        await stream.read_head()
+        assert stream.status == 200
+        await stream.read_events(count)
+    await settled(lambda: setup.gateway.open_exchanges == 0)
+    truth = setup.sim.truth.records()[-1]
+    await settled(lambda: truth.ended is not None)
+    receipt = await served.receipt(truth.request_id)
+    usage, billed = receipt["usage"], receipt["usage"]["output_tokens"]
+    assert receipt["outcome"] in ("client_left", "completed")
+    assert receipt["delivered_output_tokens"] <= billed == receipt["received_output_tokens"]
+    assert billed <= truth.tokens_generated
+    assert receipt["price"]["nanodollars"] == charge(usage["input_tokens"], billed)
+
+
+@pytest.mark.parametrize(("client", "provider"), PAIRS)
+async def test_leaving_in_every_pair_of_protocols(
+    tmp_path: Path, client: Protocol, provider: str
+) -> None:
+    async with open_served(tmp_path) as served:
+        for count in (1, 2, 3, 5, 8, 13, 21, 34):
+            await leave_pair_after(served, client, provider, count)
