@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from engine.errors import InvalidRequestError
+
 # Backslashes and whole pairs are passed over; what is captured is half of a pair, alone.
 _LONE_SURROGATE = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -105,3 +107,21 @@ def is_held_uri(uri: str) -> bool:
     False
     """
     return _HELD_URI.match(uri) is not None
+
+
+def load_request(body: bytes) -> dict[str, Any]:
+    """The JSON object of a client's request.
+
+    Raises:
+        InvalidRequestError: it is none; says where it breaks off.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError(
+            "We could not parse the JSON body of your request "
+            f"({error.msg} at character {error.pos})."
+        ) from None
+    if not isinstance(document, dict):
+        raise InvalidRequestError("The body of your request must be a JSON object.")
+    return document

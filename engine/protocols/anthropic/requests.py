@@ -15,7 +15,7 @@ from engine.protocols.anthropic.held import refuse_held
 from engine.protocols.anthropic.marks import PROTOCOL, is_marked
 from engine.protocols.carried import uncarry
 from engine.protocols.codec import ClientRequest
-from engine.protocols.fields import dict_of, dicts, text_of
+from engine.protocols.fields import dict_of, dicts, load_request, text_of
 
 ROLES = frozenset({"user", "assistant", "system"})
 
@@ -32,15 +32,7 @@ _MEDIA: dict[str, MediaKind] = {"image": "image", "document": "document"}
 
 def parse_request(call: Call) -> ClientRequest:
     """See `codec.Codec.parse_request`."""
-    try:
-        document = orjson.loads(call.body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequestError(
-            "We could not parse the JSON body of your request "
-            f"({error.msg} at character {error.pos})."
-        ) from None
-    if not isinstance(document, dict):
-        raise InvalidRequestError("The body of your request must be a JSON object.")
+    document = load_request(call.body)
     model = document.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("model: Field required.", param="model")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
 from engine.conversation import MediaKind
 from engine.errors import InvalidRequestError
 from engine.events import Call
 from engine.protocols.codec import ClientRequest
+from engine.protocols.fields import load_request
 from engine.protocols.gemini.held_ids import refuse_held_ids
 from engine.protocols.gemini.signatures import PROTOCOL, SKIP_VALIDATOR, is_marked
 from engine.protocols.gemini.spelling import (
@@ -43,15 +42,7 @@ def parse_request(call: Call) -> ClientRequest:
         InvalidRequestError: not JSON, a field the gateway needs is missing or of a wrong type, or
             an id that lives at the provider.
     """
-    try:
-        document = orjson.loads(call.body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequestError(
-            f"We could not parse the JSON body of your request ({error.msg} at character "
-            f"{error.pos})."
-        ) from None
-    if not isinstance(document, dict):
-        raise InvalidRequestError("The body of your request must be a JSON object.")
+    document = load_request(call.body)
     model = call.model if call.model is not None else document.get("model")
     if not isinstance(model, str) or not model.removeprefix("models/"):
         raise InvalidRequestError("You must name a model in the path.", param="model")

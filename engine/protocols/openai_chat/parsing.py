@@ -12,7 +12,7 @@ from engine.errors import InvalidRequestError
 from engine.events import Call
 from engine.protocols import carried
 from engine.protocols.codec import ClientRequest
-from engine.protocols.fields import dict_of, dicts, text_of
+from engine.protocols.fields import dict_of, dicts, load_request, text_of
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.held import refuse_held_ids
 
@@ -31,15 +31,7 @@ def parse_request(call: Call) -> ClientRequest:
         InvalidRequestError: not JSON, a field the gateway needs is missing or of a wrong type, or
             an id that lives at the provider.
     """
-    try:
-        document = orjson.loads(call.body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequestError(
-            "We could not parse the JSON body of your request "
-            f"({error.msg} at character {error.pos})."
-        ) from None
-    if not isinstance(document, dict):
-        raise InvalidRequestError("The body of your request must be a JSON object.")
+    document = load_request(call.body)
     model = document.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("You must provide a model parameter.", param="model")
