@@ -42,7 +42,7 @@ MODELS = {"openai_chat": "sim-openai", "anthropic": "sim-anthropic", "gemini": "
 PAIRS = [(client, provider) for provider in PROTOCOLS for client in PROTOCOLS]
 Pair = tuple[Protocol, Protocol]
 
-_WARM_S = 1.0
+_WARM_MAX_S = 1.0
 _RELAYED_TOKENS = 4_000
 _REQUEST_BYTES = 1_000_000
 
@@ -80,7 +80,8 @@ async def gateway_cost(
     target: Target, pair: Pair, streams: int, rate: int, seconds: float
 ) -> float:
     """CPU microseconds of the gateway a relayed token, one an event."""
-    tokens = int(rate * (seconds + _WARM_S) * 3)
+    warm_s = min(seconds, _WARM_MAX_S)
+    tokens = int(rate * (seconds + warm_s) * 3)
     prompt = f"#sim tokens={tokens} tokens_per_second={rate}\nTell me more."
     path, document = request_of(*pair, prompt)
     body = orjson.dumps(document)
@@ -100,7 +101,7 @@ async def gateway_cost(
     async with trio.open_nursery() as nursery:
         for _ in range(streams):
             nursery.start_soon(client)
-        await trio.sleep(_WARM_S)
+        await trio.sleep(warm_s)
         cpu_s, before = target.cpu_s(), events
         await trio.sleep(seconds)
         cpu_s, relayed = target.cpu_s() - cpu_s, events - before

@@ -92,15 +92,14 @@ class Target:
 @contextmanager
 def running(program: str, *arguments: str) -> Iterator[tuple[int, list[str]]]:
     """A Python program in a process of its own; its id and the words of its first line."""
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and programs
+    with subprocess.Popen(  # noqa: S603 - our own interpreter and programs
         [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield process.pid, process.stdout.readline().split()
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.pid, process.stdout.readline().split()
+        finally:
+            process.kill()
 
 
 @contextmanager

@@ -1,0 +1,16 @@
+"""The comparison of pairs of protocols runs, and says what it has measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.pair_cost import PAIRS, main
+
+
+def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--repeats", "1", "--seconds", "0.2", "--streams", "4", "--rate", "100"])
+    printed = capsys.readouterr().out
+    for words in ("CPU of the relay alone", "to translate a request", "CPU of the gateway"):
+        assert words in printed
+    assert printed.count("x verbatim") == 3 * len(PAIRS)
+    assert "the event loop stood still" in printed
