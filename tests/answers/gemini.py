@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 from collections import defaultdict
 from typing import Any
@@ -142,10 +141,11 @@ def _read_candidate(
     for source in (candidate.get("citationMetadata") or {}).get("citations") or ():
         draft.citations.append((source.get("uri"), source.get("title")))
     logprobs = candidate.get("logprobsResult") or {}
-    chosen, tops = logprobs.get("chosenCandidates") or (), logprobs.get("topCandidates") or ()
-    for token, top in itertools.zip_longest(map(_token, chosen), tops, fillvalue={}):
-        others = tuple(map(_token, top.get("candidates") or ()))
-        draft.logprobs.append(Logprob(*token, others))
+    chosen: list[dict[str, Any]] = logprobs.get("chosenCandidates") or []
+    tops: list[dict[str, Any]] = logprobs.get("topCandidates") or []
+    for at, token in enumerate(chosen):
+        others = tops[at].get("candidates") or () if at < len(tops) else ()
+        draft.logprobs.append(Logprob(*_token(token), tuple(map(_token, others))))
     if reason := candidate.get("finishReason"):
         draft.finish = FINISH.get(reason, OTHER)
         if draft.finish not in (STOP, NONE):

@@ -149,7 +149,7 @@ def _usage(report: dict[str, Any]) -> Usage:
     ).clamped()
 
 
-def annotations(body: bytes, *, stream: bool) -> list[tuple[str, str]]:
+def pointed_at(body: bytes, *, stream: bool) -> list[tuple[str, str]]:
     """Of each source its address and the part of the answer's text that it points at."""
     canned = sdks.canned(body, stream=stream)
     if stream:

@@ -76,7 +76,7 @@ def test_grounding_points_at_its_text(name: str) -> None:
     """Gemini counts bytes of a part, OpenAI characters of the answer."""
     recording = recordings.load(name)
     body = translate("gemini", "openai_chat", recording.body, stream=recording.stream)
-    told = openai_chat.annotations(body, stream=recording.stream)
+    told = openai_chat.pointed_at(body, stream=recording.stream)
     segments = gemini.grounded(recording.body, stream=recording.stream)
     pointed = {text for _, text in told if text}
     assert pointed == {text for text in segments if text}

@@ -32,7 +32,7 @@ from tests.answers.translating import (
 )
 from tests.events import answers, normal
 
-EXAMPLES = 60
+EXAMPLES = 40
 
 roundtrip = settings(
     max_examples=EXAMPLES,
@@ -114,9 +114,9 @@ ARGUMENTS = {
 @pytest.mark.parametrize("written", ARGUMENTS)
 def test_odd_arguments(written: str, target: str, stream: bool) -> None:
     """Integers are kept to the digit; what is no object is wrapped in one."""
-    pieces = [ToolCallDelta(0, character) for character in written]
-    finish, usage = Finish(FinishReason.TOOL_CALLS), UsageReport(Usage(1, 0, 0, 1, 0))
-    events = [Begin("id", "m"), ToolCallBegin(0, "call_1", "f"), *pieces, finish, usage]
+    events: list[Event] = [Begin("id", "m"), ToolCallBegin(0, "call_1", "f")]
+    events += [ToolCallDelta(0, character) for character in written]
+    events += [Finish(FinishReason.TOOL_CALLS), UsageReport(Usage(1, 0, 0, 1, 0))]
     body = _encoded(target, events, stream=stream)
     [call] = sdk.read(target, body, stream=stream).choices[0].calls
     expected = ARGUMENTS[written]
