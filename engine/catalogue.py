@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
 from engine.capability_table import capabilities_of
 from engine.config import Config, DeploymentConfig, ModelConfig, PriceConfig
-from engine.metering.pricing import FREE, PriceError, Rates, library_rates, rate_picodollars
+from engine.metering.price_library import ListedModel, look_up
+from engine.metering.pricing import FREE, PriceError, Rates, rate_picodollars
 from engine.metering.tokens import encoding_for
 from engine.routing.plan import Deployment, Model
 from engine.toml import Keys
@@ -43,28 +45,32 @@ def _build_model(name: str, model: ModelConfig, config: Config, now: datetime) -
 def _build_deployment(
     name: str, model: ModelConfig, deployment: DeploymentConfig, config: Config, now: datetime
 ) -> Deployment[Rates]:
+    provider = config.providers[deployment.provider]
+    listed = look_up(provider.base_url, deployment.model, now)
+    capabilities = capabilities_of(provider.protocol, deployment.model, deployment.capabilities)
+    if capabilities.context_window_tokens is None and listed is not None:
+        capabilities = replace(capabilities, context_window_tokens=listed.context_window_tokens)
     return Deployment(
         provider=deployment.provider,
         upstream_model=deployment.model,
-        cost=_cost(name, model, deployment, config, now),
+        cost=_cost(name, model, deployment, config, listed),
         encoding=encoding_for(deployment.model),
-        capabilities=capabilities_of(
-            config.providers[deployment.provider].protocol,
-            deployment.model,
-            deployment.capabilities,
-        ),
+        capabilities=capabilities,
     )
 
 
 def _cost(
-    name: str, model: ModelConfig, deployment: DeploymentConfig, config: Config, now: datetime
+    name: str,
+    model: ModelConfig,
+    deployment: DeploymentConfig,
+    config: Config,
+    listed: ListedModel | None,
 ) -> Rates:
     path = ("models", name, "deployments")
     if deployment.cost is not None:
         return _configured(deployment.cost, config, path)
-    listed = library_rates(config.providers[deployment.provider].base_url, deployment.model, now)
-    if listed is not None:
-        return listed
+    if listed is not None and listed.rates is not None:
+        return listed.rates
     if model.price is not None:
         return _configured(model.price, config, ("models", name, "price"))
     if model.free:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 import types
 import typing
@@ -74,7 +75,7 @@ class TableReader:
         """
         if not isinstance(table, dict):
             raise self.error(keys, "must be a table")
-        hints = typing.get_type_hints(cls)
+        hints = _hints(cls)
         # What no file can say (a field with `compare=False`) is no key.
         fields = {f.name: f for f in dataclasses.fields(cls) if f.compare}  # type: ignore[arg-type]
         for key in table:
@@ -178,3 +179,9 @@ def _line_numbers(text: str) -> dict[Keys, int]:
 
 def _split_keys(dotted: str) -> Keys:
     return tuple(part.strip("\"'") for part in _KEY_PART.findall(dotted))
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Evaluated once: a thousand models are a thousand tables of one class."""
+    return typing.get_type_hints(cls)

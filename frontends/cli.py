@@ -231,6 +231,7 @@ def check(path: Path | None, config_path: Path | None, as_json: bool) -> None:
     from datetime import UTC, datetime
 
     from engine.catalogue import build_catalogue
+    from engine.metering.pricing import usd_per_million
 
     with explain():
         loaded = _load(chosen, (), None)
@@ -239,20 +240,14 @@ def check(path: Path | None, config_path: Path | None, as_json: bool) -> None:
                 "model": model.name,
                 "provider": model.deployments[0].provider,
                 "upstream_model": model.deployments[0].upstream_model,
-                "input_usd_per_million": _usd_per_million(model.price.input),
-                "output_usd_per_million": _usd_per_million(model.price.output),
+                "input_usd_per_million": usd_per_million(model.price.input),
+                "output_usd_per_million": usd_per_million(model.price.output),
             }
             for model in build_catalogue(loaded, datetime.now(UTC)).values()
         ]
         print_result(rows, as_json=as_json)
         if not as_json:
             click.echo(f"{chosen} is fine{'' if rows else ', but serves no model yet'}.")
-
-
-def _usd_per_million(rate_picodollars: int) -> str:
-    """A picodollar a token is a millionth of a dollar per million tokens; exact."""
-    whole, fraction = divmod(rate_picodollars, 1_000_000)
-    return f"{whole}.{fraction:06d}".rstrip("0").rstrip(".")
 
 
 def _check_binds(bind: tuple[str, ...]) -> None:

@@ -6,7 +6,6 @@ One US dollar per million tokens is 1,000,000 picodollars a token.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
 from engine.events import Usage
@@ -77,6 +76,16 @@ def rate_picodollars(usd_per_million: Decimal) -> int:
     return int(rate)
 
 
+def usd_per_million(rate_picodollars: int) -> str:
+    """The reverse, exact: a picodollar a token is a millionth of a dollar per million tokens.
+
+    >>> usd_per_million(1_250_000)
+    '1.25'
+    """
+    whole, fraction = divmod(rate_picodollars, _PICODOLLARS_PER_TOKEN_AT_ONE_DOLLAR_PER_MILLION)
+    return f"{whole}.{fraction:06d}".rstrip("0").rstrip(".")
+
+
 def charge_nanodollars(usage: Usage, rates: Rates) -> int:
     """What a usage costs, rounded down once: a fraction of a nanodollar is the client's."""
     fresh = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
@@ -102,35 +111,3 @@ def affordable_output_tokens(nanodollars: int, input_tokens: int, rates: Rates) 
     if left < 0 or rates.dearest_output == 0:
         return 0
     return left // rates.dearest_output
-
-
-def library_rates(base_url: str, model: str, now: datetime) -> Rates | None:
-    """List prices from the price library (data in its wheel, no network); None if it has none.
-
-    Prices that depend on the length of the context are taken at their base.
-    """
-    # Half a second to import: a start whose prices are all configured does without.
-    from genai_prices import data_snapshot
-    from genai_prices.types import TieredPrices
-
-    try:
-        _, found = data_snapshot.get_snapshot().find_provider_model(model, None, None, base_url)
-    except LookupError:
-        return None
-    prices = found.get_prices(now)
-
-    def rate(name: str, default: int) -> int:
-        value = getattr(prices, name)
-        if isinstance(value, TieredPrices):
-            value = value.base
-        return default if value is None else rate_picodollars(Decimal(value))
-
-    if prices.input_mtok is None or prices.output_mtok is None:
-        return None
-    fresh = rate("input_mtok", 0)
-    return Rates(
-        input=fresh,
-        cached_input=rate("cache_read_mtok", fresh),
-        cache_write=rate("cache_write_mtok", fresh),
-        output=rate("output_mtok", 0),
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -16,8 +15,8 @@ from engine.metering.pricing import (
     affordable_output_tokens,
     bound_nanodollars,
     charge_nanodollars,
-    library_rates,
     rate_picodollars,
+    usd_per_million,
 )
 
 GPT_5 = Rates(input=1_250_000, cached_input=125_000, cache_write=1_250_000, output=10_000_000)
@@ -29,6 +28,11 @@ usages = st.builds(Usage, *[tokens] * 5).map(Usage.clamped)
 def test_dollars_per_million_are_picodollars_a_token() -> None:
     assert rate_picodollars(Decimal("1.25")) == 1_250_000
     assert rate_picodollars(Decimal("0.0375")) == 37_500
+
+
+@pytest.mark.parametrize("price", ["0", "1.25", "0.0375", "10000", "0.000001", "15"])
+def test_a_rate_is_shown_as_it_was_said(price: str) -> None:
+    assert usd_per_million(rate_picodollars(Decimal(price))) == price
 
 
 @pytest.mark.parametrize("bad", ["-1", "NaN", "Infinity", "0.0000001", "10000.1"])
@@ -62,10 +66,3 @@ def test_what_is_affordable_is_covered(available: int, input_tokens: int, some: 
     affordable = affordable_output_tokens(available, input_tokens, some)
     if affordable:
         assert bound_nanodollars(input_tokens, affordable, some) <= available
-
-
-def test_the_price_library_knows_list_prices_by_base_url() -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert library_rates("https://api.openai.com/v1", "gpt-5", now) == GPT_5
-    assert library_rates("https://api.openai.com/v1", "no-such-model", now) is None
-    assert library_rates("https://llm.example/v1", "gpt-5", now) is None
