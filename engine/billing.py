@@ -49,6 +49,7 @@ class ExchangeBilling:
         principal: Principal,
         request: ClientRequest,
         codec: Codec,
+        max_output_tokens: int | None,
         model: Model[Rates],
         waive: bool,
         barrier_timeout_s: float,
@@ -64,10 +65,9 @@ class ExchangeBilling:
         self._barrier_timeout_s = barrier_timeout_s
         self._progress_due = progress_due
         self._input_bound_tokens = len(call.body)
+        self._max_output_tokens = max_output_tokens
         self._output_max = (
-            math.inf
-            if request.max_output_tokens is None
-            else request.max_output_tokens * request.choices
+            math.inf if max_output_tokens is None else max_output_tokens * request.choices
         )
         self._started = trio.current_time()
         self._timings = Timings()
@@ -106,7 +106,7 @@ class ExchangeBilling:
         account_id, request = self.receipt.account_id, self._request
         first = funds.first_slice(
             input_bound_tokens=self._input_bound_tokens,
-            max_output_tokens=request.max_output_tokens,
+            max_output_tokens=self._max_output_tokens,
             choices=request.choices,
             stream=request.stream,
             rates=self._price,
@@ -163,7 +163,7 @@ class ExchangeBilling:
         if relay.exhausted:
             more = max(more, relay.meter.wanted_tokens - covered)
         elif covered >= self._output_max or not funds.extension_due(
-            covered, relay.meter.known_tokens, more
+            covered, relay.meter.spent_tokens, more
         ):
             return False
         if not self._ledger.extend(self._hold, bound_nanodollars(0, more, self._price)):

@@ -97,6 +97,7 @@ class Exchange:
             principal=principal,
             request=request,
             codec=self._passage.client,
+            max_output_tokens=self._passage.max_output_tokens,
             model=model,
             waive=self._provider.on_cancel == "waive",
             barrier_timeout_s=parts.config.storage.barrier_timeout_s,

@@ -36,6 +36,7 @@ class Passage:
     Attributes:
         client, provider_codec: the codecs of the two sides; the same one means verbatim.
         dropped: fields of the client's that were harmlessly left out, in its own spelling.
+        max_output_tokens: what one choice may generate, as last encoded; None: nobody said.
 
     Raises:
         InvalidRequestError: the deployment's protocol or model cannot say what is asked.
@@ -51,6 +52,7 @@ class Passage:
         self.client: Codec = codec_of(call.protocol)
         self.provider_codec: Codec = provider_codec(provider.protocol)
         self.dropped: tuple[str, ...] = ()
+        self.max_output_tokens = request.max_output_tokens
         self._call = call
         self._request = request
         self._deployment = deployment
@@ -92,6 +94,7 @@ class Passage:
         lost = [lost.field for lost in conversation.unexpressed]  # in the client's spelling
         more = [self._spelled(field) for field in encoded.dropped if field not in lost]
         self.dropped = tuple(dict.fromkeys([*lost, *more]))
+        self.max_output_tokens = encoded.output_limit or self._request.max_output_tokens
         return encoded.body
 
     def _spelled(self, field: str) -> str:

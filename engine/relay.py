@@ -213,7 +213,7 @@ class StreamRelay:
             try:
                 self._frames.extend(self._decoder.split(data))
             except EventTooLargeError as error:
-                self.error = UpstreamError(f"The provider's stream is broken: {error}.")
+                self.error = _broken(error)
                 return b""
         return self._relay()
 
@@ -223,7 +223,7 @@ class StreamRelay:
             return b""
         try:
             events = self._decoder.end_of_input()
-        except ValueError:
+        except (ValueError, RecursionError):
             self.error = _not_json()
             return b""
         if self._decoder.error is not None:
@@ -266,7 +266,11 @@ class StreamRelay:
                 self._decoded = following
                 self.exhausted = True
                 break
-            if sent := self._writer.write(frame, events):
+            try:
+                sent = self._writer.write(frame, events)
+            except EventTooLargeError as error:
+                sent, self.error = b"", _broken(error)
+            if sent:
                 out.append(sent)
                 self.sent_bytes += len(sent)
             position = self.sent_bytes + self._writer.held_bytes
@@ -275,6 +279,8 @@ class StreamRelay:
             self.meter.take_figures(events)
             if self._tap is not None:
                 self._tap.extend(events)
+            if self.error is not None:
+                break
         else:
             self.terminal = self.error is None and self._decoder.done
         return out[0] if len(out) == 1 else b"".join(out)
@@ -290,7 +296,7 @@ class StreamRelay:
         frame = self._frames.popleft()
         try:
             events = decoder.decode(frame)
-        except ValueError:
+        except (ValueError, RecursionError):
             self.error = _not_json()
             return None
         if decoder.error is not None:
@@ -299,19 +305,18 @@ class StreamRelay:
         return frame, events
 
 
+def _broken(error: EventTooLargeError) -> UpstreamError:
+    return UpstreamError(f"The provider's stream is broken: {error}.")
+
+
 def _not_json() -> UpstreamError:
     return UpstreamError("The provider sent a stream event that is not JSON.")
-
-
-# What a socket's buffer takes at once.
-_ONE_WRITE_MAX_BYTES = 65_536
 
 
 class UnaryRelay:
     """An answer in one piece: gathered, metered, passed on untouched or translated.
 
-    Its terminal bytes are all of a small answer, so that it leaves in one write; of a larger one,
-    the last brace and what follows: without it, it is no JSON yet.
+    Its terminal bytes are all of it: who has nearly all of an answer has it, and would leave.
     """
 
     def __init__(self, settings: RelaySettings) -> None:
@@ -332,7 +337,7 @@ class UnaryRelay:
         return self._gathered_bytes
 
     def feed(self, data: bytes) -> bytes:
-        """Gathers; the body comes out of `end_of_input`."""
+        """Gathers; the body comes out of `finish`."""
         self._gathered_bytes += len(data)
         if self._gathered_bytes > self._settings.body_max_bytes:
             self.error = UpstreamError("The provider's answer is larger than the gateway accepts.")
@@ -342,31 +347,34 @@ class UnaryRelay:
         return b""
 
     def end_of_input(self) -> bytes:
-        """What of the answer may go out before its end; decides whether it is one."""
+        """Decides whether it is an answer; nothing of it goes out before the settlement."""
         if self.error is not None:
             return b""
         settings, body = self._settings, b"".join(self._parts)
         self._parts.clear()
         try:
             events = settings.provider.decode_response(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             self.error = UpstreamError("The provider's answer is not a JSON object.")
             return b""
         except UpstreamRejectedError as error:
             self.error = error
             return b""
         if settings.client is not settings.provider:
-            body = settings.client.encode_response(events, settings.request, settings.identity)
-        ending_at = len(body.rstrip()) - 1 if len(body) > _ONE_WRITE_MAX_BYTES else 0
+            try:
+                body = settings.client.encode_response(events, settings.request, settings.identity)
+            except EventTooLargeError as error:
+                self.error = UpstreamError(f"The provider's answer is broken: {error}.")
+                return b""
         for channel, text in generated_texts(events):
-            self.meter.add(channel, text, ending_at)
+            self.meter.add(channel, text, 0)
         self.meter.take_figures(events, final=True)
         if settings.tap is not None:
             settings.tap.extend(events)
         self.terminal = True
         self.body_bytes = len(body)
-        self._ending = body[ending_at:]
-        return body[:ending_at]
+        self._ending = body
+        return b""
 
     def heartbeat(self) -> bytes:
         """An answer in one piece cannot be kept alive."""

@@ -116,6 +116,19 @@ class OutputMeter:
         return replace(self.reported, output_tokens=self.reported.output_tokens + since)
 
     @property
+    def spent_tokens(self) -> int:
+        """Output tokens so far, hidden ones too as far as they were reported; as `known_tokens`,
+        a little behind."""
+        return self._spent(self.known_tokens)
+
+    def _spent(self, counted_tokens: int) -> int:
+        if self.reported is None:
+            return counted_tokens
+        at_report = self._text_at_report
+        since = 0 if at_report is None else max(0, counted_tokens - at_report)
+        return max(counted_tokens, self.reported.output_tokens + since)
+
+    @property
     def report_covers_all(self) -> bool:
         """Whether no text has come since the provider's figures."""
         return self._text_at_report is None and not self._after_report
@@ -155,12 +168,14 @@ class OutputMeter:
             undelivered.popleft()
 
     def fits(self, texts: Sequence[tuple[str, str]], limit_tokens: int) -> bool:
-        """Whether these further texts stay within a limit; exact where it is near."""
+        """Whether these further texts stay within a limit, with what is reported beside the text
+        that was received; exact where it is near."""
         self._count_after_report()
         chars = self._uncounted_chars + sum(len(text) for _, text in texts)
-        if self.known_tokens + max(_NEAR_TOKENS, _TOKENS_PER_CHAR_MAX * chars) < limit_tokens:
+        if self.spent_tokens + max(_NEAR_TOKENS, _TOKENS_PER_CHAR_MAX * chars) < limit_tokens:
             return True
-        self.wanted_tokens = self._recount() + sum(self._count(text) for _, text in texts)
+        further = sum(self._count(text) for _, text in texts)
+        self.wanted_tokens = self._spent(self._recount()) + further
         return self.wanted_tokens <= limit_tokens
 
     def received_tokens(self) -> int:

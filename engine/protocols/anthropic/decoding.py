@@ -19,6 +19,7 @@ from engine.protocols.anthropic.checks import Members, refuse
 from engine.protocols.anthropic.marks import PROTOCOL, native
 from engine.protocols.anthropic.reading import TurnReader
 from engine.protocols.anthropic.reasoning import EFFORTS, read_reasoning
+from engine.protocols.codec import InexpressibleError
 
 _READ = (
     "model", "messages", "max_tokens", "stream", "system", "temperature", "top_p", "top_k",
@@ -55,12 +56,17 @@ def decode_request(body: dict[str, Any]) -> Conversation:
     unexpressed = [*reader.unexpressed, *_beside(document, config)]
     if effort is not None and reasoning is not None and reasoning.effort is None:
         unexpressed.append(Unexpressed(config.at("effort"), harmless=True))
+    max_tokens = document.whole("max_tokens", 0)
+    if max_tokens == 0:  # elsewhere it is refused, or means no limit at all
+        raise InexpressibleError(
+            "max_tokens", "This model's provider cannot be asked for no answer."
+        )
     choice, parallel = _tool_choice(document.members("tool_choice"))
     tools = tuple(_tool(tool, unexpressed) for tool in document.objects("tools"))
     metadata = document.members("metadata")
     return Conversation(
         turns=turns,
-        max_output_tokens=document.whole("max_tokens", 0),
+        max_output_tokens=max_tokens,
         temperature=document.number("temperature", 0, 1),
         top_p=document.number("top_p", 0, 1),
         top_k=document.whole("top_k", 0),

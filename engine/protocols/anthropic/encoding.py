@@ -80,7 +80,9 @@ def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encode
         body = orjson.dumps(document)
     except orjson.JSONEncodeError:
         raise InvalidRequestError("The body is nested too deeply (over 254 levels).") from None
-    return Encoded(body, tuple(dict.fromkeys(dropped + written.dropped)))
+    named = conversation.max_output_tokens
+    raised = limit if named is not None and limit > named else None
+    return Encoded(body, tuple(dict.fromkeys(dropped + written.dropped)), raised)
 
 
 def _check(conversation: Conversation, capabilities: Capabilities) -> list[str]:
