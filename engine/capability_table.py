@@ -112,14 +112,15 @@ _OPENAI: tuple[Row, ...] = (
         _OPEN_TEXT, tools=True, reasoning="effort", efforts=_LOW_TO_HIGH, reasoning_off=False,
         context_window_tokens=131_072,
     )),
-    (r"o1-(mini|preview)", _O1_SMALL),
+    (r"o1-mini", _O1_SMALL),
+    (r"o1-preview", replace(_O1_SMALL, output_max_tokens=32_768)),
     (r"o3-mini", replace(_O_SERIES, media=_TEXT)),
     (r"o[134]", _O_SERIES),
     (r"gpt-5(\.\d+)?-chat", replace(
         _GPT, reasoning=None, sampling=None, stop=None, tools=None,
     )),
     (r"gpt-5(-mini|-nano|-codex|-2025|$)", _GPT5),
-    (r"gpt-5-pro", replace(_GPT5, efforts=("high",))),
+    (r"gpt-5-pro", replace(_GPT5, efforts=("high",), output_max_tokens=272_000)),
     (r"gpt-5\.1-codex-max", _GPT52),
     (r"gpt-5\.1", _GPT51),
     (r"gpt-5\.[2-5]", replace(_GPT52, context_window_tokens=None)),
@@ -175,7 +176,7 @@ _CLAUDE_46 = replace(
     reasoning="adaptive",
     efforts=("low", "medium", "high", "max"),
     prefill=False,
-    output_max_tokens=64_000,
+    context_window_tokens=1_000_000,
 )
 # From Opus 4.7 on a budget and sampling other than the default are refused.
 _CLAUDE_NEWER = replace(
@@ -198,7 +199,9 @@ _ANTHROPIC: tuple[Row, ...] = (
     (r"claude-(opus-4[.-]1|4[.-]1-opus)", replace(_CLAUDE_OPUS4, json_schema=True)),
     # Opus 4.5 has both a budget and efforts; with the latter its thinking is bounded already.
     (r"claude-(opus-4[.-]5|4[.-]5-opus)", replace(_CLAUDE_BUDGET, json_schema=True)),
-    (r"claude-(opus|sonnet)-4[.-]6", _CLAUDE_46),
+    (r"claude-opus-4[.-]6", replace(_CLAUDE_46, output_max_tokens=128_000)),
+    (r"claude-sonnet-4[.-]6", _CLAUDE_46),
+    (r"claude-opus-4[.-][7-9](?!\d)", replace(_CLAUDE_NEWER, output_max_tokens=128_000)),
     (r"claude-(opus|sonnet|haiku)-4[.-][7-9](?!\d)", _CLAUDE_NEWER),
     (r"claude-(sonnet|haiku)-4[.-]5", replace(_CLAUDE_BUDGET, json_schema=True)),
     (r"claude-(opus-4|4-opus)", _CLAUDE_OPUS4),

@@ -75,7 +75,7 @@ class TableReader:
         """
         if not isinstance(table, dict):
             raise self.error(keys, "must be a table")
-        hints = _hints(cls)
+        hints = _hints(cls)  # type: ignore[arg-type]
         # What no file can say (a field with `compare=False`) is no key.
         fields = {f.name: f for f in dataclasses.fields(cls) if f.compare}  # type: ignore[arg-type]
         for key in table:

@@ -18,10 +18,10 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "engine.capabilities",
             "engine.capability_table",
-            "engine.config",
             "engine.conversation",
             "engine.errors",
             "engine.events",
+            "engine.media_params",
             "engine.nurseries",
             "engine.toml",
         }
@@ -40,13 +40,18 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "engine.catalogue",
+            "engine.config",
+            "engine.config_checks",
+            "engine.config_tables",
             "engine.funds",
             "engine.relay",
             "engine.sink",
             "engine.telemetry",
         }
     ),
-    frozenset({"engine.attempt", "engine.billing", "engine.parts", "engine.passage"}),
+    frozenset(
+        {"engine.attempt", "engine.billing", "engine.listing", "engine.parts", "engine.passage"}
+    ),
     frozenset({"engine.counting", "engine.watch"}),
     frozenset({"engine.exchange"}),
     frozenset({"engine.gateway"}),
