@@ -47,7 +47,10 @@ def load_exact(data: bytes) -> Any:
     Raises:
         ValueError: it is not JSON.
     """
-    value = load_json(data)
+    return _exactly(load_json(data), data)
+
+
+def _exactly(value: Any, data: bytes) -> Any:
     if _LONG_INTEGER.search(data) is None:
         return value
     try:
@@ -110,7 +113,7 @@ def is_held_uri(uri: str) -> bool:
 
 
 def load_request(body: bytes) -> dict[str, Any]:
-    """The JSON object of a client's request.
+    """The JSON object of a client's request, its integers kept to the digit as in `load_exact`.
 
     Raises:
         InvalidRequestError: it is none; says where it breaks off.
@@ -124,4 +127,5 @@ def load_request(body: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(document, dict):
         raise InvalidRequestError("The body of your request must be a JSON object.")
-    return document
+    exact: dict[str, Any] = _exactly(document, body)
+    return exact

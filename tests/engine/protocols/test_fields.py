@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
-from engine.protocols.fields import dict_of, dicts, is_held_uri, load_json, load_object, text_of
+from engine.errors import InvalidRequestError
+from engine.protocols.fields import (
+    dict_of,
+    dicts,
+    is_held_uri,
+    load_json,
+    load_object,
+    load_request,
+    text_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +67,14 @@ def test_anything_else_is_nothing() -> None:
 )
 def test_files_of_the_providers_are_known(uri: str, held: bool) -> None:
     assert is_held_uri(uri) == held
+
+
+def test_a_request_keeps_its_integers_to_the_digit() -> None:
+    body = b'{"tools":[{"maximum":123456789012345678901234567890}],"seed":18446744073709551615}'
+    assert orjson.dumps(load_request(body)) == body
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a":NaN}', b'{"a":"\\ud800"}'])
+def test_a_request_that_is_no_object_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        load_request(body)
