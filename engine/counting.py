@@ -45,7 +45,9 @@ async def count_tokens(parts: Parts, call: Call) -> tuple[Head, bytes]:
     path = codec.path(deployment.upstream_model, call.operation, stream=False, array=False)
     if provider_codec(provider.protocol) is codec and path is not None:
         body = codec.encode_verbatim(request, deployment.upstream_model, None)
-        answer, provider_request_id = await _ask(parts.pool, codec, provider, path, body, call)
+        answer, provider_request_id = await _ask(
+            parts.pool, codec, provider, path, deployment.upstream_model, body, call
+        )
         if provider_request_id is not None:
             headers.append((b"x-provider-request-id", provider_request_id.encode("latin-1")))
         return Head(200, tuple(headers)), answer
@@ -56,7 +58,7 @@ async def count_tokens(parts: Parts, call: Call) -> tuple[Head, bytes]:
 
 
 async def _ask(
-    pool: Pool, codec: Codec, provider: Provider, path: str, body: bytes, call: Call
+    pool: Pool, codec: Codec, provider: Provider, path: str, model: str, body: bytes, call: Call
 ) -> tuple[bytes, str | None]:
     headers = [
         (b"content-type", b"application/json"),
@@ -64,7 +66,8 @@ async def _ask(
         (b"accept-encoding", b"identity"),
         (b"user-agent", b"parshall"),
         (b"x-request-id", call.request_id.encode()),
-        *codec.provider_headers(provider.api_key, call.headers),
+        *provider.credentials,
+        *codec.provider_headers(call.headers),
     ]
     transport = MultiplexTransport(
         pool,
@@ -80,7 +83,8 @@ async def _ask(
         connection_max_age_s=provider.connection_max_age_s,
     )
     timeout = httpx.Timeout(min(provider.first_byte_timeout_s, _WAIT_MAX_S))
-    url = f"{provider.origin.scheme}://{provider.origin.authority}{provider.path(path)}"
+    target = provider.path(path, model)
+    url = f"{provider.origin.scheme}://{provider.origin.authority}{target}"
     answer = b""
     try:
         async with (

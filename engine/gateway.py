@@ -22,6 +22,7 @@ from engine.ledger.records import KeyRow, LedgerSettings
 from engine.metering.tokens import counter_for
 from engine.nurseries import open_tasks
 from engine.parts import Parts
+from engine.protocols.quirks import Quirks
 from engine.telemetry import Telemetry
 from engine.upstream.pool import open_pool
 from engine.upstream.providers import Provider
@@ -184,6 +185,15 @@ def _provider(name: str, row: ProviderConfig) -> Provider:
         client_cert_file=row.client_cert_file,
         client_key_file=row.client_key_file,
         proxy=row.proxy,
+        auth=row.auth,
+        model_path=row.model_path,
+        api_version=row.api_version,
+        quirks=Quirks(
+            include_usage=row.include_usage,
+            output_limit_field=row.output_limit_field,
+            refuses=row.refuses,
+            reasoning_apart=row.reasoning_apart,
+        ),
         connect_timeout_s=row.connect_timeout_s,
         first_byte_timeout_s=row.first_byte_timeout_s,
         idle_timeout_s=row.idle_timeout_s,

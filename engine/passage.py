@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import replace
 
 from engine.capability_table import check_media
 from engine.events import Call, Event, Head
@@ -82,9 +83,13 @@ class Passage:
         model = self._deployment.upstream_model
         conversation = self._conversation
         if conversation is None:
-            return self.client.encode_verbatim(self._request, model, output_limit)
+            return self._encode_verbatim(model, output_limit)
         target = UpstreamTarget(
-            model, self._deployment.capabilities, self._request.stream, output_limit
+            model,
+            self._deployment.capabilities,
+            self._request.stream,
+            output_limit,
+            self._provider.quirks,
         )
         try:
             encoded: Encoded = self.provider_codec.encode_request(conversation, target)
@@ -96,6 +101,14 @@ class Passage:
         self.dropped = tuple(dict.fromkeys([*lost, *more]))
         self.max_output_tokens = encoded.output_limit or self._request.max_output_tokens
         return encoded.body
+
+    def _encode_verbatim(self, model: str, output_limit: int | None) -> bytes:
+        quirks, request = self._provider.quirks, self._request
+        self.dropped = tuple(name for name in request.document if name in quirks.refuses)
+        if self.dropped:
+            kept = {k: v for k, v in request.document.items() if k not in quirks.refuses}
+            request = replace(request, document=kept)
+        return self.client.encode_verbatim(request, model, output_limit, quirks)
 
     def _spelled(self, field: str) -> str:
         return spell(field, self.client.field_names)
@@ -115,13 +128,14 @@ class Passage:
             (b":method", b"POST"),
             (b":scheme", provider.origin.scheme.encode()),
             (b":authority", provider.origin.authority.encode()),
-            (b":path", provider.path(path).encode()),
+            (b":path", provider.path(path, self._deployment.upstream_model).encode()),
             (b"content-type", b"application/json"),
             (b"accept", accept),
             (b"accept-encoding", b"identity"),
             (b"user-agent", b"parshall"),
             (b"x-request-id", self._call.request_id.encode()),
-            *codec.provider_headers(provider.api_key, self._call.headers if self.verbatim else ()),
+            *provider.credentials,
+            *codec.provider_headers(self._call.headers if self.verbatim else ()),
         ]
 
     def open_relay(self, tap: deque[Event] | None) -> Relay:
@@ -137,6 +151,7 @@ class Passage:
                 identity=identity,
                 end_marker=self._provider.terminal == "done-marker",
                 body_max_bytes=_RESPONSE_MAX_BYTES,
+                quirks=self._provider.quirks,
                 tap=tap,
             )
         )

@@ -22,6 +22,7 @@ from engine.protocols.codec import (
     StreamEncoder,
     VerbatimDecoder,
 )
+from engine.protocols.quirks import PLAIN, Quirks
 from engine.wire.sse import EventTooLargeError
 
 
@@ -72,6 +73,7 @@ class RelaySettings:
         client, provider: the codecs of the two sides; the same one relays verbatim.
         identity: for what the provider's answer does not say.
         end_marker: a stream without its protocol's end marker is broken.
+        quirks: of the provider.
         tap: where the canonical events go as well, for an embedder.
     """
 
@@ -82,6 +84,7 @@ class RelaySettings:
     identity: Identity
     end_marker: bool
     body_max_bytes: int
+    quirks: Quirks = PLAIN
     tap: deque[Event] | None = None
 
 
@@ -166,9 +169,11 @@ def open_relay(settings: RelaySettings) -> Relay:
     if not request.stream:
         return UnaryRelay(settings)
     if client is provider:
-        verbatim = client.open_verbatim(request, end_marker=settings.end_marker)
+        verbatim = client.open_verbatim(
+            request, end_marker=settings.end_marker, quirks=settings.quirks
+        )
         return StreamRelay(settings, verbatim, Verbatim(verbatim))
-    decoder = provider.open_decoder(end_marker=settings.end_marker)
+    decoder = provider.open_decoder(end_marker=settings.end_marker, quirks=settings.quirks)
     encoder = client.open_encoder(request, settings.identity)
     return StreamRelay(settings, decoder, Translation(encoder))
 
@@ -353,7 +358,7 @@ class UnaryRelay:
         settings, body = self._settings, b"".join(self._parts)
         self._parts.clear()
         try:
-            events = settings.provider.decode_response(body)
+            events = settings.provider.decode_response(body, settings.quirks)
         except (ValueError, RecursionError):
             self.error = UpstreamError("The provider's answer is not a JSON object.")
             return b""

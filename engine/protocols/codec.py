@@ -15,6 +15,7 @@ from engine.capabilities import Capabilities
 from engine.conversation import Conversation, MediaKind
 from engine.errors import GatewayError, InvalidRequestError, UpstreamError, UpstreamRejectedError
 from engine.events import Call, Event, Usage
+from engine.protocols.quirks import PLAIN, Quirks
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class UpstreamTarget:
     capabilities: Capabilities
     stream: bool
     output_limit: int | None = None
+    quirks: Quirks = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,11 @@ class Codec(Protocol):
         """Input tokens beside the text: delimiters, the primer of the answer."""
 
     def encode_verbatim(
-        self, request: ClientRequest, upstream_model: str, output_limit: int | None
+        self,
+        request: ClientRequest,
+        upstream_model: str,
+        output_limit: int | None,
+        quirks: Quirks = PLAIN,
     ) -> bytes:
         """The body for a provider of this same protocol: its model name, usage asked for, the
         output limit lowered, what another provider had signed or carried left out.
@@ -248,16 +254,19 @@ class Codec(Protocol):
         """Path and query behind a provider's base URL; None if it has no such operation."""
 
     def provider_headers(
-        self, api_key: str | None, sent: Sequence[tuple[bytes, bytes]]
+        self, sent: Sequence[tuple[bytes, bytes]] = ()
     ) -> list[tuple[bytes, bytes]]:
-        """Credentials and versions; `sent` is `Call.headers` of a client of this protocol."""
+        """Versions, beside the provider's credentials; `sent` is `Call.headers` of a client of this
+        protocol."""
 
     # answers
 
-    def open_decoder(self, *, end_marker: bool) -> StreamDecoder:
+    def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> StreamDecoder:
         """For a stream to be translated. Without `end_marker` it may end without one."""
 
-    def open_verbatim(self, request: ClientRequest, *, end_marker: bool) -> VerbatimDecoder:
+    def open_verbatim(
+        self, request: ClientRequest, *, end_marker: bool, quirks: Quirks = PLAIN
+    ) -> VerbatimDecoder:
         """For a stream that goes to a client of this protocol."""
 
     def open_encoder(self, request: ClientRequest, identity: Identity) -> StreamEncoder:
@@ -266,7 +275,7 @@ class Codec(Protocol):
     def stream_type(self, request: ClientRequest) -> bytes:
         """The content type of such a stream."""
 
-    def decode_response(self, body: bytes) -> Sequence[Event]:
+    def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
         """A whole answer as its events, Finish and UsageReport last.
 
         Raises:

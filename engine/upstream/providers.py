@@ -6,11 +6,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+from engine.protocols.quirks import PLAIN, Quirks
+from engine.upstream.provider_table import Auth
+from engine.wire.http import Headers
 from engine.wire.proxy import Proxy, parse_proxy
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_AUTH: dict[str, Auth] = {
+    "openai": "bearer",
+    "anthropic": "x-api-key",
+    "gemini": "x-goog-api-key",
+}
+"""How each protocol's own provider takes its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,12 @@ class Provider:
         name: the key of its configuration.
         protocol: the codec its answers need.
         base_url: `http` or `https`; a path in it is put before every request's.
-        api_key: the bearer token; never shown.
+        api_key: never shown.
+        auth: how the key is sent; None: as the protocol's own provider takes it.
+        model_path: what stands between `base_url` and an operation's path, with the upstream model
+            for `{model}`.
+        api_version: the query `api-version` of every request.
+        quirks: what the codec has to know of this server.
         on_cancel: what is done and billed when a client leaves: `stop` resets the stream and bills
             what came; `drain` reads on for the reported usage; `waive` bills nothing.
         http2: `alpn` is what TLS negotiates, and HTTP/1.1 without TLS; `prior-knowledge` is HTTP/2
@@ -98,6 +113,10 @@ class Provider:
     client_cert_file: Path | None = None
     client_key_file: Path | None = None
     proxy: str | None = field(default=None, repr=False)
+    auth: Auth | None = None
+    model_path: str = ""
+    api_version: str | None = None
+    quirks: Quirks = PLAIN
     max_streams_per_connection: int = 100
     connections_max: int = 256
     warm_connections: int = 0
@@ -135,6 +154,20 @@ class Provider:
     def base_path(self) -> str:
         return urlsplit(self.base_url).path.rstrip("/")
 
-    def path(self, suffix: str) -> str:
+    @cached_property
+    def credentials(self) -> Headers:
+        """The headers that carry the key."""
+        auth = self.auth or _AUTH[self.protocol]
+        if self.api_key is None or auth == "none":
+            return []
+        key = self.api_key.encode()
+        if auth == "bearer":
+            return [(b"authorization", b"Bearer " + key)]
+        return [(auth.encode(), key)]
+
+    def path(self, suffix: str, model: str = "") -> str:
         """The `:path` of an operation: `path("/chat/completions")` is `/v1/chat/completions`."""
-        return self.base_path + suffix
+        path = self.base_path + self.model_path.replace("{model}", quote(model, safe="")) + suffix
+        if self.api_version is None:
+            return path
+        return f"{path}{'&' if '?' in path else '?'}api-version={quote(self.api_version, safe='')}"

@@ -14,6 +14,7 @@ from engine.protocols.anthropic.answers import read_message
 from engine.protocols.anthropic.marks import PROTOCOL
 from engine.protocols.anthropic.streams import AnthropicDecoder, VerbatimAnthropic
 from engine.protocols.codec import ClientRequest, Encoded, Identity, UpstreamTarget
+from engine.protocols.quirks import PLAIN, Quirks
 
 _VERSION = b"2023-06-01"
 _PATHS = {"chat": "/messages", "count_tokens": "/messages/count_tokens"}
@@ -40,7 +41,11 @@ class AnthropicCodec:
         return requests.prompt_overhead_tokens(request.document)
 
     def encode_verbatim(
-        self, request: ClientRequest, upstream_model: str, output_limit: int | None
+        self,
+        request: ClientRequest,
+        upstream_model: str,
+        output_limit: int | None,
+        quirks: Quirks = PLAIN,
     ) -> bytes:
         """The client's document for a provider of this protocol."""
         return requests.encode_verbatim(request, upstream_model, output_limit)
@@ -58,23 +63,23 @@ class AnthropicCodec:
         return _PATHS.get(operation)
 
     def provider_headers(
-        self, api_key: str | None, sent: Sequence[tuple[bytes, bytes]]
+        self, sent: Sequence[tuple[bytes, bytes]] = ()
     ) -> list[tuple[bytes, bytes]]:
-        """The key, the version and the betas that the client asked for."""
+        """The version and the betas that the client asked for."""
         versions = [value for name, value in sent if name == b"anthropic-version"]
         betas = [value for name, value in sent if name == b"anthropic-beta"]
         headers = [(b"anthropic-version", versions[-1] if versions else _VERSION)]
-        if api_key is not None:
-            headers.append((b"x-api-key", api_key.encode()))
         if betas:
             headers.append((b"anthropic-beta", b",".join(betas)))
         return headers
 
-    def open_decoder(self, *, end_marker: bool) -> AnthropicDecoder:
+    def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> AnthropicDecoder:
         """For a stream to be translated."""
         return AnthropicDecoder(end_marker=end_marker)
 
-    def open_verbatim(self, request: ClientRequest, *, end_marker: bool) -> VerbatimAnthropic:
+    def open_verbatim(
+        self, request: ClientRequest, *, end_marker: bool, quirks: Quirks = PLAIN
+    ) -> VerbatimAnthropic:
         """For a stream to a client of this protocol."""
         return VerbatimAnthropic(request, end_marker=end_marker)
 
@@ -86,7 +91,7 @@ class AnthropicCodec:
         """As Anthropic says it."""
         return b"text/event-stream; charset=utf-8"
 
-    def decode_response(self, body: bytes) -> Sequence[Event]:
+    def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
         """A whole message as its events."""
         return read_message(body)
 

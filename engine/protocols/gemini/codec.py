@@ -31,6 +31,7 @@ from engine.protocols.gemini.answers import AnswerReader
 from engine.protocols.gemini.decoders import GeminiDecoder, GeminiVerbatim
 from engine.protocols.gemini.encoders import GeminiEncoder
 from engine.protocols.gemini.signatures import PROTOCOL
+from engine.protocols.quirks import PLAIN, Quirks
 
 _METHODS = {"chat": "generateContent", "count_tokens": "countTokens"}
 
@@ -57,7 +58,11 @@ class GeminiCodec:
         return requests.prompt_overhead_tokens(request)
 
     def encode_verbatim(
-        self, request: ClientRequest, upstream_model: str, output_limit: int | None
+        self,
+        request: ClientRequest,
+        upstream_model: str,
+        output_limit: int | None,
+        quirks: Quirks = PLAIN,
     ) -> bytes:
         """See `requests.encode_verbatim`."""
         return requests.encode_verbatim(request, upstream_model, output_limit)
@@ -81,16 +86,18 @@ class GeminiCodec:
         return f"/{collection}/{quote(name, safe='')}:{method}"
 
     def provider_headers(
-        self, api_key: str | None, sent: Sequence[tuple[bytes, bytes]]
+        self, sent: Sequence[tuple[bytes, bytes]] = ()
     ) -> list[tuple[bytes, bytes]]:
-        """The key; Gemini has no versions or betas in headers."""
-        return [] if api_key is None else [(b"x-goog-api-key", api_key.encode())]
+        """None: Gemini has no versions or betas in headers."""
+        return []
 
-    def open_decoder(self, *, end_marker: bool) -> StreamDecoder:
+    def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> StreamDecoder:
         """For a stream to be translated."""
         return GeminiDecoder(end_marker=end_marker)
 
-    def open_verbatim(self, request: ClientRequest, *, end_marker: bool) -> VerbatimDecoder:
+    def open_verbatim(
+        self, request: ClientRequest, *, end_marker: bool, quirks: Quirks = PLAIN
+    ) -> VerbatimDecoder:
         """For a stream that goes to a Gemini client."""
         return GeminiVerbatim(request, end_marker=end_marker)
 
@@ -102,7 +109,7 @@ class GeminiCodec:
         """Of an event stream, or of one array."""
         return b"application/json" if request.array else b"text/event-stream"
 
-    def decode_response(self, body: bytes) -> Sequence[Event]:
+    def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
         """A whole answer as its events."""
         document = load_exact(body) if b"functionCall" in body else load_json(body)
         if isinstance(document, list) and document:

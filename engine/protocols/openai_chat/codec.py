@@ -29,6 +29,7 @@ from engine.protocols.openai_chat import (
     unary,
 )
 from engine.protocols.openai_chat.calls import NAME
+from engine.protocols.quirks import PLAIN, Quirks
 
 
 class OpenAIChatCodec:
@@ -54,10 +55,14 @@ class OpenAIChatCodec:
         return counting.prompt_overhead_tokens(request)
 
     def encode_verbatim(
-        self, request: ClientRequest, upstream_model: str, output_limit: int | None
+        self,
+        request: ClientRequest,
+        upstream_model: str,
+        output_limit: int | None,
+        quirks: Quirks = PLAIN,
     ) -> bytes:
         """The client's document for a provider of this protocol."""
-        return parsing.encode_verbatim(request, upstream_model, output_limit)
+        return parsing.encode_verbatim(request, upstream_model, output_limit, quirks)
 
     def decode_request(self, request: ClientRequest) -> Conversation:
         """The canonical form."""
@@ -72,34 +77,39 @@ class OpenAIChatCodec:
         return "/chat/completions" if operation == "chat" else None
 
     def provider_headers(
-        self, api_key: str | None, sent: Sequence[tuple[bytes, bytes]]
+        self, sent: Sequence[tuple[bytes, bytes]] = ()
     ) -> list[tuple[bytes, bytes]]:
-        """A bearer token. No header of a client's means anything to the operator's account."""
-        return [] if api_key is None else [(b"authorization", b"Bearer " + api_key.encode())]
+        """None: no header of a client's means anything to the operator's account."""
+        return []
 
     # answers
 
-    def open_decoder(self, *, end_marker: bool) -> StreamDecoder:
+    def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> StreamDecoder:
         """For a stream to be translated."""
-        return decoders.ChatDecoder(end_marker=end_marker)
+        return decoders.ChatDecoder(end_marker=end_marker, quirks=quirks)
 
     def open_encoder(self, request: ClientRequest, identity: Identity) -> StreamEncoder:
         """For a client of this protocol."""
         return encoders.ChatEncoder(request, identity)
 
-    def open_verbatim(self, request: ClientRequest, *, end_marker: bool) -> VerbatimDecoder:
+    def open_verbatim(
+        self, request: ClientRequest, *, end_marker: bool, quirks: Quirks = PLAIN
+    ) -> VerbatimDecoder:
         """For a stream that goes to a client of this protocol."""
         return decoders.ChatVerbatimDecoder(
-            end_marker=end_marker, include_usage=request.include_usage, choices=request.choices
+            end_marker=end_marker,
+            include_usage=request.include_usage,
+            choices=request.choices,
+            quirks=quirks,
         )
 
     def stream_type(self, request: ClientRequest) -> bytes:
         """Server-sent events."""
         return b"text/event-stream"
 
-    def decode_response(self, body: bytes) -> Sequence[Event]:
+    def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
         """A whole answer as its events."""
-        return unary.decode_response(body)
+        return unary.decode_response(body, quirks)
 
     def encode_response(
         self, events: Sequence[Event], request: ClientRequest, identity: Identity

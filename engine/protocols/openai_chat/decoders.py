@@ -11,6 +11,7 @@ from engine.protocols.fields import load_object
 from engine.protocols.openai_chat.errors import read_error
 from engine.protocols.openai_chat.reading import CHOICE_FIELDS, AnswerReader
 from engine.protocols.openai_chat.splice import encode_length_ending, without_null_usage
+from engine.protocols.quirks import PLAIN, Quirks
 from engine.wire.sse import EventSplitter, event_data
 
 DONE = b"[DONE]"
@@ -35,13 +36,13 @@ class ChatDecoder:
 
     _natives = True
 
-    def __init__(self, *, end_marker: bool) -> None:
+    def __init__(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> None:
         self.error: UpstreamError | None = None
         self.ending = False
         self.done = False
         self._end_marker = end_marker
         self._splitter = EventSplitter()
-        self._reader = AnswerReader(natives=self._natives)
+        self._reader = AnswerReader(natives=self._natives, quirks=quirks)
         self._document: dict[str, Any] = {}
         self._end_frame = b""
 
@@ -148,8 +149,10 @@ class ChatVerbatimDecoder(ChatDecoder):
 
     _natives = False
 
-    def __init__(self, *, end_marker: bool, include_usage: bool, choices: int) -> None:
-        super().__init__(end_marker=end_marker)
+    def __init__(
+        self, *, end_marker: bool, include_usage: bool, choices: int, quirks: Quirks = PLAIN
+    ) -> None:
+        super().__init__(end_marker=end_marker, quirks=quirks)
         self._include_usage = include_usage
         self._open_choices = set(range(choices))
         self._like: dict[str, Any] = {}

@@ -22,6 +22,9 @@ from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.encode_messages import MessageWriter
 from engine.protocols.openai_chat.parsing import write_json
 
+_CANONICAL = {"user": "end_user"}
+"""What `_harmless` writes under another name than `Conversation`'s."""
+
 _STOP_MAX = 4
 _TOP_LOGPROBS_MAX = 20
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
@@ -50,7 +53,9 @@ def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encode
     }
     dropped = writer.dropped
     if target.stream:
-        document |= {"stream": True, "stream_options": {"include_usage": True}}
+        document["stream"] = True
+        if target.quirks.include_usage:
+            document["stream_options"] = {"include_usage": True}
     if (limit := _limit(conversation, target)) is not None:
         document[_limit_name(target)] = limit
     document |= _sampling(conversation, capabilities)
@@ -58,7 +63,11 @@ def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encode
     document |= _tools(conversation, capabilities, dropped)
     document |= _reasoning(conversation.reasoning, capabilities, dropped)
     document |= _format(conversation, capabilities)
-    document |= _harmless(conversation, dropped)
+    for name, value in _harmless(conversation, dropped).items():
+        if name in target.quirks.refuses:
+            dropped.add(_CANONICAL.get(name, name))
+        else:
+            document[name] = value
     return Encoded(write_json(document), tuple(sorted(dropped)))
 
 
@@ -68,6 +77,8 @@ def _limit(conversation: Conversation, target: UpstreamTarget) -> int | None:
 
 
 def _limit_name(target: UpstreamTarget) -> str:
+    if (only := target.quirks.output_limit_field) is not None:
+        return only
     thinks = target.capabilities.reasoning == "effort"
     if thinks or _OPENAI_MODEL.match(target.model):
         return "max_completion_tokens"
@@ -106,8 +117,6 @@ def _answers(conversation: Conversation) -> dict[str, Any]:
     document: dict[str, Any] = {}
     if conversation.choices > 1:
         document["n"] = conversation.choices
-    if conversation.seed is not None:
-        document["seed"] = conversation.seed
     if (top := conversation.top_logprobs) is not None:
         if top > _TOP_LOGPROBS_MAX:
             raise InexpressibleError(
@@ -223,6 +232,8 @@ def _harmless(conversation: Conversation, dropped: set[str]) -> dict[str, Any]:
     document: dict[str, Any] = {}
     if conversation.top_k is not None:
         dropped.add("top_k")
+    if conversation.seed is not None:
+        document["seed"] = conversation.seed
     if conversation.metadata:
         document["metadata"] = dict(conversation.metadata)
     if conversation.end_user is not None:

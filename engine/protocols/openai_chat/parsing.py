@@ -15,6 +15,7 @@ from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, dicts, load_request, text_of
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.held import refuse_held_ids
+from engine.protocols.quirks import PLAIN, Quirks
 
 ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
 
@@ -129,18 +130,26 @@ def _media(document: dict[str, Any]) -> Iterator[MediaKind]:
                 yield kind
 
 
-def encode_verbatim(request: ClientRequest, upstream_model: str, output_limit: int | None) -> bytes:
+def encode_verbatim(
+    request: ClientRequest,
+    upstream_model: str,
+    output_limit: int | None,
+    quirks: Quirks = PLAIN,
+) -> bytes:
     """The body for a provider of this protocol: its model name, usage asked for on every stream.
 
     `output_limit` lowers (never raises) what one choice may generate, where funds are short. What
-    another provider's signatures added to the ids of tool calls is taken out again.
+    another provider's signatures added to the ids of tool calls is taken out again. The limit has
+    the only name that this one knows.
 
     Raises:
         InvalidRequestError: nested deeper than can be written again (254 levels).
     """
     document = dict(request.document)
     document["model"] = upstream_model
-    if request.stream and not request.include_usage:
+    if not quirks.include_usage:
+        document.pop("stream_options", None)
+    elif request.stream and not request.include_usage:
         document["stream_options"] = {
             **(document.get("stream_options") or {}),
             "include_usage": True,
@@ -149,6 +158,9 @@ def encode_verbatim(request: ClientRequest, upstream_model: str, output_limit: i
         names = [name for name in LIMITS if document.get(name) is not None]
         for name in names or LIMITS[:1]:
             document[name] = min(output_limit, request.max_output_tokens or output_limit)
+    if (only := quirks.output_limit_field) is not None:
+        said = [limit for name in LIMITS if (limit := document.pop(name, None)) is not None]
+        document |= {only: min(said)} if said else {}
     body = write_json(document)
     if carried.MARKER in body:
         document["messages"] = [_uncarried(message) for message in document["messages"]]

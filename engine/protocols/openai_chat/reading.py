@@ -25,6 +25,7 @@ from engine.events import (
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.openai_chat.calls import NAME, CallReader
 from engine.protocols.openai_chat.usage import read_usage
+from engine.protocols.quirks import PLAIN, Quirks
 
 FINISH_REASONS = {
     "stop": FinishReason.STOP,
@@ -81,6 +82,7 @@ class AnswerReader:
     """
 
     natives: bool
+    quirks: Quirks = PLAIN
     begun: bool = False
     finished: Sequence[int] = ()
     _id: str | None = None
@@ -99,7 +101,7 @@ class AnswerReader:
         if usage is None and (groq := document.get("x_groq")):
             document = dict_of(groq)
             usage = document.get("usage")
-        if usage is not None and (report := read_usage(document)) is not None:
+        if usage is not None and (report := read_usage(document, self.quirks)) is not None:
             native = Native(NAME, usage) if self.natives else None
             events.append(UsageReport(report, native))
         return events

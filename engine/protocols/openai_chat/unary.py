@@ -29,9 +29,10 @@ from engine.protocols.openai_chat import encoding
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.errors import read_error
 from engine.protocols.openai_chat.reading import AnswerReader
+from engine.protocols.quirks import PLAIN, Quirks
 
 
-def decode_response(body: bytes) -> Sequence[Event]:
+def decode_response(body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
     """The events of a whole answer, the choices' ends and the usage last.
 
     Raises:
@@ -41,7 +42,7 @@ def decode_response(body: bytes) -> Sequence[Event]:
     document = load_object(body)
     if document.get("error") or ("choices" not in document and document.get("object") == "error"):
         raise read_error(200, body)
-    events = AnswerReader(natives=True).read(document)
+    events = AnswerReader(natives=True, quirks=quirks).read(document)
     return sorted(events, key=lambda event: isinstance(event, (Finish, UsageReport)))
 
 

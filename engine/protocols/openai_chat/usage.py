@@ -6,12 +6,13 @@ from typing import Any
 
 from engine.events import Usage, is_count, read_count
 from engine.protocols.fields import dict_of
+from engine.protocols.quirks import PLAIN, Quirks
 
 # Cached tokens beside `prompt_tokens_details`: DeepSeek, Together and Moonshot, Mistral.
 _CACHED_NAMES = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
 
 
-def read_usage(document: dict[str, Any]) -> Usage | None:
+def read_usage(document: dict[str, Any], quirks: Quirks = PLAIN) -> Usage | None:
     """Usage out of a chunk or a response; None if it holds none, or none with a count in it."""
     usage = document.get("usage")
     if not isinstance(usage, dict):
@@ -25,9 +26,10 @@ def read_usage(document: dict[str, Any]) -> Usage | None:
         cached = max(read_count(usage.get(name)) for name in _CACHED_NAMES)
     output_details = dict_of(usage.get("completion_tokens_details"))
     reasoning_tokens = read_count(output_details.get("reasoning_tokens"))
-    total = usage.get("total_tokens")
-    if reasoning_tokens and total == input_tokens + output_tokens + reasoning_tokens:
-        output_tokens += reasoning_tokens  # xAI leaves reasoning out, and says so by its total
+    if reasoning_tokens and _is_apart(
+        input_tokens + output_tokens + reasoning_tokens, usage.get("total_tokens"), quirks
+    ):
+        output_tokens += reasoning_tokens
     return Usage(
         input_tokens=input_tokens,
         cached_input_tokens=cached,
@@ -35,6 +37,14 @@ def read_usage(document: dict[str, Any]) -> Usage | None:
         output_tokens=output_tokens,
         reasoning_tokens=reasoning_tokens,
     ).clamped()
+
+
+def _is_apart(with_reasoning: int, total: object, quirks: Quirks) -> bool:
+    """Whether `completion_tokens` leave reasoning out, as xAI's do: by the provider's row, unless
+    its total has no room for it; without a row by that total."""
+    if quirks.reasoning_apart is None:
+        return total == with_reasoning
+    return quirks.reasoning_apart and (not is_count(total) or total >= with_reasoning)
 
 
 def encode_usage(usage: Usage) -> dict[str, Any]:

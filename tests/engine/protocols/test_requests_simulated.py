@@ -49,7 +49,7 @@ async def refusals(
 ) -> list[tuple[str, int, str]]:
     """What the provider does not accept."""
     codec, (target, version) = codec_of(provider), SIMULATED[provider]
-    headers = codec.provider_headers("a-key", ())
+    headers = codec.provider_headers()
     refused = []
     async with httpx.AsyncClient(timeout=60) as client:
         for name, result in bodies.items():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import pytest
 
+from engine.upstream.provider_table import Auth
 from engine.upstream.providers import Provider
 
 
@@ -41,3 +44,37 @@ def test_the_key_is_not_shown() -> None:
 
 def test_equal_origins_share_connections() -> None:
     assert row("https://h/v1").origin == row("https://h/v2").origin
+
+
+@pytest.mark.parametrize(
+    ("protocol", "auth", "header"),
+    [
+        ("openai", None, (b"authorization", b"Bearer sk-secret")),
+        ("anthropic", None, (b"x-api-key", b"sk-secret")),
+        ("gemini", None, (b"x-goog-api-key", b"sk-secret")),
+        ("openai", "api-key", (b"api-key", b"sk-secret")),
+        ("anthropic", "bearer", (b"authorization", b"Bearer sk-secret")),
+        ("openai", "none", None),
+    ],
+)
+def test_where_the_key_goes(
+    protocol: Literal["openai", "anthropic", "gemini"],
+    auth: Auth | None,
+    header: tuple[bytes, bytes] | None,
+) -> None:
+    provider = Provider("p", protocol, "https://h/v1", api_key="sk-secret", auth=auth)
+    assert provider.credentials == ([] if header is None else [header])
+    assert Provider("p", protocol, "https://h/v1", auth=auth).credentials == []
+
+
+@pytest.mark.parametrize(
+    ("row", "suffix", "path"),
+    [
+        ({"model_path": "/d/{model}"}, "/chat/completions", "/v1/d/a%2Fb%20c/chat/completions"),
+        ({"api_version": "2024-10-21"}, "/chat", "/v1/chat?api-version=2024-10-21"),
+        ({"api_version": "x&y"}, "/m:s?alt=sse", "/v1/m:s?alt=sse&api-version=x%26y"),
+    ],
+)
+def test_the_model_and_the_version_in_a_path(row: dict[str, Any], suffix: str, path: str) -> None:
+    provider = Provider("p", "openai", "https://h/v1/", **row)
+    assert provider.path(suffix, "a/b c") == path

@@ -305,12 +305,10 @@ def test_all_text_of_a_prompt_is_counted() -> None:
     assert CODEC.prompt_overhead_tokens(request) == 4 * 4 + 3 + 346
 
 
-def test_the_providers_headers_are_the_key_the_version_and_the_betas() -> None:
-    assert dict(CODEC.provider_headers("key", ())) == {
-        b"x-api-key": b"key", b"anthropic-version": b"2023-06-01",
-    }  # fmt: skip
+def test_the_providers_headers_are_the_version_and_the_betas() -> None:
+    assert CODEC.provider_headers() == [(b"anthropic-version", b"2023-06-01")]
     betas = [(b"anthropic-beta", b"a,b"), (b"anthropic-version", b"2024-01-01")]
-    assert dict(CODEC.provider_headers(None, betas)) == {
+    assert dict(CODEC.provider_headers(betas)) == {
         b"anthropic-version": b"2024-01-01", b"anthropic-beta": b"a,b",
     }  # fmt: skip
     assert CODEC.path("m", "chat", stream=True, array=False) == "/messages"

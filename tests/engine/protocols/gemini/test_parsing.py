@@ -292,8 +292,7 @@ def test_paths_of_operations() -> None:
     assert CODEC.path("m", "chat", stream=True, array=True) == "/models/m:streamGenerateContent"
     assert CODEC.path("m", "count_tokens", stream=False, array=False) == "/models/m:countTokens"
     assert CODEC.path("m", "embed", stream=False, array=False) is None
-    assert CODEC.provider_headers("k", ()) == [(b"x-goog-api-key", b"k")]
-    assert CODEC.provider_headers(None, ()) == []
+    assert CODEC.provider_headers() == []
     assert CODEC.heartbeat == b""
     assert CODEC.stream_type(request(stream=True)) == b"text/event-stream"
     assert CODEC.stream_type(request(stream=True, array=True)) == b"application/json"

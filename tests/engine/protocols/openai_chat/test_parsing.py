@@ -237,7 +237,4 @@ def test_the_text_of_a_prompt() -> None:
 def test_where_requests_go_and_with_what() -> None:
     assert CODEC.path("m", "chat", stream=True, array=False) == "/chat/completions"
     assert CODEC.path("m", "count_tokens", stream=False, array=False) is None
-    assert CODEC.provider_headers("k", [(b"openai-project", b"p")]) == [
-        (b"authorization", b"Bearer k")
-    ]
-    assert CODEC.provider_headers(None, []) == []
+    assert CODEC.provider_headers([(b"openai-project", b"p")]) == []

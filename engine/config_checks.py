@@ -1,0 +1,141 @@
+"""What is wrong with a configuration that no single value of it can say."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine.config_tables import Config, ModelConfig, ProviderConfig
+from engine.toml import TableReader
+from engine.wire.proxy import complete_proxy, environment_proxy
+
+
+def check(config: Config, reader: TableReader) -> None:
+    """What no single value can say.
+
+    Raises:
+        ConfigError: with the line.
+    """
+    if not config.storage.url.startswith("sqlite:") or not config.storage.path.name:
+        raise reader.error(
+            ("storage", "url"), "must be 'sqlite:FILE'; other stores are not supported"
+        )
+    for index, bind in enumerate(config.server.bind):
+        if problem := bind_problem(bind):
+            raise reader.error(("server", "bind"), f"entry {index + 1} ('{bind}') {problem}")
+    for name, provider in config.providers.items():
+        _check_provider(name, provider, reader)
+    for name, model in config.models.items():
+        _check_model(name, model, config, reader)
+
+
+def bind_problem(bind: str) -> str | None:
+    """What is wrong with an address to bind, or None."""
+    if bind.startswith("unix:"):
+        return None if len(bind) > len("unix:") else "names no path"
+    host, colon, port = bind.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        return "must be HOST:PORT or unix:/path"
+    return None
+
+
+def _check_provider(name: str, provider: ProviderConfig, reader: TableReader) -> None:
+    path = ("providers", name, "base_url")
+    try:
+        url = urlsplit(provider.base_url)
+        _ = url.port
+    except ValueError:
+        raise reader.error(path, "is no http(s) URL") from None
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise reader.error(path, f"'{provider.base_url}' is no http(s) URL")
+    if url.username or url.password or url.query or url.fragment:
+        raise reader.error(path, "must be scheme, host and path only; the key goes into 'api_key'")
+    if not 0 <= provider.warm_connections <= provider.connections_max:
+        raise reader.error(
+            ("providers", name, "warm_connections"),
+            f"must be from 0 to 'connections_max' ({provider.connections_max})",
+        )
+    _check_tls_files(name, provider, reader)
+
+
+def _check_tls_files(name: str, provider: ProviderConfig, reader: TableReader) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if provider.ca_file is not None:
+        try:
+            context.load_verify_locations(provider.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise reader.error(
+                ("providers", name, "ca_file"), f"cannot be used: {error.strerror}"
+            ) from None
+    cert_file, key_file = provider.client_cert_file, provider.client_key_file
+    if cert_file is not None:
+        try:
+            # An encrypted key fails with an empty password; without one OpenSSL asks the terminal.
+            context.load_cert_chain(cert_file, key_file, password="")
+        except OSError as error:
+            raise reader.error(
+                ("providers", name, "client_cert_file"),
+                f"and its key cannot be used: {error.strerror}",
+            ) from None
+    elif key_file is not None:
+        raise reader.error(
+            ("providers", name, "client_key_file"), "needs 'client_cert_file' beside it"
+        )
+
+
+def resolve_proxy(
+    name: str,
+    provider: ProviderConfig,
+    document: Mapping[str, Any],
+    reader: TableReader,
+    environ: Mapping[str, str],
+) -> str | None:
+    """The complete URL of a provider's proxy, from its row or the environment.
+
+    Raises:
+        ConfigError: it is no proxy's, or holds a password.
+    """
+    keys = ("providers", name, "proxy")
+    url, password = provider.proxy, provider.proxy_password
+    if password is not None and url in (None, "direct"):
+        raise reader.error((*keys[:2], "proxy_password"), "needs 'proxy' beside it")
+    if url == "direct":
+        return None
+    variable = None
+    if url is None:
+        origin = urlsplit(provider.base_url)
+        assert origin.hostname is not None
+        port = origin.port or (443 if origin.scheme == "https" else 80)
+        found = environment_proxy(origin.scheme, origin.hostname, port, environ)
+        if found is None:
+            return None
+        variable, url = found
+    try:
+        complete = complete_proxy(url, password)
+    except ValueError as error:
+        if variable is None:
+            raise reader.error(keys, str(error)) from None
+        raise reader.error(keys[:2], f"would go through {variable}, which {error}") from None
+    written = document["providers"][name].get("proxy")
+    if url == written and urlsplit(url).password is not None:
+        raise reader.error(
+            keys, "holds a password: give it in 'proxy_password', or make the URL a secret"
+        )
+    return complete
+
+
+def _check_model(name: str, model: ModelConfig, config: Config, reader: TableReader) -> None:
+    path = ("models", name, "deployments")
+    if len(model.deployments) != 1:
+        raise reader.error(path, f"must list one deployment, not {len(model.deployments)}")
+    for deployment in model.deployments:
+        if deployment.provider not in config.providers:
+            raise reader.error(
+                path,
+                f"names the provider '{deployment.provider}', which is not configured"
+                + reader.suggestion(deployment.provider, config.providers),
+            )
+    if model.free and model.price is not None:
+        raise reader.error(("models", name, "free"), "contradicts the price beside it")

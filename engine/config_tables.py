@@ -1,0 +1,170 @@
+"""What a configuration can say: a frozen dataclass for each table, with its defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from engine.capabilities import Capabilities
+from engine.errors import ConfigError
+from engine.protocols.quirks import OutputLimitField
+from engine.toml import Keys, TableReader
+from engine.upstream.provider_table import Auth
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Where and how the gateway serves."""
+
+    bind: tuple[str, ...] = ("127.0.0.1:8787",)
+    """`host:port` or `unix:/path`; port 0 takes a free one."""
+    body_max_bytes: int = 50 * 1024 * 1024
+    connections_max: int = 10_000
+    exchanges_max: int = 10_000
+    shutdown_grace_s: float = 30.0
+    write_stall_s: float = 30.0
+    exchange_deadline_s: float = 3_600.0
+    """No exchange runs longer; what was received by then is billed."""
+    commit_after_s: float = 15.0
+    """A stream's head goes out after this much silence, before anything was generated."""
+    heartbeat_s: float = 15.0
+    """A stream that is silent for this long after its head gets a comment, where clients allow."""
+    buffered_output_max_bytes: int = 65_536
+    """What a slow client may lag behind before its provider stream is held up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Where money and receipts are kept."""
+
+    url: str = "sqlite:parshall.db"
+    barrier_timeout_s: float = 5.0
+    """How long an answer waits for its hold or its settlement to become durable."""
+    progress_interval_s: float = 1.0
+    """How old the progress of a stream may be that a crash would bill."""
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return Path(self.url.removeprefix("sqlite:"))
+
+
+@dataclass(frozen=True, slots=True)
+class BillingConfig:
+    """How funds are reserved and shown."""
+
+    credits_per_usd: Decimal = Decimal(1_000)
+    output_slice_tokens: int = 2_048
+    """A hold covers this much output and is extended by as much."""
+    output_unary_tokens: int = 16_384
+    """What is held for each choice of an answer in one piece that names no limit of its own."""
+    output_min_tokens: int = 16
+    """A balance that covers less output than this is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """An origin with a protocol, credentials and policies."""
+
+    protocol: Literal["openai", "anthropic", "gemini"]
+    base_url: str
+    """With the version in its path, e.g. https://api.openai.com/v1."""
+    kind: str | None = None
+    """A row of `engine.upstream.provider_table`, whose values stand for what is left out here."""
+    api_key: str | None = field(default=None, repr=False)
+    auth: Auth | None = None
+    """How the key is sent; left out: as the protocol's own provider takes it."""
+    model_path: str = ""
+    """Between `base_url` and an operation's path, with the upstream model for `{model}`."""
+    api_version: str | None = None
+    """The query `api-version` of every request."""
+    responses: bool = False
+    """It speaks OpenAI's Responses too."""
+    completions: bool = False
+    """It speaks OpenAI's legacy completions too."""
+    include_usage: bool = True
+    """It takes `stream_options`; others say usage unasked."""
+    output_limit_field: OutputLimitField | None = None
+    """The only name that it knows for the limit of the output."""
+    refuses: frozenset[str] = frozenset()
+    """Fields of a request that it refuses, and that can be left out."""
+    reasoning_apart: bool | None = None
+    """Its `completion_tokens` leave reasoning out; left out: as its `total_tokens` prove."""
+    on_cancel: Literal["stop", "waive"] = "stop"
+    """What the provider bills when a client leaves: what was generated, or nothing we pass on."""
+    http2: Literal["alpn", "prior-knowledge", "off"] = "alpn"
+    """`alpn`: what TLS negotiates, HTTP/1.1 without TLS; `prior-knowledge`: HTTP/2 without TLS."""
+    terminal: Literal["done-marker", "eof"] = "done-marker"
+    """Whether a stream without its protocol's end marker is broken, or it may be missing."""
+    ca_file: Path | None = None
+    """Trusted in place of the system's authorities (PEM)."""
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    """If the key is not in the certificate's file; without a passphrase."""
+    proxy: str | None = field(default=None, repr=False)
+    """`http://user@host:port` or a secret that is such a URL; left out: what the environment says
+    (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY); `direct`: none. Once read, complete."""
+    proxy_password: str | None = field(default=None, repr=False)
+    connect_timeout_s: float = 10.0
+    first_byte_timeout_s: float = 300.0
+    idle_timeout_s: float = 120.0
+    total_timeout_s: float | None = None
+    """For an attempt as a whole; left out: only the server's `exchange_deadline_s`."""
+    connections_max: int = 256
+    warm_connections: int = field(default=0, metadata={"positive": False})
+    """Opened at start and kept, used or not."""
+    connection_max_age_s: float = 600.0
+    """Connections are replaced at about this age, so that changes in DNS are followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceConfig:
+    """US dollars per million tokens; a left out cached or reasoning price is the full one."""
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentConfig:
+    """One upstream model at one provider; `cost` is what the provider charges the operator."""
+
+    provider: str
+    model: str
+    cost: PriceConfig | None = None
+    capabilities: Capabilities | None = None
+    """What the table of models does not know, or has wrong; the rest is the table's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """A public model name."""
+
+    deployments: tuple[DeploymentConfig, ...]
+    price: PriceConfig | None = None
+    free: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the gateway is told."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    billing: BillingConfig = field(default_factory=BillingConfig)
+    providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
+    models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    source: TableReader | None = field(default=None, repr=False, compare=False)
+    """What was read, so that later checks can name a line too."""
+
+    def error(self, keys: Keys, problem: str) -> ConfigError:
+        """An error about a key, for the caller to raise."""
+        if self.source is not None:
+            return self.source.error(keys, problem)
+        return ConfigError(f"configuration: {'.'.join(keys)} {problem}")

@@ -1,0 +1,29 @@
+"""What sets one provider's server apart from the protocol that it speaks, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+OutputLimitField = Literal["max_tokens", "max_completion_tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """Of a provider's row; a codec heeds what its protocol has.
+
+    Attributes:
+        include_usage: it takes `stream_options`; others say usage unasked.
+        output_limit_field: the only name that it knows for the limit; None: both, or by the model.
+        refuses: top-level fields of a request that it refuses and whose loss changes no answer.
+        reasoning_apart: its `completion_tokens` leave reasoning out; None: as its total proves.
+    """
+
+    include_usage: bool = True
+    output_limit_field: OutputLimitField | None = None
+    refuses: frozenset[str] = frozenset()
+    reasoning_apart: bool | None = None
+
+
+PLAIN = Quirks()
+"""A server that does what its protocol says."""
