@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Signed = Literal["verified", "skipped"]
@@ -55,6 +55,8 @@ class ChatRequest:
     signatures: Signed | None = None
     as_array: bool = False
     """Gemini: a stream as one JSON array."""
+    document: Mapping[str, Any] = field(default_factory=dict)
+    """OpenAI responses and completions: the checked request, which their answers repeat."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ FaultKind = Literal[
     "eof",
 ]
 UsageKind = Literal["normal", "none", "wrong", "always"]
+ThoughtsKind = Literal["summary", "text"]
 RefuseKind = Literal["0", "1", "filter", "prompt"]
 
 TOKENS_MAX = 1_000_000
@@ -53,6 +54,8 @@ class Directives:
     usage: UsageKind = "normal"
     cached: int = 0
     reasoning: int = 0
+    thoughts: ThoughtsKind = "summary"
+    summary_parts: int = 1
     tools: tuple[str, ...] | None = None
     preamble: int = 0
     steps: int = 1
@@ -122,6 +125,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 _FAULTS: Final[tuple[str, ...]] = get_args(FaultKind)
 _USAGES: Final[tuple[str, ...]] = get_args(UsageKind)
+_THOUGHTS: Final[tuple[str, ...]] = get_args(ThoughtsKind)
 _REFUSALS: Final[tuple[str, ...]] = get_args(RefuseKind)
 _DELAY = _decimal(0.0, DELAY_MS_MAX)
 _COUNT = _integer(0, TOKENS_MAX)
@@ -187,8 +191,15 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         _COUNT,
         "0…1000000",
         "tokens of reasoning before the answer; shown when the request asks for it "
-        "(reasoning_effort, thinking, includeThoughts), otherwise only counted",
+        "(reasoning_effort, reasoning.summary, thinking, includeThoughts), otherwise only counted",
     ),
+    Directive(
+        "thoughts",
+        _choice(*_THOUGHTS),
+        "|".join(_THOUGHTS),
+        "OpenAI responses: shown reasoning is a summary or, as hosts of open models have it, text",
+    ),
+    Directive("summary_parts", _integer(1, 16), "1…16", "of a summary of OpenAI responses"),
     Directive(
         "tools",
         _optional(_names),

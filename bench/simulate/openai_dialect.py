@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from bench.simulate.chat import ChatRequest, Counts
+from bench.simulate.dialect import Grammar
 from bench.simulate.errors import ApiError, retry_headers
 from bench.simulate.openai_chat import (
     SERVER_ERROR,
@@ -123,7 +124,7 @@ class OpenAIDialect:
     def usage(self, counts: Counts) -> dict[str, Any]:
         return usage_object(counts)
 
-    def grammar(self, plan: ChatPlan) -> OpenAIGrammar:
+    def grammar(self, plan: ChatPlan) -> Grammar:
         return OpenAIGrammar(plan)
 
     def unary(self, plan: ChatPlan, position: int, counts: Counts | None) -> bytes:

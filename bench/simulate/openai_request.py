@@ -26,7 +26,7 @@ from bench.simulate.openai_tools import answer_schema, check_nested, forced_tool
 MESSAGES_MAX = 100_000
 
 
-_NOT_JSON = (
+NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using "
     "your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not "
     "valid JSON. If you have trouble figuring out how to fix this, please contact us through our "
@@ -43,9 +43,9 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     try:
         request = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise ApiError(_NOT_JSON) from None
+        raise ApiError(NOT_JSON) from None
     if not isinstance(request, dict):
-        raise ApiError(_NOT_JSON)
+        raise ApiError(NOT_JSON)
     _check_fields(request)
     messages = request["messages"]
     texts, framing_tokens = _check_messages(messages)
@@ -60,7 +60,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
             [request["model"], messages, request.get("seed")], option=orjson.OPT_SORT_KEYS
         )
     except orjson.JSONEncodeError:  # nested deeper than 254
-        raise ApiError(_NOT_JSON) from None
+        raise ApiError(NOT_JSON) from None
     return ChatRequest(
         model=request["model"],
         stream=bool(request.get("stream")),

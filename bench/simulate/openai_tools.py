@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from bench.simulate.chat import Tool
 from bench.simulate.errors import ApiError
-from bench.simulate.openai_fields import missing, wrong_type
+from bench.simulate.openai_fields import refusal_of
 from bench.simulate.shapes import (
     BOOLEAN,
     MAPPING,
     TEXT,
-    Path,
     Shape,
     Violation,
     anything,
@@ -188,7 +187,7 @@ _NESTED: Final[Mapping[str, Shape]] = {
     "tool_choice": TOOL_CHOICE,
     "response_format": RESPONSE_FORMAT,
 }
-_ANY_JSON: Final[Mapping[str, Any]] = {
+ANY_JSON: Final[Mapping[str, Any]] = {
     "type": "object",
     "properties": {"answer": {"type": "string"}},
     "required": ["answer"],
@@ -208,7 +207,7 @@ def check_nested(request: Mapping[str, Any]) -> None:
         for index, message in enumerate(request["messages"]):
             MESSAGES[message["role"]](("messages", index), message)
     except Violation as violation:
-        raise _refusal(violation) from None
+        raise refusal_of(violation) from None
     names = [tool.name for tool in tools_of(request)]
     choice = request.get("tool_choice")
     if choice is not None and not request.get("tools"):
@@ -261,51 +260,5 @@ def answer_schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
         case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
             return schema
         case {"type": "json_schema" | "json_object"}:
-            return _ANY_JSON
+            return ANY_JSON
     return None
-
-
-def _refusal(violation: Violation) -> ApiError:
-    """In the words of the API."""
-    where = _where(violation.path)
-    shown = violation.value
-    match violation.problem:
-        case "missing":
-            return missing(where)
-        case "extra":
-            return ApiError(f"Unknown parameter: '{where}'.", param=where, code="unknown_parameter")
-        case "type":
-            article = "an" if violation.expected[0] in "aeio" else "a"
-            return wrong_type(where, f"{article} {violation.expected}", shown)
-        case "pattern":
-            return ApiError(
-                f"Invalid '{where}': string does not match pattern. Expected a string that matches "
-                f"the pattern '{violation.expected}'.",
-                param=where,
-                code="invalid_value",
-            )
-        case "short":
-            return ApiError(
-                f"Invalid '{where}': empty array. Expected an array with minimum length 1, but got "
-                "an empty array instead.",
-                param=where,
-                code="empty_array",
-            )
-        case "long":
-            return ApiError(
-                f"Invalid '{where}': array too long. Expected an array with maximum length "
-                f"{TOOLS_MAX}, but got an array with length {len(shown)} instead.",
-                param=where,
-                code="array_above_max_length",
-            )
-        case _:
-            return ApiError(
-                f"Invalid value: '{shown}'. Supported values are: {violation.expected}.",
-                param=where,
-                code="invalid_value",
-            )
-
-
-def _where(path: Path) -> str:
-    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
-    return "".join(steps).removeprefix(".")

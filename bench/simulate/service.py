@@ -24,6 +24,7 @@ from bench.simulate.openai_dialect import OpenAIDialect
 from bench.simulate.plan import ChatPlan
 from bench.simulate.replay import ReplayReply, load_recording
 from bench.simulate.replies import Reply, Request, Responder, StaticReply
+from bench.simulate.responses_dialect import ResponsesDialect
 from bench.simulate.settings import SimulatorSettings
 from bench.simulate.signatures import Signer
 from bench.simulate.text import seed_of
@@ -33,7 +34,9 @@ from bench.simulate.wheel import TimerWheel
 from engine.wire.http import Headers
 
 _JSON: Final = (b"content-type", b"application/json")
-_POSTS: Final = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"})
+_CHATS: Final = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/messages"})
+_COUNTS: Final = frozenset({"/v1/messages/count_tokens", "/v1/responses/input_tokens"})
+_POSTS: Final = _CHATS | _COUNTS
 _GETS: Final = frozenset({"/v1/models", "/_truth", "/healthz"})
 REQUEST_ID_MAX: Final = 200
 
@@ -51,10 +54,12 @@ class Service:
         self._instance = seed_of(settings.seed.encode(), str(time.time_ns()).encode()).hex()[:12]
         self._signer = Signer(settings.seed.encode())
         self._openai = OpenAIDialect()
+        self._responses = ResponsesDialect(self._signer)
         self._anthropic = AnthropicDialect(self._signer)
         self._gemini = GeminiDialect(self._signer)
         self._models: dict[str, tuple[str, ...]] = {
             "openai": settings.models,
+            "openai-responses": settings.models,
             "anthropic": settings.anthropic_models,
             "gemini": settings.gemini_models,
         }
@@ -80,6 +85,8 @@ class Service:
             return self._gemini
         if path.startswith("/v1/messages"):
             return self._anthropic
+        if path.startswith("/v1/responses"):
+            return self._responses
         if path.startswith("/v1/models"):
             if b"x-goog-api-key" in headers:
                 return self._gemini
@@ -93,9 +100,9 @@ class Service:
         path, method = request.path, request.method
         handler: Handler | None = None
         match method, path:
-            case "POST", "/v1/chat/completions" | "/v1/messages":
+            case "POST", _ if path in _CHATS:
                 handler = self._chat
-            case "POST", "/v1/messages/count_tokens":
+            case "POST", _ if path in _COUNTS:
                 handler = self._count
             case "GET", "/_truth":
                 return self._show_truth(request, responder)

@@ -11,7 +11,9 @@ from typing import Any, Final, Literal
 
 Path = tuple[str | int, ...]
 Shape = Callable[[Path, Any], Any]
-Problem = Literal["missing", "extra", "type", "value", "range", "pattern", "short", "long"]
+Problem = Literal[
+    "missing", "extra", "type", "value", "range", "pattern", "prefix", "short", "long"
+]
 
 DEPTH_MAX: Final = 200
 

@@ -13,7 +13,10 @@ import orjson
 THINKING: Final = "thinking"
 THOUGHT: Final = "thought"
 CALL: Final = "call"
-"""What is signed: Anthropic's thinking blocks; Gemini's texts after thoughts, and its calls."""
+REASONING: Final = "reasoning"
+"""What is signed: Anthropic's thinking blocks; Gemini's texts after thoughts, and its calls;
+OpenAI's encrypted reasoning."""
+_ITEM: Final = "item"
 _NONCE_BYTES: Final = 8
 
 
@@ -39,6 +42,20 @@ class Signer:
             return False
         nonce, digest = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
         return hmac.compare_digest(digest, self._digest(nonce, what, content))
+
+    def issue_id(self, prefix: str, nonce: bytes) -> str:
+        """An id that `issued` knows again: a prefix and 50 hex digits."""
+        nonce = nonce[:_NONCE_BYTES].ljust(_NONCE_BYTES, b"\0")
+        return f"{prefix}_{(nonce + self._digest(nonce, _ITEM, prefix.encode())).hex()[:50]}"
+
+    def issued(self, item_id: str) -> bool:
+        """Whether it is such an id."""
+        prefix, _, digits = item_id.partition("_")
+        try:
+            nonce = bytes.fromhex(digits[: 2 * _NONCE_BYTES])
+        except ValueError:
+            return False
+        return item_id == self.issue_id(prefix, nonce)
 
     def _digest(self, nonce: bytes, what: str, content: bytes) -> bytes:
         return hmac.digest(self._key, b"\0".join((nonce, what.encode(), content)), sha256)

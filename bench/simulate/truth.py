@@ -23,7 +23,7 @@ _NOTHING: Final = Answer((), "stop")
 class TruthRecord:
     """One request for an answer. Written by the reply, read by tests and `GET /_truth`.
 
-    `api` is the protocol of the API (`openai`, `anthropic`, `gemini`), `protocol` that of HTTP.
+    `api` is the protocol of the API, the name of its dialect; `protocol` is that of HTTP.
     `tokens_generated` counts what was produced by the clock, over all choices;
     `tokens_written` those of them whose event was wholly handed to the operating system. `ended` is
     None while it runs; then `done` (all of it was written), `cut` (a fault of ours), `reset`

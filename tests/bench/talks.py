@@ -1,4 +1,4 @@
-"""One exchange with each protocol's API, raw: the same question in three bodies, over a socket."""
+"""One exchange with each protocol's API, raw: the same question in each body, over a socket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 from bench.simulate import Simulator
 from tests.bench.raw import Received, converse, post
 
-APIS = ("openai", "anthropic", "gemini")
+APIS = ("openai", "openai-responses", "anthropic", "gemini")
 WEATHER_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -69,6 +69,21 @@ def ask(
                     for name, schema in schemas.items()
                 ]
             return Talk("/v1/chat/completions", body | more)
+        case "openai-responses":
+            body = {
+                "model": "sim-openai",
+                "input": text,
+                "max_output_tokens": limit,
+                "stream": stream,
+            }
+            if think:
+                body["reasoning"] = {"effort": "low", "summary": "auto"}
+            if tools:
+                body["tools"] = [
+                    {"type": "function", "name": name, "parameters": schema}
+                    for name, schema in schemas.items()
+                ]
+            return Talk("/v1/responses", body | more)
         case "anthropic":
             body = {
                 "model": "sim-anthropic",
@@ -101,8 +116,8 @@ def ask(
             return Talk(f"/v1beta/models/sim-gemini:{method}{query}", body | more)
 
 
-def anthropic_events(body: bytes) -> list[dict[str, Any]]:
-    """The events of a messages stream, whose names are those of their data."""
+def named_events(body: bytes) -> list[dict[str, Any]]:
+    """The events of a messages or responses stream, whose names are those of their data."""
     blocks = body.decode().split("\n\n")
     assert blocks.pop() == "", "an event is incomplete"
     events = []

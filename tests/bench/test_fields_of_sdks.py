@@ -12,9 +12,17 @@ from anthropic.types.beta import beta_content_block_param, beta_tool_union_param
 from anthropic.types.beta import message_create_params as beta_create_params
 from anthropic.types.message_param import MessageParam
 from openai.types.chat import completion_create_params
+from openai.types.responses import input_token_count_params, response_create_params, tool_param
+from openai.types.responses.response_input_item_param import ResponseInputItemParam
 from typing_extensions import is_typeddict
 
-from bench.simulate import anthropic_fields, gemini_fields, openai_fields
+from bench.simulate import (
+    anthropic_fields,
+    gemini_fields,
+    openai_fields,
+    responses_fields,
+    responses_items,
+)
 from bench.simulate.shapes import Shape, Violation
 
 
@@ -137,3 +145,42 @@ def _snake(name: str) -> str:
 def test_openai_top_level() -> None:
     sdk = set(completion_create_params.CompletionCreateParamsBase.__annotations__)
     assert set(openai_fields.FIELDS) == sdk | {"stream"}
+
+
+def test_responses_top_level() -> None:
+    sdk = set(response_create_params.ResponseCreateParamsBase.__annotations__)
+    assert set(responses_fields.FIELDS) == sdk | {"stream"}
+    counted = set(input_token_count_params.InputTokenCountParams.__annotations__)
+    assert set(responses_fields.COUNTED) == counted
+    hints = typing.get_type_hints(response_create_params.ResponseCreateParamsBase)
+    assert set(responses_fields.INCLUDABLE) == set(_flat(hints["include"])) - {type(None)}
+
+
+def test_responses_tools() -> None:
+    sdk = {
+        tag: frozenset(typing.get_type_hints(one))
+        for one in dicts_of(tool_param.ToolParam)
+        for tag in tags_of(one)
+    }
+    for tag, shape in (
+        ("function", responses_fields.FUNCTION_TOOL),
+        ("custom", responses_fields.CUSTOM_TOOL),
+    ):
+        names = sdk.pop(tag)
+        assert keys_of(shape, names) == names
+    assert sdk == responses_fields.TOOL_TYPES
+
+
+def test_responses_items() -> None:
+    sdk: dict[str, frozenset[str]] = {}
+    for one in dicts_of(ResponseInputItemParam):
+        for tag in tags_of(one):
+            names = frozenset(typing.get_type_hints(one))
+            sdk[tag] = sdk.get(tag, frozenset()) | names
+    message = sdk.pop("message")
+    assert keys_of(responses_items.MESSAGES["assistant"], message) == message
+    for tag, shape in responses_items.ITEMS.items():
+        if tag != "message":
+            names = sdk.pop(tag)
+            assert keys_of(shape, names) == names, tag
+    assert sdk == responses_items.OTHER_ITEMS

@@ -8,7 +8,7 @@ import pytest
 
 from bench.simulate import SimulatorSettings, TruthRecord, open_simulator
 from tests.bench.raw import Received
-from tests.bench.talks import anthropic_events, ask
+from tests.bench.talks import ask, named_events
 
 
 async def said(directives: str, **more: Any) -> tuple[Received, TruthRecord]:
@@ -24,7 +24,7 @@ def kinds(events: list[dict[str, Any]]) -> list[str]:
 
 async def test_a_plain_stream() -> None:
     received, record = await said("tokens=3 cached=4")
-    events = anthropic_events(received.body)
+    events = named_events(received.body)
     assert kinds(events) == [
         "message_start",
         "start",
@@ -61,7 +61,7 @@ async def test_thoughts_text_and_calls_are_blocks_in_order() -> None:
     received, record = await said(
         "reasoning=4 preamble=2 tools=auto tokens_per_event=2", think=True, tools=True
     )
-    events = anthropic_events(received.body)
+    events = named_events(received.body)
     starts = [e for e in events if e["type"] == "content_block_start"]
     stops = [e["index"] for e in events if e["type"] == "content_block_stop"]
     assert [e["content_block"]["type"] for e in starts] == [
@@ -90,7 +90,7 @@ async def test_thoughts_text_and_calls_are_blocks_in_order() -> None:
 async def test_omitted_thoughts_are_a_signature_only() -> None:
     thinking = {"type": "enabled", "budget_tokens": 1_024, "display": "omitted"}
     received, record = await said("reasoning=9 tokens=1", thinking=thinking)
-    events = anthropic_events(received.body)
+    events = named_events(received.body)
     block = [e for e in events if e.get("index") == 0]
     assert [e["type"] for e in block] == [
         "content_block_start",
@@ -103,14 +103,14 @@ async def test_omitted_thoughts_are_a_signature_only() -> None:
 
 async def test_reasoning_nobody_asked_for_is_counted_only() -> None:
     received, record = await said("reasoning=9 tokens=1")
-    events = anthropic_events(received.body)
+    events = named_events(received.body)
     assert [e["content_block"]["type"] for e in events if "content_block" in e] == ["text"]
     assert events[-2]["usage"]["output_tokens"] == record.tokens_generated == 10
 
 
 async def test_a_model_that_is_told_to_think_always_signs() -> None:
     received, _ = await said("tokens=2", think=True)
-    events = anthropic_events(received.body)
+    events = named_events(received.body)
     assert [e["content_block"]["type"] for e in events if "content_block" in e] == [
         "thinking",
         "text",
@@ -126,7 +126,7 @@ async def test_the_limit_closes_the_open_block(
 ) -> None:
     thinking = {"type": "adaptive"}
     received, record = await said(directives, limit=limit, tools=True, thinking=thinking)
-    events = anthropic_events(received.body)
+    events = named_events(received.body)
     assert kinds(events)[-3:] == ["stop", "message_delta", "message_stop"]
     assert events[-2]["delta"]["stop_reason"] == "max_tokens"
     assert [e["content_block"]["type"] for e in events if "content_block" in e] == [open_block]
@@ -135,7 +135,7 @@ async def test_the_limit_closes_the_open_block(
 
 async def test_an_error_ends_the_stream() -> None:
     received, record = await said("tokens=8 fault=error_event")
-    events = anthropic_events(received.body)
+    events = named_events(received.body)
     assert kinds(events)[-2:] == ["delta", "error"]
     assert events[-1]["error"]["type"] == "overloaded_error"
     assert (received.terminated, record.ended, record.tokens_generated) == (True, "error", 4)
@@ -143,7 +143,7 @@ async def test_an_error_ends_the_stream() -> None:
 
 async def test_an_end_without_a_terminal_event() -> None:
     received, record = await said("tokens=8 fault=eof")
-    assert kinds(anthropic_events(received.body))[-2:] == ["delta", "stop"]
+    assert kinds(named_events(received.body))[-2:] == ["delta", "stop"]
     assert (received.terminated, record.ended, record.usage_reported) == (True, "cut", None)
 
 
@@ -154,19 +154,19 @@ async def test_a_cut() -> None:
 
 async def test_usage_that_is_missing_or_wrong() -> None:
     received, record = await said("tokens=3 usage=none")
-    events = anthropic_events(received.body)
+    events = named_events(received.body)
     assert "usage" not in events[0]["message"]
     assert "usage" not in events[-2]
     assert record.usage_reported is None
     received, record = await said("tokens=3 usage=wrong")
-    usage = anthropic_events(received.body)[-2]["usage"]
+    usage = named_events(received.body)[-2]["usage"]
     assert (usage["input_tokens"], usage["output_tokens"]) == (record.input_tokens + 7, 103)
 
 
 @pytest.mark.parametrize("how", ["1", "filter", "prompt"])
 async def test_refusals(how: str) -> None:
     received, record = await said(f"tokens=2 refuse={how}")
-    events = anthropic_events(received.body)
+    events = named_events(received.body)
     assert events[-2]["delta"]["stop_reason"] == "refusal"
     assert events[-2]["delta"]["stop_details"]["type"] == "refusal"
     blocks = [e for e in events if e["type"] == "content_block_start"]
@@ -177,7 +177,7 @@ async def test_the_stall_resumes_inside_a_call() -> None:
     received, record = await said(
         "tools=get_weather cut_after=4 fault=stall stall_ms=20", tools=True
     )
-    events = anthropic_events(received.body)
+    events = named_events(received.body)
     assert (kinds(events)[-1], record.ended) == ("message_stop", "done")
     fragments = [e["delta"]["partial_json"] for e in events if e["type"] == "content_block_delta"]
     assert "".join(fragments) == record.calls[0].arguments

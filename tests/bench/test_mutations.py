@@ -19,14 +19,17 @@ from bench.simulate.errors import ApiError
 from bench.simulate.gemini_dialect import GeminiDialect
 from bench.simulate.openai_dialect import OpenAIDialect
 from bench.simulate.replies import Request
-from bench.simulate.signatures import CALL, THINKING, Signer, call_content
+from bench.simulate.responses_dialect import ResponsesDialect
+from bench.simulate.signatures import CALL, REASONING, THINKING, Signer, call_content
 from tests.bench.talks import APIS, ask
 
 SIGNER = Signer(b"seed")
 THOUGHT = SIGNER.sign(b"n", THINKING, b"x")
+REASONED = SIGNER.sign(b"n", REASONING, b"x")
 CALLED = SIGNER.sign(b"n", CALL, call_content("now", {}))
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "openai": OpenAIDialect,
+    "openai-responses": lambda: ResponsesDialect(SIGNER),
     "anthropic": lambda: AnthropicDialect(SIGNER),
     "gemini": lambda: GeminiDialect(SIGNER),
 }
@@ -65,6 +68,20 @@ def history(api: str) -> dict[str, Any]:
             ]
             body["response_format"] = {"type": "json_object"}
             body["tool_choice"] = {"type": "function", "function": {"name": "now"}}
+        case "openai-responses":
+            body["input"] = [
+                {"role": "user", "content": [{"type": "input_text", "text": body["input"]}]},
+                {
+                    "type": "reasoning",
+                    "id": SIGNER.issue_id("rs", b"n"),
+                    "summary": [{"type": "summary_text", "text": "x"}],
+                    "encrypted_content": REASONED,
+                },
+                {"type": "function_call", "call_id": "a", "name": "now", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "a", "output": "x"},
+            ]
+            body["tool_choice"] = {"type": "function", "name": "now"}
+            body["text"] = {"format": {"type": "json_object"}}
         case "anthropic":
             use: dict[str, Any] = {"type": "tool_use", "id": "a", "name": "now", "input": {}}
             thought = {"type": "thinking", "thinking": "x", "signature": THOUGHT}

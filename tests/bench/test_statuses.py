@@ -89,6 +89,7 @@ def keyed(api: str, key: str | None) -> list[Talk]:
         return [talk]
     names = {
         "openai": ["authorization: Bearer {}"],
+        "openai-responses": ["authorization: Bearer {}"],
         "anthropic": ["x-api-key: {}", "authorization: Bearer {}"],
         "gemini": ["x-goog-api-key: {}"],
     }[api]
@@ -102,6 +103,7 @@ def keyed(api: str, key: str | None) -> list[Talk]:
     ("api", "none", "wrong"),
     [
         ("openai", 401, 401),
+        ("openai-responses", 401, 401),
         ("anthropic", 401, 401),
         ("gemini", 403, 400),
     ],
@@ -124,14 +126,15 @@ async def test_the_reason_of_a_wrong_gemini_key() -> None:
 
 
 @pytest.mark.parametrize("api", APIS)
-async def test_the_models_of_one_api_are_unknown_to_the_others(api: str) -> None:
+async def test_the_models_of_one_provider_are_unknown_to_the_others(api: str) -> None:
     async with open_simulator() as simulator:
-        for other in APIS:
+        for other in ("openai", "anthropic", "gemini"):
             talk = ask(api, stream=False)
             path = talk.path.replace("sim-gemini", f"sim-{other}")
             body = talk.body if api == "gemini" else talk.body | {"model": f"sim-{other}"}
             received = await Talk(path, body, talk.headers).send(simulator)
-            assert received.status == (200 if other == api else 404)
+            unknown = 400 if api == "openai-responses" else 404
+            assert received.status == (200 if other == api.partition("-")[0] else unknown)
 
 
 async def test_model_lists() -> None:
@@ -155,20 +158,22 @@ async def test_model_lists() -> None:
     assert (none.status, error_of("gemini", none)) == (404, ("NOT_FOUND",))
 
 
-@pytest.mark.parametrize("api", ["anthropic", "gemini"])
+@pytest.mark.parametrize("api", ["openai-responses", "anthropic", "gemini"])
 async def test_tokens_are_counted_as_they_are_billed(api: str) -> None:
     async with open_simulator() as simulator:
         talk = ask(api, "tokens=1", tools=True, stream=False)
         await talk.send(simulator)
         body = dict(talk.body)
-        for name in ("max_tokens", "stream", "generationConfig"):
+        for name in ("max_tokens", "max_output_tokens", "stream", "generationConfig"):
             body.pop(name, None)
         if api == "gemini":
             path = "/v1beta/models/sim-gemini:countTokens"
             wrapped = {"model": "models/sim-gemini", **body}
             received = await Talk(path, {"generateContentRequest": wrapped}).send(simulator)
         else:
-            received = await Talk("/v1/messages/count_tokens", body, talk.headers).send(simulator)
+            paths = {"/v1/messages": "count_tokens", "/v1/responses": "input_tokens"}
+            path = f"{talk.path}/{paths[talk.path]}"
+            received = await Talk(path, body, talk.headers).send(simulator)
         [record] = simulator.truth.records()
     counted = orjson.loads(received.body)
     name = "totalTokens" if api == "gemini" else "input_tokens"
