@@ -254,7 +254,7 @@ def _tools(
     if capabilities.tools is False:
         raise InexpressibleError("tools", "This model calls no tools.")
     choice = conversation.tool_choice
-    names = None if choice is None else choice.names
+    names = None if choice is None or choice.names is None else frozenset(choice.names)
     tools = [
         _tool(tool, f"tools[{index}]", capabilities, dropped)
         for index, tool in enumerate(conversation.tools)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from engine.conversation import (
     NativePart,
     Part,
     Reasoning,
+    Role,
     Signature,
     Text,
     ToolCall,
@@ -36,7 +38,12 @@ from engine.protocols.gemini.spelling import (
     members,
 )
 
-_ROLES: Final = {"": "user", "USER": "user", "FUNCTION": "user", "MODEL": "assistant"}
+_ROLES: Final[dict[str, Role]] = {
+    "": "user",
+    "USER": "user",
+    "FUNCTION": "user",
+    "MODEL": "assistant",
+}
 
 _DETAILS: Final = {
     "MEDIA_RESOLUTION_LOW": "low",
@@ -57,8 +64,7 @@ class ContentReader:
 
     def __init__(self) -> None:
         self.unexpressed: list[Unexpressed] = []
-        self._open: list[tuple[str, str]] = []
-        """Id and name of the calls that have no result yet."""
+        self._open = _OpenCalls()
         self._calls = 0
 
     def turns(self, prompt: dict[str, Any]) -> tuple[Turn, ...]:
@@ -67,7 +73,7 @@ class ContentReader:
         Raises:
             InvalidRequestError: a role that is none, or instructions that are no content.
         """
-        turns: list[Turn] = []
+        turns: list[tuple[Role, list[Part]]] = []
         system = get(prompt, "systemInstruction")
         match system:
             case str():
@@ -80,8 +86,8 @@ class ContentReader:
                 raise InvalidRequestError(
                     "'systemInstruction' must be a content.", param="systemInstruction"
                 )
-        if texts := tuple(self._system(parts)):
-            turns.append(Turn("system", texts))
+        if texts := list(self._system(parts)):
+            turns.append(("system", texts))
         for index, content in enumerate(get_dicts(prompt, "contents")):
             role = _ROLES.get(enum(get(content, "role")))
             if role is None:
@@ -96,11 +102,11 @@ class ContentReader:
             said = _joined(said) if role == "assistant" else said
             if not said:
                 continue
-            if turns and turns[-1].role == role:
-                turns[-1] = Turn(turns[-1].role, (*turns[-1].parts, *said))
+            if turns and turns[-1][0] == role:
+                turns[-1][1].extend(said)
             else:
-                turns.append(Turn("assistant" if role == "assistant" else "user", tuple(said)))
-        return tuple(turns)
+                turns.append((role, said))
+        return tuple(Turn(role, tuple(parts)) for role, parts in turns)
 
     def _system(self, parts: list[dict[str, Any]]) -> Iterator[Part]:
         for index, part in enumerate(parts):
@@ -143,19 +149,15 @@ class ContentReader:
         name = get_text(call, "name") or ""
         call_id = get_text(call, "id") or invent_id("history", self._calls, name)
         self._calls += 1
-        self._open.append((call_id, name))
+        self._open.add(call_id, name)
         arguments = _json_text(call.get("args") or {})
         return ToolCall(call_id, name, arguments, signature)
 
     def _result(self, response: dict[str, Any], path: str) -> ToolResult:
         name = get_text(response, "name") or ""
         call_id = get_text(response, "id")
-        found = next(
-            (call for call in self._open if call[0] == call_id),
-            None if call_id else next((call for call in self._open if call[1] == name), None),
-        )
+        found = self._open.take("id", call_id) if call_id else self._open.take("name", name)
         if found is not None:
-            self._open.remove(found)
             call_id, name = found[0], name or found[1]
         if call_id is None:
             raise InvalidRequestError(
@@ -206,13 +208,48 @@ def _answer(response: object) -> tuple[str, bool]:
 def _joined(parts: list[Part]) -> list[Part]:
     """Pieces of one text, as chunks of a stream come back in a history, are one again."""
     found: list[Part] = []
+    pieces: list[str] = []  # of the text found last
     for part in parts:
-        last = found[-1] if found else None
-        match last, part:
+        match found[-1] if found else None, part:
             case Text(signature=None), Text(signature=None):
-                found[-1] = Text(last.text + part.text)
+                pieces.append(part.text)
             case Reasoning(signature=None), Reasoning(redacted=False):
-                found[-1] = Reasoning(last.text + part.text, part.signature)
+                pieces.append(part.text)
+                found[-1] = Reasoning("", part.signature)
             case _:
+                _join(found, pieces)
                 found.append(part)
+                pieces = [part.text] if isinstance(part, Text | Reasoning) else []
+    _join(found, pieces)
     return found
+
+
+def _join(found: list[Part], pieces: list[str]) -> None:
+    if len(pieces) > 1:
+        last = found[-1]
+        text = "".join(pieces)
+        found[-1] = Reasoning(text, last.signature) if isinstance(last, Reasoning) else Text(text)
+
+
+class _OpenCalls:
+    """Id and name of the calls that have no result yet, found by either, the oldest first."""
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[str, str] | None] = []
+        self._numbers: dict[tuple[str, str], deque[int]] = {}
+
+    def add(self, call_id: str, name: str) -> None:
+        """A call was made."""
+        for key in (("id", call_id), ("name", name)):
+            self._numbers.setdefault(key, deque()).append(len(self._calls))
+        self._calls.append((call_id, name))
+
+    def take(self, by: str, value: str) -> tuple[str, str] | None:
+        """The call that a result answers; None if there is none."""
+        numbers = self._numbers.get((by, value), deque[int]())
+        while numbers:
+            number = numbers.popleft()
+            call, self._calls[number] = self._calls[number], None
+            if call is not None:
+                return call
+        return None

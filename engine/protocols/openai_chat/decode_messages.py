@@ -75,15 +75,14 @@ class MessageReader:
         Raises:
             InvalidRequestError: a message OpenAI would refuse.
         """
-        turns: list[Turn] = []
+        sides: list[tuple[Role, str | None, list[Part]]] = []
         for index, message in enumerate(messages):
             turn = self._read_message(message, f"messages[{index}]")
-            last = turns[-1] if turns else None
-            if last is not None and (last.role, last.name) == (turn.role, turn.name):
-                turns[-1] = Turn(turn.role, last.parts + turn.parts, turn.name)
+            if sides and sides[-1][:2] == (turn.role, turn.name):
+                sides[-1][2].extend(turn.parts)
             else:
-                turns.append(turn)
-        return tuple(turns)
+                sides.append((turn.role, turn.name, list(turn.parts)))
+        return tuple(Turn(role, tuple(parts), name) for role, name, parts in sides)
 
     def _read_message(self, message: dict[str, Any], path: str) -> Turn:
         role = message["role"]
