@@ -99,7 +99,14 @@ async def _ask(
         raise UpstreamTimeoutError("The provider did not answer in time.") from None
     except (httpx.TransportError, httpx.DecodingError):
         raise UpstreamError("The provider broke off its answer.") from None
-    provider_request_id = response.headers.get(codec.request_id_header.decode())
+    provider_request_id = next(
+        (
+            v.decode("latin-1")
+            for n, v in response.headers.raw
+            if n.lower() == codec.request_id_header
+        ),
+        None,
+    )
     if response.status_code != 200:
         error = codec.read_error(response.status_code, answer)
         error.provider_request_id = provider_request_id

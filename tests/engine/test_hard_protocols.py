@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import orjson
 import pytest
 
 from engine import Call, Outcome
+from engine.errors import UpstreamRejectedError
 from engine.events import Protocol
 from engine.metering.tokens import counter_for
 from engine.protocols.codec import Identity, InexpressibleError
@@ -149,3 +151,20 @@ def test_arguments_beyond_every_bound_are_the_providers_fault() -> None:
     assert relay.error is not None
     assert "longer than the bound" in relay.error.message
     assert relay.meter.has_output
+
+
+@pytest.mark.parametrize("status", [b"200", b"500"])
+async def test_any_bytes_may_be_a_providers_id(tmp_path: Path, status: bytes) -> None:
+    def script(request: Request) -> None:
+        head = [(b":status", status), (b"request-id", "caf\u00e9 \u2192".encode())]
+        request.connection.http2.send_headers(request.stream_id, head)
+        request.send(b'{"input_tokens":7}', ended=True)
+
+    async with open_scripted(tmp_path, script) as setup:
+        call = replace(setup.call_of("anthropic", "anthropic"), operation="count_tokens")
+        try:
+            head, _ = await setup.gateway.count_tokens(call)
+            said = dict(head.headers)[b"x-provider-request-id"]
+        except UpstreamRejectedError as error:
+            said = (error.provider_request_id or "").encode("latin-1")
+        assert said.decode() == "caf\u00e9 \u2192"
