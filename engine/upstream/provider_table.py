@@ -168,6 +168,21 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         completions=True,
         output_limit_field="max_tokens",
     ),
+    "huggingface": ProviderRow(
+        "https://router.huggingface.co/v1",
+        "HF_TOKEN",
+        # on_cancel: goes on, by OpenRouter's list.
+    ),
+    "alibaba": ProviderRow(
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        "DASHSCOPE_API_KEY",
+        # on_cancel: goes on, by OpenRouter's list.
+    ),
+    "zai": ProviderRow(
+        "https://api.z.ai/api/paas/v4",
+        "ZAI_API_KEY",
+        # on_cancel: not known; `stop` as everywhere.
+    ),
     # One's own servers, at the ports that they listen on unless told otherwise. They stop
     # generating when their client is gone, and bill nothing.
     "ollama": ProviderRow(

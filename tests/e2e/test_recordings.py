@@ -159,15 +159,15 @@ class Asker:
         self._http.close()
         self._http2.close()
 
-    def ask(self, client: str, name: str, seed: int) -> Any:
-        """A recording as the client of a protocol reads it."""
+    def ask(self, client: str, name: str, seed: int, model: str | None = None) -> Any:
+        """A recording as the client of a protocol reads it; `model` where it is not the usual."""
         recording = recordings.load(name)
         clients = sdks.clients(
             self.served.origin,
             self.served.setup.key,
             self._http,
             self._http2,
-            model=MODELS[protocol_of(name)],
+            model=model or MODELS[protocol_of(name)],
             prompt=prompt(recording, seed),
         )
         return sdk.ask(client, clients, stream=recording.stream)
