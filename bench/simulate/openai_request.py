@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -93,26 +94,34 @@ def _check_fields(request: dict[str, Any]) -> None:
             raise ApiError(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
         if value is not None:
             check(name, value)
-    options = request.get("stream_options")
-    if options is not None:
-        if not request.get("stream"):
-            raise ApiError(
-                "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
-                param="stream_options",
-            )
-        for name, value in options.items():
-            path = f"stream_options.{name}"
-            if name not in STREAM_OPTIONS:
-                raise ApiError(
-                    f"Unknown parameter: '{path}'.", param=path, code="unknown_parameter"
-                )
-            if value is not None:
-                STREAM_OPTIONS[name](path, value)
+    check_stream_options(request)
     if request.get("max_tokens") is not None and request.get("max_completion_tokens") is not None:
         raise ApiError(
             "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
             code="invalid_parameter_combination",
         )
+
+
+def check_stream_options(request: Mapping[str, Any]) -> None:
+    """Check what a stream of chat or completions is asked for besides.
+
+    Raises:
+        ApiError: 400.
+    """
+    options = request.get("stream_options")
+    if options is None:
+        return
+    if not request.get("stream"):
+        raise ApiError(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            param="stream_options",
+        )
+    for name, value in options.items():
+        path = f"stream_options.{name}"
+        if name not in STREAM_OPTIONS:
+            raise ApiError(f"Unknown parameter: '{path}'.", param=path, code="unknown_parameter")
+        if value is not None:
+            STREAM_OPTIONS[name](path, value)
 
 
 def _check_messages(messages: list[Any]) -> tuple[list[str], int]:

@@ -50,7 +50,7 @@ def _documents(body: bytes, *, stream: bool) -> Iterator[dict[str, Any]]:
 
 def _usage(answer: dict[str, Any]) -> Usage | None:
     message = answer.get("message") if answer.get("type") == "message_start" else None
-    for holder in (answer, message):
+    for holder in (answer, message, answer.get("response")):
         if isinstance(holder, dict):
             usage = holder.get("usage") or holder.get("usageMetadata")
             if isinstance(usage, dict):
@@ -63,9 +63,14 @@ def _texts(answer: dict[str, Any]) -> Iterator[str]:
         case {"choices": list() as choices}:  # OpenAI
             for choice in choices:
                 message = choice.get("delta") or choice.get("message") or {}
-                content = message.get("content")
+                content = message.get("content", choice.get("text"))
                 if choice.get("index", 0) == 0 and isinstance(content, str):
                     yield content
+        case {"type": "response.output_text.delta", "delta": str() as text}:
+            yield text
+        case {"object": "response", "output": list() as items}:
+            parts = (part for item in items for part in item.get("content") or ())
+            yield from (part["text"] for part in parts if part.get("type") == "output_text")
         case {"candidates": [{"content": {"parts": list() as parts}}, *_]}:  # Gemini
             yield from (p["text"] for p in parts if "text" in p and not p.get("thought"))
         case {"delta": {"type": "text_delta", "text": str() as text}}:  # Anthropic

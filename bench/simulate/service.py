@@ -15,6 +15,7 @@ import orjson
 from bench.simulate.anthropic_dialect import AnthropicDialect
 from bench.simulate.chat import ChatRequest
 from bench.simulate.chat_replies import ChatStream, ChatUnary
+from bench.simulate.completions_dialect import CompletionsDialect
 from bench.simulate.compose import compose
 from bench.simulate.dialect import Dialect
 from bench.simulate.directives import DirectiveError, Directives, parse_directives
@@ -34,7 +35,9 @@ from bench.simulate.wheel import TimerWheel
 from engine.wire.http import Headers
 
 _JSON: Final = (b"content-type", b"application/json")
-_CHATS: Final = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/messages"})
+_CHATS: Final = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"}
+)
 _COUNTS: Final = frozenset({"/v1/messages/count_tokens", "/v1/responses/input_tokens"})
 _POSTS: Final = _CHATS | _COUNTS
 _GETS: Final = frozenset({"/v1/models", "/_truth", "/healthz"})
@@ -54,11 +57,13 @@ class Service:
         self._instance = seed_of(settings.seed.encode(), str(time.time_ns()).encode()).hex()[:12]
         self._signer = Signer(settings.seed.encode())
         self._openai = OpenAIDialect()
+        self._completions = CompletionsDialect()
         self._responses = ResponsesDialect(self._signer)
         self._anthropic = AnthropicDialect(self._signer)
         self._gemini = GeminiDialect(self._signer)
         self._models: dict[str, tuple[str, ...]] = {
             "openai": settings.models,
+            "openai-completions": settings.models,
             "openai-responses": settings.models,
             "anthropic": settings.anthropic_models,
             "gemini": settings.gemini_models,
@@ -87,6 +92,8 @@ class Service:
             return self._anthropic
         if path.startswith("/v1/responses"):
             return self._responses
+        if path.startswith("/v1/completions"):
+            return self._completions
         if path.startswith("/v1/models"):
             if b"x-goog-api-key" in headers:
                 return self._gemini

@@ -10,7 +10,7 @@ import orjson
 from bench.simulate import Simulator
 from tests.bench.raw import Received, converse, post
 
-APIS = ("openai", "openai-responses", "anthropic", "gemini")
+APIS = ("openai", "openai-responses", "openai-completions", "anthropic", "gemini")
 WEATHER_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -69,6 +69,11 @@ def ask(
                     for name, schema in schemas.items()
                 ]
             return Talk("/v1/chat/completions", body | more)
+        case "openai-completions":
+            body = {"model": "sim-openai", "prompt": text, "max_tokens": limit, "stream": stream}
+            if stream:
+                body["stream_options"] = {"include_usage": True}
+            return Talk("/v1/completions", body | more)
         case "openai-responses":
             body = {
                 "model": "sim-openai",
@@ -142,7 +147,7 @@ def gemini_chunks(body: bytes) -> list[dict[str, Any]]:
 
 
 def openai_events(body: bytes) -> list[dict[str, Any]]:
-    """The events of a chat stream, without `[DONE]`."""
+    """The events of a chat or completions stream, without `[DONE]`."""
     blocks = body.decode().split("\n\n")
     assert blocks.pop() == "", "an event is incomplete"
     assert all(block.startswith("data: ") for block in blocks)

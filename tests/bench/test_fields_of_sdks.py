@@ -11,6 +11,7 @@ from anthropic.types import message_count_tokens_params, message_create_params, 
 from anthropic.types.beta import beta_content_block_param, beta_tool_union_param
 from anthropic.types.beta import message_create_params as beta_create_params
 from anthropic.types.message_param import MessageParam
+from openai.types import completion_create_params as legacy_params
 from openai.types.chat import completion_create_params
 from openai.types.responses import input_token_count_params, response_create_params, tool_param
 from openai.types.responses.response_input_item_param import ResponseInputItemParam
@@ -18,6 +19,7 @@ from typing_extensions import is_typeddict
 
 from bench.simulate import (
     anthropic_fields,
+    completions_request,
     gemini_fields,
     openai_fields,
     responses_fields,
@@ -145,6 +147,11 @@ def _snake(name: str) -> str:
 def test_openai_top_level() -> None:
     sdk = set(completion_create_params.CompletionCreateParamsBase.__annotations__)
     assert set(openai_fields.FIELDS) == sdk | {"stream"}
+
+
+def test_completions_top_level() -> None:
+    sdk = set(legacy_params.CompletionCreateParamsBase.__annotations__)
+    assert set(completions_request.FIELDS) == sdk | {"stream"}
 
 
 def test_responses_top_level() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from bench.simulate.anthropic_dialect import AnthropicDialect
 from bench.simulate.chat import ChatRequest
+from bench.simulate.completions_dialect import CompletionsDialect
 from bench.simulate.compose import compose
 from bench.simulate.dialect import Dialect
 from bench.simulate.directives import Directives
@@ -29,6 +30,7 @@ REASONED = SIGNER.sign(b"n", REASONING, b"x")
 CALLED = SIGNER.sign(b"n", CALL, call_content("now", {}))
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "openai": OpenAIDialect,
+    "openai-completions": CompletionsDialect,
     "openai-responses": lambda: ResponsesDialect(SIGNER),
     "anthropic": lambda: AnthropicDialect(SIGNER),
     "gemini": lambda: GeminiDialect(SIGNER),
@@ -68,6 +70,9 @@ def history(api: str) -> dict[str, Any]:
             ]
             body["response_format"] = {"type": "json_object"}
             body["tool_choice"] = {"type": "function", "function": {"name": "now"}}
+        case "openai-completions":
+            body["prompt"] = [body["prompt"], [1, 2, 3]]
+            body |= {"stop": ["x"], "logprobs": 2, "echo": True, "best_of": 2}
         case "openai-responses":
             body["input"] = [
                 {"role": "user", "content": [{"type": "input_text", "text": body["input"]}]},
@@ -152,7 +157,8 @@ def test_anything_wrong_is_an_error_of_the_api(api: str, seed: int) -> None:
             assert 400 <= error.status < 500, body  # noqa: PT017
             refused += 1
             continue
-        directives = Directives(tools=("auto",), steps=5, reasoning=3)
+        tools = None if api == "openai-completions" else ("auto",)
+        directives = Directives(tools=tools, steps=5, reasoning=3)
         answer = compose(request, directives, b"seed", DIALECTS[api]())
         assert answer.tokens > 0, body
         answered += 1

@@ -234,6 +234,39 @@ EXPECTED = [
         "So",
         2,
     ),
+    (
+        True,
+        (
+            b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
+            b'"delta":"So"}\n\n'
+            b'event: response.completed\ndata: {"type":"response.completed","response":'
+            b'{"object":"response","output":[],"usage":{"output_tokens":4}}}\n\n'
+        ),
+        {"output_tokens": 4},
+        "So",
+        4,
+    ),
+    (
+        False,
+        (
+            b'{"object":"response","output":[{"type":"reasoning","summary":[]},{"type":"message",'
+            b'"content":[{"type":"output_text","text":"So"}]}],"usage":{"output_tokens":2}}'
+        ),
+        {"output_tokens": 2},
+        "So",
+        2,
+    ),
+    (
+        True,
+        (
+            b'data: {"object":"text_completion","choices":[{"text":"S","index":0}]}\n\n'
+            b'data: {"object":"text_completion","choices":[{"text":"o","index":0}]}\n\n'
+            b'data: {"choices":[],"usage":{"completion_tokens":2}}\n\ndata: [DONE]\n\n'
+        ),
+        {"completion_tokens": 2},
+        "So",
+        2,
+    ),
     (True, b"data: [1]\n\ndata: x\n\n", None, "", 0),
 ]
 
@@ -251,6 +284,11 @@ def test_what_a_recorded_answer_says(
     "name",
     names_of(
         "openai-chat",
+        "openai-completions",
+        "azure-openai-responses",
+        "deepseek-responses",
+        "openai-responses",
+        "xai-responses",
         "anthropic-messages",
         "gemini-generateContent",
         "gemini-streamGenerateContent",
@@ -260,7 +298,12 @@ def test_what_a_recorded_answer_says(
 )
 async def test_every_recording_replays_byte_for_byte(name: str) -> None:
     response = read_recording(name)["response"]
-    api = {"openai": "openai", "anthropic": "anthropic"}.get(name.partition("-")[0], "gemini")
+    folder = name.partition("/")[0]
+    api = {
+        "openai-chat": "openai",
+        "openai-completions": "openai-completions",
+        "anthropic-messages": "anthropic",
+    }.get(folder, "openai-responses" if folder.endswith("responses") else "gemini")
     async with open_simulator(SimulatorSettings(recordings=FOLDER)) as simulator:
         for directives in ("split_seed=1 max_split=40", "split_seed=2 max_split=999"):
             received = await ask(api, f"recording={name} {directives}").send(simulator)

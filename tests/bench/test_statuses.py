@@ -90,6 +90,7 @@ def keyed(api: str, key: str | None) -> list[Talk]:
     names = {
         "openai": ["authorization: Bearer {}"],
         "openai-responses": ["authorization: Bearer {}"],
+        "openai-completions": ["authorization: Bearer {}"],
         "anthropic": ["x-api-key: {}", "authorization: Bearer {}"],
         "gemini": ["x-goog-api-key: {}"],
     }[api]
@@ -104,6 +105,7 @@ def keyed(api: str, key: str | None) -> list[Talk]:
     [
         ("openai", 401, 401),
         ("openai-responses", 401, 401),
+        ("openai-completions", 401, 401),
         ("anthropic", 401, 401),
         ("gemini", 403, 400),
     ],
