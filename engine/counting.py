@@ -31,11 +31,21 @@ async def count_tokens(parts: Parts, call: Call) -> tuple[Head, bytes]:
         AuthenticationError: the key is missing or unknown.
         InvalidRequestError, ModelNotFoundError: the body cannot be served.
         UpstreamError: the provider refused it or could not be reached.
-        UnavailableError: the gateway is stopping.
+        UnavailableError: the gateway is stopping, or is counting as much as it may.
     """
     parts.keys.authenticate(call.key)
     if parts.stopping:
         raise UnavailableError("The gateway is stopping.", retry_after_s=1)
+    if parts.counts_open >= parts.config.server.exchanges_max:
+        raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
+    parts.counts_open += 1
+    try:
+        return await _count(parts, call)
+    finally:
+        parts.counts_open -= 1
+
+
+async def _count(parts: Parts, call: Call) -> tuple[Head, bytes]:
     codec = codec_of(call.protocol)
     request = codec.parse_request(call)
     deployment = plan(request.model, parts.catalogue).deployments[0]

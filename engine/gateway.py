@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.records import KeyRow, LedgerSettings
+from engine.listing import ModelInfo, list_models
 from engine.metering.tokens import counter_for
 from engine.nurseries import open_tasks
 from engine.parts import Parts
@@ -30,21 +31,13 @@ from engine.upstream.providers import Provider
 _PROGRESS_MIN_INTERVAL_S = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """A model as `GET /v1/models` lists it."""
-
-    id: str
-    created: int
-    owned_by: str
-
-
 class Gateway:
     """Made by `open_gateway`. One gateway owns its database."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._created = int(datetime.now(UTC).timestamp())
+        now = int(datetime.now(UTC).timestamp())
+        self._models = list_models(parts.catalogue, parts.config, now)
 
     @property
     def config(self) -> Config:
@@ -75,10 +68,7 @@ class Gateway:
 
     def models(self, principal: Principal) -> tuple[ModelInfo, ...]:
         """The models that this principal may use: all, until there are plans."""
-        return tuple(
-            ModelInfo(model.name, self._created, model.deployments[0].provider)
-            for model in self._parts.catalogue.values()
-        )
+        return self._models
 
     async def receipt(self, principal: Principal, request_id: str) -> dict[str, Any]:
         """A receipt of the principal's own account, also of an exchange under way.
@@ -134,6 +124,7 @@ class Gateway:
         """Figures of the parts, for people."""
         return {
             "open_exchanges": self.open_exchanges,
+            "counts_open": self._parts.counts_open,
             "ledger": asdict(self._parts.ledger.statistics()),
             "upstream": asdict(self._parts.pool.statistics()),
         }

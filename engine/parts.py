@@ -53,6 +53,8 @@ class Parts:
     pool: Pool
     telemetry: Telemetry
     open_exchanges: dict[str, OpenExchange] = field(default_factory=dict)
+    counts_open: int = 0
+    """Prompts whose tokens are being counted."""
     progress_due: Alarm = field(default_factory=Alarm)
     stopping: bool = False
     """No new calls are taken."""

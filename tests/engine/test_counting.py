@@ -1,0 +1,58 @@
+"""Counting a prompt's tokens: by the provider where it speaks the client's protocol, else here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+import trio
+
+from engine import Call
+from engine.errors import UnavailableError
+from engine.events import Protocol
+from tests.engine.upstream.peer import Request
+from tests.gateways import open_setup, settled
+from tests.scripted import open_scripted
+
+
+def to_count(call: Call) -> Call:
+    """The same prompt, to be counted; the protocols allow nothing of an answer beside it."""
+    document = orjson.loads(call.body)
+    for name in ("stream", "max_tokens"):
+        document.pop(name, None)
+    return replace(call, operation="count_tokens", body=orjson.dumps(document))
+
+
+@pytest.mark.parametrize("client", ["anthropic", "gemini"])
+@pytest.mark.parametrize("provider", ["openai_chat", "anthropic", "gemini"])
+async def test_a_count_is_near_what_the_provider_bills(
+    tmp_path: Path, client: Protocol, provider: str
+) -> None:
+    async with open_setup(tmp_path) as setup:
+        call = setup.call_of(client, provider, "tokens=1")
+        async with setup.gateway.open_exchange(replace(call, request_id="req_x")) as exchange:
+            async for _ in exchange:
+                pass
+        head, body = await setup.gateway.count_tokens(to_count(call))
+        answer = orjson.loads(body)
+        counted = answer["input_tokens" if client == "anthropic" else "totalTokens"]
+        billed = exchange.receipt.usage["input_tokens"]
+        assert abs(counted - billed) <= 12, "the framing of a message is each protocol's own"
+        assert ((b"x-parshall-counted", b"estimate") in head.headers) == (client != provider)
+
+
+async def test_no_more_are_counted_at_once_than_may(tmp_path: Path) -> None:
+    def never_answer(_: Request) -> None:
+        pass
+
+    async with open_scripted(tmp_path, never_answer, server="exchanges_max = 1") as setup:
+        call = to_count(setup.call_of("anthropic", "anthropic"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(setup.gateway.count_tokens, call)
+            await settled(lambda: setup.gateway.statistics()["counts_open"] == 1)
+            with pytest.raises(UnavailableError):
+                await setup.gateway.count_tokens(call)
+            nursery.cancel_scope.cancel()
+        assert setup.gateway.statistics()["counts_open"] == 0
