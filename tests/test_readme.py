@@ -19,6 +19,7 @@ from engine.capability_table import UnsupportedMediaError
 from engine.conversation import MediaKind
 from engine.errors import GatewayError, UpstreamRejectedError
 from engine.protocols.registry import codec_of
+from engine.upstream.provider_table import PROVIDERS
 from tests.e2e.test_kill import open_process
 from tests.gateways import PROTOCOLS, open_setup, run
 from tests.served import open_served
@@ -85,6 +86,23 @@ def test_every_configuration_key_is_named() -> None:
     ):
         for name in section.__dataclass_fields__:
             assert f"`{name}`" in README, name
+
+
+def test_the_table_of_kinds() -> None:
+    rows = re.findall(r"^\| `(.+?)` \| (.+?) \| (.+?) \| (.*?) ?\|$", README, flags=re.MULTILINE)
+    told = {kind: (url, key, more) for kind, url, key, more in rows if kind in PROVIDERS}
+    assert list(told) == list(PROVIDERS)
+    for kind, row in PROVIDERS.items():
+        url, key, more = told[kind]
+        assert (url == f"`{row.base_url}`") == (row.base_url is not None)
+        assert key == (f"`{row.api_key_env}`" if row.api_key_env else "–")
+        plain = {"openai", None, ""}
+        said = [row.protocol, row.auth, row.model_path, row.api_version, row.output_limit_field]
+        for word in {*said, *row.refuses} - plain:
+            assert str(word) in more, (kind, word)
+        assert ("stream_options" in more) != row.include_usage
+        assert ("eof" in more) == (row.terminal == "eof")
+        assert ("reasoning" in more) == (row.reasoning_apart is True)
 
 
 async def test_the_first_requests(tmp_path: Path) -> None:
@@ -190,7 +208,9 @@ async def test_the_server_starts_from_the_configuration(tmp_path: Path) -> None:
     text = toml.replace("127.0.0.1:8787", "127.0.0.1:0").replace(
         '"env:OPENAI_API_KEY"', f'"file:{tmp_path}/key"'
     )
-    text = text.replace('"env:ANTHROPIC_API_KEY"', f'"file:{tmp_path}/key"')
+    text = text.replace(
+        'kind = "anthropic"', f'kind = "anthropic"\napi_key = "file:{tmp_path}/key"'
+    )
     config.write_text(text.replace("sqlite:", f"sqlite:{tmp_path}/"))
     (tmp_path / "key").write_text("sk-test")
     async with open_process(config) as (_, port):
