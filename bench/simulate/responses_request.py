@@ -23,6 +23,8 @@ from bench.simulate.shapes import Violation
 from bench.simulate.signatures import REASONING, Signer
 
 ITEM_TOKENS: Final = 3
+ANSWER_TOKENS: Final = 4
+"""What an item costs besides its role and its text, and what the answer does; recorded."""
 _ELSEWHERE: Final = {"previous_response_id": "Previous response", "prompt": "Prompt"}
 _RESULTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
 
@@ -202,7 +204,8 @@ def _reduced(
 ) -> ChatRequest:
     texts = [text for item in items for text in _texts(item)]
     texts += [orjson.dumps(tool).decode() for tool in request.get("tools", ())]
-    texts.append(request.get("instructions", ""))
+    instructions = request.get("instructions", "")
+    texts.append(instructions)
     choice = request.get("tool_choice")
     tools = tuple(
         Tool(tool["name"], tool.get("parameters") or {"type": "object", "properties": {}})
@@ -221,7 +224,7 @@ def _reduced(
         stream=bool(request.get("stream")),
         max_output_tokens=request.get("max_output_tokens"),
         texts=tuple(texts),
-        framing_tokens=ITEM_TOKENS * (len(items) + 1),
+        framing_tokens=ITEM_TOKENS * (len(items) + bool(instructions)) + ANSWER_TOKENS,
         seed_material=seed_material,
         directives=find_directives(_last_user_text(items)),
         tools=tools,
