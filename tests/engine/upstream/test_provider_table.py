@@ -94,7 +94,11 @@ def test_a_table_wins_over_its_row() -> None:
     ("kind", "lines", "expected"),
     [
         ("qroq", (), "p.toml:2: providers.p.kind 'qroq' is unknown; did you mean 'groq'?"),
-        ("bogus", (), "p.toml:2: providers.p.kind 'bogus' is unknown; known are: anthropic, azure"),
+        (
+            "bogus",
+            (),
+            "p.toml:2: providers.p.kind 'bogus' is unknown; known are: alibaba, anthropic",
+        ),
         ("azure", (), "p.toml:1: providers.p needs 'base_url': 'azure' has no common one"),
         (
             "groq",
