@@ -1,23 +1,19 @@
-"""The models that a key may use, as each protocol lists them.
-
-Source: the official SDKs' types. Limits and prices of a model are not told; absent fields are
-optional in all three.
-"""
+"""The models that a key may use, as each protocol lists them, page by page where it has pages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from quart import Blueprint, Response
 
 from engine.errors import InvalidRequestError, MethodNotAllowedError, ModelNotFoundError
 from engine.events import Protocol
-from engine.gateway import ModelInfo
+from engine.listing import ModelInfo
 from frontends.connection import current_entry
 from frontends.gemini import model_name
 from frontends.ingress import Ingress, query_value
+from frontends.model_shapes import SHAPES, anthropic_model, gemini_model, openai_model
 from frontends.protocols import GEMINI_VERBS, GEMINI_VERSIONS
 from frontends.rendering import json_response
 
@@ -60,40 +56,12 @@ class ModelRoutes:
             name = model_name(name)
         for model in self._ingress.models():
             if model.id == name:
-                return json_response(_SHAPES[protocol](model))
+                return json_response(SHAPES[protocol](model))
         raise ModelNotFoundError(f"The model '{name[:200]}' does not exist.", param="model")
 
 
-def _openai(model: ModelInfo) -> dict[str, Any]:
-    return {
-        "id": model.id,
-        "object": "model",
-        "created": model.created,
-        "owned_by": model.owned_by,
-    }
-
-
-def _anthropic(model: ModelInfo) -> dict[str, Any]:
-    created = datetime.fromtimestamp(model.created, UTC)
-    return {
-        "type": "model",
-        "id": model.id,
-        "display_name": model.id,
-        "created_at": created.isoformat().replace("+00:00", "Z"),
-    }
-
-
-def _gemini(model: ModelInfo) -> dict[str, Any]:
-    return {
-        "name": f"models/{model.id}",
-        "version": "1",
-        "displayName": model.id,
-        "supportedGenerationMethods": list(GEMINI_VERBS),
-    }
-
-
 def _openai_list(models: Sequence[ModelInfo]) -> dict[str, Any]:
-    return {"object": "list", "data": [_openai(model) for model in models]}
+    return {"object": "list", "data": [openai_model(model) for model in models]}
 
 
 def _anthropic_list(models: Sequence[ModelInfo]) -> dict[str, Any]:
@@ -106,7 +74,7 @@ def _anthropic_list(models: Sequence[ModelInfo]) -> dict[str, Any]:
         start = 0 if after is None else _position(models, after, "after_id") + 1
         page, more = models[start : start + limit], len(models) > start + limit
     return {
-        "data": [_anthropic(model) for model in page],
+        "data": [anthropic_model(model) for model in page],
         "has_more": more,
         "first_id": page[0].id if page else None,
         "last_id": page[-1].id if page else None,
@@ -119,7 +87,7 @@ def _gemini_list(models: Sequence[ModelInfo]) -> dict[str, Any]:
     token = query_value("pageToken", "page_token")
     start = _position(models, token, "pageToken") + 1 if token else 0
     page = models[start : start + size]
-    answer: dict[str, Any] = {"models": [_gemini(model) for model in page]}
+    answer: dict[str, Any] = {"models": [gemini_model(model) for model in page]}
     if len(models) > start + size:
         answer["nextPageToken"] = page[-1].id
     return answer
@@ -141,11 +109,6 @@ def _position(models: Sequence[ModelInfo], model_id: str, param: str) -> int:
     raise InvalidRequestError(f"'{param}' names no model of this list.", param=param)
 
 
-_SHAPES: dict[Protocol, Callable[[ModelInfo], dict[str, Any]]] = {
-    "openai_chat": _openai,
-    "anthropic": _anthropic,
-    "gemini": _gemini,
-}
 _LISTS: dict[Protocol, Callable[[Sequence[ModelInfo]], dict[str, Any]]] = {
     "openai_chat": _openai_list,
     "anthropic": _anthropic_list,
