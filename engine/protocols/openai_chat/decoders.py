@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine.errors import UpstreamError
 from engine.events import Event, TextDelta, Usage
-from engine.protocols.fields import load_object
-from engine.protocols.openai_chat.errors import read_error
 from engine.protocols.openai_chat.reading import CHOICE_FIELDS, AnswerReader
-from engine.protocols.openai_chat.splice import encode_length_ending, without_null_usage
+from engine.protocols.openai_stream import EventDecoder, encode_length_ending, without_usage
 from engine.protocols.quirks import PLAIN, Quirks
-from engine.wire.sse import EventSplitter, event_data
-
-DONE = b"[DONE]"
 
 _PLAIN_FIELDS = frozenset(
     {
@@ -31,49 +25,20 @@ _PLAIN_FIELDS = frozenset(
 )
 
 
-class ChatDecoder:
+class ChatDecoder(EventDecoder):
     """For a stream to be translated; see `codec.StreamDecoder`."""
 
     _natives = True
 
     def __init__(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> None:
-        self.error: UpstreamError | None = None
-        self.ending = False
-        self.done = False
-        self._end_marker = end_marker
-        self._splitter = EventSplitter()
+        super().__init__(end_marker=end_marker)
         self._reader = AnswerReader(natives=self._natives, quirks=quirks)
-        self._document: dict[str, Any] = {}
-        self._end_frame = b""
 
-    @property
-    def pending_bytes(self) -> int:
-        """What is held back as an incomplete event."""
-        return self._splitter.pending_bytes
-
-    def split(self, data: bytes) -> list[bytes]:
-        """Whole events; raises EventTooLargeError."""
-        return self._splitter.feed(data)
-
-    def decode(self, frame: bytes) -> Sequence[Event]:
-        """What one event says; raises ValueError where its data is not a JSON object."""
-        if self.error is not None or self.done:
-            return ()
-        data = event_data(frame)
-        if not data:  # a comment; or an empty event, which the standard has clients pass over
-            self._document = {}
-            return ()
-        if data.startswith(DONE):
-            self._document = {}
-            self.ending = self.done = True
-            return ()
-        document = self._document = load_object(data)
+    def _read(self, document: dict[str, Any], frame: bytes) -> Sequence[Event]:
+        """The events of a chunk."""
         if (plain := self._plain(document)) is not None:
             return plain
-        if document.get("error") or ("choices" not in document and _is_error(frame, document)):
-            self.error = read_error(200, data)
-            return ()
-        return self._reader.read(document)
+        return () if self._is_error(document, frame) else self._reader.read(document)
 
     def _plain(self, document: dict[str, Any]) -> tuple[Event] | None:
         """The event of a chunk that only adds text to one choice, as nearly all do."""
@@ -104,41 +69,6 @@ class ChatDecoder:
         reader.finished = ()
         return (TextDelta(content, index),)
 
-    def end_of_input(self) -> Sequence[Event]:
-        """What a last event without its blank line says: `[DONE]`, or where no end marker is
-        asked for, a whole chunk."""
-        if self.done or self.error is not None:
-            return ()
-        rest = self._splitter.finish().strip()
-        return self._decode_rest(rest + b"\n\n" if rest else b"")
-
-    def _decode_rest(self, frame: bytes) -> Sequence[Event]:
-        try:
-            events = self.decode(frame)
-        except ValueError:
-            self.error = _broken_off()
-            return ()
-        if self.error is None and not self.done:
-            if self._end_marker:
-                self.error = _broken_off()
-                return ()
-            self.done = True
-        self._end_frame = frame
-        return events
-
-
-def _is_error(frame: bytes, document: dict[str, Any]) -> bool:
-    """An error that is not under `error`: Mistral's objects, FastAPI's details, Groq's event."""
-    return (
-        document.get("object") == "error"
-        or bool(document.get("detail"))
-        or frame.lstrip(b"\r\n").startswith(b"event: error")
-    )
-
-
-def _broken_off() -> UpstreamError:
-    return UpstreamError("The provider's stream broke off before its end.")
-
 
 class ChatVerbatimDecoder(ChatDecoder):
     """For a stream that goes to a client of this protocol; see `codec.VerbatimDecoder`.
@@ -168,12 +98,7 @@ class ChatVerbatimDecoder(ChatDecoder):
             self._like = document
         if self._reader.finished:
             self._open_choices.difference_update(self._reader.finished)
-        if not self._include_usage and "usage" in document:
-            if document["usage"] is None:
-                return without_null_usage(frame)
-            if not document.get("choices"):
-                return b""
-        return frame
+        return frame if self._include_usage else without_usage(frame, document)
 
     def end_frame(self) -> bytes:
         """What `end_of_input` found, with its blank line."""
@@ -185,4 +110,5 @@ class ChatVerbatimDecoder(ChatDecoder):
             self._like or self._document,
             sorted(self._open_choices),
             usage if self._include_usage else None,
+            {"delta": {}},
         )

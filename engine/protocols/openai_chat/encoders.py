@@ -28,8 +28,8 @@ from engine.events import (
 from engine.protocols.codec import ClientRequest, Identity
 from engine.protocols.openai_chat import encoding
 from engine.protocols.openai_chat.calls import NAME
-from engine.protocols.openai_chat.splice import DONE_EVENT
-from engine.protocols.openai_chat.usage import encode_usage
+from engine.protocols.openai_stream import DONE_EVENT
+from engine.protocols.openai_usage import encode_usage
 
 _LASTING = ("service_tier", "system_fingerprint")
 """What every chunk repeats beside id, object, created and model."""

@@ -21,7 +21,7 @@ from engine.protocols import carried
 from engine.protocols.codec import ClientRequest, Identity
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.reading import FINISH_SPELLING, TIERS
-from engine.protocols.openai_chat.usage import encode_usage
+from engine.protocols.openai_usage import encode_usage
 
 _TIER_SPELLING = {tier: name for name, tier in TIERS.items()}
 

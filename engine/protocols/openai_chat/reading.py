@@ -24,7 +24,7 @@ from engine.events import (
 )
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.openai_chat.calls import NAME, CallReader
-from engine.protocols.openai_chat.usage import read_usage
+from engine.protocols.openai_usage import read_usage
 from engine.protocols.quirks import PLAIN, Quirks
 
 FINISH_REASONS = {

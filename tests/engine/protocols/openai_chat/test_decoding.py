@@ -27,7 +27,7 @@ from engine.events import (
     UsageReport,
 )
 from engine.protocols.openai_chat import CODEC
-from engine.protocols.openai_chat.usage import read_usage
+from engine.protocols.openai_usage import read_usage
 
 
 def decoded(*documents: dict[str, Any]) -> list[Event]:

@@ -12,7 +12,7 @@ from engine.conversation import Conversation, Text, Turn
 from engine.events import Call, Usage, UsageReport
 from engine.protocols.codec import UpstreamTarget
 from engine.protocols.openai_chat import CODEC
-from engine.protocols.openai_chat.usage import read_usage
+from engine.protocols.openai_usage import read_usage
 from engine.protocols.quirks import PLAIN, Quirks
 
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
