@@ -141,7 +141,7 @@ async def open_gateway(config: Config) -> AsyncIterator[Gateway]:
         LedgerLockedError: another process owns the database.
     """
     catalogue = build_catalogue(config, datetime.now(UTC))
-    providers = {name: _provider(name, row) for name, row in config.providers.items()}
+    providers = {name: build_provider(name, row) for name, row in config.providers.items()}
     await _load_vocabularies({m.deployments[0].encoding for m in catalogue.values()})
     settings = LedgerSettings(
         path=config.storage.path, barrier_timeout_s=config.storage.barrier_timeout_s
@@ -163,7 +163,8 @@ async def open_gateway(config: Config) -> AsyncIterator[Gateway]:
             yield Gateway(parts)
 
 
-def _provider(name: str, row: ProviderConfig) -> Provider:
+def build_provider(name: str, row: ProviderConfig) -> Provider:
+    """A provider as the pool and the codecs take it."""
     return Provider(
         name=name,
         protocol=row.protocol,

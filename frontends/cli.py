@@ -17,6 +17,7 @@ import click
 from frontends.cli_admin import accounts, keys, ledger, receipts
 from frontends.cli_debug import debug
 from frontends.cli_output import EXAMPLES, explain, print_result
+from frontends.cli_providers import providers
 
 if TYPE_CHECKING:
     from bench.simulate import SimulatorSettings
@@ -42,6 +43,7 @@ main.add_command(keys)
 main.add_command(receipts)
 main.add_command(ledger)
 main.add_command(debug)
+main.add_command(providers)
 
 
 @main.command(epilog=EXAMPLES["serve"])

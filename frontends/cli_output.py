@@ -54,6 +54,11 @@ EXAMPLES = {
     "debug upstream": _examples(
         "parshall debug upstream", "parshall debug upstream --config parshall.toml --json"
     ),
+    "providers check": _examples(
+        "parshall providers check --config parshall.toml",
+        "parshall providers check --config parshall.toml --provider openai --timeout 60",
+        "parshall providers check --config parshall.toml --json",
+    ),
     "ledger audit": _examples("parshall ledger audit --db parshall.db"),
 }
 

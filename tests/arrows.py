@@ -55,6 +55,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"engine.counting", "engine.watch"}),
     frozenset({"engine.exchange"}),
     frozenset({"engine.gateway"}),
+    frozenset({"engine.checking"}),
     frozenset({"engine"}),  # the facade: what `from engine import …` offers
     frozenset({"bench"}),
     frozenset({"frontends"}),
