@@ -131,3 +131,11 @@ def load_request(body: bytes) -> dict[str, Any]:
         raise InvalidRequestError("The body of your request must be a JSON object.")
     exact: dict[str, Any] = _exactly(document, body)
     return exact
+
+
+def write_json(document: dict[str, Any]) -> bytes:
+    """Raises InvalidRequestError for what is nested deeper than can be written (254 levels)."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        raise InvalidRequestError("The body is nested too deeply (over 254 levels).") from None

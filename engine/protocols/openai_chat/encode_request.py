@@ -18,9 +18,9 @@ from engine.conversation import (
     ToolChoice,
 )
 from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget
+from engine.protocols.fields import write_json
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.encode_messages import MessageWriter
-from engine.protocols.openai_chat.parsing import write_json
 
 _CANONICAL = {"user": "end_user"}
 """What `_harmless` writes under another name than `Conversation`'s."""

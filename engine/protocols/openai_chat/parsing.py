@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
 from engine.conversation import MediaKind
 from engine.errors import InvalidRequestError
 from engine.events import Call
 from engine.protocols import carried
 from engine.protocols.codec import ClientRequest
-from engine.protocols.fields import dict_of, dicts, load_request, text_of
+from engine.protocols.fields import dict_of, dicts, load_request, text_of, write_json
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.held import refuse_held_ids
 from engine.protocols.quirks import PLAIN, Quirks
@@ -166,14 +164,6 @@ def encode_verbatim(
         document["messages"] = [_uncarried(message) for message in document["messages"]]
         body = write_json(document)
     return body
-
-
-def write_json(document: dict[str, Any]) -> bytes:
-    """Raises InvalidRequestError for what is nested deeper than can be written (254 levels)."""
-    try:
-        return orjson.dumps(document)
-    except orjson.JSONEncodeError:
-        raise InvalidRequestError("The body is nested too deeply (over 254 levels).") from None
 
 
 def _uncarried(message: dict[str, Any]) -> dict[str, Any]:
