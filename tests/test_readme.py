@@ -14,6 +14,7 @@ import orjson
 import pytest
 import trio
 
+from bench.simulate import SimulatorSettings, open_simulator
 from engine import parse_config
 from engine.capability_table import UnsupportedMediaError
 from engine.conversation import MediaKind
@@ -21,7 +22,7 @@ from engine.errors import GatewayError, UpstreamRejectedError
 from engine.protocols.registry import codec_of
 from engine.upstream.provider_table import PROVIDERS
 from tests.e2e.test_kill import open_process
-from tests.gateways import PROTOCOLS, open_setup, run
+from tests.gateways import MODELS, PROTOCOLS, config_text, open_setup, run
 from tests.served import open_served
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -106,7 +107,7 @@ def test_the_table_of_kinds() -> None:
 
 
 async def test_the_first_requests(tmp_path: Path) -> None:
-    *asked, read_receipt = [block for block in blocks("sh") if "curl" in block]
+    *asked, read_receipt, list_models = [block for block in blocks("sh") if "curl" in block]
     async with open_served(tmp_path) as served:
 
         async def type_in(command: str) -> str:
@@ -121,6 +122,8 @@ async def test_the_first_requests(tmp_path: Path) -> None:
         truth = served.setup.sim.truth.records()[0]
         receipt = orjson.loads(await type_in(read_receipt.replace("REQUEST_ID", truth.request_id)))
         assert receipt["outcome"] == "completed"
+        listed = orjson.loads(await type_in(list_models))
+        assert [model["id"] for model in listed["data"]] == list(MODELS.values())
         [example] = blocks("json")
         fields = re.findall(r'"([a-z_]+)":', example)
         assert fields
@@ -157,6 +160,16 @@ async def test_the_commands(tmp_path: Path) -> None:
         )
         if "keys create" in command:
             key_id = re.findall(r"key_[0-9a-f]+", printed)[0]
+
+
+async def test_the_check_of_providers(tmp_path: Path) -> None:
+    [command] = [block for block in blocks("sh") if "providers check" in block]
+    [example] = re.findall(r"^PROVIDER .*$", README, flags=re.MULTILINE)
+    async with open_simulator(SimulatorSettings()) as simulator:
+        text = config_text(tmp_path / "ledger.db", simulator.base_url)
+        (tmp_path / "parshall.toml").write_text(text)
+        printed = await trio.to_thread.run_sync(shell, command, tmp_path)
+    assert printed.splitlines()[0].split() == example.split()
 
 
 def error_classes() -> list[type[GatewayError]]:
