@@ -9,7 +9,7 @@ from quart import Response, request
 from engine import Call, Gateway
 from engine.admission.keys import Principal
 from engine.events import Protocol
-from engine.gateway import ModelInfo
+from engine.listing import ModelInfo
 from frontends.bodies import BodyRoom, LazyRequest, read_body
 from frontends.connection import RelayResponse, current_entry
 from frontends.keys import read_key, read_query
