@@ -278,6 +278,7 @@ _COMPILED = {
     protocol: tuple((re.compile(pattern), row) for pattern, row in rows)
     for protocol, rows in TABLE.items()
 }
+_OPENAI_NAMES = frozenset({"openai_chat", "openai-responses", "openai_responses"})
 _CLOUD_PREFIX = re.compile(r"(?:[a-z-]+\.)?anthropic\.")
 
 
@@ -287,13 +288,14 @@ def capabilities_of(
     """What a model can do: its row, and over it what the configuration says.
 
     Args:
-        provider_protocol: `openai` (or the codec's name `openai_chat`), `anthropic`, `gemini`.
+        provider_protocol: `openai`, `openai-responses` (or the codecs' names), `anthropic`,
+            `gemini`.
 
     >>> capabilities_of("openai", "openai/gpt-4o-mini").stop
     True
     """
     name = _bare(upstream_model)
-    rows = _COMPILED.get(provider_protocol.removesuffix("_chat"), ())
+    rows = _COMPILED.get("openai" if provider_protocol in _OPENAI_NAMES else provider_protocol, ())
     row = next((row for pattern, row in rows if pattern.match(name)), UNKNOWN)
     if configured is None:
         return row

@@ -69,7 +69,7 @@ class BillingConfig:
 class ProviderConfig:
     """An origin with a protocol, credentials and policies."""
 
-    protocol: Literal["openai", "anthropic", "gemini"]
+    protocol: Literal["openai", "openai-responses", "anthropic", "gemini"]
     base_url: str
     """With the version in its path, e.g. https://api.openai.com/v1."""
     kind: str | None = None

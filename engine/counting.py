@@ -14,7 +14,7 @@ from engine.events import Call, Head
 from engine.metering.tokens import count_prompt
 from engine.parts import Parts
 from engine.protocols.codec import Codec
-from engine.protocols.registry import codec_of, provider_codec
+from engine.protocols.registry import codec_of, upstream_codec
 from engine.routing.plan import plan
 from engine.upstream.pool import Pool
 from engine.upstream.providers import Provider
@@ -52,8 +52,9 @@ async def _count(parts: Parts, call: Call) -> tuple[Head, bytes]:
     provider = parts.providers[deployment.provider]
     check_media(request.media, deployment.capabilities, request.model)
     headers = [(b"content-type", b"application/json")]
+    spoken = upstream_codec(call.protocol, provider.protocol, provider.also)
     path = codec.path(deployment.upstream_model, call.operation, stream=False, array=False)
-    if provider_codec(provider.protocol) is codec and path is not None:
+    if spoken is codec and path is not None:
         body = codec.encode_verbatim(request, deployment.upstream_model, None)
         answer, provider_request_id = await _ask(
             parts.pool, codec, provider, path, deployment.upstream_model, body, call

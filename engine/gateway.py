@@ -178,6 +178,7 @@ def build_provider(name: str, row: ProviderConfig) -> Provider:
         client_key_file=row.client_key_file,
         proxy=row.proxy,
         auth=row.auth,
+        also=frozenset({"openai_responses"} if row.responses else ()),
         model_path=row.model_path,
         api_version=row.api_version,
         quirks=Quirks(

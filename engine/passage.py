@@ -22,7 +22,7 @@ from engine.protocols.codec import (
     UpstreamTarget,
     spell,
 )
-from engine.protocols.registry import codec_of, provider_codec
+from engine.protocols.registry import codec_of, upstream_codec
 from engine.relay import Relay, RelaySettings, open_relay
 from engine.routing.plan import Deployment
 from engine.upstream.providers import Provider
@@ -51,7 +51,7 @@ class Passage:
         provider: Provider,
     ) -> None:
         self.client: Codec = codec_of(call.protocol)
-        self.provider_codec: Codec = provider_codec(provider.protocol)
+        self.provider_codec: Codec = upstream_codec(call.protocol, provider.protocol, provider.also)
         self.dropped: tuple[str, ...] = ()
         self.max_output_tokens = request.max_output_tokens
         self._call = call

@@ -17,6 +17,7 @@ from engine.metering.usage import OutputMeter, generated_texts
 from engine.protocols.codec import (
     ClientRequest,
     Codec,
+    FailsInPlace,
     Identity,
     StreamDecoder,
     StreamEncoder,
@@ -108,6 +109,9 @@ class Writer(Protocol):
     def cut(self, usage: Usage) -> bytes:
         """A valid early ending."""
 
+    def fail(self, error: GatewayError) -> bytes | None:
+        """An error ending; None where the protocol's own says all."""
+
 
 class Verbatim:
     """The provider's own bytes, with the few edits that its codec makes."""
@@ -138,6 +142,10 @@ class Verbatim:
         """As the codec ends what has gone out."""
         return self._decoder.cut(usage)
 
+    def fail(self, error: GatewayError) -> bytes | None:
+        """Where the decoder knows how."""
+        return self._decoder.fail(error) if isinstance(self._decoder, FailsInPlace) else None
+
 
 class Translation:
     """The provider's events in the client's protocol."""
@@ -161,6 +169,10 @@ class Translation:
     def cut(self, usage: Usage) -> bytes:
         """As the encoder ends what has gone out."""
         return self._encoder.cut(usage)
+
+    def fail(self, error: GatewayError) -> bytes | None:
+        """Where the encoder knows how."""
+        return self._encoder.fail(error) if isinstance(self._encoder, FailsInPlace) else None
 
 
 def open_relay(settings: RelaySettings) -> Relay:
@@ -255,7 +267,9 @@ class StreamRelay:
 
     def fail(self, error: GatewayError) -> bytes:
         """The protocol's own error ending, which its SDKs raise."""
-        ending = self._client.encode_stream_error(error, array=self._array)
+        ending = self._writer.fail(error)
+        if ending is None:
+            ending = self._client.encode_stream_error(error, array=self._array)
         if self._array and not self.sent_bytes:
             return b"[" + ending.lstrip(b",\r\n")
         return ending

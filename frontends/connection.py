@@ -34,6 +34,7 @@ FaultRenderer = Callable[[AccessEntry, Exception], Response]
 _ENTRY = "parshall.entry"
 _ID_HEADERS: dict[Protocol, tuple[bytes, ...]] = {
     "openai_chat": (b"x-request-id",),
+    "openai_responses": (b"x-request-id",),
     "anthropic": (b"x-request-id", b"request-id"),
     "gemini": (b"x-request-id",),
 }

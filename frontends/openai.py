@@ -1,4 +1,4 @@
-"""OpenAI's HTTP API: chat completions; and the receipts of any call."""
+"""OpenAI's HTTP API: chat completions and responses; and the receipts of any call."""
 
 from __future__ import annotations
 
@@ -18,12 +18,22 @@ class OpenAIRoutes:
         """What an app registers."""
         routes = Blueprint("openai", __name__)
         routes.post("/v1/chat/completions")(self.create_chat_completion)
+        routes.post("/v1/responses")(self.create_response)
+        routes.post("/v1/responses/input_tokens")(self.count_tokens)
         routes.get("/v1/receipts/<request_id>")(self.show_receipt)
         return routes
 
     async def create_chat_completion(self) -> Response:
         """A chat completion, streamed or not."""
         return await self._ingress.relay("openai_chat")
+
+    async def create_response(self) -> Response:
+        """A response, streamed or not."""
+        return await self._ingress.relay("openai_responses")
+
+    async def count_tokens(self) -> Response:
+        """The input tokens of a response that is not asked for."""
+        return await self._ingress.count_tokens("openai_responses")
 
     async def show_receipt(self, request_id: str) -> Response:
         """What became of a request of this account: usage, price, attempts, timings."""

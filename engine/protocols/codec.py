@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engine.capabilities import Capabilities
 from engine.conversation import Conversation, MediaKind
@@ -192,6 +192,15 @@ class StreamEncoder(Protocol):
 
     def cut(self, usage: Usage) -> bytes:
         """A valid early ending: open blocks closed, the length reason, usage, terminal event."""
+
+
+@runtime_checkable
+class FailsInPlace(Protocol):
+    """A verbatim decoder or an encoder whose error ending goes on from what has gone out, where a
+    protocol numbers its events or ends with the whole answer; else `encode_stream_error` does."""
+
+    def fail(self, error: GatewayError) -> bytes:
+        """The ending of a stream that has failed; never a forged normal one."""
 
 
 class Codec(Protocol):

@@ -1,5 +1,5 @@
-"""What the streams of chat and of completions share: events of data only, `[DONE]`, usage at the
-end for who asks, and edits of single bytes within an event."""
+"""What the streams of OpenAI's protocols share: events of JSON, `[DONE]`, usage at the end for who
+asks, and edits of single bytes within an event."""
 
 from __future__ import annotations
 
@@ -85,18 +85,19 @@ class EventDecoder:
         try:
             events = self.decode(frame)
         except ValueError:
-            self.error = _broken_off()
+            self.error = broken_off()
             return ()
         if self.error is None and not self.done:
             if self._end_marker:
-                self.error = _broken_off()
+                self.error = broken_off()
                 return ()
             self.done = True
         self._end_frame = frame
         return events
 
 
-def _broken_off() -> UpstreamError:
+def broken_off() -> UpstreamError:
+    """The error of a stream without its end."""
     return UpstreamError("The provider's stream broke off before its end.")
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.protocols import anthropic, gemini, openai_chat
+from engine.protocols import anthropic, gemini, openai_chat, openai_responses
 from engine.protocols.codec import Codec
 
 _CODECS: Mapping[str, Codec] = {
-    codec.name: codec for codec in (openai_chat.CODEC, anthropic.CODEC, gemini.CODEC)
+    codec.name: codec
+    for codec in (openai_chat.CODEC, openai_responses.CODEC, anthropic.CODEC, gemini.CODEC)
 }
-_OF_PROVIDER = {"openai": "openai_chat", "anthropic": "anthropic", "gemini": "gemini"}
+_OF_PROVIDER = {
+    "openai": "openai_chat",
+    "openai-responses": "openai_responses",
+    "anthropic": "anthropic",
+    "gemini": "gemini",
+}
 
 
 def codec_of(protocol: str) -> Codec:
@@ -21,3 +27,12 @@ def codec_of(protocol: str) -> Codec:
 def provider_codec(protocol: str) -> Codec:
     """The codec of a provider's protocol, as its configuration names it."""
     return codec_of(_OF_PROVIDER[protocol])
+
+
+def upstream_codec(client: str, provider_protocol: str, also: frozenset[str]) -> Codec:
+    """The codec to speak with a provider, for a client of the protocol `client`.
+
+    A provider speaks the protocol that its configuration names; `also` are those that it takes of
+    clients of the same protocol, which go through verbatim.
+    """
+    return codec_of(client) if client in also else provider_codec(provider_protocol)

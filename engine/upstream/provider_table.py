@@ -39,7 +39,7 @@ class ProviderRow:
 
     base_url: str | None
     api_key_env: str | None
-    protocol: Literal["openai", "anthropic", "gemini"] = "openai"
+    protocol: Literal["openai", "openai-responses", "anthropic", "gemini"] = "openai"
     auth: Auth | None = None
     model_path: str = ""
     api_version: str | None = None

@@ -17,6 +17,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _AUTH: dict[str, Auth] = {
     "openai": "bearer",
+    "openai-responses": "bearer",
     "anthropic": "x-api-key",
     "gemini": "x-goog-api-key",
 }
@@ -68,6 +69,7 @@ class Provider:
     Attributes:
         name: the key of its configuration.
         protocol: the codec its answers need.
+        also: codecs of further protocols that it speaks, for clients of these.
         base_url: `http` or `https`; a path in it is put before every request's.
         api_key: never shown.
         auth: how the key is sent; None: as the protocol's own provider takes it.
@@ -99,7 +101,7 @@ class Provider:
     """
 
     name: str
-    protocol: Literal["openai", "anthropic", "gemini"]
+    protocol: Literal["openai", "openai-responses", "anthropic", "gemini"]
     base_url: str
     api_key: str | None = field(default=None, repr=False)
     on_cancel: Literal["stop", "drain", "waive"] = "stop"
@@ -117,6 +119,7 @@ class Provider:
     model_path: str = ""
     api_version: str | None = None
     quirks: Quirks = PLAIN
+    also: frozenset[str] = frozenset()
     max_streams_per_connection: int = 100
     connections_max: int = 256
     warm_connections: int = 0

@@ -80,8 +80,13 @@ def event_data(event: bytes) -> bytes | None:
 
     One leading space after the colon is dropped, as the standard says.
     """
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
-        return event[6:-2]
+    start = event.find(b"\n") + 1 if event.startswith(b"event: ") else 0
+    if (
+        event.startswith(b"data: ", start)
+        and event.find(b"\n", start) == len(event) - 2
+        and b"\r" not in event
+    ):  # one line of data, with a name before it or without, as nearly all are
+        return event[start + 6 : -2]
     lines = []
     for line in _LINE_END.split(event.removeprefix(_BOM)):
         if line.startswith(b"data:"):

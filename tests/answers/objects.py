@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tests.answers import gemini, sdks
+from tests.answers.openai_responses import TERMINAL
 
 
 def parsed(protocol: str, body: bytes, *, stream: bool) -> tuple[Any, ...]:
@@ -16,6 +17,8 @@ def parsed(protocol: str, body: bytes, *, stream: bool) -> tuple[Any, ...]:
     match protocol:
         case "openai_chat":
             return _openai(body, stream=stream)
+        case "openai_responses":
+            return _responses(body, stream=stream)
         case "anthropic":
             return _anthropic(body, stream=stream)
         case _:
@@ -56,6 +59,16 @@ def _openai(body: bytes, *, stream: bool) -> tuple[Any, ...]:
         for choice in whole.get("choices", ()):
             choice.pop("finish_reason", None)  # it has none: it has failed
     return _usual(whole), streamed.error is not None
+
+
+def _responses(body: bytes, *, stream: bool) -> tuple[Any, ...]:
+    """The object that the stream ends with: there is everything in it."""
+    canned = sdks.canned(body, stream=stream)
+    if not stream:
+        return (_dump(sdks.openai_response(canned)),)
+    streamed = sdks.openai_response_events(canned)
+    final = [event.response for event in streamed.items if event.type in TERMINAL]
+    return tuple(map(_dump, final)), streamed.error is not None
 
 
 def _usual(completion: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-_DEPTH = {"openai_chat": 3, "anthropic": 3, "gemini": 4}
+from tests.answers.openai_responses import TERMINAL
+
+_DEPTH = {"openai_chat": 3, "openai_responses": 3, "anthropic": 3, "gemini": 4}
 
 # Prefixes of paths, without the brackets of lists.
 _TAKEN = {
@@ -35,6 +37,17 @@ _TAKEN = {
         "usage.prompt_tokens_details.cached_tokens usage.prompt_tokens_details.cache_write_tokens",
         "usage.completion_tokens_details.reasoning_tokens x_groq.usage",
         "usage.prompt_cache_hit_tokens usage.num_cached_tokens usage.cached_tokens",
+    ),
+    "openai_responses": (
+        "id object created_at model status service_tier error incomplete_details.reason",
+        "output.type output.id output.status output.role output.call_id output.name",
+        "output.arguments output.input output.summary output.encrypted_content",
+        "output.content.type output.content.text output.content.refusal output.content.logprobs",
+        "output.content.annotations.type output.content.annotations.url",
+        "output.content.annotations.title output.content.annotations.filename",
+        "usage.input_tokens usage.output_tokens usage.total_tokens",
+        "usage.input_tokens_details.cached_tokens usage.input_tokens_details.cache_write_tokens",
+        "usage.output_tokens_details.reasoning_tokens",
     ),
     "anthropic": (
         "type index role id model error request_id",
@@ -74,7 +87,7 @@ def untaken(protocol: str, body: bytes, *, stream: bool) -> set[str]:
     """Paths of the fields, cut to a few names, that no `Reading` takes up."""
     found: set[str] = set()
     for document in documents(body, stream=stream):
-        whole = _joined(document) if protocol == "anthropic" else document
+        whole = _WHOLE.get(protocol, lambda same: same)(document)
         found.update(_walk(whole, "", _TAKEN_OF[protocol]))
     return {".".join(path.split(".")[: _DEPTH[protocol]]) for path in found}
 
@@ -111,6 +124,29 @@ def _joined(event: dict[str, Any]) -> dict[str, Any]:
             return event | {"content": [_own(block) for block in event["content"]]}
         case _:
             return {}
+
+
+_TOLD = ("message", "reasoning", "function_call", "custom_tool_call")
+
+
+def _response(event: dict[str, Any]) -> dict[str, Any]:
+    """The object that a stream ends with, without what it repeats of the request; its items under
+    their own names, where they are none that a `Reading` takes up."""
+    response = event.get("response", event)
+    if event.get("object") != "response" and event["type"] not in TERMINAL:
+        return {}
+    output = [
+        item if item["type"] in _TOLD else {item["type"]: "whole"}
+        for item in response.get("output") or ()
+    ]
+    return {name: response[name] for name in _ANSWERED if name in response} | {"output": output}
+
+
+_ANSWERED = (
+    "id", "created_at", "model", "status", "service_tier", "incomplete_details", "usage", "error",
+    "completed_at", "content_filters", "moderation", "tool_usage",
+)  # fmt: skip
+_WHOLE = {"anthropic": _joined, "openai_responses": _response}
 
 
 def _own(block: dict[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,17 @@ _GEMINI = (
     "vertex-streamGenerateContent",
 )
 
-# Two answers of a conversation written one behind the other.
-_NOT_ONE = "ai--anthropic-src-fixtures-anthropic-tool-search-deferred-bm25.json"
+_RESPONSES = ("openai", "azure-openai", "deepseek", "openrouter", "xai")
+
+# Answers of a conversation written one behind the other; and what has been abridged: deltas that
+# are not their text, images that are no base64.
+_NOT_ONE = (
+    "ai--anthropic-src-fixtures-anthropic-tool-search-deferred-bm25.json",
+    "ai--azure-src-fixtures-azure-reasoning-encrypted-content.1.json",
+    "ai--openai-src-responses-fixtures-openai-shell-container.1.json",
+    "ai--openai-src-responses-fixtures-openai-image-generation-tool.1.json",
+    "ai--openai-src-responses-fixtures-openai-image-generation-tool.1--v2.json",
+)
 
 
 def _folders() -> dict[str, tuple[str, ...]]:
@@ -28,6 +37,7 @@ def _folders() -> dict[str, tuple[str, ...]]:
     )
     return {
         "openai_chat": tuple(chat) or ("openai-chat",),
+        "openai_responses": tuple(f"{host}-responses" for host in _RESPONSES),
         "anthropic": ("anthropic-messages",),
         "gemini": _GEMINI,
     }

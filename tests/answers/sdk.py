@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 
 from tests import recordings
-from tests.answers import anthropic, gemini, openai_chat, sdks
+from tests.answers import anthropic, gemini, openai_chat, openai_responses, sdks
 from tests.answers.reading import Reading, unfinished
 from tests.answers.recorded import protocol_of
 
 _READERS = {
     "openai_chat": openai_chat.read,
+    "openai_responses": openai_responses.read,
     "anthropic": anthropic.read,
     "gemini": gemini.read,
 }

@@ -18,6 +18,7 @@ from google.genai import errors as genai_errors
 from google.genai.types import GenerateContentResponse, HttpOptions
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response
 
 _EVENT_STREAM = {"content-type": "text/event-stream"}
 _JSON = {"content-type": "application/json"}
@@ -138,6 +139,23 @@ def openai_accumulated(chunks: list[ChatCompletionChunk]) -> ChatCompletion:
         if chunk.object == "chat.completion.chunk":  # as its `ChatCompletionStream` does
             list(state.handle_chunk(chunk))
     return state.current_completion_snapshot
+
+
+def openai_response(sdks: Clients) -> Response:
+    """A whole answer of the responses API as the openai package parses it."""
+    return sdks.openai.responses.create(model=sdks.model, input=sdks.prompt)
+
+
+def openai_response_events(sdks: Clients) -> Streamed:
+    """The events of the responses API that the openai package yields."""
+    streamed: list[Any] = []
+    try:
+        streamed.extend(
+            sdks.openai.responses.create(model=sdks.model, input=sdks.prompt, stream=True)
+        )
+    except openai.APIError as error:
+        return Streamed(streamed, error)
+    return Streamed(streamed)
 
 
 _MAX_TOKENS = 4_096

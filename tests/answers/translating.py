@@ -24,6 +24,7 @@ _HARD = re.compile(rb"[\x80-\xbf]|(?<=[\r\n])[\r\n]")
 
 _BODIES: dict[str, dict[str, Any]] = {
     "openai_chat": {"model": "the-model"},
+    "openai_responses": {"model": "the-model", "input": "hello"},
     "anthropic": {"model": "the-model", "max_tokens": 1_000},
     "gemini": {},
 }
@@ -45,10 +46,12 @@ def client_request(
             array=array,
         )
         return codec_of("gemini").parse_request(call)
-    document = _BODIES[protocol] | {"messages": messages, "stream": stream}
+    document = _BODIES[protocol] | {"stream": stream}
+    if protocol != "openai_responses":
+        document["messages"] = messages
     if stream and usage and protocol == "openai_chat":
         document["stream_options"] = {"include_usage": True}
-    assert protocol in ("openai_chat", "anthropic")
+    assert protocol in ("openai_chat", "openai_responses", "anthropic")
     call = Call(body=orjson.dumps(document), key=None, protocol=protocol)  # type: ignore[arg-type]
     return codec_of(protocol).parse_request(call)
 

@@ -1,0 +1,146 @@
+"""A client's request: what is validated of it, and its document for a provider of this protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from engine.conversation import MediaKind
+from engine.errors import InvalidRequestError
+from engine.events import Call
+from engine.protocols import carried
+from engine.protocols.codec import ClientRequest
+from engine.protocols.fields import dicts, load_request, text_of, write_json
+from engine.protocols.openai_responses.held import refuse_held_ids
+from engine.protocols.openai_responses.marks import MARKS, NAME, is_marked, is_ours
+from engine.protocols.openai_shared import kind_of
+
+ROLES = frozenset({"developer", "system", "user", "assistant"})
+LIMIT = "max_output_tokens"
+
+
+def parse_request(call: Call) -> ClientRequest:
+    """Parse and validate what the gateway relies on; the rest is the provider's to judge.
+
+    Raises:
+        InvalidRequestError: not JSON, a field the gateway needs is missing or of a wrong type, or
+            an id that lives at the provider.
+    """
+    document = load_request(call.body)
+    model = document.get("model")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequestError("You must provide a model parameter.", param="model")
+    refuse_held_ids(document)
+    _check_input(document.get("input"))
+    stream = _flag(document, "stream")
+    if _flag(document, "background") and not stream:
+        raise InvalidRequestError(
+            "'background' answers are fetched later, which this gateway does not offer; stream "
+            "the answer, or wait for it.",
+            param="background",
+        )
+    return ClientRequest(
+        protocol=NAME,
+        model=model,
+        stream=stream and call.operation == "chat",
+        include_usage=True,
+        max_output_tokens=_limit(document),
+        choices=1,
+        media=frozenset(_media(document["input"])),
+        document=document,
+    )
+
+
+def _check_input(items: object) -> None:
+    if isinstance(items, str):
+        return
+    if not isinstance(items, list) or not items:
+        raise InvalidRequestError(
+            "'input' must be a string or an array with at least one item.", param="input"
+        )
+    for index, item in enumerate(items):
+        path = f"input[{index}]"
+        if not isinstance(item, dict):
+            raise InvalidRequestError(f"'{path}' must be an object.", param=path)
+        kind = item.get("type")
+        if kind is not None and kind != "message":
+            if not isinstance(kind, str):
+                raise InvalidRequestError(f"'{path}.type' must be a string.", param=f"{path}.type")
+            continue
+        role = item.get("role")
+        if not isinstance(role, str) or role not in ROLES:
+            raise InvalidRequestError(
+                f"'{path}.role' must be one of {', '.join(sorted(ROLES))}.", param=f"{path}.role"
+            )
+
+
+def _flag(document: dict[str, Any], name: str) -> bool:
+    value = document.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise InvalidRequestError(f"'{name}' must be true or false.", param=name)
+
+
+def _limit(document: dict[str, Any]) -> int | None:
+    value = document.get(LIMIT)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
+        raise InvalidRequestError(f"'{LIMIT}' must be a whole number from 1.", param=LIMIT)
+    return value
+
+
+_MEDIA_PARTS: dict[str, MediaKind] = {
+    "input_image": "image",
+    "computer_screenshot": "image",
+    "input_audio": "audio",
+    "input_file": "document",
+}
+
+
+def _media(items: object) -> Iterator[MediaKind]:
+    for item in dicts(items):
+        for parts in (item.get("content"), item.get("output")):
+            for part in dicts(parts):
+                kind = _MEDIA_PARTS.get(text_of(part.get("type")))
+                data = text_of(part.get("file_data"))[:128]
+                if kind == "document" and data.startswith("data:"):
+                    kind = kind_of(data[5:].partition(";")[0])
+                if kind is not None:
+                    yield kind
+
+
+def encode_verbatim(request: ClientRequest, upstream_model: str, output_limit: int | None) -> bytes:
+    """The body for a provider of this protocol.
+
+    `output_limit` lowers (never raises) what may be generated, where funds are short. What answers
+    of other providers have left in the history is taken out again: thinking that this one cannot
+    read, ids that it does not know, signatures in the ids of calls.
+
+    Raises:
+        InvalidRequestError: nested deeper than can be written again (254 levels).
+    """
+    document = dict(request.document)
+    document["model"] = upstream_model
+    if output_limit is not None:
+        document[LIMIT] = min(output_limit, request.max_output_tokens or output_limit)
+    body = write_json(document)
+    items = document["input"]
+    if isinstance(items, list) and any(mark in body for mark in (*MARKS, carried.MARKER)):
+        document["input"] = [_unmarked(item) for item in items if not _is_foreign_thought(item)]
+        body = write_json(document)
+    return body
+
+
+def _is_foreign_thought(item: dict[str, Any]) -> bool:
+    return item.get("type") == "reasoning" and is_marked(item.get("encrypted_content"))
+
+
+def _unmarked(item: dict[str, Any]) -> dict[str, Any]:
+    """The item as its provider gave it."""
+    changed = dict(item)
+    if is_ours(item.get("id")):
+        del changed["id"]
+    if isinstance(call_id := item.get("call_id"), str):
+        changed["call_id"] = carried.uncarry(call_id)[0]
+    return changed

@@ -1,0 +1,27 @@
+"""Whole answers as the list of their events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.events import Event
+from engine.protocols.fields import load_object, text_of
+from engine.protocols.openai_responses.errors import read_failure
+from engine.protocols.openai_responses.reading import AnswerReader
+
+_FAILED = frozenset({"failed", "cancelled"})
+
+
+def decode_response(body: bytes) -> Sequence[Event]:
+    """The events of a whole answer, its end and the usage last.
+
+    Raises:
+        ValueError: it is not a JSON object.
+        UpstreamRejectedError: it is an error all the same.
+    """
+    document = load_object(body)
+    if document.get("error") or text_of(document.get("status")) in _FAILED:
+        raise read_failure(document)
+    if "output" not in document and document.get("object") == "error":
+        raise read_failure(document)
+    return AnswerReader(natives=True).read_response(document)
