@@ -57,7 +57,7 @@ def request_of(client: Protocol, provider: str, prompt: str) -> tuple[str, dict[
             return "/v1/messages", {
                 "model": model, "stream": True, "messages": messages, "max_tokens": 100_000,
             }  # fmt: skip
-        case "gemini":
+        case _:
             path = f"/v1beta/models/{model}:streamGenerateContent?alt=sse"
             return path, {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import trio
 
 from engine.errors import UpstreamError
-from engine.protocols.codec import Codec
+from engine.protocols.codec import ClientCodec
 from engine.relay import Relay
 from engine.sink import PullSink, Sink
 from engine.upstream.errors import StreamLostError
@@ -44,7 +44,7 @@ class Attempt:
         self,
         relay: Relay,
         sink: PullSink,
-        codec: Codec,
+        codec: ClientCodec,
         *,
         unary: bool,
         metered: Callable[[Relay], bool],

@@ -25,7 +25,7 @@ from engine.ledger.receipts import Receipt, ReceiptError, Timings
 from engine.ledger.records import AttemptRow, CostLine, Hold, ProgressEntry, Ticket
 from engine.metering.pricing import Rates, bound_nanodollars, charge_nanodollars
 from engine.metering.tokens import count_prompt
-from engine.protocols.codec import ClientRequest, Codec
+from engine.protocols.codec import ClientCodec, ClientRequest
 from engine.relay import Relay
 from engine.routing.plan import Deployment, Model
 
@@ -48,7 +48,7 @@ class ExchangeBilling:
         call: Call,
         principal: Principal,
         request: ClientRequest,
-        codec: Codec,
+        codec: ClientCodec,
         max_output_tokens: int | None,
         model: Model[Rates],
         waive: bool,

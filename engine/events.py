@@ -94,7 +94,7 @@ def new_request_id() -> str:
     return f"req_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
-Protocol = Literal["openai_chat", "openai_responses", "anthropic", "gemini"]
+Protocol = Literal["openai_chat", "openai_responses", "openai_completions", "anthropic", "gemini"]
 """The wire protocols, by the names of their codecs."""
 
 

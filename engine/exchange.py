@@ -31,7 +31,7 @@ from engine.metering.pricing import Rates
 from engine.parts import Parts
 from engine.passage import Passage
 from engine.protocols.codec import ClientRequest
-from engine.protocols.registry import codec_of
+from engine.protocols.registry import client_codec
 from engine.relay import Relay
 from engine.routing.plan import Model, plan
 from engine.sink import PullSink, Sink
@@ -57,7 +57,7 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
         raise UnavailableError("The gateway is stopping.", retry_after_s=1)
     if len(parts.open_exchanges) >= parts.config.server.exchanges_max:
         raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
-    request = codec_of(call.protocol).parse_request(call)
+    request = client_codec(call.protocol).parse_request(call)
     # plan
     model = plan(request.model, parts.catalogue)
     exchange = Exchange(parts, call, principal, request, model)

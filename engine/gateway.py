@@ -178,7 +178,14 @@ def build_provider(name: str, row: ProviderConfig) -> Provider:
         client_key_file=row.client_key_file,
         proxy=row.proxy,
         auth=row.auth,
-        also=frozenset({"openai_responses"} if row.responses else ()),
+        also=frozenset(
+            name
+            for name, spoken in (
+                ("openai_responses", row.responses),
+                ("openai_completions", row.completions),
+            )
+            if spoken
+        ),
         model_path=row.model_path,
         api_version=row.api_version,
         quirks=Quirks(

@@ -14,15 +14,15 @@ from engine.events import Call, Event, Head
 from engine.metering.pricing import Rates
 from engine.metering.tokens import counter_for
 from engine.protocols.codec import (
+    ClientCodec,
     ClientRequest,
-    Codec,
     Encoded,
     Identity,
     InexpressibleError,
     UpstreamTarget,
     spell,
 )
-from engine.protocols.registry import codec_of, upstream_codec
+from engine.protocols.registry import client_codec, provider_codec, upstream_codec
 from engine.relay import Relay, RelaySettings, open_relay
 from engine.routing.plan import Deployment
 from engine.upstream.providers import Provider
@@ -50,8 +50,10 @@ class Passage:
         deployment: Deployment[Rates],
         provider: Provider,
     ) -> None:
-        self.client: Codec = codec_of(call.protocol)
-        self.provider_codec: Codec = upstream_codec(call.protocol, provider.protocol, provider.also)
+        self.client: ClientCodec = client_codec(call.protocol)
+        self.provider_codec: ClientCodec = upstream_codec(
+            call.protocol, provider.protocol, provider.also
+        )
         self.dropped: tuple[str, ...] = ()
         self.max_output_tokens = request.max_output_tokens
         self._call = call
@@ -92,7 +94,8 @@ class Passage:
             self._provider.quirks,
         )
         try:
-            encoded: Encoded = self.provider_codec.encode_request(conversation, target)
+            translator = provider_codec(self._provider.protocol)
+            encoded: Encoded = translator.encode_request(conversation, target)
         except InexpressibleError as error:
             error.param = self._spelled(error.field)
             raise

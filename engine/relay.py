@@ -15,8 +15,8 @@ from engine.events import Event, Finish, FinishReason, Usage, UsageReport
 from engine.metering.tokens import Count
 from engine.metering.usage import OutputMeter, generated_texts
 from engine.protocols.codec import (
+    ClientCodec,
     ClientRequest,
-    Codec,
     FailsInPlace,
     Identity,
     StreamDecoder,
@@ -24,6 +24,7 @@ from engine.protocols.codec import (
     VerbatimDecoder,
 )
 from engine.protocols.quirks import PLAIN, Quirks
+from engine.protocols.registry import codec_of
 from engine.wire.sse import EventTooLargeError
 
 
@@ -78,8 +79,8 @@ class RelaySettings:
         tap: where the canonical events go as well, for an embedder.
     """
 
-    client: Codec
-    provider: Codec
+    client: ClientCodec
+    provider: ClientCodec
     request: ClientRequest
     count: Count
     identity: Identity
@@ -185,7 +186,8 @@ def open_relay(settings: RelaySettings) -> Relay:
             request, end_marker=settings.end_marker, quirks=settings.quirks
         )
         return StreamRelay(settings, verbatim, Verbatim(verbatim))
-    decoder = provider.open_decoder(end_marker=settings.end_marker, quirks=settings.quirks)
+    translator = codec_of(provider.name)
+    decoder = translator.open_decoder(end_marker=settings.end_marker, quirks=settings.quirks)
     encoder = client.open_encoder(request, settings.identity)
     return StreamRelay(settings, decoder, Translation(encoder))
 

@@ -35,6 +35,7 @@ _ENTRY = "parshall.entry"
 _ID_HEADERS: dict[Protocol, tuple[bytes, ...]] = {
     "openai_chat": (b"x-request-id",),
     "openai_responses": (b"x-request-id",),
+    "openai_completions": (b"x-request-id",),
     "anthropic": (b"x-request-id", b"request-id"),
     "gemini": (b"x-request-id",),
 }

@@ -17,6 +17,7 @@ from frontends.keys import read_key, read_query
 _PROVIDER_HEADERS: dict[Protocol, tuple[str, ...]] = {
     "openai_chat": (),
     "openai_responses": (),
+    "openai_completions": (),
     "anthropic": ("anthropic-beta", "anthropic-version"),
     "gemini": (),
 }

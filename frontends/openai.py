@@ -1,4 +1,4 @@
-"""OpenAI's HTTP API: chat completions and responses; and the receipts of any call."""
+"""OpenAI's HTTP API: chat completions, responses, completions; and the receipts of any call."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class OpenAIRoutes:
         routes.post("/v1/chat/completions")(self.create_chat_completion)
         routes.post("/v1/responses")(self.create_response)
         routes.post("/v1/responses/input_tokens")(self.count_tokens)
+        routes.post("/v1/completions")(self.create_completion)
         routes.get("/v1/receipts/<request_id>")(self.show_receipt)
         return routes
 
@@ -34,6 +35,10 @@ class OpenAIRoutes:
     async def count_tokens(self) -> Response:
         """The input tokens of a response that is not asked for."""
         return await self._ingress.count_tokens("openai_responses")
+
+    async def create_completion(self) -> Response:
+        """A legacy completion, streamed or not."""
+        return await self._ingress.relay("openai_completions")
 
     async def show_receipt(self, request_id: str) -> Response:
         """What became of a request of this account: usage, price, attempts, timings."""

@@ -16,6 +16,7 @@ GEMINI_VERBS = ("generateContent", "streamGenerateContent", "countTokens")
 _PREFIXES: tuple[tuple[str, Protocol], ...] = (
     ("/v1/messages", "anthropic"),
     ("/v1/responses", "openai_responses"),
+    ("/v1/completions", "openai_completions"),
     ("/v1beta", "gemini"),
     ("/v1alpha", "gemini"),
 )

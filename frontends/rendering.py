@@ -16,7 +16,7 @@ from engine.errors import (
     UpstreamRejectedError,
 )
 from engine.events import Protocol
-from engine.protocols.registry import codec_of
+from engine.protocols.registry import client_codec
 from frontends.bodies import BodyTimeoutError
 
 _RETRIED_BY_SDKS = frozenset({408, 409, 429, *range(500, 600)})
@@ -31,7 +31,7 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 def render_error(protocol: Protocol, error: GatewayError, request_id: str) -> Response:
     """An error as the SDKs of a protocol read it."""
-    codec = codec_of(protocol)
+    codec = client_codec(protocol)
     status = codec.error_status(error)
     body = codec.encode_error(error, request_id)
     response = Response(body, status=status, content_type="application/json")

@@ -203,8 +203,9 @@ class FailsInPlace(Protocol):
         """The ending of a stream that has failed; never a forged normal one."""
 
 
-class Codec(Protocol):
-    """One protocol. Stateless."""
+class ClientCodec(Protocol):
+    """One protocol of clients, with what passes their requests on to providers that speak it too.
+    Stateless."""
 
     name: str
     heartbeat: bytes
@@ -252,13 +253,6 @@ class Codec(Protocol):
             InvalidRequestError: what the provider of this protocol would refuse.
         """
 
-    def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
-        """The body for a provider of this protocol, streamed or not as `target` says.
-
-        Raises:
-            InexpressibleError: this protocol or model cannot say it.
-        """
-
     def path(self, upstream_model: str, operation: str, *, stream: bool, array: bool) -> str | None:
         """Path and query behind a provider's base URL; None if it has no such operation."""
 
@@ -269,9 +263,6 @@ class Codec(Protocol):
         protocol."""
 
     # answers
-
-    def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> StreamDecoder:
-        """For a stream to be translated. Without `end_marker` it may end without one."""
 
     def open_verbatim(
         self, request: ClientRequest, *, end_marker: bool, quirks: Quirks = PLAIN
@@ -297,9 +288,6 @@ class Codec(Protocol):
     ) -> bytes:
         """A whole answer for a client of this protocol."""
 
-    def encode_token_count(self, tokens: int) -> bytes:
-        """The answer to `count_tokens`."""
-
     # errors
 
     def read_error(
@@ -315,3 +303,20 @@ class Codec(Protocol):
 
     def encode_stream_error(self, error: GatewayError, *, array: bool = False) -> bytes:
         """The ending of a stream that has failed; never a forged normal one."""
+
+
+class Codec(ClientCodec, Protocol):
+    """One protocol that clients of any other are translated to."""
+
+    def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
+        """The body for a provider of this protocol, streamed or not as `target` says.
+
+        Raises:
+            InexpressibleError: this protocol or model cannot say it.
+        """
+
+    def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> StreamDecoder:
+        """For a stream to be translated. Without `end_marker` it may end without one."""
+
+    def encode_token_count(self, tokens: int) -> bytes:
+        """The answer to `count_tokens`."""

@@ -29,11 +29,17 @@ def whole_answer(protocol: Protocol) -> bytes:
         case "openai_chat":
             choice = {"message": {"content": LONG}, "finish_reason": "stop"}
             return orjson.dumps({"choices": [choice], "usage": usage(10, 40_000)})
+        case "openai_responses":
+            part = {"type": "output_text", "text": LONG, "annotations": []}
+            item = {"type": "message", "id": "msg_1", "role": "assistant", "content": [part]}
+            figures = {"input_tokens": 10, "output_tokens": 40_000}
+            document = {"status": "completed", "output": [item], "usage": figures}
+            return orjson.dumps(document)
         case "anthropic":
             block = {"type": "text", "text": LONG}
             figures = {"input_tokens": 10, "output_tokens": 40_000}
             return orjson.dumps({"content": [block], "stop_reason": "end_turn", "usage": figures})
-        case "gemini":
+        case _:
             return orjson.dumps(gemini_chunk(LONG, 40_000, finishReason="STOP"))
 
 
