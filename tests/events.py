@@ -70,6 +70,17 @@ PROFILES = {
         call_id=r"\Acall_[A-Za-z0-9]{4,12}\Z",
         tiers=(None, "standard", "priority", "flex"),
     ),
+    "openai_responses": Profile(
+        kinds=("text", "reasoning", "redacted", "refusal", "calls", "logprobs", "media"),
+        ends=(FinishReason.STOP, FinishReason.LENGTH, FinishReason.FILTERED),
+        choices_max=1,
+        ordered=True,
+        created=True,
+        objects=False,
+        cache_writes=True,
+        call_id=r"\Acall_[A-Za-z0-9]{4,12}\Z",
+        tiers=(None, "standard", "priority", "flex"),
+    ),
     "anthropic": Profile(
         kinds=("text", "reasoning", "redacted", "calls"),
         ends=(
@@ -188,7 +199,7 @@ def _segment(
     if kind == "calls":
         return draw(_calls(profile, choice, first_call))
     if kind == "redacted":
-        return [RedactedReasoning(Signature("anthropic", draw(_NAMES)), choice)]
+        return [RedactedReasoning(Signature(protocol, draw(_NAMES)), choice)]
     if kind == "media":
         return [MediaDelta("image", "image/png", draw(_BASE64), choice=choice)]
     pieces = draw(_pieces(draw(_TEXTS)))
@@ -196,8 +207,9 @@ def _segment(
         return [RefusalDelta(piece, choice) for piece in pieces]
     if kind == "reasoning":
         events: list[Event] = [ReasoningDelta(piece, choice) for piece in pieces]
-        if protocol == "anthropic":
-            events.append(ReasoningDelta("", choice, Signature("anthropic", draw(_NAMES))))
+        signed: bool = draw(st.booleans())
+        if protocol == "anthropic" or (protocol == "openai_responses" and signed):
+            events.append(ReasoningDelta("", choice, Signature(protocol, draw(_NAMES))))
         return events
     events = []
     for piece in pieces:

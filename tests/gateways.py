@@ -22,9 +22,10 @@ DOLLAR = 1_000_000_000
 INPUT_NANODOLLARS = 1_000  # a token: 1 dollar a million
 OUTPUT_NANODOLLARS = 2_000
 
-PROTOCOLS: tuple[Protocol, ...] = ("openai_chat", "anthropic", "gemini")
+PROTOCOLS: tuple[Protocol, ...] = ("openai_chat", "openai_responses", "anthropic", "gemini")
 MODELS: dict[str, str] = {
     "openai_chat": "sim-openai",
+    "openai_responses": "sim-responses",
     "anthropic": "sim-anthropic",
     "gemini": "sim-gemini",
 }
@@ -60,6 +61,8 @@ class Setup:
             case "openai_chat":
                 options = {"stream_options": {"include_usage": True}} if stream else {}
                 document = {"model": model, "stream": stream, "messages": messages, **options}
+            case "openai_responses":
+                document = {"model": model, "stream": stream, "input": prompt}
             case "anthropic":
                 document = {
                     "model": model,
@@ -127,6 +130,11 @@ protocol = "openai"
 base_url = "{base_url}/v1"
 http2 = "{http2 or HTTP2}"
 {provider}
+[providers.sim-responses]
+protocol = "openai-responses"
+base_url = "{base_url}/v1"
+http2 = "{http2 or HTTP2}"
+{shared}
 [providers.sim-anthropic]
 protocol = "anthropic"
 base_url = "{base_url}/v1"
@@ -139,6 +147,9 @@ http2 = "{http2 or HTTP2}"
 {shared}
 [models.sim-openai]
 deployments = [{{ provider = "sim", model = "sim-openai" }}]
+price = {{ input = 1, output = 2 }}
+[models.sim-responses]
+deployments = [{{ provider = "sim-responses", model = "sim-openai" }}]
 price = {{ input = 1, output = 2 }}
 [models.sim-anthropic]
 deployments = [{{ provider = "sim-anthropic", model = "sim-anthropic" }}]

@@ -116,6 +116,7 @@ async def open_raw(served: Served, directives: str, **changes: Any) -> AsyncIter
 
 PATHS: dict[str, str] = {
     "openai_chat": "/v1/chat/completions",
+    "openai_responses": "/v1/responses",
     "anthropic": "/v1/messages",
     "gemini": "/v1beta/models/{model}:streamGenerateContent?alt=sse",
 }

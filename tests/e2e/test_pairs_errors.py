@@ -16,15 +16,17 @@ from tests.gateways import PAIRS, drain, open_setup, run
 NAMES = [f"{client}-from-{provider}" for client, provider in PAIRS]
 
 # Of a client's protocol: what a provider's status becomes, and the name it goes by.
+OPENAI = {
+    400: (400, "invalid_request_error"),
+    401: (502, "upstream_error"),
+    404: (404, "invalid_request_error"),
+    429: (429, ""),  # OpenAI's own types of it are many
+    500: (500, "server_error"),
+    529: (503, ""),
+}
 EXPECTED: dict[str, dict[int, tuple[int, str]]] = {
-    "openai_chat": {
-        400: (400, "invalid_request_error"),
-        401: (502, "upstream_error"),
-        404: (404, "invalid_request_error"),
-        429: (429, ""),  # OpenAI's own types of it are many
-        500: (500, "server_error"),
-        529: (503, ""),
-    },
+    "openai_chat": OPENAI,
+    "openai_responses": OPENAI,
     "anthropic": {
         400: (400, "invalid_request_error"),
         401: (502, "api_error"),
@@ -49,7 +51,7 @@ def name_of(client: str, document: dict[str, Any]) -> str:
     error = document["error"]
     assert isinstance(error["message"], str)
     match client:
-        case "openai_chat":
+        case "openai_chat" | "openai_responses":
             assert set(error) == {"message", "type", "param", "code"}
         case "anthropic":
             assert document["type"] == "error"
@@ -92,10 +94,18 @@ async def test_a_stream_that_breaks(tmp_path: Path, pair: tuple[Protocol, str], 
         assert (receipt.outcome, receipt.provenance) == ("upstream_failed", known)
         assert receipt.delivered_output_tokens <= receipt.usage["output_tokens"]
         assert 0 < receipt.usage["output_tokens"] <= truth.tokens_generated
-        ending = body.replace(b"\r\n", b"\n").rstrip().rpartition(b"\n\n")[2]
-        if pair[0] == "anthropic":
+        blocks = body.replace(b"\r\n", b"\n").rstrip().split(b"\n\n")
+        if pair[0] == "openai_responses":
+            assert blocks.pop().startswith(b"event: response.failed\n")
+        ending = blocks[-1]
+        if pair[0] in ("anthropic", "openai_responses"):
             named, _, ending = ending.partition(b"\n")
             assert named == b"event: error"
         name_of(pair[0], orjson.loads(ending.removeprefix(b"data: ")))
-        normal = {"openai_chat": b"[DONE]", "anthropic": b"message_stop", "gemini": b"finishReason"}
+        normal = {
+            "openai_chat": b"[DONE]",
+            "openai_responses": b"response.completed",
+            "anthropic": b"message_stop",
+            "gemini": b"finishReason",
+        }
         assert normal[pair[0]] not in body

@@ -184,6 +184,7 @@ async def ask_of(served: Served, protocol: str, name: str) -> httpx.Response:
     messages = [{"role": "user", "content": text}]
     path, document = {
         "openai_chat": ("/v1/chat/completions", {"model": model, "messages": messages}),
+        "openai_responses": ("/v1/responses", {"model": model, "input": text}),
         "anthropic": ("/v1/messages", {"model": model, "messages": messages, "max_tokens": 99}),
         "gemini": (
             f"/v1beta/models/{model}:generateContent",

@@ -144,6 +144,8 @@ class ResponsesEncoder:
         current, self._current, self._text = self._current, None, None
         if current is None or current.native:
             return b""
+        if current.kind == "reasoning" and "encrypted_content" not in current.fields:
+            current.fields = current.fields | {"encrypted_content": sign(None)}
         return self._output.close(current, status)
 
     def _enter_part(self, item: OpenItem, kind: str) -> tuple[Part, bytes]:

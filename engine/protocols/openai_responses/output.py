@@ -230,7 +230,7 @@ class Output:
     def end(self, final: Mapping[str, Any]) -> bytes:
         """The terminal event; `final` are the fields of the object that are not as they began."""
         response = self.final(final)
-        return self.frame(f"response.{response['status']}", {"response": response})
+        return self.frame(f"response.{response.get('status')}", {"response": response})
 
     def final(self, final: Mapping[str, Any]) -> dict[str, Any]:
         """The whole answer."""

@@ -28,7 +28,7 @@ from engine.events import (
 )
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.openai_responses.generated import generated_text
-from engine.protocols.openai_responses.marks import NAME, native
+from engine.protocols.openai_responses.marks import NAME, native, sign
 from engine.protocols.openai_responses.usage import read_usage
 from engine.protocols.openai_shared import read_logprobs
 
@@ -318,7 +318,8 @@ def _rest_of_reasoning(item: _Item, fields: dict[str, Any]) -> Iterator[Event]:
         if text := _BETWEEN_SUMMARIES.join(filter(None, texts)):
             item.streamed = True
             yield ReasoningDelta(text)
-    if secret := text_of(fields.get("encrypted_content")):
+    secret = text_of(fields.get("encrypted_content"))
+    if secret and secret != sign(None):
         signature = Signature(NAME, secret)
         if item.streamed:
             yield ReasoningDelta("", signature=signature)

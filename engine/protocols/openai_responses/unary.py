@@ -16,12 +16,14 @@ def decode_response(body: bytes) -> Sequence[Event]:
     """The events of a whole answer, its end and the usage last.
 
     Raises:
-        ValueError: it is not a JSON object.
+        ValueError: it is not the JSON object of a response.
         UpstreamRejectedError: it is an error all the same.
     """
     document = load_object(body)
     if document.get("error") or text_of(document.get("status")) in _FAILED:
         raise read_failure(document)
-    if "output" not in document and document.get("object") == "error":
-        raise read_failure(document)
+    if not isinstance(document.get("output"), list):
+        if document.get("object") == "error" or document.get("detail"):
+            raise read_failure(document)
+        raise ValueError("not a response")
     return AnswerReader(natives=True).read_response(document)
