@@ -387,6 +387,7 @@ def normal(protocol: str, conversation: Conversation) -> Conversation:
     choice of `auto` are not said, a tool without parameters has an empty object of them, arguments
     are the JSON they hold, and natives are left out.
     OpenAI, Anthropic: a result does not name its tool. OpenAI: `strict` False is not said.
+    Anthropic: a `top_p` of 1 is not said beside a temperature.
     Gemini: a result is one text; thoughts are shown unless that is declined or there are none.
     """
     profile = PROFILES[protocol]
@@ -399,9 +400,13 @@ def normal(protocol: str, conversation: Conversation) -> Conversation:
     if protocol == "gemini" and reasoning is not None:
         shown = reasoning.visible is not False and reasoning.budget_tokens != 0
         reasoning = replace(reasoning, visible=shown)
+    top_p = conversation.top_p
+    if protocol == "anthropic" and top_p == 1 and conversation.temperature is not None:
+        top_p = None
     return replace(
         conversation,
         turns=turns,
+        top_p=top_p,
         tools=tuple(_normal_tool(tool, profile) for tool in conversation.tools),
         tool_choice=None if choice == ToolChoice("auto") else choice,
         parallel_tool_calls=conversation.parallel_tool_calls is not False and None,
