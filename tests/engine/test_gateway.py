@@ -79,6 +79,7 @@ async def test_models_are_listed(tmp_path: Path) -> None:
         models = setup.gateway.models(setup.gateway.authenticate(setup.key))
         assert [(model.id, model.owned_by) for model in models] == [
             ("sim-openai", "sim"),
+            ("sim-responses", "sim-responses"),
             ("sim-anthropic", "sim-anthropic"),
             ("sim-gemini", "sim-gemini"),
         ]
