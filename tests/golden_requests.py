@@ -1,4 +1,4 @@
-"""The example requests under `golden/requests`, in all three protocols, written by hand."""
+"""The example requests under `golden/requests`, in all protocols, written by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 GOLDEN = Path(__file__).parent / "golden" / "requests"
-PROTOCOLS = ("openai_chat", "anthropic", "gemini")
+PROTOCOLS = ("openai_chat", "openai_responses", "anthropic", "gemini")
 TRANSLATED = ".translated.json"
 
 

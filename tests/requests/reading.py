@@ -114,6 +114,40 @@ def _openai_parts(content: object, said: Said) -> Iterator[str]:
             yield text
 
 
+def _read_responses(body: Mapping[str, Any]) -> Said:
+    said = Said()
+    said.add("system", body.get("instructions"))
+    items = body["input"]
+    for item in [{"role": "user", "content": items}] if isinstance(items, str) else items:
+        match item.get("type", "message"):
+            case "message":
+                for text in _responses_parts(item["content"], said):
+                    said.add(item["role"], text)
+            case "function_call":
+                said.calls.append((item["name"], _parsed(item.get("arguments"))))
+            case "function_call_output":
+                said.results.append(_result("".join(_responses_parts(item["output"], said))))
+            case _:
+                pass  # thinking, and what the provider's own tools did
+    said.tools = [t["name"] for t in body.get("tools") or () if t["type"] == "function"]
+    return said
+
+
+def _responses_parts(content: object, said: Said) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+        return
+    kinds = {"input_image": "image", "input_audio": "audio", "input_file": "document"}
+    for part in content if isinstance(content, list) else ():
+        plain = str(part.get("file_data")).partition("data:text/plain;base64,")[2]
+        if plain:
+            said.documents.append(base64.b64decode(plain).decode())
+        elif (kind := kinds.get(part.get("type"))) is not None:
+            said.media[kind] += 1
+        elif isinstance(text := part.get("text") or part.get("refusal"), str):
+            yield text
+
+
 # Anthropic
 
 
@@ -211,6 +245,7 @@ def _read_part(role: str, part: dict[str, Any], said: Said) -> None:
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], Said]] = {
     "openai_chat": _read_openai,
+    "openai_responses": _read_responses,
     "anthropic": _read_anthropic,
     "gemini": _read_gemini,
 }

@@ -28,6 +28,7 @@ class Target:
 
 TYPICAL: Mapping[str, Target] = {
     "openai_chat": Target("openai_chat", "gpt-5.2"),
+    "openai_responses": Target("openai_responses", "gpt-5.1"),
     "anthropic": Target("anthropic", "claude-sonnet-4-5"),
     "gemini": Target("gemini", "gemini-2.5-flash"),
 }
@@ -53,6 +54,9 @@ class Refused:
 
 _PROVIDERS = {
     "openai_chat": Provider("openai_chat", "openai", "https://openai.invalid/v1"),
+    "openai_responses": Provider(
+        "openai_responses", "openai-responses", "https://openai.invalid/v1"
+    ),
     "anthropic": Provider("anthropic", "anthropic", "https://anthropic.invalid/v1"),
     "gemini": Provider("gemini", "gemini", "https://gemini.invalid/v1beta"),
 }

@@ -18,12 +18,13 @@ from tests.schemas import PROBLEMS, anthropic, gemini, openai_chat
 BEYOND = {
     "openai_chat/reasoning-history": "messages[1].reasoning_content",  # of compatible hosts
     "openai_chat/unknown-field": "repetition_penalty",
+    "openai_responses/unknown-field": "repetition_penalty",
     "gemini/snake-case": "contents[0].parts[1].inline_data",
 }
 # Below these everything is the user's own: schemas, arguments, maps of strings.
 OPEN = re.compile(
     r"(^|\.)(parameters|parametersJsonSchema|responseJsonSchema|schema|input_schema|input|args|"
-    r"response|metadata|logit_bias|labels|properties|allowed_tools\.tools)(\.|\[|$)"
+    r"response|metadata|logit_bias|labels|properties|allowed_tools\.tools|tool_choice\.tools)(\.|\[|$)"
 )
 
 
@@ -77,6 +78,9 @@ def objects_of(value: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]
         ("openai_chat/tools-parallel", "messages[2].tool_calls[0].id", None, "messages[2]."),
         ("openai_chat/tool-choice-required", "tool_choice", "any", "tool_choice: 'any'"),
         ("openai_chat/reasoning-high", "reasoning_effort", "much", "reasoning_effort: 'much'"),
+        ("openai_responses/sampling", "max_output_tokens", 6.5, "max_output_tokens: 6.5 is no"),
+        ("openai_responses/images", "input[0].content[1].type", "image_url", "input[0]"),
+        ("openai_responses/tools-parallel", "input[2].call_id", None, "input[2]."),
         ("anthropic/images", "messages[0].content[1].source.media_type", "image/bmp", "messages"),
         ("anthropic/system", "messages[0].role", "tool", "messages[0]"),
         ("anthropic/tools-parallel", "tools[1].input_schema.type", "array", "tools[1]"),

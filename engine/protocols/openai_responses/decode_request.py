@@ -151,7 +151,7 @@ def _top_logprobs(document: dict[str, Any]) -> int | None:
         raise _wrong("top_logprobs", "must be a whole number from 0 to 20")
     if not 0 <= (top or 0) <= 20:
         raise _wrong("top_logprobs", "must be a whole number from 0 to 20")
-    return (top or 0) if top or LOGPROBS in (include or ()) else None
+    return (top or 0) if LOGPROBS in (include or ()) else None
 
 
 def _reasoning(fields: dict[str, Any]) -> ReasoningRequest | None:

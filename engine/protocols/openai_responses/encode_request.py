@@ -22,6 +22,7 @@ from engine.protocols.openai_responses.marks import own
 from engine.protocols.openai_responses.parsing import LIMIT
 from engine.protocols.openai_shared import effort_of, nearest_effort
 
+_LIMIT_MIN = 16  # "integer below minimum value", says OpenAI of less
 _TOP_LOGPROBS_MAX = 20
 _TEMPERATURE_MAX = 2
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
@@ -54,9 +55,12 @@ def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encode
     dropped |= _check(conversation)
     if target.stream:
         document["stream"] = True
-    limits = (conversation.max_output_tokens, target.output_limit)
+    raised = _raised(conversation, target)
+    limits = (raised or conversation.max_output_tokens, target.output_limit)
     if (limit := min((n for n in limits if n is not None), default=None)) is not None:
         document[LIMIT] = limit
+    if raised is not None:
+        dropped.add("max_output_tokens")
     document |= _sampling(conversation, capabilities)
     document |= _tools(conversation, capabilities, dropped)
     if reasoning := _reasoning(conversation.reasoning, capabilities, dropped):
@@ -69,7 +73,16 @@ def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encode
     for name in target.quirks.refuses & document.keys():
         del document[name]
         dropped.add(_CANONICAL.get(name, name))
-    return Encoded(write_json(document), tuple(sorted(dropped - _UNSAID)))
+    return Encoded(write_json(document), tuple(sorted(dropped - _UNSAID)), raised)
+
+
+def _raised(conversation: Conversation, target: UpstreamTarget) -> int | None:
+    """The limit, where the client's is below the least that there is, as of those who only ask
+    whether a model answers."""
+    named, funds = conversation.max_output_tokens, target.output_limit
+    if named is None or named >= _LIMIT_MIN or (funds is not None and funds < _LIMIT_MIN):
+        return None
+    return _LIMIT_MIN
 
 
 _CANONICAL = {"user": "end_user"}

@@ -83,9 +83,7 @@ class ResponsesEncoder:
         self._held: TextDelta | None = None
         """Its logprobs may follow, which belong into the same event."""
         wanted = request.document.get("include")
-        self._logprobs = bool(request.document.get("top_logprobs")) or (
-            isinstance(wanted, list) and LOGPROBS in wanted
-        )
+        self._logprobs = isinstance(wanted, list) and LOGPROBS in wanted
         self._finish: Finish | None = None
         self._usage: UsageReport | None = None
 

@@ -21,6 +21,7 @@ FIELD_NAMES: Mapping[str, str] = {
     "choices": "n",
     "output_format": "text.format",
     "verbosity": "text.verbosity",
+    "top_logprobs": "include",
     "end_user": "safety_identifier",
     "cache": "prompt_cache_breakpoint",
 }

@@ -66,8 +66,8 @@ def refuse_held_ids(document: dict[str, Any]) -> None:
 
 
 def _held_in_item(item: dict[str, Any]) -> Iterator[str]:
-    kind = item.get("type")
-    if kind == "item_reference" or (kind is None and "role" not in item and "id" in item):
+    kind = text_of(item.get("type"))
+    if kind == "item_reference" or (not kind and "role" not in item and "id" in item):
         yield "id"
     elif kind == "image_generation_call" and not item.get("result"):
         yield "id"  # the image itself is with the provider

@@ -27,10 +27,10 @@ def parse_request(call: Call) -> ClientRequest:
             an id that lives at the provider.
     """
     document = load_request(call.body)
+    refuse_held_ids(document)
     model = document.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("You must provide a model parameter.", param="model")
-    refuse_held_ids(document)
     _check_input(document.get("input"))
     stream = _flag(document, "stream")
     if _flag(document, "background") and not stream:
@@ -64,8 +64,10 @@ def _check_input(items: object) -> None:
             raise InvalidRequestError(f"'{path}' must be an object.", param=path)
         kind = item.get("type")
         if kind is not None and kind != "message":
-            if not isinstance(kind, str):
-                raise InvalidRequestError(f"'{path}.type' must be a string.", param=f"{path}.type")
+            if not isinstance(kind, str) or not kind:
+                raise InvalidRequestError(
+                    f"'{path}.type' must name a type of items.", param=f"{path}.type"
+                )
             continue
         role = item.get("role")
         if not isinstance(role, str) or role not in ROLES:

@@ -23,6 +23,7 @@ from tests.schemas import PROBLEMS
 # One style of reasoning a protocol has to be told: the same question is spelled by the model.
 STYLES: dict[str, Capabilities] = {
     "openai_chat": Capabilities(reasoning="effort"),
+    "openai_responses": Capabilities(reasoning="effort"),
     "anthropic": Capabilities(),
     "gemini": Capabilities(reasoning="budget"),
 }
@@ -53,6 +54,7 @@ def test_what_is_said_is_read_again(protocol: str, data: st.DataObject) -> None:
 
 MODELS = {
     "openai_chat": ("gpt-4o", "gpt-4o-audio-preview", "gpt-5", "o1-mini", "llama-3.1-8b", "other"),
+    "openai_responses": ("gpt-4o", "gpt-5", "o3", "o1-mini", "grok-4", "other"),
     "anthropic": ("claude-3-haiku", "claude-sonnet-4-5", "claude-opus-4-7", "claude-2.1", "other"),
     "gemini": ("gemini-2.0-flash", "gemini-2.5-pro", "gemini-3-pro-preview", "gemma-3-4b", "other"),
 }

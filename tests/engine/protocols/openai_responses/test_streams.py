@@ -44,6 +44,7 @@ from tests.events import answers as drawn_answers
 
 BEGIN = Begin("gen_1", "some-model", 1_700_000_000)
 STOP = Finish(FinishReason.STOP)
+LOGPROBS = {"include": ["message.output_text.logprobs"]}
 USAGE = Usage(input_tokens=7, output_tokens=5, reasoning_tokens=2)
 
 
@@ -208,7 +209,7 @@ def test_sources_point_at_their_part() -> None:
 @pytest.mark.parametrize("asked", [True, False])
 def test_logprobs_come_with_their_text(asked: bool) -> None:
     token = TokenLogprob("a", -0.5, (97,), (TokenLogprob("b", -1.0),))
-    fields = {"include": ["message.output_text.logprobs"]} if asked else {}
+    fields = LOGPROBS if asked else {}
     events: list[Event] = [BEGIN, TextDelta("a"), LogprobsDelta((token,)), TextDelta("b"), STOP]
     [message] = final(events, **fields)["output"]
     [said] = message["content"][0]["logprobs"]
@@ -218,7 +219,7 @@ def test_logprobs_come_with_their_text(asked: bool) -> None:
 
 
 def test_text_that_waits_is_never_lost() -> None:
-    encoder = CODEC.open_encoder(request_of(top_logprobs=2), IDENTITY)
+    encoder = CODEC.open_encoder(request_of(**LOGPROBS), IDENTITY)
     out = encoder.encode(BEGIN) + encoder.encode(TextDelta("word"))
     assert encoder.holding
     assert b"word" not in out
@@ -302,7 +303,7 @@ def test_an_answer_is_not_kept_without_bound(monkeypatch: pytest.MonkeyPatch) ->
 @given(data=st.data())
 def test_whatever_can_be_said_is_said_by_the_rules(protocol: str, data: st.DataObject) -> None:
     events = data.draw(drawn_answers(protocol))
-    fields = data.draw(st.sampled_from([{}, {"top_logprobs": 1}]))
+    fields = data.draw(st.sampled_from([{}, LOGPROBS]))
     response = final(events, **fields)
     accumulated(encoded(events, **fields)) if response["status"] == "completed" else None
     count = data.draw(st.integers(0, len(events)), label="cut after")
