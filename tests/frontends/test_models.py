@@ -35,7 +35,7 @@ capabilities.context_window_tokens = 9_000
 capabilities.output_max_tokens = 900
 capabilities.media = ["image", "audio"]
 """
-MODELS = ("sim-openai", "sim-anthropic", "sim-gemini", *NAMES)
+MODELS = ("sim-openai", "sim-responses", "sim-anthropic", "sim-gemini", *NAMES)
 VERSION = {"anthropic-version": "2023-06-01"}
 
 
@@ -64,7 +64,7 @@ async def test_openais_sdk(tmp_path: Path) -> None:
 
 
 async def test_many_pages_of_the_sdks_own_size(tmp_path: Path) -> None:
-    names = [*MODELS[:3], *(f"many-{number}" for number in range(120))]
+    names = [*MODELS[:4], *(f"many-{number}" for number in range(120))]
     async with (
         open_front(tmp_path, models=MANY) as front,
         openai_client(front) as of_openai,
