@@ -32,7 +32,7 @@ class AnswerRefusal(TypedDict, total=False):
 
 # Of a message of the assistant's that is no stored item, the API names these two as the types that
 # it takes; the SDK has the types of a user's message only.
-_REPLACED = {
+_REPLACED: dict[tuple[object, str], Any] = {
     (EasyInputMessageParam, "content"): (
         str | ResponseInputMessageContentListParam | list[AnswerText | AnswerRefusal]
     ),
