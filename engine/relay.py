@@ -17,15 +17,13 @@ from engine.metering.usage import OutputMeter, generated_texts
 from engine.protocols.codec import (
     ClientCodec,
     ClientRequest,
-    FailsInPlace,
     Identity,
     StreamDecoder,
-    StreamEncoder,
-    VerbatimDecoder,
 )
 from engine.protocols.quirks import PLAIN, Quirks
 from engine.protocols.registry import codec_of
 from engine.wire.sse import EventTooLargeError
+from engine.writers import Translation, Verbatim, Writer
 
 
 class Relay(Protocol):
@@ -88,92 +86,6 @@ class RelaySettings:
     body_max_bytes: int
     quirks: Quirks = PLAIN
     tap: deque[Event] | None = None
-
-
-# An ending is a few chunks; a provider that goes on and on after it is relayed as it comes.
-_ENDING_MAX_BYTES = 1024 * 1024
-
-
-class Writer(Protocol):
-    """One of the two ways from a provider's frames to a client's bytes."""
-
-    @property
-    def held_bytes(self) -> int:
-        """How much more goes out until what was written last is with the client."""
-
-    def write(self, frame: bytes, events: Sequence[Event]) -> bytes:
-        """What goes out for a frame and what it says; the last one, of the end, may be empty."""
-
-    def finish(self) -> bytes:
-        """The terminal bytes."""
-
-    def cut(self, usage: Usage) -> bytes:
-        """A valid early ending."""
-
-    def fail(self, error: GatewayError) -> bytes | None:
-        """An error ending; None where the protocol's own says all."""
-
-
-class Verbatim:
-    """The provider's own bytes, with the few edits that its codec makes."""
-
-    def __init__(self, decoder: VerbatimDecoder) -> None:
-        self._decoder = decoder
-        self._ending: list[bytes] = []
-        self.held_bytes = 0
-
-    def write(self, frame: bytes, events: Sequence[Event]) -> bytes:
-        """The frame; from the one that begins the ending on, they are kept for `finish`."""
-        decoder = self._decoder
-        client_bytes = decoder.client_frame(frame) if frame else decoder.end_frame()
-        if not decoder.ending:
-            return client_bytes
-        self._ending.append(client_bytes)
-        self.held_bytes += len(client_bytes)
-        if self.held_bytes <= _ENDING_MAX_BYTES:
-            return b""
-        ending, self._ending, self.held_bytes = self._ending, [], 0
-        return b"".join(ending)
-
-    def finish(self) -> bytes:
-        """The ending as the provider sent it."""
-        return b"".join(self._ending)
-
-    def cut(self, usage: Usage) -> bytes:
-        """As the codec ends what has gone out."""
-        return self._decoder.cut(usage)
-
-    def fail(self, error: GatewayError) -> bytes | None:
-        """Where the decoder knows how."""
-        return self._decoder.fail(error) if isinstance(self._decoder, FailsInPlace) else None
-
-
-class Translation:
-    """The provider's events in the client's protocol."""
-
-    def __init__(self, encoder: StreamEncoder) -> None:
-        self._encoder = encoder
-
-    @property
-    def held_bytes(self) -> int:
-        """What waits for more goes out with the next bytes, at the earliest."""
-        return 1 if self._encoder.holding else 0
-
-    def write(self, frame: bytes, events: Sequence[Event]) -> bytes:
-        """The events."""
-        return b"".join([self._encoder.encode(event) for event in events])
-
-    def finish(self) -> bytes:
-        """Finish reasons, usage, the terminal event."""
-        return self._encoder.finish()
-
-    def cut(self, usage: Usage) -> bytes:
-        """As the encoder ends what has gone out."""
-        return self._encoder.cut(usage)
-
-    def fail(self, error: GatewayError) -> bytes | None:
-        """Where the encoder knows how."""
-        return self._encoder.fail(error) if isinstance(self._encoder, FailsInPlace) else None
 
 
 def open_relay(settings: RelaySettings) -> Relay:

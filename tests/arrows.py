@@ -47,6 +47,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.relay",
             "engine.sink",
             "engine.telemetry",
+            "engine.writers",
         }
     ),
     frozenset(
