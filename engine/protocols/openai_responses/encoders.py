@@ -31,24 +31,13 @@ from engine.events import (
 from engine.protocols import carried
 from engine.protocols.codec import ClientRequest, Identity
 from engine.protocols.fields import dict_of
+from engine.protocols.openai_responses.composing import MESSAGE, REASONING, Composer
 from engine.protocols.openai_responses.decode_request import LOGPROBS
-from engine.protocols.openai_responses.marks import item_id, own, sign
-from engine.protocols.openai_responses.output import (
-    OUTPUT_TEXT,
-    REFUSAL,
-    SUMMARY,
-    OpenItem,
-    Output,
-    Part,
-)
+from engine.protocols.openai_responses.marks import own, sign
+from engine.protocols.openai_responses.output import REFUSAL, SUMMARY, OpenItem
 from engine.protocols.openai_responses.response import encode_response as encode_beginning
 from engine.protocols.openai_responses.usage import encode_usage
 from engine.protocols.openai_shared import encode_logprob
-
-_MESSAGE: dict[str, Any] = {
-    "type": "message", "status": "in_progress", "content": [], "role": "assistant",
-}  # fmt: skip
-_REASONING: dict[str, Any] = {"type": "reasoning", "summary": []}
 
 INCOMPLETE = {
     FinishReason.LENGTH: "max_output_tokens",
@@ -69,17 +58,12 @@ class ResponsesEncoder:
     def __init__(self, request: ClientRequest, identity: Identity) -> None:
         self._request = request
         self._identity = identity
-        self._output = Output()
+        self._output = Composer()
         self._begun = False
         self._own = False
         """The events are of this protocol: items are told as their provider told them."""
-        self._current: OpenItem | None = None
-        """The message or the reasoning that is being told."""
         self._calls: dict[int, OpenItem] = {}
         self._natives: dict[object, OpenItem] = {}
-        self._chars = 0
-        self._text: tuple[Part, bytes] | None = None
-        """The text part that is open, and what stands in front of its deltas."""
         self._held: TextDelta | None = None
         """Its logprobs may follow, which belong into the same event."""
         wanted = request.document.get("include")
@@ -94,8 +78,8 @@ class ResponsesEncoder:
 
     def encode(self, event: Event) -> bytes:
         """The events of an event."""
-        if type(event) is TextDelta and not self._logprobs and self._text is not None:
-            return self._delta(event.text, []) if event.text and event.choice == 0 else b""
+        if type(event) is TextDelta and not self._logprobs and self._output.text is not None:
+            return self._output.tell(event.text, []) if event.text and event.choice == 0 else b""
         if isinstance(event, UsageReport):
             self._usage = event
             return b""
@@ -119,59 +103,6 @@ class ResponsesEncoder:
             self._output.response = dict(response)
         return self._output.begin()
 
-    # items
-
-    def _open(self, fields: dict[str, Any], *, native: bool = False) -> tuple[OpenItem, bytes]:
-        index = self._output.next_index
-        if not native:
-            answer_id = str(self._output.response["id"])
-            fields = {"id": item_id(fields["type"], answer_id, index), **fields}
-        item = OpenItem(index, fields, native=native)
-        return item, self._output.add(item)
-
-    def _enter(self, fields: dict[str, Any]) -> tuple[OpenItem, bytes]:
-        """The open item of this kind, or a new one; another one that is being told ends."""
-        current = self._current
-        if current is not None and current.kind == fields["type"]:
-            return current, b""
-        out = self._leave()
-        self._current, added = self._open(fields)
-        return self._current, out + added
-
-    def _leave(self, status: str = "completed") -> bytes:
-        current, self._current, self._text = self._current, None, None
-        if current is None or current.native:
-            return b""
-        if current.kind == "reasoning" and "encrypted_content" not in current.fields:
-            current.fields = current.fields | {"encrypted_content": sign(None)}
-        return self._output.close(current, status)
-
-    def _enter_part(self, item: OpenItem, kind: str) -> tuple[Part, bytes]:
-        """The part that is being told, if it is of this kind, or another one after it."""
-        last = item.parts[-1] if item.parts else None
-        if last is not None and last.kind == kind:
-            return last, b""
-        out = b"" if last is None else self._output.close_part(item, last)
-        part = Part(kind, len(item.parts), self._chars)
-        item.parts.append(part)
-        index, event = (
-            ("summary_index", "response.reasoning_summary_part.added")
-            if kind == SUMMARY
-            else ("content_index", "response.content_part.added")
-        )
-        added = item.place | {index: part.index, "part": part.encode()}
-        self._text = None
-        return part, out + self._output.frame(event, added)
-
-    def _enter_text(self) -> bytes:
-        if self._text is not None:
-            return b""
-        item, out = self._enter(_MESSAGE)
-        part, added = self._enter_part(item, OUTPUT_TEXT)
-        place = item.place | {"content_index": part.index}
-        self._text = part, b"," + orjson.dumps(place)[1:-1] + b',"delta":'
-        return out + added
-
     # text
 
     def _encode_text(self, event: TextDelta) -> bytes:
@@ -180,45 +111,31 @@ class ResponsesEncoder:
         if self._logprobs:
             self._held = event
             return b""
-        return self._enter_text() + self._delta(event.text, [])
-
-    def _delta(self, text: str, logprobs: list[Any]) -> bytes:
-        """By far the most frequent event: only its number and its text are written anew."""
-        assert self._text is not None
-        part, place = self._text
-        self._chars += len(text)
-        self._output.keep(part.texts, text)
-        number = self._output.sequence
-        self._output.sequence += 1
-        return (
-            b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
-            b'"sequence_number":%d%b%b,"logprobs":%b}\n\n'
-            % (number, place, orjson.dumps(text), orjson.dumps(logprobs) if logprobs else b"[]")
-        )
+        return self._output.enter_text() + self._output.tell(event.text, [])
 
     def _release(self, logprobs: Sequence[Any] = ()) -> bytes:
         """The text that was held back."""
         held, self._held = self._held, None
         if held is None:
             return b""
-        return self._enter_text() + self._delta(held.text, list(logprobs))
+        return self._output.enter_text() + self._output.tell(held.text, list(logprobs))
 
     def _encode_logprobs(self, event: LogprobsDelta) -> bytes:
         if event.refusal:
             return self._release()
         logprobs = [encode_logprob(token) for token in event.tokens]
-        out = self._enter_text()
-        assert self._text is not None
-        self._text[0].logprobs += logprobs
+        out = self._output.enter_text()
+        assert self._output.text is not None
+        self._output.text.logprobs += logprobs
         if self._held is None:
-            return out + self._delta("", logprobs)
+            return out + self._output.tell("", logprobs)
         return out + self._release(logprobs)
 
     def _encode_refusal(self, event: RefusalDelta) -> bytes:
         if not event.text:
             return b""
-        item, out = self._enter(_MESSAGE)
-        part, added = self._enter_part(item, REFUSAL)
+        item, out = self._output.enter(MESSAGE)
+        part, added = self._output.enter_part(item, REFUSAL)
         self._output.keep(part.texts, event.text)
         place = item.place | {"content_index": part.index, "delta": event.text}
         return out + added + self._output.frame("response.refusal.delta", place)
@@ -229,14 +146,14 @@ class ResponsesEncoder:
             if event.url is None:
                 return b""
             annotation = {"type": "url_citation", "url": event.url, "title": event.title or ""}
-        out = self._enter_text()
-        assert self._text is not None
-        assert self._current is not None
-        part = self._text[0]
+        out = self._output.enter_text()
+        assert self._output.text is not None
+        assert self._output.current is not None
+        part = self._output.text
         if not own(event.native):
             for name, position in (("start_index", event.start), ("end_index", event.end)):
                 annotation[name] = max(0, (position or 0) - part.start)
-        place = self._current.place | {
+        place = self._output.current.place | {
             "content_index": part.index,
             "annotation_index": len(part.annotations),
             "annotation": annotation,
@@ -250,15 +167,15 @@ class ResponsesEncoder:
         if self._own and not event.text:
             return b""
         out = b""
-        current = self._current
+        current = self._output.current
         if current is not None and event.text and "encrypted_content" in current.fields:
-            out = b"" if current.native else self._leave()  # the signed one had ended
+            out = b"" if current.native else self._output.leave()  # the signed one had ended
         if not event.text and event.signature is None:
             return out
-        item, added = self._enter(_REASONING)
+        item, added = self._output.enter(REASONING)
         out += added
         if event.text:
-            part, added = self._enter_part(item, SUMMARY)
+            part, added = self._output.enter_part(item, SUMMARY)
             self._output.keep(part.texts, event.text)
             place = item.place | {"summary_index": part.index, "delta": event.text}
             out += added + self._output.frame("response.reasoning_summary_text.delta", place)
@@ -269,8 +186,8 @@ class ResponsesEncoder:
     def _encode_redacted(self, event: RedactedReasoning) -> bytes:
         if self._own:
             return b""
-        out = self._leave()
-        item, added = self._open(_REASONING)
+        out = self._output.leave()
+        item, added = self._output.begin_item(REASONING)
         item.fields = item.fields | {"encrypted_content": sign(event.signature, redacted=True)}
         return out + added + self._output.close(item, "completed")
 
@@ -279,11 +196,11 @@ class ResponsesEncoder:
     def _encode_call(self, event: ToolCallBegin) -> bytes:
         fields = own(event.native)
         if "added" in fields:
-            item, added = self._open(dict(fields["added"]), native=True)
+            item, added = self._output.begin_item(dict(fields["added"]), native=True)
             self._natives[fields.get("index")] = item
             self._calls[event.index] = item
             return added
-        out = self._leave()
+        out = self._output.leave()
         call = {
             "type": "function_call",
             "status": "in_progress",
@@ -291,7 +208,7 @@ class ResponsesEncoder:
             "call_id": carried.carry(event.id, event.signature),
             "name": event.name,
         }
-        self._calls[event.index], added = self._open(call)
+        self._calls[event.index], added = self._output.begin_item(call)
         return out + added
 
     def _encode_arguments(self, event: ToolCallDelta) -> bytes:
@@ -314,8 +231,8 @@ class ResponsesEncoder:
 
     def _encode_block_end(self, event: BlockEnd) -> bytes:
         """Of thinking or of a call; texts of one message go on in it."""
-        if self._current is not None:
-            return b"" if self._current.kind == "message" else self._leave()
+        if self._output.current is not None:
+            return b"" if self._output.current.kind == "message" else self._output.leave()
         last = max(self._calls, default=None)
         if last is None or self._calls[last].native:
             return b""
@@ -326,9 +243,11 @@ class ResponsesEncoder:
     def _encode_media(self, event: MediaDelta) -> bytes:
         if self._own or event.kind != "image" or not event.data:
             return b""
-        out = self._leave()
+        out = self._output.leave()
         kind = "image_generation_call"
-        item, added = self._open({"type": kind, "status": "in_progress", "result": None})
+        item, added = self._output.begin_item(
+            {"type": kind, "status": "in_progress", "result": None}
+        )
         item_format = (event.mime_type or "image/png").rpartition("/")[2]
         whole = item.encode("completed") | {"result": event.data, "output_format": item_format}
         progress = [
@@ -341,15 +260,15 @@ class ResponsesEncoder:
     def _encode_native(self, event: NativeEvent) -> bytes:
         match dict(own(event.native)):
             case {"added": dict(fields), "index": index}:
-                item, out = self._open(dict(fields), native=True)
+                item, out = self._output.begin_item(dict(fields), native=True)
                 self._natives[index] = item
                 if item.kind in ("message", "reasoning"):
-                    self._current, self._text = item, None
+                    self._output.current, self._output.text = item, None
                 return out
             case {"done": dict(fields), "index": index} if index in self._natives:
                 item = self._natives.pop(index)
-                if item is self._current:
-                    self._current = self._text = None
+                if item is self._output.current:
+                    self._output.current = self._output.text = None
                 return self._output.close(item, "completed", fields)
             case {"event": dict(document)}:
                 fields = {k: v for k, v in document.items() if k not in ("type", "sequence_number")}
@@ -376,7 +295,7 @@ class ResponsesEncoder:
     def cut(self, usage: Usage) -> bytes:
         """`response.incomplete` with the length reason and usage."""
         out = b"" if self._begun else self._begin(None)
-        return out + self._release() + self._leave("incomplete") + self._output.cut(usage)
+        return out + self._release() + self._output.leave("incomplete") + self._output.cut(usage)
 
     def fail(self, error: GatewayError) -> bytes:
         """See `codec.FailsInPlace`."""
@@ -393,7 +312,7 @@ class ResponsesEncoder:
         return "completed" if ended else "incomplete"
 
     def _close_all(self, status: str) -> bytes:
-        out = [self._leave(status)]
+        out = [self._output.leave(status)]
         for index in sorted(self._calls):
             item = self._calls[index]
             if item.index in self._output.open and not item.native:
