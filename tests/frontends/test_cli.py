@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from frontends.cli import main
 from frontends.control import open_control
-from tests.gateways import config_text, open_setup, run
+from tests.gateways import MODELS, config_text, open_setup, run
 
 NO_SUCH_SECRET = """
 [providers.x]
@@ -170,7 +170,7 @@ def test_a_good_configuration_is_shown_with_its_prices(tmp_path: Path, db: Path)
     path.write_text(config_text(db, "http://127.0.0.1:1"))
 
     models = parsed(parshall("config", "check", path, "--json"))
-    assert [model["model"] for model in models] == ["sim-openai", "sim-anthropic", "sim-gemini"]
+    assert [model["model"] for model in models] == list(MODELS.values())
     for model in models:
         assert (model["input_usd_per_million"], model["output_usd_per_million"]) == ("1", "2")
     assert "is fine" in parshall("config", "check", path).output

@@ -15,6 +15,7 @@ from tests.gateways import config_text
 
 COLUMNS = "PROVIDER MODEL REACHABLE KEY STREAM USAGE TOOLS HTTP FIRST COST"
 KEY = "sk-the-operators-own-0123456789"
+PROVIDERS = ["sim", "sim-responses", "sim-anthropic", "sim-gemini"]
 
 
 def asked(*arguments: str) -> Result:
@@ -25,7 +26,7 @@ def asked(*arguments: str) -> Result:
 
 
 async def run(tmp_path: Path, key: str, *arguments: str) -> Result:
-    """With a configuration of three providers, whose key is the one in the environment."""
+    """With a configuration of four providers, whose key is the one in the environment."""
     path = tmp_path / "parshall.toml"
     async with open_simulator(SimulatorSettings(api_keys=frozenset({key}))) as simulator:
         provider = 'api_key = "env:SIM_KEY"'
@@ -40,13 +41,13 @@ async def test_the_table_of_sound_providers(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     heading, _, *rows = result.stdout.splitlines()
     assert " ".join(heading.split()) == COLUMNS
-    for name, row in zip(("sim", "sim-anthropic", "sim-gemini"), rows, strict=True):
+    for name, row in zip(PROVIDERS, rows, strict=True):
         cells = row.split()
         assert cells[0] == name
         assert cells[2:8] == ["yes"] * 5 + ["HTTP/2"]
         assert cells[-1].startswith("$0.00")
     first, *steps = result.stderr.splitlines()
-    assert first.startswith("Asking 3 providers, two small calls each: at most $0.0")
+    assert first.startswith("Asking 4 providers, two small calls each: at most $0.0")
     assert "  sim-gemini: asking sim-gemini to call a tool" in steps
     assert "  sim-anthropic: done" in steps
 
@@ -61,7 +62,7 @@ async def test_what_to_do_about_a_key_that_is_refused(tmp_path: Path) -> None:
 async def test_json_for_scripts(tmp_path: Path) -> None:
     result = await run(tmp_path, KEY, "--json")
     rows = json.loads(result.stdout)
-    assert [row["provider"] for row in rows] == ["sim", "sim-anthropic", "sim-gemini"]
+    assert [row["provider"] for row in rows] == PROVIDERS
     for row in rows:
         assert (row["works"], row["stream"], row["usage"], row["tools"]) == (True,) * 4
         assert row["cost"]["nanodollars"] > 0
