@@ -34,6 +34,7 @@ from engine.passage import Passage
 from engine.protocols.registry import codec_of
 from engine.routing.plan import Deployment
 from engine.sink import PullSink
+from engine.upstream.credentials import open_credentials
 from engine.upstream.pool import Pool, open_pool
 from engine.upstream.providers import Provider
 from engine.watch import Watch
@@ -170,7 +171,8 @@ async def run_checks(
         findings[name] = await _check(pool, check, timeout_s, report)
         report(name, "failed" if findings[name].failed else "done")
 
-    async with open_pool() as pool, open_tasks() as nursery:
+    credentials = [check.provider.credentials for check in checks]
+    async with open_pool() as pool, open_credentials(credentials), open_tasks() as nursery:
         for check in checks:
             nursery.start_soon(run, pool, check)
     return [findings[check.provider.name] for check in checks]
@@ -270,7 +272,7 @@ async def _ask(pool: Pool, check: Check, body: dict[str, Any], timeout_s: float)
         with trio.move_on_at(watch.start()):
             try:
                 stream = await pool.open_stream(
-                    provider, passage.request_headers(), encoded, attempt
+                    provider, passage.request_headers(encoded), encoded, attempt
                 )
             except UpstreamError as error:
                 attempt.fail(error)

@@ -53,9 +53,15 @@ async def _count(parts: Parts, call: Call) -> tuple[Head, bytes]:
     check_media(request.media, deployment.capabilities, request.model)
     headers = [(b"content-type", b"application/json")]
     spoken = upstream_codec(call.protocol, provider.protocol, provider.also)
-    path = codec.path(deployment.upstream_model, call.operation, stream=False, array=False)
+    path = codec.path(
+        deployment.upstream_model,
+        call.operation,
+        stream=False,
+        array=False,
+        quirks=provider.quirks,
+    )
     if spoken is codec and path is not None:
-        body = codec.encode_verbatim(request, deployment.upstream_model, None)
+        body = codec.encode_verbatim(request, deployment.upstream_model, None, provider.quirks)
         answer, provider_request_id = await _ask(
             parts.pool, codec, provider, path, deployment.upstream_model, body, call
         )
@@ -71,14 +77,15 @@ async def _count(parts: Parts, call: Call) -> tuple[Head, bytes]:
 async def _ask(
     pool: Pool, codec: Codec, provider: Provider, path: str, model: str, body: bytes, call: Call
 ) -> tuple[bytes, str | None]:
+    target = provider.path(path, model)
     headers = [
         (b"content-type", b"application/json"),
         (b"accept", b"application/json"),
         (b"accept-encoding", b"identity"),
         (b"user-agent", b"parshall"),
         (b"x-request-id", call.request_id.encode()),
-        *provider.credentials,
-        *codec.provider_headers(call.headers),
+        *provider.credentials.sign("POST", target, body),
+        *codec.provider_headers(call.headers, provider.quirks),
     ]
     transport = MultiplexTransport(
         pool,
@@ -94,7 +101,6 @@ async def _ask(
         connection_max_age_s=provider.connection_max_age_s,
     )
     timeout = httpx.Timeout(min(provider.first_byte_timeout_s, _WAIT_MAX_S))
-    target = provider.path(path, model)
     url = f"{provider.origin.scheme}://{provider.origin.authority}{target}"
     answer = b""
     try:

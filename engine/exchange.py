@@ -262,9 +262,9 @@ class Exchange:
             return
         provider = self._provider
         self._billing.dispatched(self._attempt)
-        headers = self._passage.request_headers()
         with trio.move_on_at(self._watch.start()):
             try:
+                headers = self._passage.request_headers(self._body)
                 stream = await self._parts.pool.open_stream(
                     provider, headers, self._body, self._attempt
                 )

@@ -25,6 +25,7 @@ from engine.nurseries import open_tasks
 from engine.parts import Parts
 from engine.protocols.quirks import Quirks
 from engine.telemetry import Telemetry
+from engine.upstream.credentials import open_credentials
 from engine.upstream.pool import open_pool
 from engine.upstream.providers import Provider
 
@@ -159,7 +160,8 @@ async def open_gateway(config: Config) -> AsyncIterator[Gateway]:
         _expose(parts)
         for provider in providers.values():
             pool.keep_warm(provider)
-        async with _open_progress(parts):
+        credentials = [provider.credentials for provider in providers.values()]
+        async with open_credentials(credentials), _open_progress(parts):
             yield Gateway(parts)
 
 

@@ -116,29 +116,35 @@ class Passage:
     def _spelled(self, field: str) -> str:
         return spell(field, self.client.field_names)
 
-    def request_headers(self) -> Headers:
-        """The head of the request to the provider."""
+    def request_headers(self, body: bytes) -> Headers:
+        """The head of the request to the provider.
+
+        Raises:
+            UpstreamRejectedError: there is nothing to sign it with now.
+        """
         provider, request, codec = self._provider, self._request, self.provider_codec
         path = codec.path(
             self._deployment.upstream_model,
             "chat",
             stream=request.stream,
             array=request.array and self.verbatim,
+            quirks=provider.quirks,
         )
         assert path is not None, "every protocol generates"
+        path = provider.path(path, self._deployment.upstream_model)
         accept = b"text/event-stream" if request.stream else b"application/json"
         return [
             (b":method", b"POST"),
             (b":scheme", provider.origin.scheme.encode()),
             (b":authority", provider.origin.authority.encode()),
-            (b":path", provider.path(path, self._deployment.upstream_model).encode()),
+            (b":path", path.encode()),
             (b"content-type", b"application/json"),
             (b"accept", accept),
             (b"accept-encoding", b"identity"),
             (b"user-agent", b"parshall"),
             (b"x-request-id", self._call.request_id.encode()),
-            *provider.credentials,
-            *codec.provider_headers(self._call.headers if self.verbatim else ()),
+            *provider.credentials.sign("POST", path, body),
+            *codec.provider_headers(self._call.headers if self.verbatim else (), provider.quirks),
         ]
 
     def open_relay(self, tap: deque[Event] | None) -> Relay:

@@ -253,11 +253,19 @@ class ClientCodec(Protocol):
             InvalidRequestError: what the provider of this protocol would refuse.
         """
 
-    def path(self, upstream_model: str, operation: str, *, stream: bool, array: bool) -> str | None:
+    def path(
+        self,
+        upstream_model: str,
+        operation: str,
+        *,
+        stream: bool,
+        array: bool,
+        quirks: Quirks = PLAIN,
+    ) -> str | None:
         """Path and query behind a provider's base URL; None if it has no such operation."""
 
     def provider_headers(
-        self, sent: Sequence[tuple[bytes, bytes]] = ()
+        self, sent: Sequence[tuple[bytes, bytes]] = (), quirks: Quirks = PLAIN
     ) -> list[tuple[bytes, bytes]]:
         """Versions, beside the provider's credentials; `sent` is `Call.headers` of a client of this
         protocol."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Hosting = Literal["vertex", "bedrock"]
+"""Clouds that offer another's protocol in an envelope of their own."""
 OutputLimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
@@ -17,12 +19,14 @@ class Quirks:
         output_limit_field: the only name that it knows for the limit; None: both, or by the model.
         refuses: top-level fields of a request that it refuses and whose loss changes no answer.
         reasoning_apart: its `completion_tokens` leave reasoning out; None: as its total proves.
+        hosting: None where the protocol is offered as by its own provider.
     """
 
     include_usage: bool = True
     output_limit_field: OutputLimitField | None = None
     refuses: frozenset[str] = frozenset()
     reasoning_apart: bool | None = None
+    hosting: Hosting | None = None
 
 
 PLAIN = Quirks()

@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import quote, urlsplit
 
 from engine.protocols.quirks import PLAIN, Quirks
+from engine.upstream.credentials import Credentials, KeyCredentials
 from engine.upstream.provider_table import Auth
 from engine.wire.http import Headers
 from engine.wire.proxy import Proxy, parse_proxy
@@ -158,8 +159,11 @@ class Provider:
         return urlsplit(self.base_url).path.rstrip("/")
 
     @cached_property
-    def credentials(self) -> Headers:
-        """The headers that carry the key."""
+    def credentials(self) -> Credentials:
+        """What signs its requests; one object for as long as the provider is used."""
+        return KeyCredentials(self._key_headers())
+
+    def _key_headers(self) -> Headers:
         auth = self.auth or _AUTH[self.protocol]
         if self.api_key is None or auth == "none":
             return []

@@ -58,12 +58,20 @@ class AnthropicCodec:
         """The body for a provider of this protocol."""
         return encoding.encode_request(conversation, target)
 
-    def path(self, upstream_model: str, operation: str, *, stream: bool, array: bool) -> str | None:
+    def path(
+        self,
+        upstream_model: str,
+        operation: str,
+        *,
+        stream: bool,
+        array: bool,
+        quirks: Quirks = PLAIN,
+    ) -> str | None:
         """Behind a base URL that ends in `/v1`; the model stands in the body."""
         return _PATHS.get(operation)
 
     def provider_headers(
-        self, sent: Sequence[tuple[bytes, bytes]] = ()
+        self, sent: Sequence[tuple[bytes, bytes]] = (), quirks: Quirks = PLAIN
     ) -> list[tuple[bytes, bytes]]:
         """The version and the betas that the client asked for."""
         versions = [value for name, value in sent if name == b"anthropic-version"]

@@ -75,7 +75,15 @@ class GeminiCodec:
         """The body for Gemini."""
         return encode_request.encode_request(conversation, target)
 
-    def path(self, upstream_model: str, operation: str, *, stream: bool, array: bool) -> str | None:
+    def path(
+        self,
+        upstream_model: str,
+        operation: str,
+        *,
+        stream: bool,
+        array: bool,
+        quirks: Quirks = PLAIN,
+    ) -> str | None:
         """Method and model; `?alt=sse` asks for events, without it a stream is one array."""
         method = _METHODS.get(operation)
         if method is None:
@@ -86,7 +94,7 @@ class GeminiCodec:
         return f"/{collection}/{quote(name, safe='')}:{method}"
 
     def provider_headers(
-        self, sent: Sequence[tuple[bytes, bytes]] = ()
+        self, sent: Sequence[tuple[bytes, bytes]] = (), quirks: Quirks = PLAIN
     ) -> list[tuple[bytes, bytes]]:
         """None: Gemini has no versions or betas in headers."""
         return []

@@ -72,12 +72,20 @@ class OpenAIChatCodec:
         """The body for a provider of this protocol."""
         return encode_request.encode_request(conversation, target)
 
-    def path(self, upstream_model: str, operation: str, *, stream: bool, array: bool) -> str | None:
+    def path(
+        self,
+        upstream_model: str,
+        operation: str,
+        *,
+        stream: bool,
+        array: bool,
+        quirks: Quirks = PLAIN,
+    ) -> str | None:
         """One path for all; tokens cannot be counted by request."""
         return "/chat/completions" if operation == "chat" else None
 
     def provider_headers(
-        self, sent: Sequence[tuple[bytes, bytes]] = ()
+        self, sent: Sequence[tuple[bytes, bytes]] = (), quirks: Quirks = PLAIN
     ) -> list[tuple[bytes, bytes]]:
         """None: no header of a client's means anything to the operator's account."""
         return []

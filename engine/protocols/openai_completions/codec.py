@@ -57,12 +57,20 @@ class OpenAICompletionsCodec:
         """The canonical form."""
         return requests.decode_request(request)
 
-    def path(self, upstream_model: str, operation: str, *, stream: bool, array: bool) -> str | None:
+    def path(
+        self,
+        upstream_model: str,
+        operation: str,
+        *,
+        stream: bool,
+        array: bool,
+        quirks: Quirks = PLAIN,
+    ) -> str | None:
         """One path for all; tokens cannot be counted by request."""
         return "/completions" if operation == "chat" else None
 
     def provider_headers(
-        self, sent: Sequence[tuple[bytes, bytes]] = ()
+        self, sent: Sequence[tuple[bytes, bytes]] = (), quirks: Quirks = PLAIN
     ) -> list[tuple[bytes, bytes]]:
         """None: no header of a client's means anything to the operator's account."""
         return []
