@@ -126,7 +126,8 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         # on_cancel: stops, by OpenRouter's list.
         responses=True,
         # "The reasoning token count is outputted in the reasoning_tokens field, separated from the
-        # completion_tokens" (Google's page of Grok's reasoning), as recorded.
+        # completion_tokens" (Google's page of Grok's reasoning), as recorded. The `output_tokens` of
+        # its responses hold it, as their totals prove.
         reasoning_apart=True,
         # Errors: `{"code": words, "error": words}`, of a bad key with 400 and percent-encoded.
     ),

@@ -1,4 +1,4 @@
-"""Recorded answers of the hosts that speak OpenAI's protocol, each replayed by a provider that its
+"""Recorded answers of the hosts that speak OpenAI's chat, each replayed by a provider that its
 `kind` configures: in its own protocol byte for byte, across with the SDKs of the other clients,
 billed as its row says; and its errors."""
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import orjson
 import pytest
 import trio
 
-from engine.events import Usage
+from engine.events import Protocol, Usage
 from engine.protocols.registry import codec_of
 from engine.upstream.provider_table import PROVIDERS
 from tests import recordings
 from tests.answers import sdk
 from tests.answers.across import compare
 from tests.answers.recorded import names
+from tests.e2e.hosts import ask_in, tables
 from tests.e2e.test_recordings import Asker, check_billed, prompt
 from tests.engine.test_relay import without_usage
-from tests.gateways import HTTP2, PROTOCOLS
+from tests.gateways import PROTOCOLS
 from tests.served import Served, open_served
 
 HOSTS = {
@@ -42,25 +42,6 @@ HOSTS = {
 }
 SAMPLE = 3
 ACROSS = ("anthropic", "gemini")
-
-
-def tables(folder: Path) -> str:
-    """A provider of each kind and its model, which the simulated provider serves for all."""
-    (folder / "key").write_text("a-key")
-    return "".join(
-        f"""
-[providers.{kind}]
-kind = "{kind}"
-base_url = "$SIM/v1"
-model_path = ""
-http2 = "{HTTP2}"
-api_key = "file:{folder}/key"
-[models.{kind}]
-deployments = [{{ provider = "{kind}", model = "sim-openai" }}]
-price = {{ input = 1, output = 2 }}
-"""
-        for kind in HOSTS.values()
-    )
 
 
 def answers_of(host: str) -> list[str]:
@@ -123,7 +104,7 @@ def test_every_host_has_a_row() -> None:
 
 
 async def test_a_sample(tmp_path: Path) -> None:
-    async with open_served(tmp_path, models=tables(tmp_path)) as served:
+    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values())) as served:
         for host in HOSTS:
             found = sample_of(host)
             await check_own(served, found)
@@ -134,7 +115,7 @@ async def test_a_sample(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("host", HOSTS)
 async def test_all(tmp_path: Path, host: str) -> None:
-    async with open_served(tmp_path, models=tables(tmp_path)) as served:
+    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values())) as served:
         found = answers_of(host)
         await check_own(served, found)
         for client in ACROSS:
@@ -154,7 +135,7 @@ async def test_streams_that_fail(tmp_path: Path) -> None:
     found = failures()
     if not found:
         pytest.skip("no recordings")
-    async with open_served(tmp_path, models=tables(tmp_path)) as served:
+    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values())) as served:
         for name in found:
             answer = await fetch(served, name, 1)
             receipt = await served.receipt(answer.headers["x-request-id"])
@@ -177,35 +158,18 @@ def refusals() -> list[str]:
     ]
 
 
-async def ask_of(served: Served, protocol: str, name: str) -> httpx.Response:
-    """A recording asked for by a client of any protocol."""
-    recording, model = recordings.load(name), HOSTS[name.partition("/")[0]]
-    text = prompt(recording, 1)
-    messages = [{"role": "user", "content": text}]
-    path, document = {
-        "openai_chat": ("/v1/chat/completions", {"model": model, "messages": messages}),
-        "openai_responses": ("/v1/responses", {"model": model, "input": text}),
-        "anthropic": ("/v1/messages", {"model": model, "messages": messages, "max_tokens": 99}),
-        "gemini": (
-            f"/v1beta/models/{model}:generateContent",
-            {"contents": [{"role": "user", "parts": [{"text": text}]}]},
-        ),
-    }[protocol]
-    async with served.http() as client:
-        return await client.post(f"{served.origin}{path}", content=orjson.dumps(document))
-
-
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_errors_are_told_in_the_clients_protocol(tmp_path: Path, protocol: str) -> None:
+async def test_errors_are_told_in_the_clients_protocol(tmp_path: Path, protocol: Protocol) -> None:
     found = refusals()
     if not found:
         pytest.skip("no recordings")
     codec = codec_of(protocol)
-    async with open_served(tmp_path, models=tables(tmp_path)) as served:
+    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values())) as served:
         for name in found:
             recording = recordings.load(name)
             read = codec_of("openai_chat").read_error(recording.status, recording.body)
-            answer = await ask_of(served, protocol, name)
+            model = HOSTS[name.partition("/")[0]]
+            answer = await ask_in(served, protocol, model, prompt(recording, 1))
             assert answer.status_code == codec.error_status(read), name
             error = answer.json()["error"]
             assert error["message"] == read.message, name
