@@ -40,8 +40,10 @@ HOSTS = {
     "xai-chat": "xai",
     "zai-chat": "zai",
 }
-SAMPLE = 3
-ACROSS = ("anthropic", "gemini")
+SAMPLE = 2
+ACROSS: tuple[Protocol, ...] = ("openai_responses", "anthropic", "gemini")
+MORE = "responses = false"
+"""What some of these speak as well is in test_third_party_responses.py."""
 
 
 def answers_of(host: str) -> list[str]:
@@ -104,7 +106,7 @@ def test_every_host_has_a_row() -> None:
 
 
 async def test_a_sample(tmp_path: Path) -> None:
-    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values())) as served:
+    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values(), more=MORE)) as served:
         for host in HOSTS:
             found = sample_of(host)
             await check_own(served, found)
@@ -115,7 +117,7 @@ async def test_a_sample(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("host", HOSTS)
 async def test_all(tmp_path: Path, host: str) -> None:
-    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values())) as served:
+    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values(), more=MORE)) as served:
         found = answers_of(host)
         await check_own(served, found)
         for client in ACROSS:
@@ -135,7 +137,7 @@ async def test_streams_that_fail(tmp_path: Path) -> None:
     found = failures()
     if not found:
         pytest.skip("no recordings")
-    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values())) as served:
+    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values(), more=MORE)) as served:
         for name in found:
             answer = await fetch(served, name, 1)
             receipt = await served.receipt(answer.headers["x-request-id"])
@@ -164,7 +166,7 @@ async def test_errors_are_told_in_the_clients_protocol(tmp_path: Path, protocol:
     if not found:
         pytest.skip("no recordings")
     codec = codec_of(protocol)
-    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values())) as served:
+    async with open_served(tmp_path, models=tables(tmp_path, HOSTS.values(), more=MORE)) as served:
         for name in found:
             recording = recordings.load(name)
             read = codec_of("openai_chat").read_error(recording.status, recording.body)
