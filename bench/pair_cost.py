@@ -37,8 +37,14 @@ from engine.protocols.codec import Identity, UpstreamTarget
 from engine.protocols.registry import codec_of
 from engine.relay import RelaySettings, open_relay
 
-PROTOCOLS: tuple[Protocol, ...] = ("openai_chat", "anthropic", "gemini")
-MODELS = {"openai_chat": "sim-openai", "anthropic": "sim-anthropic", "gemini": "sim-gemini"}
+PROTOCOLS: tuple[Protocol, ...] = ("openai_chat", "openai_responses", "anthropic", "gemini")
+MODELS: dict[str, str] = {
+    "openai_chat": "sim-openai",
+    "openai_responses": "sim-responses",
+    "anthropic": "sim-anthropic",
+    "gemini": "sim-gemini",
+}
+UPSTREAM_MODELS = MODELS | {"openai_responses": "sim-openai"}
 PAIRS = [(client, provider) for provider in PROTOCOLS for client in PROTOCOLS]
 Pair = tuple[Protocol, Protocol]
 
@@ -53,6 +59,8 @@ def request_of(client: Protocol, provider: str, prompt: str) -> tuple[str, dict[
     match client:
         case "openai_chat":
             return "/v1/chat/completions", {"model": model, "stream": True, "messages": messages}
+        case "openai_responses":
+            return "/v1/responses", {"model": model, "stream": True, "input": messages}
         case "anthropic":
             return "/v1/messages", {
                 "model": model, "stream": True, "messages": messages, "max_tokens": 100_000,
@@ -115,11 +123,11 @@ async def provider_streams() -> dict[str, bytes]:
     text = "".join(
         f"""
 [providers.{name}]
-protocol = "{name.removesuffix("_chat")}"
+protocol = "{name.removesuffix("_chat").replace("_", "-")}"
 base_url = "%s/{"v1beta" if name == "gemini" else "v1"}"
 http2 = "prior-knowledge"
 [models.{model}]
-deployments = [{{ provider = "{name}", model = "{model}" }}]
+deployments = [{{ provider = "{name}", model = "{UPSTREAM_MODELS[name]}" }}]
 free = true
 """
         for name, model in MODELS.items()
@@ -181,7 +189,7 @@ def large_request(client: Protocol, provider: str) -> bytes:
             turns.append({"role": "user" if user else "model", "parts": [{"text": words}]})
         else:
             turns.append({"role": "user" if user else "assistant", "content": words})
-    name = "contents" if client == "gemini" else "messages"
+    name = {"gemini": "contents", "openai_responses": "input"}.get(client, "messages")
     return orjson.dumps(document | {name: [*turns, *document[name]]})
 
 
@@ -196,7 +204,7 @@ async def request_cost(pair: Pair) -> tuple[float, float]:
         model=asked.model,
         stream=asked.stream,
     )
-    model = MODELS[pair[1]]
+    model = UPSTREAM_MODELS[pair[1]]
 
     def translate() -> None:
         request = client.parse_request(call)

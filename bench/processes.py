@@ -41,6 +41,10 @@ url = "sqlite:{folder}/ledger.db"
 protocol = "openai"
 base_url = "{provider}/v1"
 http2 = "prior-knowledge"
+[providers.sim-responses]
+protocol = "openai-responses"
+base_url = "{provider}/v1"
+http2 = "prior-knowledge"
 [providers.sim-anthropic]
 protocol = "anthropic"
 base_url = "{provider}/v1"
@@ -51,6 +55,9 @@ base_url = "{provider}/v1beta"
 http2 = "prior-knowledge"
 [models.sim-openai]
 deployments = [{{ provider = "sim", model = "sim-openai" }}]
+price = {{ input = 1, output = 2 }}
+[models.sim-responses]
+deployments = [{{ provider = "sim-responses", model = "sim-openai" }}]
 price = {{ input = 1, output = 2 }}
 [models.sim-anthropic]
 deployments = [{{ provider = "sim-anthropic", model = "sim-anthropic" }}]
