@@ -7,7 +7,7 @@ names and JSON arguments, cut where the tokenizer cuts them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
@@ -20,12 +20,14 @@ Finish = Literal["stop", "length", "calls", "refusal", "filter"]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of the answer; `arguments` is JSON, `signature` Gemini's of its first call."""
+    """One call of the answer; `arguments` is JSON, or of a custom tool any text; `signature`
+    Gemini's of its first call."""
 
     call_id: str
     name: str
     arguments: str
     signature: str | None = None
+    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Answer:
                 pieces.setdefault(unit.index, []).append(unit.text)
             for index, texts in pieces.items():
                 call = segment.calls[index]
-                found.append(ToolCall(call.call_id, call.name, "".join(texts), call.signature))
+                found.append(replace(call, arguments="".join(texts)))
         return found
 
 

@@ -39,6 +39,14 @@ def make_value(schema: Mapping[str, Any], seed: bytes) -> Any:
     return _Maker(schema, random.Random(seed)).value(schema, 0)  # noqa: S311
 
 
+def make_input(seed: bytes) -> str:
+    """A text for a custom tool: a few lines of words, and something that has to be escaped."""
+    chance = random.Random(seed)  # noqa: S311
+    lines = [" ".join(chance.choices(WORDS, k=chance.randint(1, 6))) for _ in range(3)]
+    lines.insert(chance.randint(0, 3), chance.choice(_HARD_TEXTS))
+    return "\n".join(lines)
+
+
 class _Maker:
     def __init__(self, root: Mapping[str, Any], chance: random.Random) -> None:
         self._root = root

@@ -14,10 +14,11 @@ ReasoningShown = Literal["none", "text", "signature"]
 
 
 class Tool(NamedTuple):
-    """A declared function; `schema` is a JSON schema of an object."""
+    """A declared function; `schema` is a JSON schema of an object. A custom tool takes any text."""
 
     name: str
     schema: Mapping[str, Any]
+    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 import toktok
 
 from bench.simulate.answer import Answer, Finish, Kind, Segment, ToolCall, Unit
-from bench.simulate.arguments import make_value
+from bench.simulate.arguments import make_input, make_value
 from bench.simulate.chat import ChatRequest
 from bench.simulate.dialect import Dialect
 from bench.simulate.directives import DirectiveError, Directives
@@ -85,21 +85,20 @@ def _text(
 def _calls(
     request: ChatRequest, directives: Directives, seed: bytes, dialect: Dialect
 ) -> list[ToolCall]:
-    schemas = {tool.name: tool.schema for tool in request.tools}
+    tools = {tool.name: tool for tool in request.tools}
     calls: list[ToolCall] = []
     for number, name in enumerate(_names(request, directives)):
         own = seed_of(seed, b"call", str(number).encode())
-        arguments = make_value({"type": "object"} | dict(schemas[name]), own)
+        call_id = dialect.call_id(own.hex(), given=directives.ids)
+        if tools[name].custom:
+            calls.append(ToolCall(call_id, name, make_input(own), custom=True))
+            continue
+        arguments = make_value({"type": "object"} | dict(tools[name].schema), own)
         if not isinstance(arguments, dict):
             arguments = {}
-        calls.append(
-            ToolCall(
-                call_id=dialect.call_id(own.hex(), given=directives.ids),
-                name=name,
-                arguments=json.dumps(arguments, ensure_ascii=False),
-                signature=None if number else dialect.sign_call(name, arguments, own),
-            )
-        )
+        signature = None if number else dialect.sign_call(name, arguments, own)
+        text = json.dumps(arguments, ensure_ascii=False)
+        calls.append(ToolCall(call_id, name, text, signature))
     return calls
 
 

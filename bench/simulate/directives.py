@@ -205,7 +205,8 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         _optional(_names),
         "NAME[,NAME]|auto|none",
         "the answer calls these tools at once, all that are declared with auto; arguments by their "
-        "schemas. When their results have come it is text. None: only what tool_choice forces",
+        "schemas, a few lines of text for custom tools. When their results have come it is text. "
+        "None: only what tool_choice forces",
     ),
     Directive("preamble", _COUNT, "0…1000000", "tokens of text before the calls"),
     Directive("steps", _integer(0, 100), "0…100", "rounds of calls before the text"),

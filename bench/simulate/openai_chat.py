@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from bench.simulate.answer import Finish, Kind, Segment
+from bench.simulate.answer import Finish, Kind, Segment, ToolCall
 from bench.simulate.chat import ChatRequest, Counts
 from bench.simulate.errors import ApiError
 from bench.simulate.plan import ChatPlan
@@ -125,19 +125,25 @@ def call_deltas(segment: Segment, start: int, end: int) -> list[dict[str, Any]]:
     """The `tool_calls` of one event: an entry for each call that has tokens in it."""
     entries: dict[int, dict[str, Any]] = {}
     for unit in segment.units[start:end]:
+        call = segment.calls[unit.index]
+        kind, text = CALLS[call.custom]
         if unit.first:
-            call = segment.calls[unit.index]
-            entries[unit.index] = {
-                "index": unit.index,
-                "id": call.call_id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": ""},
-            }
+            entries[unit.index] = {"index": unit.index} | call_object(call, "")
             continue
-        begun: dict[str, Any] = {"index": unit.index, "function": {"arguments": ""}}
+        begun: dict[str, Any] = {"index": unit.index, kind: {text: ""}}
         entry = entries.setdefault(unit.index, begun)
-        entry["function"]["arguments"] += unit.text
+        entry[kind][text] += unit.text
     return list(entries.values())
+
+
+CALLS: Final = {False: ("function", "arguments"), True: ("custom", "input")}
+"""By whether a tool is custom: the type of its calls, and where their text is."""
+
+
+def call_object(call: ToolCall, written: str) -> dict[str, Any]:
+    """A call with so much of its text."""
+    kind, text = CALLS[call.custom]
+    return {"id": call.call_id, "type": kind, kind: {"name": call.name, text: written}}
 
 
 def unary_body(plan: ChatPlan, position: int, counts: Counts | None) -> bytes:
@@ -178,14 +184,7 @@ def _message(plan: ChatPlan, choice: int, position: int) -> dict[str, Any]:
     if reasoning and plan.request.reasoning == "text":
         message["reasoning_content"] = reasoning
     if calls:
-        message["tool_calls"] = [
-            {
-                "id": call.call_id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in calls
-        ]
+        message["tool_calls"] = [call_object(call, call.arguments) for call in calls]
     return message
 
 

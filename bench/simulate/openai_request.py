@@ -75,7 +75,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         tools=tools,
         may_call=bool(tools) and choice != "none",
         forced=forced_tools(request),
-        named=isinstance(choice, dict) and choice.get("type") == "function",
+        named=isinstance(choice, dict) and choice.get("type") in ("function", "custom"),
         parallel=request.get("parallel_tool_calls") is not False,
         rounds=_rounds(messages),
         reasoning="none" if request.get("reasoning_effort") in (None, "none") else "text",

@@ -208,7 +208,6 @@ def check_nested(request: Mapping[str, Any]) -> None:
             MESSAGES[message["role"]](("messages", index), message)
     except Violation as violation:
         raise refusal_of(violation) from None
-    names = [tool.name for tool in tools_of(request)]
     choice = request.get("tool_choice")
     if choice is not None and not request.get("tools"):
         raise ApiError(
@@ -216,11 +215,13 @@ def check_nested(request: Mapping[str, Any]) -> None:
             "specified.",
             param="tool_choice",
         )
-    if isinstance(choice, dict) and choice["type"] == "function":
-        name = choice["function"]["name"]
-        if name not in names:
+    if isinstance(choice, dict) and choice["type"] in ("function", "custom"):
+        kind = choice["type"]
+        name = choice[kind]["name"]
+        declared = [(tool.name, tool.custom) for tool in tools_of(request)]
+        if (name, kind == "custom") not in declared:
             raise ApiError(
-                f"Tool choice 'function' with name '{name}' not found in 'tools' parameter.",
+                f"Tool choice '{kind}' with name '{name}' not found in 'tools' parameter.",
                 param="tool_choice",
             )
     if request.get("parallel_tool_calls") is not None and not request.get("tools"):
@@ -232,12 +233,13 @@ def check_nested(request: Mapping[str, Any]) -> None:
 
 
 def tools_of(request: Mapping[str, Any]) -> list[Tool]:
-    """The functions that are declared."""
+    """The functions and custom tools that are declared."""
     empty = {"type": "object", "properties": {}}
     return [
-        Tool(tool["function"]["name"], tool["function"].get("parameters") or empty)
+        Tool(tool["custom"]["name"], {}, custom=True)
+        if tool["type"] == "custom"
+        else Tool(tool["function"]["name"], tool["function"].get("parameters") or empty)
         for tool in request.get("tools") or ()
-        if tool.get("type") == "function"
     ]
 
 
@@ -248,8 +250,10 @@ def forced_tools(request: Mapping[str, Any]) -> tuple[str, ...]:
             return tuple(tool.name for tool in tools_of(request))
         case {"type": "function", "function": {"name": name}}:
             return (name,)
+        case {"type": "custom", "custom": {"name": name}}:
+            return (name,)
         case {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools}}:
-            named = [tool.get("function") or {} for tool in tools]
+            named = [tool.get("function") or tool.get("custom") or {} for tool in tools]
             return tuple(tool["name"] for tool in named if "name" in tool)
     return ()
 

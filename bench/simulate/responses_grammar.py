@@ -16,6 +16,8 @@ from bench.simulate.chat import Counts
 from bench.simulate.openai_chat import SERVER_ERROR
 from bench.simulate.plan import ChatPlan
 from bench.simulate.responses_objects import (
+    CALL_IDS,
+    CALLS,
     INCOMPLETE,
     PARTS,
     Object,
@@ -246,10 +248,11 @@ class ResponsesGrammar:
         return b"".join(events)
 
     def _open_call(self, segment: Segment, index: int) -> bytes:
-        item = self._calls[index] = self._begin("fc", segment)
-        item.call = segment.calls[index]
+        call = segment.calls[index]
+        item = self._calls[index] = self._begin(CALL_IDS[call.custom], segment)
+        item.call = call
         place = {"item_id": item.item_id, "output_index": item.index}
-        self._frame(item, "response.function_call_arguments.delta", place)
+        self._frame(item, f"response.{_text_name(call)}.delta", place)
         return self._add(item, call_item(item.item_id, item.call, "", "in_progress"))
 
     def _fragment(self, index: int, texts: list[str]) -> bytes:
@@ -261,11 +264,13 @@ class ResponsesGrammar:
         item = self._calls.pop(index)
         assert item.call is not None, "a call is open"
         arguments = "".join(item.pieces)
-        done = self._event(
-            "response.function_call_arguments.done",
-            item_id=item.item_id,
-            output_index=item.index,
-            arguments=arguments,
-        )
+        place = {"item_id": item.item_id, "output_index": item.index}
+        _, text = CALLS[item.call.custom]
+        done = self._event(f"response.{_text_name(item.call)}.done", **place, **{text: arguments})
         shape = call_item(item.item_id, item.call, arguments, status)
         return done + self._finish_item(item, shape)
+
+
+def _text_name(call: ToolCall) -> str:
+    """`function_call_arguments` or `custom_tool_call_input`."""
+    return "_".join(CALLS[call.custom])

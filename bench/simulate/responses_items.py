@@ -133,6 +133,7 @@ ITEMS: Final[dict[str, Shape]] = {
             "input": TEXT,
             "name": _NAME,
             "namespace": TEXT,
+            "status": _STATUS,
         },
         "call_id",
         "input",

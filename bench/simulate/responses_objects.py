@@ -128,15 +128,21 @@ def message_item(item_id: str, part: Object | None, status: Status) -> Object:
 
 
 def call_item(item_id: str, call: ToolCall, arguments: str, status: Status) -> Object:
-    """A call of a function."""
+    """A call of a function or of a custom tool."""
+    kind, text = CALLS[call.custom]
     return {
         "id": item_id,
-        "type": "function_call",
+        "type": kind,
         "status": status,
-        "arguments": arguments,
+        text: arguments,
         "call_id": call.call_id,
         "name": call.name,
     }
+
+
+CALLS: Final = {False: ("function_call", "arguments"), True: ("custom_tool_call", "input")}
+"""By whether a tool is custom: the type of its calls, and where their text is."""
+CALL_IDS: Final = {False: "fc", True: "ctc"}
 
 
 def reasoning_item(
@@ -204,7 +210,7 @@ def response_body(plan: ChatPlan, signer: Signer, position: int, counts: Counts 
         else:
             ended = {unit.index for unit in segment.units[:made] if unit.last}
             for index, call in enumerate(plan.answer.begun_calls(position)):
-                own_id = item_id(plan, signer, "fc", len(output))
+                own_id = item_id(plan, signer, CALL_IDS[call.custom], len(output))
                 whole: Status = "completed" if index in ended else "incomplete"
                 output.append(call_item(own_id, call, call.arguments, whole))
     over: Status = "incomplete" if plan.finish in INCOMPLETE else "completed"

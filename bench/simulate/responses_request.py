@@ -186,14 +186,14 @@ def _check_reasoning(request: Mapping[str, Any], items: Items, signer: Signer) -
 def _check_choice(request: Mapping[str, Any]) -> None:
     choice = request.get("tool_choice")
     named = isinstance(choice, dict) and choice["type"] in ("function", "custom")
-    names = [tool.get("name") for tool in request.get("tools", ())]
-    if isinstance(choice, dict) and named and choice["name"] not in names:
+    declared = [(tool["type"], tool.get("name")) for tool in request.get("tools", ())]
+    if isinstance(choice, dict) and named and (choice["type"], choice["name"]) not in declared:
         raise ApiError(
             f"Tool choice '{choice['type']}' with name '{choice['name']}' not found in 'tools' "
             "parameter.",
             param="tool_choice",
         )
-    if choice == "required" and not names:
+    if choice == "required" and not declared:
         raise ApiError(
             "Tool choice 'required' must be specified with 'tools' parameter.", param="tool_choice"
         )
@@ -207,11 +207,7 @@ def _reduced(
     instructions = request.get("instructions", "")
     texts.append(instructions)
     choice = request.get("tool_choice")
-    tools = tuple(
-        Tool(tool["name"], tool.get("parameters") or {"type": "object", "properties": {}})
-        for tool in request.get("tools", ())
-        if tool["type"] == "function"
-    )
+    tools = tuple(_declared(request))
     reasoning = request.get("reasoning", {})
     shown: ReasoningShown = "none"
     encrypted = "reasoning.encrypted_content" in request.get("include", ())
@@ -237,6 +233,17 @@ def _reduced(
         signatures=signed,
         document=request,
     )
+
+
+def _declared(request: Mapping[str, Any]) -> Iterator[Tool]:
+    """The tools that the client runs."""
+    for tool in request.get("tools", ()):
+        match tool["type"]:
+            case "function":
+                empty = {"type": "object", "properties": {}}
+                yield Tool(tool["name"], tool.get("parameters") or empty)
+            case "custom":
+                yield Tool(tool["name"], {}, custom=True)
 
 
 def _texts(item: Mapping[str, Any]) -> Iterator[str]:
@@ -281,7 +288,7 @@ def _forced(choice: Any, tools: tuple[Tool, ...]) -> tuple[str, ...]:
     match choice:
         case "required":
             return tuple(tool.name for tool in tools)
-        case {"type": "function", "name": name}:
+        case {"type": "function" | "custom", "name": name}:
             return (name,)
         case {"type": "allowed_tools", "mode": "required", "tools": allowed}:
             names = [tool.get("name") for tool in allowed]

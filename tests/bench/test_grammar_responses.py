@@ -77,11 +77,13 @@ class Reader:
         elif kind.endswith("part.done"):
             assert item[key][place[2]] == event["part"]
             self.open_parts.remove(place)
-        elif kind == "function_call_arguments.delta":
-            item["arguments"] += event["delta"]
+        elif kind in ("function_call_arguments.delta", "custom_tool_call_input.delta"):
+            item["input" if item["type"] == "custom_tool_call" else "arguments"] += event["delta"]
             self.deltas += 1
         elif kind == "function_call_arguments.done":
             assert event["arguments"] == item["arguments"]
+        elif kind == "custom_tool_call_input.done":
+            assert event["input"] == item["input"]
         else:
             assert place in self.open_parts
             part = item[key][place[2]]
