@@ -81,7 +81,7 @@ async def test_a_stream_of_chat_says_what_the_whole_answer_says(more: str) -> No
     [choice] = orjson.loads(whole.body)["choices"]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"] == [calls[index] for index in range(3)]
-    assert [call.get("custom", call.get("function"))["name"] for call in calls.values()] == [
+    assert [call[call["type"]]["name"] for call in calls.values()] == [
         call.name for call in record.calls
     ]
 
