@@ -18,8 +18,8 @@ from sqlite_utils import Database
 
 from engine.ledger.entries import Entry, Rejected
 from engine.ledger.groups import EPOCH_LOST, GROUP_SQL, SETUP_SQL, GroupRows, OpenHolds
+from engine.ledger.migrations import migrate
 from engine.ledger.records import EpochLostError, LedgerError, LedgerSettings
-from engine.ledger.schema import migrate
 from engine.ledger.transfers import Transfer, changes
 
 T = TypeVar("T")

@@ -1,18 +1,12 @@
-"""The database's schema, as migrations. What was written is never changed: triggers see to it.
-
-Mutable are only what is derived (`balances`), bookkeeping (`meta`) and what is pruned (`progress`).
-"""
+"""The ledger as it began."""
 
 from __future__ import annotations
 
-from sqlite_utils import Database, Migrations
+from sqlite_utils import Database
 
-from engine.ledger.records import LedgerError
 from engine.ledger.transfers import HOUSE_ACCOUNTS
 
-migrations = Migrations("parshall.ledger")
-
-_TABLES_1 = """
+_TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE accounts (
@@ -132,14 +126,15 @@ _APPEND_ONLY = (
     "rejected",
 )
 
-META_NAMES = ("epoch", "sequence", "open_from")
+
+_META_NAMES = ("epoch", "sequence", "open_from")
 """`epoch` counts the openings of the database. `sequence` is the last ticket made durable. No hold
 older than the record `open_from` is open."""
 
 
-@migrations()
-def m001_ledger(db: Database) -> None:
-    for statement in _TABLES_1.split(";\n"):
+def apply(db: Database) -> None:
+    """Make the tables, what guards them, and the house's accounts."""
+    for statement in _TABLES.split(";\n"):
         if statement.strip():
             db.execute(statement)
     for table in _APPEND_ONLY:
@@ -148,7 +143,7 @@ def m001_ledger(db: Database) -> None:
                 f"CREATE TRIGGER {table}_no_{change.lower()} BEFORE {change} ON {table}"
                 f" BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
             )
-    db.table("meta").insert_all({"name": name, "value": 0} for name in META_NAMES)
+    db.table("meta").insert_all({"name": name, "value": 0} for name in _META_NAMES)
     db.table("accounts").insert_all(
         {"account_id": account, "kind": "house", "name": account, "created_at_ms": 0}
         for account in HOUSE_ACCOUNTS
@@ -156,17 +151,3 @@ def m001_ledger(db: Database) -> None:
     db.table("balances").insert_all(
         {"account_id": account, "amount": 0} for account in HOUSE_ACCOUNTS
     )
-
-
-def migrate(db: Database) -> None:
-    """Bring the schema up to date, each step in its own transaction.
-
-    Raises:
-        LedgerError: a newer version of the program made this database.
-    """
-    ours = {migration.name for migration in migrations.pending(Database(memory=True))}
-    applied = {migration.name for migration in migrations.applied(db)}
-    if applied - ours:
-        unknown = ", ".join(sorted(applied - ours))
-        raise LedgerError(f"the database is newer than this program (it has {unknown})")
-    migrations.apply(db)

@@ -10,7 +10,7 @@ import trio
 from sqlite_utils import Database
 
 from engine.ledger import LedgerError, open_ledger
-from engine.ledger.schema import migrate
+from engine.ledger.migrations import migrate
 from tests.engine.ledger.samples import (
     completed,
     funded_ledger,

@@ -1,0 +1,45 @@
+"""The database's schema, as migrations: one module each, numbered, with `apply(db)`.
+
+What was written is never changed: triggers see to it. Mutable are only what is derived
+(`balances`), bookkeeping (`meta`) and what is pruned (`progress`). A migration that has been
+released is never edited; a later one changes what it made.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+from engine.ledger.migrations import m001_ledger
+from engine.ledger.records import LedgerError
+
+_MODULES = (m001_ledger,)
+
+migrations = Migrations("parshall.ledger")
+for _module in _MODULES:
+    migrations(name=_module.__name__.rpartition(".")[2])(_module.apply)
+
+
+def migrate(db: Database) -> None:
+    """Bring the schema up to date, each step in its own transaction.
+
+    Foreign keys rest meanwhile, so that a step may rebuild a table that others refer to (SQLite's
+    page on ALTER TABLE, section 7), and are checked as a whole at the end.
+
+    Raises:
+        LedgerError: a newer version of the program made this database, or a reference is broken.
+    """
+    ours = {migration.name for migration in migrations.pending(Database(memory=True))}
+    applied = {migration.name for migration in migrations.applied(db)}
+    if applied - ours:
+        unknown = ", ".join(sorted(applied - ours))
+        raise LedgerError(f"the database is newer than this program (it has {unknown})")
+    if applied == ours:
+        return
+    db.execute("PRAGMA foreign_keys = OFF")
+    try:
+        migrations.apply(db)
+        broken = db.execute("PRAGMA foreign_key_check").fetchall()
+    finally:
+        db.execute("PRAGMA foreign_keys = ON")
+    if broken:
+        raise LedgerError(f"the database refers to rows that are not there: {broken[0]}")
