@@ -23,8 +23,8 @@ from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Attempt as AttemptReceipt
 from engine.ledger.receipts import Receipt, ReceiptError, Timings
 from engine.ledger.records import AttemptRow, CostLine, Hold, ProgressEntry, Ticket
+from engine.measuring import Measuring, delivered_tokens
 from engine.metering.pricing import Rates, bound_nanodollars, charge_nanodollars
-from engine.metering.tokens import count_prompt
 from engine.protocols.codec import ClientCodec, ClientRequest
 from engine.relay import Relay
 from engine.routing.plan import Deployment, Model
@@ -58,13 +58,18 @@ class ExchangeBilling:
         self._ledger = ledger
         self._settings = settings
         self._request = request
-        self._codec = codec
         self._price = model.price
         self._deployment: Deployment[Rates] = model.deployments[0]
-        self._waive = waive
         self._barrier_timeout_s = barrier_timeout_s
         self._progress_due = progress_due
-        self._input_bound_tokens = len(call.body)
+        self._measuring = Measuring(
+            request=request,
+            codec=codec,
+            deployment=self._deployment,
+            price=model.price,
+            input_bound_tokens=len(call.body),
+            waive=waive,
+        )
         self._max_output_tokens = max_output_tokens
         self._output_max = (
             math.inf if max_output_tokens is None else max_output_tokens * request.choices
@@ -76,7 +81,6 @@ class ExchangeBilling:
         self._attempts: list[AttemptReceipt] = []
         """Those that have ended and were followed by another."""
         self._settlement: Ticket | None = None
-        self._counted_input: int | None = None
         self._progress_tokens = 0
         self.receipt = Receipt(
             request_id=call.request_id,
@@ -105,7 +109,7 @@ class ExchangeBilling:
         """
         account_id, request = self.receipt.account_id, self._request
         first = funds.first_slice(
-            input_bound_tokens=self._input_bound_tokens,
+            input_bound_tokens=self._measuring.input_bound_tokens,
             max_output_tokens=self._max_output_tokens,
             choices=request.choices,
             stream=request.stream,
@@ -180,14 +184,14 @@ class ExchangeBilling:
         if not meter.has_output or (tokens := meter.received_tokens()) == self._progress_tokens:
             return None
         self._progress_tokens = tokens
-        usage = self._usage_so_far(attempt, tokens)
+        usage = self._measuring.usage_so_far(attempt, tokens)
         charge = charge_nanodollars(usage, self._price)
         return ProgressEntry(
             request_id=self.receipt.request_id,
             usage=usage.units(),
             charge_nanodollars=min(charge, self._hold.amount_nanodollars),
             received_output_tokens=tokens,
-            delivered_output_tokens=min(tokens, self._delivered(attempt)),
+            delivered_output_tokens=min(tokens, delivered_tokens(attempt)),
             costs=self._costs(charge_nanodollars(usage, self._deployment.cost)),
         )
 
@@ -202,8 +206,8 @@ class ExchangeBilling:
         # After a fault of ours nothing is measured: the fault may be the measuring.
         if attempt is not None and outcome is not Outcome.GATEWAY_FAILED:
             received = attempt.relay.meter.received_tokens()
-            delivered = min(received, self._delivered(attempt))
-        bill = self._bill(outcome, attempt)
+            delivered = min(received, delivered_tokens(attempt))
+        bill = self._measuring.bill(outcome, attempt)
         hold = self._hold
         short = bill.charge_nanodollars - hold.amount_nanodollars
         available = self._ledger.available_nanodollars(hold.account_id)
@@ -274,54 +278,6 @@ class ExchangeBilling:
             scope.deadline = trio.current_time() + self._barrier_timeout_s
             await self._ledger.wait_durable(ticket)
         return self._ledger.is_durable(ticket)
-
-    def _bill(self, outcome: Outcome, attempt: Attempt | None) -> funds.Bill:
-        if attempt is None:
-            return funds.NOTHING
-        meter = attempt.relay.meter
-        answered = attempt.answered
-        counted, reported = Usage(), meter.reported
-        if outcome is Outcome.GATEWAY_FAILED:
-            counted = Usage(output_tokens=meter.known_tokens)
-        elif answered and meter.reported is None:
-            output = meter.received_tokens()
-            if outcome is Outcome.FUNDS_EXHAUSTED and attempt.relay.output_limit is not None:
-                output = min(output, attempt.relay.output_limit)
-            counted = self._usage_so_far(attempt, output)
-        elif answered and not meter.report_covers_all:
-            counted, reported = meter.consumed() or counted, None
-        return funds.make_bill(
-            outcome,
-            reported=reported,
-            counted=counted,
-            answered=answered,
-            has_output=meter.has_output,
-            unary=not self._request.stream,
-            waive=self._waive,
-            price=self._price,
-            cost=self._deployment.cost,
-        )
-
-    def _input_tokens(self) -> int:
-        """The prompt by our own count, made once and only where it is needed."""
-        if self._counted_input is None:
-            texts = self._codec.prompt_texts(self._request)
-            counted = count_prompt(texts, self._deployment.encoding)
-            overhead = self._codec.prompt_overhead_tokens(self._request)
-            self._counted_input = min(counted + overhead, self._input_bound_tokens)
-        return self._counted_input
-
-    def _usage_so_far(self, attempt: Attempt, output_tokens: int) -> Usage:
-        """Counted output beside the input as the provider said it when it began, else counted."""
-        said = attempt.relay.meter.input_reported
-        if said is not None and said.input_tokens:
-            return replace(said, output_tokens=output_tokens)
-        return Usage(input_tokens=self._input_tokens(), output_tokens=output_tokens)
-
-    def _delivered(self, attempt: Attempt) -> int:
-        meter = attempt.relay.meter
-        meter.delivered_to(attempt.sink.delivered_bytes)
-        return meter.delivered_tokens()
 
     def _costs(self, amount_nanodollars: int) -> tuple[CostLine, ...]:
         if not amount_nanodollars:

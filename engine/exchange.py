@@ -32,6 +32,7 @@ from engine.parts import Parts
 from engine.passage import Passage
 from engine.protocols.codec import ClientRequest
 from engine.protocols.registry import client_codec
+from engine.pulling import Events
 from engine.relay import Relay
 from engine.routing.plan import Model, plan
 from engine.sink import PullSink, Sink
@@ -218,7 +219,7 @@ class Exchange:
         assert not self._dispatched, "events() comes before the answer"
         self._tapped = deque()
         self._attempt, self._watch = self._new_attempt()
-        return Events(self, self._tapped)
+        return Events(self, self._tapped, lambda: self.error)
 
     @property
     def error(self) -> GatewayError | None:
@@ -384,28 +385,6 @@ class Exchange:
             if self._attempt.crash is None:
                 self._attempt.crash = error
             raise
-
-
-class Events:
-    """Canonical events of one exchange; iterated once."""
-
-    def __init__(self, exchange: Exchange, tapped: deque[Event]) -> None:
-        self._exchange = exchange
-        self._tapped = tapped
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        """Itself."""
-        return self
-
-    async def __anext__(self) -> Event:
-        """The next event. Raises GatewayError, as `Exchange.events` says."""
-        while not self._tapped:
-            # The bytes are let go: taking them is what lets the provider send on.
-            if await anext(self._exchange, None) is None and not self._tapped:
-                if (error := self._exchange.error) is not None:
-                    raise error
-                raise StopAsyncIteration
-        return self._tapped.popleft()
 
 
 def _outcome_of(error: UpstreamError) -> Outcome:

@@ -42,6 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.catalogue",
             "engine.config",
             "engine.config_checks",
+            "engine.config_rows",
             "engine.config_tables",
             "engine.funds",
             "engine.relay",
@@ -51,7 +52,15 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset(
-        {"engine.attempt", "engine.billing", "engine.listing", "engine.parts", "engine.passage"}
+        {
+            "engine.attempt",
+            "engine.billing",
+            "engine.listing",
+            "engine.measuring",
+            "engine.parts",
+            "engine.passage",
+            "engine.pulling",
+        }
     ),
     frozenset({"engine.counting", "engine.watch"}),
     frozenset({"engine.exchange"}),
