@@ -1,7 +1,7 @@
 """Administration on the command line: accounts, keys, receipts, the ledger.
 
 A running server owns its database, so commands go to its control socket; without a server the
-ledger is opened here. Either way the same table of commands runs (`commands.py`).
+ledger is opened here. Either way the same table of commands runs (`commands/`).
 """
 
 from __future__ import annotations

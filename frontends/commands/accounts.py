@@ -1,0 +1,58 @@
+"""Accounts and their money."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from types import NoneType
+
+from engine.ledger.receipts import format_time, money_json
+from engine.ledger.records import AccountView
+from frontends.commands.command import Command, Desk, Json, Parameters, find_account
+
+
+async def _create_account(desk: Desk, given: Parameters) -> Json:
+    account = await desk.ledger.create_account(given["name"])
+    if given["fund_nanodollars"] is not None:
+        reference = f"opening-{account.account_id}"
+        amount_nanodollars = given["fund_nanodollars"]
+        account = await desk.ledger.fund(account.account_id, amount_nanodollars, reference)
+    return account_json(account)
+
+
+async def _fund_account(desk: Desk, given: Parameters) -> Json:
+    account = await find_account(desk, given["account"])
+    reference = given["reference"] or f"cli-{secrets.token_hex(8)}"
+    account = await desk.ledger.fund(account.account_id, given["amount_nanodollars"], reference)
+    return {**account_json(account), "reference": reference}
+
+
+async def _show_accounts(desk: Desk, given: Parameters) -> Json:
+    if given["account"] is not None:
+        return [account_json(await find_account(desk, given["account"]))]
+    return [account_json(account) for account in await desk.ledger.accounts()]
+
+
+COMMANDS: Mapping[str, Command] = {
+    "accounts.create": Command(
+        _create_account, {"name": (str,), "fund_nanodollars": (int, NoneType)}, adds=True
+    ),
+    "accounts.fund": Command(
+        _fund_account,
+        {"account": (str,), "amount_nanodollars": (int,), "reference": (str, NoneType)},
+        adds=True,
+    ),
+    "accounts.show": Command(_show_accounts, {"account": (str, NoneType)}),
+}
+
+
+def account_json(account: AccountView) -> Json:
+    """An account as it is shown."""
+    return {
+        "account_id": account.account_id,
+        "name": account.name,
+        "created_at": format_time(account.created_at_ms),
+        "balance": money_json(account.balance_nanodollars),
+        "held": money_json(account.held_nanodollars),
+        "available": money_json(account.available_nanodollars),
+    }

@@ -1,0 +1,14 @@
+"""What only a running server knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from frontends.commands.command import Command, Desk, Json, Parameters
+
+
+async def _debug_upstream(desk: Desk, given: Parameters) -> Json:
+    return desk.statistics()["upstream"]
+
+
+COMMANDS: Mapping[str, Command] = {"debug.upstream": Command(_debug_upstream, {})}
