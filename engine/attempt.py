@@ -107,7 +107,8 @@ class Attempt:
     @property
     def provider_request_id(self) -> str | None:
         """The provider's own id of the request, if it said one."""
-        return self.header(self._codec.request_id_header)
+        said = (self.header(name) for name in self._codec.request_id_headers)
+        return next((value for value in said if value is not None), None)
 
     async def wait_changed(self) -> None:
         """Return when there is something for the exchange to look at."""

@@ -120,7 +120,7 @@ async def _ask(
         (
             v.decode("latin-1")
             for n, v in response.headers.raw
-            if n.lower() == codec.request_id_header
+            if n.lower() in codec.request_id_headers
         ),
         None,
     )

@@ -132,7 +132,8 @@ class Passage:
         )
         assert path is not None, "every protocol generates"
         path = provider.path(path, self._deployment.upstream_model)
-        accept = b"text/event-stream" if request.stream else b"application/json"
+        events = request.stream and not provider.quirks.event_stream
+        accept = b"text/event-stream" if events else b"application/json"
         return [
             (b":method", b"POST"),
             (b":scheme", provider.origin.scheme.encode()),
@@ -172,7 +173,8 @@ class Passage:
         kind = b"application/json"
         if self._request.stream:
             kind = self.client.stream_type(self._request)
-        if self.verbatim and content_type is not None:
+        reframed = self._request.stream and self._provider.quirks.event_stream
+        if self.verbatim and content_type is not None and not reframed:
             kind = content_type.encode("latin-1")
         headers = [(b"content-type", kind)]
         if committed:

@@ -28,6 +28,11 @@ class Quirks:
     reasoning_apart: bool | None = None
     hosting: Hosting | None = None
 
+    @property
+    def event_stream(self) -> bool:
+        """Its streams are framed as AWS's event streams, and reach no client as they are."""
+        return self.hosting == "bedrock"
+
 
 PLAIN = Quirks()
 """A server that does what its protocol says."""

@@ -11,6 +11,8 @@ from engine.errors import GatewayError, UpstreamRejectedError
 from engine.events import Call, Event
 from engine.protocols.anthropic import decoding, encoders, encoding, errors, requests
 from engine.protocols.anthropic.answers import read_message
+from engine.protocols.anthropic.framing import framing_of
+from engine.protocols.anthropic.hosting import ENVELOPES
 from engine.protocols.anthropic.marks import PROTOCOL
 from engine.protocols.anthropic.streams import AnthropicDecoder, VerbatimAnthropic
 from engine.protocols.codec import ClientRequest, Encoded, Identity, UpstreamTarget
@@ -25,7 +27,7 @@ class AnthropicCodec:
 
     name = PROTOCOL
     heartbeat = b": keep-alive\n\n"
-    request_id_header = b"request-id"
+    request_id_headers: tuple[bytes, ...] = (b"request-id", b"x-amzn-requestid")
     field_names: Mapping[str, str] = encoding.FIELD_NAMES
 
     def parse_request(self, call: Call) -> ClientRequest:
@@ -48,7 +50,7 @@ class AnthropicCodec:
         quirks: Quirks = PLAIN,
     ) -> bytes:
         """The client's document for a provider of this protocol."""
-        return requests.encode_verbatim(request, upstream_model, output_limit)
+        return requests.encode_verbatim(request, upstream_model, output_limit, quirks)
 
     def decode_request(self, request: ClientRequest) -> Conversation:
         """The canonical form of a client's request."""
@@ -67,29 +69,34 @@ class AnthropicCodec:
         array: bool,
         quirks: Quirks = PLAIN,
     ) -> str | None:
-        """Behind a base URL that ends in `/v1`; the model stands in the body."""
+        """Behind a base URL that ends in `/v1`, the model in the body; a cloud's own."""
+        if quirks.hosting is not None:
+            return ENVELOPES[quirks.hosting].path(upstream_model, operation, stream=stream)
         return _PATHS.get(operation)
 
     def provider_headers(
         self, sent: Sequence[tuple[bytes, bytes]] = (), quirks: Quirks = PLAIN
     ) -> list[tuple[bytes, bytes]]:
-        """The version and the betas that the client asked for."""
-        versions = [value for name, value in sent if name == b"anthropic-version"]
+        """The version and the betas that the client asked for, where they stand in headers."""
+        envelope = None if quirks.hosting is None else ENVELOPES[quirks.hosting]
+        headers = []
+        if envelope is None:
+            versions = [value for name, value in sent if name == b"anthropic-version"]
+            headers.append((b"anthropic-version", versions[-1] if versions else _VERSION))
         betas = [value for name, value in sent if name == b"anthropic-beta"]
-        headers = [(b"anthropic-version", versions[-1] if versions else _VERSION)]
-        if betas:
+        if betas and (envelope is None or envelope.betas == "header"):
             headers.append((b"anthropic-beta", b",".join(betas)))
         return headers
 
     def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> AnthropicDecoder:
         """For a stream to be translated."""
-        return AnthropicDecoder(end_marker=end_marker)
+        return AnthropicDecoder(framing_of(quirks), end_marker=end_marker)
 
     def open_verbatim(
         self, request: ClientRequest, *, end_marker: bool, quirks: Quirks = PLAIN
     ) -> VerbatimAnthropic:
         """For a stream to a client of this protocol."""
-        return VerbatimAnthropic(request, end_marker=end_marker)
+        return VerbatimAnthropic(request, framing_of(quirks), end_marker=end_marker)
 
     def open_encoder(self, request: ClientRequest, identity: Identity) -> encoders.AnthropicEncoder:
         """For a client of this protocol."""

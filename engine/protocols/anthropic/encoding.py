@@ -13,10 +13,11 @@ from engine.capabilities import Capabilities
 from engine.conversation import Conversation, JsonObject, JsonSchema, NativeTool, Tool
 from engine.errors import InvalidRequestError
 from engine.protocols.anthropic.decoding import NO_PARAMETERS
+from engine.protocols.anthropic.hosting import ENVELOPES
 from engine.protocols.anthropic.marks import cache_control, own_fields
 from engine.protocols.anthropic.reasoning import BUDGET_MIN_TOKENS, Thinking, plan_thinking
 from engine.protocols.anthropic.writing import Written, write_turns
-from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget
+from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget, no_such_tool
 
 MAX_TOKENS_DEFAULT = 8_192
 """`max_tokens` has to be said; this where neither the client nor the model's limit does."""
@@ -76,6 +77,11 @@ def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encode
         document["service_tier"] = _TIERS[conversation.service_tier]
     if thinking.dropped:
         dropped.append("reasoning")
+    for name in target.quirks.refuses & document.keys():
+        del document[name]
+        dropped.append(name)
+    if target.quirks.hosting is not None:
+        ENVELOPES[target.quirks.hosting].put_around(document)
     try:
         body = orjson.dumps(document)
     except orjson.JSONEncodeError:
@@ -300,9 +306,7 @@ def _tool(
     if isinstance(tool, NativeTool):
         own = own_fields(tool.native)
         if not own:
-            raise InexpressibleError(
-                path, f"'{tool.label}' is run by another provider than this model's."
-            )
+            raise no_such_tool(path, tool.label)
         return own
     if not _TOOL_NAME.fullmatch(tool.name):
         raise InexpressibleError(

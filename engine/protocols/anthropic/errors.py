@@ -35,6 +35,10 @@ _TYPE_OF_STATUS = {status: name for name, status in _STATUS_OF_TYPE.items()} | {
     408: "timeout_error",
 }
 
+_BEDROCK_STATUSES = {408: 504, 424: 502}
+"""Its ModelTimeoutException and ModelErrorException are no fault of the client's; Anthropic itself
+has neither status."""
+
 _CODES = {
     404: "model_not_found",
     413: "request_too_large",
@@ -51,17 +55,21 @@ def read_error(
 
     The judgement of the operator's credentials and account is not the client's business: it
     becomes a 502 or 503 without the provider's words. Inside a 200 the error's type is its status.
+    A cloud's own errors have other shapes: Google's for a stream is a list of one.
     """
     try:
         document: Any = load_json(body)
     except ValueError:
         document = None
+    if isinstance(document, list) and document:
+        document = document[0]
     error = document.get("error", document) if isinstance(document, dict) else None
     fields = dict_of(error)
     message = text_of(error) or text_of(fields.get("message"))
     kind = text_of(fields.get("type"))[:_TYPE_MAX_CHARS]
     if status < 400:
         status = _STATUS_OF_TYPE.get(kind, 502)
+    status = _BEDROCK_STATUSES.get(status, status)
     if status in (401, 403) or is_bad_key(message):
         return UpstreamRejectedError(
             "The provider refused the gateway's credentials; tell the operator.",
@@ -93,7 +101,7 @@ def _kind(status: int) -> str:
 def _code(status: int, message: str) -> str | None:
     if status == 400 and message.startswith("prompt is too long"):
         return "context_length_exceeded"
-    if status == 404 and not message.startswith("model:"):
+    if status == 404 and not message.startswith(("model:", "Publisher Model")):
         return "not_found"
     return _CODES.get(status)
 

@@ -3,7 +3,7 @@ that goes on to a provider of this same protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -12,10 +12,12 @@ from engine.conversation import MediaKind
 from engine.errors import InvalidRequestError
 from engine.events import Call
 from engine.protocols.anthropic.held import refuse_held
+from engine.protocols.anthropic.hosting import ENVELOPES
 from engine.protocols.anthropic.marks import PROTOCOL, is_marked
 from engine.protocols.carried import uncarry
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, dicts, load_request, text_of
+from engine.protocols.quirks import PLAIN, Quirks
 
 ROLES = frozenset({"user", "assistant", "system"})
 
@@ -49,6 +51,8 @@ def parse_request(call: Call) -> ClientRequest:
         max_output_tokens=_max_tokens(document, required=call.operation == "chat"),
         choices=1,
         media=_media(document["messages"]),
+        betas=_betas(call.headers),
+        operation=call.operation,
         document=document,
     )
 
@@ -73,6 +77,11 @@ def _check_messages(messages: object) -> None:
                 f"{path}.content: must be a string or an array of content blocks.",
                 param=f"{path}.content",
             )
+
+
+def _betas(headers: Sequence[tuple[bytes, bytes]]) -> tuple[str, ...]:
+    said = ",".join(v.decode("latin-1") for name, v in headers if name == b"anthropic-beta")
+    return tuple(beta.strip() for beta in said.split(",") if beta.strip())
 
 
 def _max_tokens(document: dict[str, Any], *, required: bool) -> int | None:
@@ -166,7 +175,12 @@ def _dump(value: object) -> str:
         return ""
 
 
-def encode_verbatim(request: ClientRequest, upstream_model: str, output_limit: int | None) -> bytes:
+def encode_verbatim(
+    request: ClientRequest,
+    upstream_model: str,
+    output_limit: int | None,
+    quirks: Quirks = PLAIN,
+) -> bytes:
     """See `codec.Codec.encode_verbatim`. A thinking budget is lowered with the limit, below which
     it has to stay, and thinking turned off where none is left."""
     document = dict(request.document)
@@ -177,6 +191,8 @@ def encode_verbatim(request: ClientRequest, upstream_model: str, output_limit: i
         _lower_budget(document, output_limit)
     messages = [_stripped(message) for message in document["messages"]]
     document["messages"] = [message for message in messages if message is not None]
+    if quirks.hosting is not None:
+        ENVELOPES[quirks.hosting].put_around(document, request.betas, request.operation)
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:

@@ -17,13 +17,10 @@ from engine.events import Begin, Event, Usage
 from engine.protocols.anthropic.answers import AnswerReader, is_error
 from engine.protocols.anthropic.errors import read_error
 from engine.protocols.anthropic.figures import encode_usage
+from engine.protocols.anthropic.framing import Framing
 from engine.protocols.anthropic.values import load_answer
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of
-from engine.wire.sse import EventSplitter, event_data
-
-_EVENT = b"event: "
-_DATA = b"data: "
 
 
 def encode_event(document: dict[str, Any]) -> bytes:
@@ -32,30 +29,17 @@ def encode_event(document: dict[str, Any]) -> bytes:
     return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps(document) + b"\n\n"
 
 
-def frame_data(frame: bytes) -> bytes | None:
-    """The data of an event, which nearly always is its second line."""
-    if frame.startswith(_EVENT):
-        at = frame.find(b"\n") + 1
-        if (
-            frame.startswith(_DATA, at)
-            and frame.find(b"\n", at) == len(frame) - 2
-            and b"\r" not in frame
-        ):
-            return frame[at + 6 : -2]
-    return event_data(frame)
-
-
 class AnthropicDecoder:
     """A provider's stream as canonical events; see `codec.StreamDecoder`."""
 
-    def __init__(self, *, end_marker: bool) -> None:
+    def __init__(self, framing: Framing, *, end_marker: bool) -> None:
         self.error: UpstreamError | None = None
         self.ending = False
         self.done = False
         self.document: dict[str, Any] = {}
         """What the frame decoded last holds; empty for a comment."""
         self._end_marker = end_marker
-        self._splitter = EventSplitter()
+        self._framing = framing
         self._reader = AnswerReader()
         self._begun = False
         self._last_frame = b""
@@ -63,15 +47,19 @@ class AnthropicDecoder:
     @property
     def pending_bytes(self) -> int:
         """Size of the incomplete event held back."""
-        return self._splitter.pending_bytes
+        return self._framing.pending_bytes
 
     def split(self, data: bytes) -> list[bytes]:
         """Whole events, in order."""
-        return self._splitter.feed(data)
+        return self._framing.split(data)
 
     def decode(self, frame: bytes) -> Sequence[Event]:
         """What one event says."""
-        data = frame_data(frame)
+        try:
+            data = self._framing.data(frame)
+        except UpstreamError as error:
+            self.document, self.error = {}, self.error or error
+            return ()
         if not data or self.error is not None or self.done:
             self.document = {}
             return ()
@@ -114,11 +102,10 @@ class AnthropicDecoder:
     def end_of_input(self) -> Sequence[Event]:
         """Reads a last event without its blank line; without `message_stop` it is no whole answer,
         unless this provider sends none."""
-        rest = self._splitter.finish()
+        frame = self._framing.finish()
         events: Sequence[Event] = ()
         broken = False
-        if rest.strip() and self.error is None and not self.done:
-            frame = rest.rstrip(b"\r\n") + b"\n\n"
+        if frame and self.error is None and not self.done:
             try:
                 events = self.decode(frame)
             except ValueError:
@@ -138,17 +125,17 @@ class AnthropicDecoder:
 
 
 class VerbatimAnthropic(AnthropicDecoder):
-    """Reads along; every frame goes out as it came."""
+    """Reads along; every frame goes out as it came, an event as the provider wrote its JSON."""
 
-    def __init__(self, request: ClientRequest, *, end_marker: bool) -> None:
-        super().__init__(end_marker=end_marker)
+    def __init__(self, request: ClientRequest, framing: Framing, *, end_marker: bool) -> None:
+        super().__init__(framing, end_marker=end_marker)
         self._model = request.model
         self._sent = SentGrammar()
 
     def client_frame(self, frame: bytes) -> bytes:
-        """The frame, untouched."""
+        """The event: the frame itself, where it is one."""
         self._sent.see(self.document)
-        return frame
+        return self._framing.client_event(frame, self.document)
 
     def end_frame(self) -> bytes:
         """The last event, made whole."""

@@ -41,7 +41,7 @@ class GeminiCodec:
 
     name: str = PROTOCOL
     heartbeat: bytes = b""
-    request_id_header: bytes = b""
+    request_id_headers: tuple[bytes, ...] = ()
     """Gemini says none."""
     field_names: Mapping[str, str] = errors.FIELD_NAMES
 

@@ -20,7 +20,7 @@ class OpenAICompletionsCodec:
 
     name = requests.NAME
     heartbeat = b": keep-alive\n\n"
-    request_id_header = b"x-request-id"
+    request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
     field_names: Mapping[str, str] = {
         "turns": "prompt",
         "choices": "n",

@@ -40,7 +40,7 @@ class OpenAIResponsesCodec:
 
     name = NAME
     heartbeat = b": keep-alive\n\n"
-    request_id_header = b"x-request-id"
+    request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
     field_names: Mapping[str, str] = errors.FIELD_NAMES
 
     # requests
