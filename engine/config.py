@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config_checks import bind_problem, check, resolve_proxy
+from engine.config_rows import fill_in_rows
 from engine.config_tables import (
     BillingConfig,
     Config,
@@ -26,7 +27,6 @@ from engine.config_tables import (
 )
 from engine.errors import ConfigError
 from engine.toml import TableReader
-from engine.upstream.provider_table import PROVIDERS, ProviderRow
 
 __all__ = [
     "BillingConfig",
@@ -72,7 +72,7 @@ def parse_config(text: str, name: str, environ: Mapping[str, str]) -> Config:
         secrets=frozenset({"api_key", "proxy_password"}),
         maybe_secrets=frozenset({"proxy"}),
     )
-    _fill_in_rows(document, reader, environ)
+    fill_in_rows(document, reader, environ)
     config = reader.read(Config, document, ())
     check(config, reader)
     providers = {
@@ -80,43 +80,3 @@ def parse_config(text: str, name: str, environ: Mapping[str, str]) -> Config:
         for key, row in config.providers.items()
     }
     return dataclasses.replace(config, providers=providers, source=reader)
-
-
-def _fill_in_rows(
-    document: dict[str, Any], reader: TableReader, environ: Mapping[str, str]
-) -> None:
-    """Put the values of its row into each provider's table that names a kind."""
-    tables = document.get("providers")
-    if not isinstance(tables, dict):
-        return  # said by the reader
-    for name, table in tables.items():
-        kind = table.get("kind") if isinstance(table, dict) else None
-        if not isinstance(kind, str):
-            continue
-        row = PROVIDERS.get(kind)
-        if row is None:
-            raise reader.error(
-                ("providers", name, "kind"),
-                f"'{kind}' is unknown{reader.suggestion(kind, PROVIDERS)}",
-            )
-        if row.base_url is None and "base_url" not in table:
-            raise reader.error(("providers", name), f"needs 'base_url': '{kind}' has no common one")
-        tables[name] = _values(row) | table
-        variable = row.api_key_env
-        if variable is None or "api_key" in table or table.get("auth") == "none":
-            continue
-        if not environ.get(variable, "").strip():
-            raise reader.error(
-                ("providers", name), f"needs 'api_key', or the environment variable {variable}"
-            )
-        tables[name]["api_key"] = f"env:{variable}"
-
-
-def _values(row: ProviderRow) -> dict[str, Any]:
-    """A row as a table of a configuration."""
-    said = {
-        field.name: value
-        for field in dataclasses.fields(row)
-        if field.name != "api_key_env" and (value := getattr(row, field.name)) is not None
-    }
-    return said | {"refuses": list(row.refuses)}

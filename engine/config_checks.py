@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
+
 from engine.config_tables import Config, ModelConfig, ProviderConfig
 from engine.toml import TableReader
 from engine.wire.proxy import complete_proxy, environment_proxy
@@ -58,6 +60,7 @@ def _check_provider(name: str, provider: ProviderConfig, reader: TableReader) ->
             f"must be from 0 to 'connections_max' ({provider.connections_max})",
         )
     _check_tls_files(name, provider, reader)
+    _check_google(name, provider, reader)
 
 
 def _check_tls_files(name: str, provider: ProviderConfig, reader: TableReader) -> None:
@@ -83,6 +86,26 @@ def _check_tls_files(name: str, provider: ProviderConfig, reader: TableReader) -
         raise reader.error(
             ("providers", name, "client_key_file"), "needs 'client_cert_file' beside it"
         )
+
+
+def _check_google(name: str, provider: ProviderConfig, reader: TableReader) -> None:
+    path = ("providers", name, "credentials_file")
+    if provider.auth != "google":
+        if provider.credentials_file is not None:
+            raise reader.error(path, 'is only for auth = "google"')
+        return
+    if provider.api_key is not None:
+        raise reader.error((*path[:2], "api_key"), 'is not sent where auth is "google"')
+    if provider.credentials_file is None:
+        return
+    try:
+        document = orjson.loads(provider.credentials_file.read_bytes())
+    except OSError as error:
+        raise reader.error(path, f"cannot be read: {error.strerror}") from None
+    except orjson.JSONDecodeError:
+        raise reader.error(path, "is not JSON") from None
+    if not isinstance(document, dict) or not isinstance(document.get("type"), str):
+        raise reader.error(path, "holds no credentials of Google's: there is no 'type' in it")
 
 
 def resolve_proxy(

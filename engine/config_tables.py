@@ -10,7 +10,7 @@ from typing import Literal
 
 from engine.capabilities import Capabilities
 from engine.errors import ConfigError
-from engine.protocols.quirks import OutputLimitField
+from engine.protocols.quirks import Hosting, OutputLimitField
 from engine.toml import Keys, TableReader
 from engine.upstream.provider_table import Auth
 
@@ -93,6 +93,14 @@ class ProviderConfig:
     """Fields of a request that it refuses, and that can be left out."""
     reasoning_apart: bool | None = None
     """Its `completion_tokens` leave reasoning out; left out: as its `total_tokens` prove."""
+    hosting: Hosting | None = None
+    """The cloud that offers the protocol in an envelope of its own."""
+    region: str | None = None
+    """Of the cloud: for `{region}` in `base_url`."""
+    project: str | None = None
+    """Google Cloud's: for `{project}` in `base_url`; left out: the one of `credentials_file`."""
+    credentials_file: Path | None = None
+    """Google's credentials (JSON); left out: the application default ones."""
     on_cancel: Literal["stop", "waive"] = "stop"
     """What the provider bills when a client leaves: what was generated, or nothing we pass on."""
     http2: Literal["alpn", "prior-knowledge", "off"] = "alpn"

@@ -180,6 +180,7 @@ def build_provider(name: str, row: ProviderConfig) -> Provider:
         client_key_file=row.client_key_file,
         proxy=row.proxy,
         auth=row.auth,
+        credentials_file=row.credentials_file,
         also=frozenset(
             name
             for name, spoken in (
@@ -195,6 +196,7 @@ def build_provider(name: str, row: ProviderConfig) -> Provider:
             output_limit_field=row.output_limit_field,
             refuses=row.refuses,
             reasoning_apart=row.reasoning_apart,
+            hosting=row.hosting,
         ),
         connect_timeout_s=row.connect_timeout_s,
         first_byte_timeout_s=row.first_byte_timeout_s,

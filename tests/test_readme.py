@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +18,7 @@ import trio
 from bench.simulate import SimulatorSettings, open_simulator
 from engine import parse_config
 from engine.capability_table import UnsupportedMediaError
+from engine.catalogue import build_catalogue
 from engine.conversation import MediaKind
 from engine.errors import GatewayError, UpstreamRejectedError
 from engine.protocols.registry import codec_of
@@ -58,9 +60,17 @@ def shell(command: str, folder: Path, **environ: str) -> str:
 
 
 def test_the_configuration_is_accepted() -> None:
-    [toml] = blocks("toml")
-    config = parse_config(toml, "README.md", SECRETS)
+    config = parse_config(blocks("toml")[0], "README.md", SECRETS)
     assert set(config.models) == {"gpt-5", "claude-sonnet-5-5", "in-house"}
+
+
+def test_the_configuration_of_vertex_is_accepted(tmp_path: Path) -> None:
+    [toml] = [block for block in blocks("toml") if 'kind = "vertex"' in block]
+    file = tmp_path / "google.json"
+    file.write_text('{"type": "service_account"}')
+    config = parse_config(toml.replace("/run/secrets/google.json", str(file)), "README.md", {})
+    assert all(provider.auth == "google" for provider in config.providers.values())
+    assert build_catalogue(config, datetime.now(UTC)).keys() == config.models.keys()
 
 
 def test_every_configuration_key_is_named() -> None:
@@ -216,7 +226,7 @@ def test_the_table_of_errors_says_what_each_protocol_calls_them(column: int, pro
 
 
 async def test_the_server_starts_from_the_configuration(tmp_path: Path) -> None:
-    [toml] = blocks("toml")
+    toml = blocks("toml")[0]
     config = tmp_path / "parshall.toml"
     text = toml.replace("127.0.0.1:8787", "127.0.0.1:0").replace(
         '"env:OPENAI_API_KEY"', f'"file:{tmp_path}/key"'

@@ -15,11 +15,14 @@ Errors have many shapes, which `engine.protocols.openai_chat.errors` reads witho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"]
-"""Where the key goes: `Authorization: Bearer`, a header of that name, or nowhere."""
+from engine.protocols.quirks import Hosting
+
+Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "google", "none"]
+"""Where the key goes: `Authorization: Bearer`, a header of that name, or nowhere. `google`: a token
+of Google's, which is renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +30,18 @@ class ProviderRow:
     """What is known of one provider; the fields are those of its table in the configuration.
 
     Attributes:
-        base_url: None where it is the operator's own.
+        base_url: None where it is the operator's own; `{project}` and `{region}` in it are the
+            table's.
         api_key_env: where the key is looked for if the table names none; None: it needs none.
         auth: how the key is sent; None: as the protocol says.
         model_path: see `engine.upstream.providers.Provider`, as for `api_version`.
         terminal: whether a stream may end without its protocol's end marker.
         responses, completions: it speaks `/responses`, `/completions` too.
         include_usage, output_limit_field, refuses, reasoning_apart: see
-            `engine.protocols.quirks.Quirks`.
+            `engine.protocols.quirks.Quirks`; `hosting` too.
+        environment: variables that keys of the table are looked for in, the first one that is set
+            counts: those that the provider's own SDKs read.
+        hosts: of regions whose host is another than the base URL makes of their name.
     """
 
     base_url: str | None
@@ -51,7 +58,17 @@ class ProviderRow:
     output_limit_field: Literal["max_tokens", "max_completion_tokens"] | None = None
     refuses: tuple[str, ...] = ()
     reasoning_apart: bool | None = None
+    hosting: Hosting | None = None
+    environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
+
+_VERTEX_HOSTS: Mapping[str, str] = {
+    "global": "aiplatform.googleapis.com",
+    "us": "aiplatform.us.rep.googleapis.com",
+    "eu": "aiplatform.eu.rep.googleapis.com",
+}
+"""As Google's and Anthropic's SDKs have them; all other regions are part of their host's name."""
 
 PROVIDERS: Mapping[str, ProviderRow] = {
     "openai": ProviderRow(
@@ -73,6 +90,37 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         "GEMINI_API_KEY",
         protocol="gemini",
         # on_cancel: goes on, by OpenRouter's list ("Google AI Studio").
+    ),
+    "vertex": ProviderRow(
+        # v1beta1 is what Google's SDK asks: v1 lacks what is new.
+        "https://{region}-aiplatform.googleapis.com/v1beta1"
+        "/projects/{project}/locations/{region}/publishers/google",
+        None,
+        protocol="gemini",
+        auth="google",
+        # on_cancel: not known; `stop` as everywhere.
+        hosting="vertex",
+        environment={
+            "project": ("GOOGLE_CLOUD_PROJECT",),
+            "region": ("GOOGLE_CLOUD_LOCATION",),
+            "credentials_file": ("GOOGLE_APPLICATION_CREDENTIALS",),
+        },
+        hosts=_VERTEX_HOSTS,
+    ),
+    "vertex-anthropic": ProviderRow(
+        "https://{region}-aiplatform.googleapis.com/v1"
+        "/projects/{project}/locations/{region}/publishers/anthropic",
+        None,
+        protocol="anthropic",
+        auth="google",
+        # on_cancel: not known; `stop` as everywhere.
+        hosting="vertex",
+        environment={
+            "project": ("ANTHROPIC_VERTEX_PROJECT_ID", "GOOGLE_CLOUD_PROJECT"),
+            "region": ("CLOUD_ML_REGION", "GOOGLE_CLOUD_LOCATION"),
+            "credentials_file": ("GOOGLE_APPLICATION_CREDENTIALS",),
+        },
+        hosts=_VERTEX_HOSTS,
     ),
     "azure": ProviderRow(
         None,  # https://RESOURCE.openai.azure.com/openai/v1
@@ -126,8 +174,8 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         # on_cancel: stops, by OpenRouter's list.
         responses=True,
         # "The reasoning token count is outputted in the reasoning_tokens field, separated from the
-        # completion_tokens" (Google's page of Grok's reasoning), as recorded. The `output_tokens` of
-        # its responses hold it, as their totals prove.
+        # completion_tokens" (Google's page of Grok's reasoning), as recorded. The `output_tokens`
+        # of its responses hold it, as their totals prove.
         reasoning_apart=True,
         # Errors: `{"code": words, "error": words}`, of a bad key with 400 and percent-encoded.
     ),

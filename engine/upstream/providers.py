@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from engine.protocols.quirks import PLAIN, Quirks
 from engine.upstream.credentials import Credentials, KeyCredentials
+from engine.upstream.google_credentials import GoogleCredentials
 from engine.upstream.provider_table import Auth
 from engine.wire.http import Headers
 from engine.wire.proxy import Proxy, parse_proxy
@@ -73,7 +74,8 @@ class Provider:
         also: codecs of further protocols that it speaks, for clients of these.
         base_url: `http` or `https`; a path in it is put before every request's.
         api_key: never shown.
-        auth: how the key is sent; None: as the protocol's own provider takes it.
+        auth: how the key is sent; None: as the protocol's own provider takes it; `google`: no key,
+            but tokens by `credentials_file`, or by Google's application default credentials.
         model_path: what stands between `base_url` and an operation's path, with the upstream model
             for `{model}`.
         api_version: the query `api-version` of every request.
@@ -117,6 +119,7 @@ class Provider:
     client_key_file: Path | None = None
     proxy: str | None = field(default=None, repr=False)
     auth: Auth | None = None
+    credentials_file: Path | None = None
     model_path: str = ""
     api_version: str | None = None
     quirks: Quirks = PLAIN
@@ -161,6 +164,8 @@ class Provider:
     @cached_property
     def credentials(self) -> Credentials:
         """What signs its requests; one object for as long as the provider is used."""
+        if self.auth == "google":
+            return GoogleCredentials(self.name, self.credentials_file, self.proxy)
         return KeyCredentials(self._key_headers())
 
     def _key_headers(self) -> Headers:
