@@ -13,7 +13,7 @@ from engine.conversation import (
     ToolChoice,
 )
 from engine.errors import InvalidRequestError
-from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget
+from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget, no_such_tool
 from engine.protocols.gemini.encode_contents import ContentWriter
 from engine.protocols.gemini.signatures import own_fields
 from engine.protocols.gemini.spelling import dump_json
@@ -182,9 +182,7 @@ def _tools(conversation: Conversation, dropped: list[str]) -> dict[str, Any]:
             continue
         kept = own_fields(tool.native)
         if kept is None:
-            raise InexpressibleError(
-                f"tools[{index}]", f"'{tool.label}' cannot be translated to this model's provider."
-            )
+            raise no_such_tool(f"tools[{index}]", tool.label)
         tools.append(dict(kept["tool"]))
     choice = conversation.tool_choice
     out: dict[str, Any] = {"tools": tools} if tools else {}

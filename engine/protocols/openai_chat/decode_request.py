@@ -241,7 +241,9 @@ def _tools(document: dict[str, Any]) -> Iterator[Tool | NativeTool]:
 
 def _tool(tool: dict[str, Any], path: str) -> Tool | NativeTool:
     if tool.get("type", "function") != "function":
-        return NativeTool(Native(NAME, tool), text_of(tool.get("type")) or path)
+        kind = text_of(tool.get("type"))
+        own_name = text_of(dict_of(tool.get(kind)).get("name"))
+        return NativeTool(Native(NAME, tool), f"{kind}: {own_name}" if own_name else kind or path)
     cache = tool.get("cache_control")
     hint = CacheHint(text_of(cache.get("ttl")) or None) if isinstance(cache, dict) else None
     return _function(dict_of(tool.get("function")), f"{path}.function", hint)

@@ -17,7 +17,7 @@ from engine.conversation import (
     Tool,
     ToolChoice,
 )
-from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget
+from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget, no_such_tool
 from engine.protocols.fields import write_json
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.encode_messages import MessageWriter
@@ -146,7 +146,7 @@ def _tools(
 def _tool(tool: Tool | NativeTool, dropped: set[str]) -> dict[str, Any]:
     if isinstance(tool, NativeTool):
         if tool.native.protocol != NAME:
-            raise InexpressibleError("tools", f"This model's provider has no tool {tool.label}.")
+            raise no_such_tool("tools", tool.label)
         return dict(tool.native.fields)
     if tool.cache is not None:
         dropped.add("cache")

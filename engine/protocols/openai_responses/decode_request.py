@@ -201,7 +201,9 @@ _TOOL_FIELDS = frozenset({"type", "name", "description", "parameters", "strict"}
 def _tool(tool: dict[str, Any], path: str) -> Tool | NativeTool:
     kind = text_of(tool.get("type"))
     if kind != "function" or any(tool[name] for name in tool if name not in _TOOL_FIELDS):
-        return NativeTool(native({"tool": tool}), kind or path)
+        own_name = text_of(tool.get("name"))
+        label = f"{kind}: {own_name}" if own_name else kind or path
+        return NativeTool(native({"tool": tool}), label)
     name = tool.get("name")
     if not isinstance(name, str) or not name:
         raise _wrong(f"{path}.name", "must be the name of a function")

@@ -14,7 +14,7 @@ from engine.conversation import (
     Tool,
     ToolChoice,
 )
-from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget
+from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget, no_such_tool
 from engine.protocols.fields import write_json
 from engine.protocols.openai_responses.decode_request import LOGPROBS
 from engine.protocols.openai_responses.encode_items import ItemWriter
@@ -143,7 +143,7 @@ def _tool(tool: Tool | NativeTool, dropped: set[str]) -> dict[str, Any]:
     if isinstance(tool, NativeTool):
         said = own(tool.native).get("tool")
         if said is None:
-            raise InexpressibleError("tools", f"This model's provider has no tool {tool.label}.")
+            raise no_such_tool("tools", tool.label)
         return dict(said)
     if tool.cache is not None:
         dropped.add("cache")
