@@ -27,7 +27,8 @@ class ClientRequest:
         max_output_tokens: of one choice; None where the client named none.
         media: the kinds of media anywhere in the prompt.
         document: the parsed body, the only form that is sent on.
-        array: see `Call.array`.
+        array, operation: see `Call`.
+        betas: what an Anthropic client opts in to, by its header.
     """
 
     protocol: str
@@ -38,6 +39,8 @@ class ClientRequest:
     choices: int
     media: frozenset[MediaKind] = frozenset()
     array: bool = False
+    operation: str = "chat"
+    betas: tuple[str, ...] = ()
     document: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -219,8 +222,8 @@ class ClientCodec(Protocol):
     name: str
     heartbeat: bytes
     """What keeps a silent stream alive; empty where the clients allow nothing."""
-    request_id_header: bytes
-    """Where a provider says its own id of the request."""
+    request_id_headers: tuple[bytes, ...]
+    """Where providers say their own id of the request; the first that is there counts."""
     field_names: Mapping[str, str]
     """Names of `Conversation`'s fields in this protocol's spelling; what is missing is the same."""
 

@@ -13,6 +13,7 @@ from engine.capabilities import Capabilities
 from engine.conversation import Conversation, JsonObject, JsonSchema, NativeTool, Tool
 from engine.errors import InvalidRequestError
 from engine.protocols.anthropic.decoding import NO_PARAMETERS
+from engine.protocols.anthropic.hosting import ENVELOPES
 from engine.protocols.anthropic.marks import cache_control, own_fields
 from engine.protocols.anthropic.reasoning import BUDGET_MIN_TOKENS, Thinking, plan_thinking
 from engine.protocols.anthropic.writing import Written, write_turns
@@ -76,6 +77,11 @@ def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encode
         document["service_tier"] = _TIERS[conversation.service_tier]
     if thinking.dropped:
         dropped.append("reasoning")
+    for name in target.quirks.refuses & document.keys():
+        del document[name]
+        dropped.append(name)
+    if target.quirks.hosting is not None:
+        ENVELOPES[target.quirks.hosting].put_around(document)
     try:
         body = orjson.dumps(document)
     except orjson.JSONEncodeError:
