@@ -7,9 +7,7 @@ block settles, always and exactly once, in code without a checkpoint.
 from __future__ import annotations
 
 import logging
-import math
 import traceback
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -17,6 +15,7 @@ import trio
 
 from engine.admission.keys import Principal
 from engine.attempt import Attempt
+from engine.attempts import Attempts
 from engine.billing import ExchangeBilling
 from engine.errors import (
     DeadlineError,
@@ -36,7 +35,6 @@ from engine.pulling import Events
 from engine.relay import Relay
 from engine.routing.plan import Model, plan
 from engine.sink import PullSink, Sink
-from engine.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +88,7 @@ class Exchange:
         self._provider = parts.providers[deployment.provider]
         # What is wrong with the body is said before money is touched.
         self._passage = Passage(call, request, deployment, self._provider)
-        self._body = self._passage.encode(None)
+        body = self._passage.encode(None)
         self._billing = ExchangeBilling(
             parts.ledger,
             parts.config.billing,
@@ -104,37 +102,24 @@ class Exchange:
             barrier_timeout_s=parts.config.storage.barrier_timeout_s,
             progress_due=parts.progress_due.set,
         )
-        self._deadline = trio.current_time() + parts.config.server.exchange_deadline_s
         self._pulled = PullSink(parts.config.server.buffered_output_max_bytes, self._drained)
-        self._output_limit: int | None = None
-        self._tapped: deque[Event] | None = None
-        self._attempt, self._watch = self._new_attempt()
+        self._attempts = Attempts(
+            parts, request, self._passage, body, self._billing, self._provider, self._pulled
+        )
         self._head: Head | None = None
         self._refusal: GatewayError | None = None
-        self._dispatched = False
-        self._resent = False
         self._finished = False
 
     @trio.lowlevel.enable_ki_protection
     def begin(self) -> None:
         """Hold funds; `close` is owed from now on. Raises as `ExchangeBilling.reserve`."""
         first = self._billing.reserve()
-        self._output_limit = self._relay.output_limit = first.covered_tokens
-        if first.lowered_limit is not None:
-            self._body = self._passage.encode(first.lowered_limit)
+        self._attempts.limit(first.covered_tokens, first.lowered_limit)
         self._parts.open_exchanges[self._call.request_id] = self
 
-    def _new_attempt(self) -> tuple[Attempt, Watch]:
-        relayed = self._passage.open_relay(self._tapped)
-        relayed.output_limit = self._output_limit
-        attempt = Attempt(
-            relayed,
-            self._pulled,
-            self._passage.provider_codec,
-            unary=not self._request.stream,
-            metered=self._billing.metered,
-        )
-        return attempt, Watch(attempt, self._provider, self._deadline)
+    @property
+    def _attempt(self) -> Attempt:
+        return self._attempts.current
 
     @property
     def _relay(self) -> Relay:
@@ -163,11 +148,11 @@ class Exchange:
         if self._head is None:
             with self._own_faults():
                 try:
-                    await self._dispatch()
-                    await self._wait_committed()
-                    if self._sent_again():
-                        await self._dispatch()
-                        await self._wait_committed()
+                    await self._attempts.dispatch()
+                    await self._attempts.wait_committed()
+                    if self._attempts.sent_again():
+                        await self._attempts.dispatch()
+                        await self._attempts.wait_committed()
                     self._check_failed()
                     await self._billing.wait_hold_durable()
                 except UnavailableError as error:
@@ -216,10 +201,7 @@ class Exchange:
         Asked for before anything else of the answer. The iterator raises the GatewayError that
         the answer ended with, after the events that came before it.
         """
-        assert not self._dispatched, "events() comes before the answer"
-        self._tapped = deque()
-        self._attempt, self._watch = self._new_attempt()
-        return Events(self, self._tapped, lambda: self.error)
+        return Events(self, self._attempts.tap(), lambda: self.error)
 
     @property
     def error(self) -> GatewayError | None:
@@ -257,47 +239,6 @@ class Exchange:
 
     # attempt
 
-    async def _dispatch(self) -> None:
-        """Send the request; where waiting for the head is taken up again, it is sent once."""
-        if self._dispatched:
-            return
-        provider = self._provider
-        self._billing.dispatched(self._attempt)
-        with trio.move_on_at(self._watch.start()):
-            try:
-                headers = self._passage.request_headers(self._body)
-                stream = await self._parts.pool.open_stream(
-                    provider, headers, self._body, self._attempt
-                )
-            except UpstreamError as error:
-                self._attempt.fail(error)
-            else:
-                self._attempt.opened(stream)
-        self._dispatched = True
-        self._watch.check_deadlines()
-
-    async def _wait_committed(self) -> None:
-        """Return once there is something to send, or a client has waited long enough for a head;
-        raise if there never will be."""
-        attempt = self._attempt
-        commit_at = math.inf
-        if self._request.stream and self._passage.client.heartbeat:
-            commit_at = trio.current_time() + self._parts.config.server.commit_after_s
-        while not attempt.committed:
-            if not await self._watch.wait_changed(lambda: commit_at):
-                return
-
-    def _sent_again(self) -> bool:
-        """What the provider never acted on goes to another stream, once (RFC 9113 section 8.7)."""
-        attempt = self._attempt
-        if attempt.error is None or not attempt.unprocessed or self._resent:
-            return False
-        attempt.close()
-        self._billing.followed(attempt.error)
-        self._attempt, self._watch = self._new_attempt()
-        self._dispatched, self._resent = False, True
-        return True
-
     def _check_failed(self) -> None:
         attempt = self._attempt
         if attempt.crash is not None:
@@ -330,8 +271,8 @@ class Exchange:
         """Wait for the attempt to change, and keep a silent stream alive meanwhile."""
         attempt, heartbeat_s = self._attempt, self._parts.config.server.heartbeat_s
         if not self._request.stream or not self._passage.client.heartbeat:
-            await self._watch.wait_changed()
-        elif not await self._watch.wait_changed(lambda: attempt.last_sent + heartbeat_s):
+            await self._attempts.watch.wait_changed()
+        elif not await self._attempts.watch.wait_changed(lambda: attempt.last_sent + heartbeat_s):
             attempt.keep_alive()
 
     def _drained(self) -> None:

@@ -63,6 +63,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"engine.counting", "engine.watch"}),
+    frozenset({"engine.attempts"}),
     frozenset({"engine.exchange"}),
     frozenset({"engine.gateway"}),
     frozenset({"engine.checking"}),

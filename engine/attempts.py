@@ -1,0 +1,116 @@
+"""The attempts of one exchange, one after another: dispatch, and the wait for the first output."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import trio
+
+from engine.attempt import Attempt
+from engine.billing import ExchangeBilling
+from engine.errors import UpstreamError
+from engine.events import Event
+from engine.parts import Parts
+from engine.passage import Passage
+from engine.protocols.codec import ClientRequest
+from engine.sink import PullSink
+from engine.upstream.providers import Provider
+from engine.watch import Watch
+
+
+class Attempts:
+    """Of one exchange.
+
+    Attributes:
+        current, watch: the attempt that runs or will run, and who watches it.
+        body: what goes to the provider.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        request: ClientRequest,
+        passage: Passage,
+        body: bytes,
+        billing: ExchangeBilling,
+        provider: Provider,
+        pulled: PullSink,
+    ) -> None:
+        self._parts = parts
+        self._request = request
+        self._passage = passage
+        self._billing = billing
+        self._provider = provider
+        self._pulled = pulled
+        self._deadline = trio.current_time() + parts.config.server.exchange_deadline_s
+        self._output_limit: int | None = None
+        self._tapped: deque[Event] | None = None
+        self._dispatched = False
+        self._resent = False
+        self.body = body
+        self._renew()
+
+    def _renew(self) -> None:
+        relayed = self._passage.open_relay(self._tapped)
+        relayed.output_limit = self._output_limit
+        self.current = Attempt(
+            relayed,
+            self._pulled,
+            self._passage.provider_codec,
+            unary=not self._request.stream,
+            metered=self._billing.metered,
+        )
+        self.watch = Watch(self.current, self._provider, self._deadline)
+
+    def limit(self, covered_tokens: int | None, lowered_limit: int | None) -> None:
+        """What the first hold covers, and what each choice must be lowered to for it."""
+        self._output_limit = self.current.relay.output_limit = covered_tokens
+        if lowered_limit is not None:
+            self.body = self._passage.encode(lowered_limit)
+
+    def tap(self) -> deque[Event]:
+        """Where the canonical events will go as well. Asked for before the dispatch."""
+        assert not self._dispatched, "events() comes before the answer"
+        self._tapped = deque()
+        self._renew()
+        return self._tapped
+
+    async def dispatch(self) -> None:
+        """Send the request; where waiting for the head is taken up again, it is sent once."""
+        if self._dispatched:
+            return
+        self._billing.dispatched(self.current)
+        with trio.move_on_at(self.watch.start()):
+            try:
+                headers = self._passage.request_headers(self.body)
+                stream = await self._parts.pool.open_stream(
+                    self._provider, headers, self.body, self.current
+                )
+            except UpstreamError as error:
+                self.current.fail(error)
+            else:
+                self.current.opened(stream)
+        self._dispatched = True
+        self.watch.check_deadlines()
+
+    async def wait_committed(self) -> None:
+        """Return once there is something to send, or a client has waited long enough for a head;
+        raise if there never will be."""
+        commit_at = math.inf
+        if self._request.stream and self._passage.client.heartbeat:
+            commit_at = trio.current_time() + self._parts.config.server.commit_after_s
+        while not self.current.committed:
+            if not await self.watch.wait_changed(lambda: commit_at):
+                return
+
+    def sent_again(self) -> bool:
+        """What the provider never acted on goes to another stream, once (RFC 9113 section 8.7)."""
+        attempt = self.current
+        if attempt.error is None or not attempt.unprocessed or self._resent:
+            return False
+        attempt.close()
+        self._billing.followed(attempt.error)
+        self._renew()
+        self._dispatched, self._resent = False, True
+        return True
