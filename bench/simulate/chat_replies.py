@@ -24,7 +24,7 @@ BURST_TOKENS: Final = 512
 STALL_S: Final = 600.0
 """How long an open-ended stall lasts before the connection is cut."""
 
-_ERROR_EVENTS: Final = ("error_event", "error_bare")
+_ERROR_EVENTS: Final = ("error_event", "error_bare", "corrupt", "oversized", "truncated")
 
 
 class ChatReply(Reply):
@@ -116,7 +116,7 @@ class ChatReply(Reply):
             case "goaway":
                 responder.goaway(refuse=False)
                 responder.cut()
-            case "eof" | "error_event" | "error_bare":
+            case fault if fault == "eof" or fault in _ERROR_EVENTS:
                 responder.end()
                 responder.release()
             case _:
@@ -223,8 +223,8 @@ class ChatStream(ChatReply):
                 self._finale = self.finish
             case "stall":
                 self._stall(now_s)
-            case "error_event" | "error_bare":
-                self._outbox.append((self._grammar.error(self._fault), tokens))
+            case fault if fault in _ERROR_EVENTS:
+                self._outbox.append((self._grammar.error(fault), tokens))
                 self._finale = self._strike
             case _:
                 self._finale = self._strike
@@ -259,7 +259,7 @@ class ChatUnary(ChatReply):
                 self._answer(200, self._whole(), tokens)
             case "stall":
                 self._stall(now_s)
-            case "error_event" | "error_bare":
+            case fault if fault in _ERROR_EVENTS:
                 self._ending = "error"
                 error = self._dialect.status_error(500, None)
                 own_id = self._truth.provider_request_id

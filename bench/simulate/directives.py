@@ -21,6 +21,9 @@ FaultKind = Literal[
     "refused",
     "error_event",
     "error_bare",
+    "corrupt",
+    "oversized",
+    "truncated",
     "stall",
     "eof",
 ]
@@ -48,6 +51,7 @@ class Directives:
     ignore_max_tokens: bool = False
     cut_after: int | None = None
     fault: FaultKind | None = None
+    exception: str = "throttlingException"
     stall_ms: float | None = None
     status: int | None = None
     retry_after: float | None = None
@@ -157,9 +161,12 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         "graceful drain and with it closing the connection there; goaway_refused sends a GOAWAY "
         "that excludes this request, refused resets it with REFUSED_STREAM, both before any "
         "answer; error_event is the protocol's in-stream error, error_bare the same but in Gemini "
-        "pretty-printed without `data:`; stall falls silent; eof ends the body cleanly without a "
+        "pretty-printed without `data:`, in Bedrock an error without a name; corrupt, oversized "
+        "and truncated are messages of Bedrock's that cannot be read, elsewhere the protocol's "
+        "error; stall falls silent; eof ends the body cleanly without a "
         "terminal event, by itself after all tokens",
     ),
+    Directive("exception", str, "NAME", "of Bedrock, in a stream that fails by error_event"),
     Directive(
         "stall_ms",
         _optional(_DELAY),

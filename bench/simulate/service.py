@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote
 import orjson
 
 from bench.simulate.anthropic_dialect import AnthropicDialect
+from bench.simulate.bedrock_dialect import BedrockDialect, is_bedrock
 from bench.simulate.chat import ChatRequest
 from bench.simulate.chat_replies import ChatStream, ChatUnary
 from bench.simulate.completions_dialect import CompletionsDialect
@@ -61,12 +62,14 @@ class Service:
         self._responses = ResponsesDialect(self._signer)
         self._anthropic = AnthropicDialect(self._signer)
         self._gemini = GeminiDialect(self._signer)
+        self._bedrock = BedrockDialect(self._signer, settings.aws_keys)
         self._models: dict[str, tuple[str, ...]] = {
             "openai": settings.models,
             "openai-completions": settings.models,
             "openai-responses": settings.models,
             "anthropic": settings.anthropic_models,
             "gemini": settings.gemini_models,
+            "bedrock": settings.bedrock_models,
         }
 
     def reply_to(self, request: Request, responder: Responder, now_s: float) -> Reply:
@@ -88,6 +91,8 @@ class Service:
         headers, path = request.headers, request.path
         if is_gemini(path):
             return self._gemini
+        if is_bedrock(path):
+            return self._bedrock
         if path.startswith("/v1/messages"):
             return self._anthropic
         if path.startswith("/v1/responses"):
@@ -107,7 +112,7 @@ class Service:
         path, method = request.path, request.method
         handler: Handler | None = None
         match method, path:
-            case "POST", _ if path in _CHATS:
+            case "POST", _ if path in _CHATS or is_bedrock(path):
                 handler = self._chat
             case "POST", _ if path in _COUNTS:
                 handler = self._count

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.simulate.aws_signature import AwsKey
 from bench.simulate.directives import Directives
 from engine.wire.http2 import Http2Limits
 
@@ -18,9 +20,10 @@ class SimulatorSettings:
         host, port: where to listen; port 0 takes a free one.
         tls: a server context; ALPN `h2` and `http/1.1` are added to it. None: cleartext, HTTP/1.1
             or HTTP/2 by prior knowledge, told apart by the client's first bytes.
-        models, anthropic_models, gemini_models: the names that each API knows; with `any_model`
-            every name is.
-        api_keys: the keys that are let in; None lets everyone in.
+        models, anthropic_models, gemini_models, bedrock_models: the names that each API knows;
+            with `any_model` every name is.
+        api_keys: the keys that are let in, access keys of AWS's too; None lets everyone in.
+        aws_keys: what checks the signatures that are made with access keys.
         defaults: what `#sim` directives start from.
         recordings: the folder replays come from; None refuses them.
         seed: mixed into every text and every signature.
@@ -43,8 +46,10 @@ class SimulatorSettings:
     models: tuple[str, ...] = ("sim-openai",)
     anthropic_models: tuple[str, ...] = ("sim-anthropic",)
     gemini_models: tuple[str, ...] = ("sim-gemini",)
+    bedrock_models: tuple[str, ...] = ("anthropic.sim-anthropic-v1:0",)
     any_model: bool = False
     api_keys: frozenset[str] | None = field(default=None, repr=False)
+    aws_keys: Mapping[str, AwsKey] = field(default_factory=dict, repr=False)
     defaults: Directives = field(default_factory=Directives)
     recordings: Path | None = None
     seed: str = ""
