@@ -99,8 +99,14 @@ INVARIANTS = (
     ),
     Invariant(
         "0 ≤ posted ≤ hold",
-        "SELECT count(*) FROM hold_records WHERE kind = 'posted'",
+        "SELECT count(*) FROM hold_records WHERE kind IN ('posted', 'expired')",
         """SELECT request_id FROM hold_totals WHERE posted < 0 OR posted > amount""",
+    ),
+    Invariant(
+        "what expired was billed as recovered",
+        "SELECT count(*) FROM hold_records WHERE kind = 'expired'",
+        """SELECT request_id FROM hold_records JOIN receipts USING (request_id)
+           WHERE kind = 'expired' AND json_extract(body, '$.provenance') IS NOT 'recovered'""",
     ),
     Invariant(
         "a request has at most one charge, and it is what the hold posted",

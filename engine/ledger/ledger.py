@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from engine.ledger.entries import Attempted, Ended, Extended, HoldEnd, Opened, R
 from engine.ledger.journal import Journal
 from engine.ledger.lock import own_database
 from engine.ledger.queries import all_balances, stored_receipt
-from engine.ledger.receipts import Receipt
+from engine.ledger.receipts import Receipt, ReceiptError
 from engine.ledger.records import (
     AttemptRow,
     CostLine,
@@ -33,20 +33,12 @@ from engine.ledger.records import (
     ProgressEntry,
     Ticket,
 )
-from engine.ledger.recovery import recover
+from engine.ledger.recovery import recover, recovered
+from engine.ledger.running import OpenHold
 from engine.ledger.sqlite import Store, now_ms
 from engine.ledger.transfers import check_amount, settlement, within_hold
 
-
-class _OpenHold:
-    """What the ledger knows of a hold that is open."""
-
-    __slots__ = ("hold", "opening", "progress")
-
-    def __init__(self, hold: Hold, opening: Receipt) -> None:
-        self.hold = hold
-        self.opening = opening
-        self.progress: ProgressEntry | None = None
+_ABANDONED = ReceiptError("gateway_failed", "The gateway lost this request before it had ended.")
 
 
 class Ledger(Administration):
@@ -64,7 +56,7 @@ class Ledger(Administration):
         )
         super().__init__(books, journal, settings, store.epoch)
         self._store = store
-        self._open: dict[str, _OpenHold] = {}
+        self._open: dict[str, OpenHold] = {}
         self._settling: dict[str, Receipt] = {}
         self._settling_order: deque[tuple[int, str]] = deque()
         self.recovered_holds = recovered_holds
@@ -94,7 +86,7 @@ class Ledger(Administration):
         entry = Opened(request_id, account_id, amount_nanodollars, opening, now_ms())
         ticket = self._journal.append(entry)
         hold = Hold(request_id, account_id, amount_nanodollars, ticket)
-        self._open[request_id] = _OpenHold(hold, opening)
+        self._open[request_id] = OpenHold(hold, opening, trio.current_time())
         return hold
 
     def available_nanodollars(self, account_id: str) -> int:
@@ -108,8 +100,9 @@ class Ledger(Administration):
         Raises:
             ValueError: the hold has ended, or the amount is absurd.
         """
-        self._opened(hold)
+        opened = self._opened(hold)
         check_amount(amount_nanodollars)
+        opened.touched_at = trio.current_time()
         if self._journal.queued >= 2 * self._settings.queue_max_records:
             return False
         if not self._books.allowance(hold.account_id).reserve(amount_nanodollars):
@@ -126,9 +119,11 @@ class Ledger(Administration):
             UnavailableError: far too much waits to become durable.
             ValueError: the hold has ended.
         """
-        self._opened(hold)
+        opened = self._opened(hold)
         if self._journal.queued >= 2 * self._settings.queue_max_records:
             raise UnavailableError("The ledger is behind.", retry_after_s=1)
+        opened.attempts.append(attempt)
+        opened.touched_at = trio.current_time()
         return self._journal.append(Attempted(hold.request_id, attempt))
 
     @trio.lowlevel.enable_ki_protection
@@ -139,10 +134,24 @@ class Ledger(Administration):
         """
         open_holds = self._open
         current = [entry for entry in entries if entry.request_id in open_holds]
+        now = trio.current_time()
         for entry in current:
-            open_holds[entry.request_id].progress = entry
+            opened = open_holds[entry.request_id]
+            opened.progress, opened.touched_at = entry, now
         if current:
             self._journal.gather(current)
+
+    def note(self, hold: Hold, receipt: Receipt) -> None:
+        """Tell what the receipt of an open hold is known to become, e.g. that its client has left.
+
+        In memory only: `running_receipt` shows it until the hold ends, with later progress.
+
+        Raises:
+            ValueError: the hold has ended, or the receipt is of another request or account.
+        """
+        opened = self._opened(hold)
+        _check_receipt(hold, receipt)
+        opened.noted = receipt
 
     @trio.lowlevel.enable_ki_protection
     def settle(
@@ -184,8 +193,7 @@ class Ledger(Administration):
     ) -> Ticket:
         self._opened(hold)
         request_id = hold.request_id
-        if (receipt.request_id, receipt.account_id) != (request_id, hold.account_id):
-            raise ValueError("the receipt is of another request or account")
+        _check_receipt(hold, receipt)
         if receipt.outcome == "running":
             raise ValueError("the receipt has no outcome")
         transfers = settlement(
@@ -203,16 +211,39 @@ class Ledger(Administration):
             overrun_nanodollars=overrun,
             cost_nanodollars=sum(cost.amount_nanodollars for cost in costs),
         )
+        return self._close_hold(hold, Ended(request_id, end, posted, transfers, receipt, now_ms()))
+
+    def _close_hold(self, hold: Hold, ended: Ended) -> Ticket:
         self._books.allowance(hold.account_id).release(hold.amount_nanodollars)
-        self._books.apply(transfers)
+        self._books.apply(ended.transfers)
         hold.open = False
-        del self._open[request_id]
-        ticket = self._journal.append(Ended(request_id, end, posted, transfers, receipt, now_ms()))
-        self._settling[request_id] = receipt
-        self._settling_order.append((ticket, request_id))
+        del self._open[ended.request_id]
+        ticket = self._journal.append(ended)
+        self._settling[ended.request_id] = ended.receipt
+        self._settling_order.append((ticket, ended.request_id))
         return ticket
 
-    def _opened(self, hold: Hold) -> _OpenHold:
+    @trio.lowlevel.enable_ki_protection
+    def expire(self, alive: Collection[str], older_than_ms: int) -> list[str]:
+        """End the holds whose exchange is no more: the net below every other way to end one.
+
+        A hold is ended when its request is not `alive` and its exchange has given no sign (hold,
+        extension, attempt, progress) for `older_than_ms` milliseconds of Trio's clock. It is
+        billed as a killed process would be: the last progress, never above the hold, nothing
+        without progress. Returns the ids of the requests.
+        """
+        before = trio.current_time() - older_than_ms / 1_000
+        lost = [
+            opened
+            for request_id, opened in self._open.items()
+            if opened.touched_at <= before and request_id not in alive
+        ]
+        for opened in lost:
+            ended = recovered(opened.orphan(), now_ms(), error=_ABANDONED, end="expired")
+            self._close_hold(opened.hold, ended)
+        return [opened.hold.request_id for opened in lost]
+
+    def _opened(self, hold: Hold) -> OpenHold:
         opened = self._open.get(hold.request_id)
         if opened is None or opened.hold is not hold:
             raise ValueError(f"the hold of {hold.request_id} has ended")
@@ -227,21 +258,12 @@ class Ledger(Administration):
         """The receipt of an exchange under way, as far as it is known; None if it is not this
         account's, or its settlement is durable (then `read_receipt` has it)."""
         opened = self._open.get(request_id)
-        if opened is None:
-            receipt = self._settling.get(request_id)
-            if receipt is None or receipt.account_id != account_id:
-                return None
-            return receipt.replace(state="settling", durability="pending")
-        if opened.opening.account_id != account_id:
+        if opened is not None:
+            return opened.receipt() if opened.hold.account_id == account_id else None
+        receipt = self._settling.get(request_id)
+        if receipt is None or receipt.account_id != account_id:
             return None
-        progress = opened.progress
-        if progress is None:
-            return opened.opening
-        return opened.opening.replace(
-            usage=progress.usage,
-            received_output_tokens=progress.received_output_tokens,
-            delivered_output_tokens=progress.delivered_output_tokens,
-        )
+        return receipt.replace(state="settling", durability="pending")
 
     async def read_receipt(self, account_id: str, request_id: str) -> dict[str, Any] | None:
         """The receipt's JSON, running or settled, if there is one and it is this account's."""
@@ -306,6 +328,11 @@ class Ledger(Administration):
         await self._journal.close()
         if self._journal.stopped:
             self._store.close()
+
+
+def _check_receipt(hold: Hold, receipt: Receipt) -> None:
+    if (receipt.request_id, receipt.account_id) != (hold.request_id, hold.account_id):
+        raise ValueError("the receipt is of another request or account")
 
 
 @asynccontextmanager

@@ -173,6 +173,8 @@ class Receipt:
     rates_picodollars: Mapping[str, int] = field(default_factory=dict)
     """The customer's price of one unit, pinned at the hold."""
     durability: Durability = "pending"
+    flags: tuple[str, ...] = ()
+    """What is worth knowing beside the figures, e.g. `cancelled`: ended by its own receipt."""
     error: ReceiptError | None = None
     timings: Timings = Timings()
 
@@ -216,6 +218,7 @@ class Receipt:
             "credits_per_usd": str(self.credits_per_usd),
             "rates_picodollars": dict(self.rates_picodollars),
             "durability": self.durability,
+            "flags": list(self.flags),
             "error": None if error is None else {"code": error.code, "message": error.message},
             "timings": self.timings.to_json(),
         }
@@ -250,6 +253,7 @@ class Receipt:
             credits_per_usd=Decimal(value["credits_per_usd"]),
             rates_picodollars=value["rates_picodollars"],
             durability=value["durability"],
+            flags=tuple(value.get("flags", ())),
             error=None if error is None else ReceiptError(error["code"], error["message"]),
             timings=Timings(**value["timings"]),
         )

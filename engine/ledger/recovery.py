@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from engine.events import Outcome, Provenance
-from engine.ledger.entries import Ended
+from engine.ledger.entries import Ended, HoldEnd
 from engine.ledger.receipts import Attempt, Receipt, ReceiptError
 from engine.ledger.records import CostLine, ProgressEntry
 from engine.ledger.sqlite import Store, now_ms
@@ -45,8 +45,14 @@ class OrphanHold:
     progress: ProgressEntry | None
 
 
-def recovered(orphan: OrphanHold, at_ms: int) -> Ended:
-    """How an orphan ends. Pure."""
+def recovered(
+    orphan: OrphanHold,
+    at_ms: int,
+    *,
+    error: ReceiptError = _ERROR,
+    end: HoldEnd | None = None,
+) -> Ended:
+    """How an orphan ends: by default posted, or voided without progress. Pure."""
     opening = orphan.opening
     attempts = orphan.attempts
     receipt = opening.replace(
@@ -54,13 +60,13 @@ def recovered(orphan: OrphanHold, at_ms: int) -> Ended:
         state="settled",
         provenance=Provenance.RECOVERED,
         durability="durable",
-        error=_ERROR,
+        error=error,
         attempts=attempts,
         provider=attempts[-1].provider if attempts else opening.provider,
     )
     progress = orphan.progress
     if progress is None:
-        return Ended(opening.request_id, "voided", 0, (), receipt, at_ms)
+        return Ended(opening.request_id, end or "voided", 0, (), receipt, at_ms)
     posted, overrun = within_hold(progress.charge_nanodollars, 0, orphan.held_nanodollars)
     transfers = settlement(
         orphan.account_id,
@@ -68,7 +74,7 @@ def recovered(orphan: OrphanHold, at_ms: int) -> Ended:
         posted_nanodollars=posted,
         overrun_nanodollars=overrun,
         costs=progress.costs,
-        reason="recovered",
+        reason=end or "recovered",
     )
     receipt = receipt.replace(
         usage=progress.usage,
@@ -78,7 +84,7 @@ def recovered(orphan: OrphanHold, at_ms: int) -> Ended:
         overrun_nanodollars=overrun,
         cost_nanodollars=sum(cost.amount_nanodollars for cost in progress.costs),
     )
-    return Ended(opening.request_id, "posted", posted, transfers, receipt, at_ms)
+    return Ended(opening.request_id, end or "posted", posted, transfers, receipt, at_ms)
 
 
 def recover(store: Store, group_max_records: int) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from sqlite_utils import Database
 
-from engine.ledger.transfers import HOUSE_ACCOUNTS
-
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
@@ -113,6 +111,8 @@ CREATE TABLE rejected (
 ) STRICT;
 """
 
+_HOUSE_ACCOUNTS = ("house:revenue", "house:overrun", "house:cost", "house:funding")
+
 _APPEND_ONLY = (
     "accounts",
     "keys",
@@ -146,8 +146,8 @@ def apply(db: Database) -> None:
     db.table("meta").insert_all({"name": name, "value": 0} for name in _META_NAMES)
     db.table("accounts").insert_all(
         {"account_id": account, "kind": "house", "name": account, "created_at_ms": 0}
-        for account in HOUSE_ACCOUNTS
+        for account in _HOUSE_ACCOUNTS
     )
     db.table("balances").insert_all(
-        {"account_id": account, "amount": 0} for account in HOUSE_ACCOUNTS
+        {"account_id": account, "amount": 0} for account in _HOUSE_ACCOUNTS
     )

@@ -33,6 +33,7 @@ ONCE = "a hold begins once and ends at most once"
 EPOCHS = "no hold of an earlier epoch is open"
 FOUND = "recovery would find every open hold"
 POSTED = "0 ≤ posted ≤ hold"
+EXPIRED = "what expired was billed as recovered"
 CHARGE = "a request has at most one charge, and it is what the hold posted"
 RECEIPT = "an ended hold has a receipt, of its account, with the posted price"
 ATTEMPTS = "every attempt of a receipt has a row, and every row is of a receipt"
@@ -59,6 +60,10 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
     (
         "UPDATE hold_records SET amount = 1001 WHERE request_id = 'req_1' AND kind = 'posted'",
         {POSTED, CHARGE, RECEIPT},
+    ),
+    (
+        "UPDATE hold_records SET kind = 'expired' WHERE request_id = 'req_1' AND kind = 'posted'",
+        {EXPIRED},
     ),
     (
         (
@@ -176,7 +181,7 @@ def test_a_finding_says_how_much_was_checked_and_what_is_wrong(path: Path) -> No
         connection.execute("UPDATE balances SET amount = 7 WHERE account_id = 'house:cost'")
     findings = {finding.name: finding for finding in audit_database(path, epoch=1)}
     assert findings[REPLAY].detail == "1 broken: house:cost"
-    assert findings[REPLAY].figure == 6
+    assert findings[REPLAY].figure == 7
     assert findings[POSTINGS].figure == 4
     assert findings[POSTINGS].detail == ""
 

@@ -77,6 +77,7 @@ async def test_an_exchange_from_hold_to_receipt(path: Path) -> None:
             "house:revenue": 1_200,
             "house:cost": -300,
             "house:overrun": 0,
+            "house:adjustment": 0,
             "provider:sim": 300,
         }
         await assert_sound(ledger, path)

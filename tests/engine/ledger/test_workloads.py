@@ -65,7 +65,7 @@ class RunningLedger:
 
 
 class Workloads(RuleBasedStateMachine):
-    """Fund, hold, extend, progress, settle, void and restart in any order."""
+    """Fund, hold, extend, progress, settle, void, expire and restart in any order."""
 
     holds = Bundle("holds")
 
@@ -140,7 +140,7 @@ class Workloads(RuleBasedStateMachine):
     @rule(hold=holds, amount=amounts)
     def extend(self, hold: Hold, amount: int) -> None:
         if hold.request_id not in self.held:
-            return  # a restart has ended it
+            return  # a restart or its expiry has ended it
         account, held = self.held[hold.request_id]
         grown = trio.from_thread.run_sync(
             self.ledger.extend, hold, amount, trio_token=self.running.token
@@ -165,7 +165,7 @@ class Workloads(RuleBasedStateMachine):
     )
     def settle(self, hold: Hold, charge: int, overrun: int, costs: list[CostLine]) -> None:
         if hold.request_id not in self.held:
-            return  # a restart has ended it
+            return  # a restart or its expiry has ended it
 
         def call() -> None:
             receipt = completed(
@@ -187,7 +187,7 @@ class Workloads(RuleBasedStateMachine):
     @rule(hold=consumes(holds))
     def void(self, hold: Hold) -> None:
         if hold.request_id not in self.held:
-            return  # a restart has ended it
+            return  # a restart or its expiry has ended it
         receipt = opening(hold.request_id, hold.account_id).replace(outcome="upstream_failed")
 
         def call() -> None:
@@ -195,6 +195,17 @@ class Workloads(RuleBasedStateMachine):
 
         trio.from_thread.run_sync(call, trio_token=self.running.token)
         self.settled(hold.request_id, 0)
+
+    @rule(alive=st.booleans())
+    def expire(self, alive: bool) -> None:
+        """Exchanges that are no more; what is alive stays as it is."""
+        spared = set(list(self.held)[::2] if alive else self.held)
+        lost = trio.from_thread.run_sync(
+            self.ledger.expire, spared, 0, trio_token=self.running.token
+        )
+        assert lost == [request_id for request_id in self.held if request_id not in spared]
+        for request_id in lost:
+            self.settled(request_id, self.progressed.get(request_id, 0))
 
     @rule()
     def restart(self) -> None:
