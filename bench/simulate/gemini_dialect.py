@@ -23,7 +23,10 @@ from bench.simulate.replies import Request
 from bench.simulate.signatures import CALL, THOUGHT, Signer, call_content
 from engine.wire.http import Headers
 
-_PATH: Final = re.compile(r"/v1(?:beta|alpha)?/(?:models|tunedModels)/(.+):([a-zA-Z]+)")
+_VERTEX: Final = "projects/[^/]+/locations/[^/]+/publishers/google/models"
+_PATH: Final = re.compile(
+    rf"/v1(?:beta1?|alpha)?/(?:models|tunedModels|{_VERTEX})/(.+):([a-zA-Z]+)"
+)
 _LIST: Final = re.compile(r"/v1(?:beta|alpha)/models(?:/(.+))?")
 _METHODS: Final = frozenset({"generateContent", "streamGenerateContent", "countTokens"})
 

@@ -59,6 +59,7 @@ class Simulator:
         port: where it listens.
         base_url: `http://host:port`, or https.
         truth: the truth log, the same `GET /_truth` shows.
+        tokens: of Google's cloud: how long they live, and whether there are any.
     """
 
     def __init__(self, settings: SimulatorSettings, listener: socket.socket) -> None:
@@ -67,6 +68,7 @@ class Simulator:
         self._listener = listener
         self._wheel = TimerWheel(tick_s=settings.tick_s)
         self._service = Service(settings, self._wheel, self.truth)
+        self.tokens = self._service.tokens
         self._connections = 0
         self._change = trio.Event()
         self._crashes = 0

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote
 
 import orjson
 
+from bench.simulate.access_tokens import TOKEN_ROUTES, TokenIssuer
 from bench.simulate.anthropic_dialect import AnthropicDialect
 from bench.simulate.bedrock_dialect import BedrockDialect, is_bedrock
 from bench.simulate.chat import ChatRequest
@@ -32,6 +33,12 @@ from bench.simulate.signatures import Signer
 from bench.simulate.text import seed_of
 from bench.simulate.tokens import count_tokens
 from bench.simulate.truth import TruthLog, TruthRecord
+from bench.simulate.vertex import (
+    VertexAnthropicDialect,
+    VertexGeminiDialect,
+    counts_only,
+    vertex_publisher,
+)
 from bench.simulate.wheel import TimerWheel
 from engine.wire.http import Headers
 
@@ -62,6 +69,11 @@ class Service:
         self._responses = ResponsesDialect(self._signer)
         self._anthropic = AnthropicDialect(self._signer)
         self._gemini = GeminiDialect(self._signer)
+        self._vertex: dict[str, Dialect] = {
+            "google": VertexGeminiDialect(self._signer),
+            "anthropic": VertexAnthropicDialect(self._signer),
+        }
+        self.tokens = TokenIssuer(settings.service_accounts or {})
         self._bedrock = BedrockDialect(self._signer, settings.aws_keys)
         self._models: dict[str, tuple[str, ...]] = {
             "openai": settings.models,
@@ -69,6 +81,8 @@ class Service:
             "openai-responses": settings.models,
             "anthropic": settings.anthropic_models,
             "gemini": settings.gemini_models,
+            "vertex": settings.gemini_models,
+            "vertex-anthropic": settings.anthropic_models,
             "bedrock": settings.bedrock_models,
         }
 
@@ -89,6 +103,8 @@ class Service:
     def _dialect_of(self, request: Request) -> Dialect:
         """By the path; the model lists share `/v1/models`, so there by the headers."""
         headers, path = request.headers, request.path
+        if (publisher := vertex_publisher(path)) is not None:
+            return self._vertex[publisher]
         if is_gemini(path):
             return self._gemini
         if is_bedrock(path):
@@ -116,6 +132,10 @@ class Service:
                 handler = self._chat
             case "POST", _ if path in _COUNTS:
                 handler = self._count
+            case "POST", _ if vertex_publisher(path) == "anthropic":
+                handler = self._count if counts_only(path) else self._chat
+            case _ if (method, path) in TOKEN_ROUTES:
+                return self._issue_token(request, responder)
             case "GET", "/_truth":
                 return self._show_truth(request, responder)
             case "GET", "/healthz":
@@ -224,6 +244,9 @@ class Service:
         return model
 
     def _authenticate(self, dialect: Dialect, request: Request) -> None:
+        if dialect in self._vertex.values():
+            self._check_token(dialect, request)
+            return
         keys = self._settings.api_keys
         if keys is None:
             return
@@ -232,6 +255,15 @@ class Service:
             raise dialect.no_key()
         if not any(hmac.compare_digest(key, known.encode()) for known in keys):
             raise dialect.wrong_key(key)
+
+    def _check_token(self, dialect: Dialect, request: Request) -> None:
+        if self._settings.service_accounts is None:
+            return
+        token = dialect.key_of(request)
+        if token is None:
+            raise dialect.no_key()
+        if not self.tokens.is_valid(token):
+            raise dialect.wrong_key(token)
 
     # -- whole answers ------------------------------------------------------------------------
 
@@ -251,6 +283,10 @@ class Service:
         body = b"".join(orjson.dumps(record.to_json(text=with_text)) + b"\n" for record in records)
         headers = [(b"content-type", b"application/x-ndjson")]
         return StaticReply(responder, self._wheel, 200, headers, body)
+
+    def _issue_token(self, request: Request, responder: Responder) -> Reply:
+        status, document = self.tokens.answer(request)
+        return StaticReply(responder, self._wheel, status, [_JSON], orjson.dumps(document))
 
     def _json(
         self, document: object, responder: Responder, headers: Sequence[tuple[bytes, bytes]] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,8 @@ class SimulatorSettings:
             with `any_model` every name is.
         api_keys: the keys that are let in, access keys of AWS's too; None lets everyone in.
         aws_keys: what checks the signatures that are made with access keys.
+        service_accounts: of Google's cloud, with their public keys (PEM): Vertex lets in who has a
+            token of `/token` or of the metadata server; None lets everyone in.
         defaults: what `#sim` directives start from.
         recordings: the folder replays come from; None refuses them.
         seed: mixed into every text and every signature.
@@ -50,6 +53,7 @@ class SimulatorSettings:
     any_model: bool = False
     api_keys: frozenset[str] | None = field(default=None, repr=False)
     aws_keys: Mapping[str, AwsKey] = field(default_factory=dict, repr=False)
+    service_accounts: Mapping[str, str] | None = None
     defaults: Directives = field(default_factory=Directives)
     recordings: Path | None = None
     seed: str = ""
