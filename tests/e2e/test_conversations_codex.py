@@ -150,6 +150,8 @@ class Session:
         done = [told[index] for index in range(len(told))]
         assert [item.to_dict() for item in done] == [i.to_dict() for i in final.response.output]
         record = await self.billed.check_turn(request_id, usage_of(final.response))
+        if self.provider == "openai_responses":  # nothing is lost on the way, and nothing changed
+            assert record.request["input"] == self.history
         self.check_answer(final.response, record)
         self.check_signatures(record)
         items = [item.to_dict(mode="json", exclude_none=True) for item in done]

@@ -189,9 +189,16 @@ def _reasoning(
     said: dict[str, Any] = {}
     if effort is not None:
         said["effort"] = nearest_effort(effort, capabilities.efforts)
-    if request.visible and not off:
+    if not off and _is_shown(request):
         said["summary"] = "auto"
     return said
+
+
+def _is_shown(request: ReasoningRequest) -> bool:
+    """Whether its client expects to see it: where thinking has a budget or is adaptive, it is shown
+    unless that is declined; where it has an effort, only to who asks."""
+    by_default = request.adaptive or bool(request.budget_tokens)
+    return by_default if request.visible is None else request.visible
 
 
 def _text(
