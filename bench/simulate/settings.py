@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
