@@ -112,7 +112,8 @@ async def test_tools_and_thinking_in_two_turns() -> None:
 
 async def test_an_answer_in_one_piece_and_its_betas() -> None:
     def work(client: AnthropicBedrock) -> Any:
-        return client.beta.messages.create(
+        beta: Any = client.beta  # whose messages are typed as another class's
+        return beta.messages.create(
             model=MODEL, max_tokens=7, messages=user("tokens=40"), betas=["one", "two"]
         )
 
@@ -180,11 +181,10 @@ async def test_streams_that_fail(fault: str, error: type[Exception], message: st
             messages=user(f"tokens=40 cut_after=9 fault={fault}"),
             stream=True,
         )
-        deltas = 0
+        kinds: list[str] = []
         with pytest.raises(error, match=message):
-            for event in events:
-                deltas += event.type == "content_block_delta"
-        return deltas
+            kinds.extend(event.type for event in events)
+        return kinds.count("content_block_delta")
 
     deltas, _ = await with_sdk(work)
     assert deltas == 9
