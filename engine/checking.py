@@ -64,7 +64,11 @@ _CREDENTIALS_REFUSED: Final = "upstream_credentials_refused"
 _ACCOUNT_EXHAUSTED: Final = "upstream_account_exhausted"
 _KEY_WAS_READ: Final = frozenset({400, 413, 422, 429})
 """An error of these statuses comes from behind the check of the key."""
+_NO_SUCH_MODEL: Final = (
+    "check the deployment's 'model', and that 'base_url' has the version in its path"
+)
 _ADVICE: Final[Mapping[str, str]] = {
+    "model_not_found": _NO_SUCH_MODEL,  # of OpenAI's responses with status 400
     "upstream_unreachable": "check 'base_url', the network and 'proxy'",
     "upstream_lost": "check 'base_url', 'http2' and 'proxy'; or try again",
     "upstream_timeout": "try a longer --timeout; or check 'base_url' and 'proxy'",
@@ -73,7 +77,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     _ACCOUNT_EXHAUSTED: "add funds, or raise the limit, at the provider",
 }
 _ADVICE_BY_STATUS: Final[Mapping[int, str]] = {
-    404: "check the deployment's 'model', and that 'base_url' has the version in its path",
+    404: _NO_SUCH_MODEL,
     429: "wait, or have the rate limit raised at the provider",
 }
 

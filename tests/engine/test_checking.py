@@ -22,13 +22,19 @@ from engine.checking import Finding, plan_checks, run_checks
 from tests.engine.upstream.proxy import open_server
 from tests.engine.upstream.third_party import free_port
 
-PROVIDERS = ("openai", "anthropic", "gemini")
-VERSIONS = {"openai": "v1", "anthropic": "v1", "gemini": "v1beta"}
+PROVIDERS = ("openai", "openai-responses", "anthropic", "gemini")
+VERSIONS = dict.fromkeys(PROVIDERS, "v1") | {"gemini": "v1beta"}
+MODELS = {name: f"sim-{name}" for name in PROVIDERS} | {"openai-responses": "sim-openai"}
 KEY = "sk-the-operators-own-0123456789"
 
 
 def config_of(
-    base_url: str, *, provider: str = "", capabilities: str = "", key: str = KEY
+    base_url: str,
+    *,
+    provider: str = "",
+    capabilities: str = "",
+    key: str = KEY,
+    model: str | None = None,
 ) -> Config:
     """A provider of each protocol at one origin, each with a dear model and a cheap one."""
     text = ""
@@ -44,7 +50,7 @@ http2 = "prior-knowledge"
 deployments = [{{ provider = "{name}", model = "dear" }}]
 price = {{ input = 50, output = 200 }}
 [models.cheap-{name}]
-deployments = [{{ provider = "{name}", model = "sim-{name}" {capabilities} }}]
+deployments = [{{ provider = "{name}", model = "{model or MODELS[name]}" {capabilities} }}]
 price = {{ input = 1, output = 2 }}
 """
     return parse_config(text, "test.toml", {"KEY": key})
@@ -72,7 +78,7 @@ async def test_a_sound_provider_of_each_protocol() -> None:
 
     assert tuple(findings) == PROVIDERS, "in the order of the configuration"
     for name, finding in findings.items():
-        assert finding.model == f"sim-{name}", "the cheaper one"
+        assert finding.model == MODELS[name], "the cheaper one"
         assert (finding.reachable, finding.key_accepted, finding.streams) == (True, True, True)
         assert (finding.reports_usage, finding.calls_tools) == (True, True)
         assert (finding.http_version, finding.failed) == ("HTTP/2", False)
@@ -81,7 +87,7 @@ async def test_a_sound_provider_of_each_protocol() -> None:
     planned = {check.provider.name: check for check in plan_checks(config)}
     for name, finding in findings.items():
         assert 0 < finding.cost_nanodollars <= planned[name].cost_max_nanodollars
-    assert len(requests) == 2 * len(PROVIDERS)
+    assert sorted(request.api for request in requests) == sorted(2 * PROVIDERS)
     assert sum(finding.cost_nanodollars for finding in findings.values()) > 0
 
 
@@ -179,6 +185,15 @@ async def test_a_model_that_is_not_there_and_a_rate_limit() -> None:
             assert finding.failed
             assert advice in (finding.advice or "")
             assert finding.key_accepted is (None if status == 404 else True)
+
+
+async def test_a_model_that_it_does_not_have() -> None:
+    """A 404, of responses a 400: the advice is the same."""
+    async with simulated() as simulator:
+        findings = await check(config_of(simulator.base_url, model="another"))
+    for finding in findings.values():
+        assert finding.failed
+        assert "check the deployment's 'model'" in (finding.advice or "")
 
 
 async def test_no_tools_is_no_failure() -> None:
