@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import orjson
 import pytest
 
 RECORDINGS = Path(
@@ -22,31 +25,48 @@ class Recording:
     """One exchange with a real provider; `name` is its path in the folder."""
 
     name: str
-    request: dict[str, Any] | None
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
     stream: bool
+    request_json: bytes | None = field(repr=False)
+
+    @property
+    def request(self) -> dict[str, Any] | None:
+        """The request's body, where it was recorded: the caller's own copy."""
+        if self.request_json is None:
+            return None
+        document: dict[str, Any] | None = orjson.loads(self.request_json)
+        return document
 
 
+@functools.cache
 def load(name: str) -> Recording:
-    """Read one recording by its path in the folder."""
-    document = json.loads((RECORDINGS / name).read_text())
+    """Read one recording by its path in the folder.
+
+    Kept: all of them are 8 MB, and a run asks for each dozens of times.
+    """
+    document = orjson.loads((RECORDINGS / name).read_bytes())
     response = document["response"]
-    request = document.get("request") or {}
+    request = (document.get("request") or {}).get("body")
     return Recording(
         name=name,
-        request=request.get("body") if document.get("request_recorded") else None,
         status=response["status"],
-        headers=response.get("headers") or {},
+        headers=MappingProxyType(response.get("headers") or {}),
         body=(response.get("body") or "").encode(),
         stream=bool(document.get("stream")),
+        request_json=orjson.dumps(request) if document.get("request_recorded") else None,
     )
+
+
+@functools.cache
+def _found(folder: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{path.name}" for path in sorted((RECORDINGS / folder).glob("*.json")))
 
 
 def names(folder: str, *, stream: bool | None = None, status: int | None = None) -> list[Any]:
     """Parameters for a test over a folder; one that skips, visibly, where there are none."""
-    found = [f"{folder}/{path.name}" for path in sorted((RECORDINGS / folder).glob("*.json"))]
+    found = _found(folder)
     if not found:
         skip = pytest.mark.skip(reason=f"no recordings at {RECORDINGS / folder}")
         return [pytest.param("", marks=skip)]
