@@ -51,7 +51,7 @@ class ProviderRow:
     model_path: str = ""
     api_version: str | None = None
     terminal: Literal["done-marker", "eof"] = "done-marker"
-    on_cancel: Literal["stop", "waive"] = "stop"
+    on_cancel: Literal["stop", "drain", "waive"] = "stop"
     responses: bool = False
     completions: bool = False
     include_usage: bool = True
