@@ -16,7 +16,7 @@ import trio
 from engine.errors import UpstreamError
 from engine.protocols.codec import ClientCodec
 from engine.relay import Relay
-from engine.sink import PullSink, Sink
+from engine.sink import Discard, PullSink, Sink
 from engine.upstream.errors import StreamLostError
 from engine.upstream.pool import UpstreamStream
 from engine.wire.http import Delivery, Headers
@@ -68,6 +68,8 @@ class Attempt:
         self._ended = False
         self._closed = False
         self._pull = True
+        self._stopped = False
+        self._until_tokens: int | None = None
         self._unacknowledged = 0
         self._large: deque[tuple[bytes, int]] = deque()
         self._error_body = b""
@@ -82,8 +84,20 @@ class Attempt:
         return (
             self.error is not None
             or self.crash is not None
+            or self._stopped
+            or self._read_far_enough
             or ((self.relay.terminal or self.relay.exhausted) and not self._large)
         )
+
+    @property
+    def _read_far_enough(self) -> bool:
+        until = self._until_tokens
+        return until is not None and self.relay.meter.spent_tokens >= until
+
+    @property
+    def under_way(self) -> bool:
+        """The request went out, and its answer has not ended."""
+        return self._stream is not None and not self.over
 
     @property
     def committed(self) -> bool:
@@ -127,6 +141,19 @@ class Attempt:
         assert isinstance(gathered, PullSink)
         self.sink, self._pull = sink, False
         sink.send_nowait(gathered.take())
+
+    def detach(self, more_tokens_max: int) -> None:
+        """Read on without the client, for so much more output at most."""
+        self.sink, self._pull = Discard(self.sink.delivered_bytes), False
+        self._until_tokens = self.relay.meter.spent_tokens + more_tokens_max
+        self.drained()
+        self._changed.set()
+
+    def stop(self) -> None:
+        """End the answer where it is: nothing more is generated."""
+        self._stopped = True
+        self.close()
+        self._changed.set()
 
     def keep_alive(self) -> None:
         """Say to a client whose stream is silent that it still is one."""
@@ -279,7 +306,8 @@ class Attempt:
         else:
             self._unacknowledged += flow_bytes
             self._changed.set()
-        if relay.terminal or relay.exhausted or (self._pull and out) or self.sink.gone:
+        ended = relay.terminal or relay.exhausted or self._read_far_enough
+        if ended or (self._pull and out) or self.sink.gone:
             self._changed.set()
 
     def _acknowledge(self, flow_bytes: int) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
 from engine.attempt import Attempt
 from engine.billing import ExchangeBilling
-from engine.errors import UpstreamError
+from engine.errors import GatewayError, UpstreamError
 from engine.events import Event
 from engine.parts import Parts
 from engine.passage import Passage
@@ -114,3 +116,15 @@ class Attempts:
         self._renew()
         self._dispatched, self._resent = False, True
         return True
+
+    @contextmanager
+    def own_faults(self) -> Iterator[None]:
+        """An exception that nobody foresaw is the gateway's fault, and the client pays nothing."""
+        try:
+            yield
+        except GatewayError:
+            raise
+        except Exception as error:
+            if self.current.crash is None:
+                self.current.crash = error
+            raise

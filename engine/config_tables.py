@@ -45,6 +45,8 @@ class StorageConfig:
     """How long an answer waits for its hold or its settlement to become durable."""
     progress_interval_s: float = 1.0
     """How old the progress of a stream may be that a crash would bill."""
+    hold_lease_s: float = 60.0
+    """A hold that no exchange owns any more, for a fault of ours, is ended after so long."""
 
     @property
     def path(self) -> Path:
@@ -63,6 +65,8 @@ class BillingConfig:
     """What is held for each choice of an answer in one piece that names no limit of its own."""
     output_min_tokens: int = 16
     """A balance that covers less output than this is refused."""
+    drains_per_account_max: int = 4
+    """More clients of one account that leave at the same time have their streams stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,13 @@ class ProviderConfig:
     """Google Cloud's: for `{project}` in `base_url`; left out: the one of `credentials_file`."""
     credentials_file: Path | None = None
     """Google's credentials (JSON); left out: the application default ones."""
-    on_cancel: Literal["stop", "waive"] = "stop"
-    """What the provider bills when a client leaves: what was generated, or nothing we pass on."""
+    on_cancel: Literal["stop", "drain", "waive"] = "stop"
+    """When a client leaves: `stop` the stream and bill what came; `drain` it, i.e. read on for the
+    provider's own figures and bill these; or `waive` it, i.e. bill nothing."""
+    cancel_drain_s: float = 30.0
+    """A drain takes so long at most, then it is a stop."""
+    cancel_drain_tokens: int = 8_192
+    """A drain reads so much more output at most, then it is a stop."""
     http2: Literal["alpn", "prior-knowledge", "off"] = "alpn"
     """`alpn`: what TLS negotiates, HTTP/1.1 without TLS; `prior-knowledge`: HTTP/2 without TLS."""
     terminal: Literal["done-marker", "eof"] = "done-marker"

@@ -78,6 +78,13 @@ class MethodNotAllowedError(ClientError):
     code = "method_not_allowed"
 
 
+class NotAStreamError(ClientError):
+    """What was asked can be done with a stream only (409)."""
+
+    status = 409
+    code = "not_a_stream"
+
+
 class BodyTooLargeError(ClientError):
     """The body is over the configured limit (413)."""
 

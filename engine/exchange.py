@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -20,6 +20,7 @@ from engine.billing import ExchangeBilling
 from engine.errors import (
     DeadlineError,
     GatewayError,
+    NotAStreamError,
     UnavailableError,
     UpstreamError,
 )
@@ -34,7 +35,7 @@ from engine.protocols.registry import client_codec
 from engine.pulling import Events
 from engine.relay import Relay
 from engine.routing.plan import Model, plan
-from engine.sink import PullSink, Sink
+from engine.sink import PullSink, Sink, wait_taken
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ class Exchange:
         )
         self._head: Head | None = None
         self._refusal: GatewayError | None = None
+        self._ending: bytes | None = None
+        """How a cancelled stream ends; it is settled then."""
         self._finished = False
 
     @trio.lowlevel.enable_ki_protection
@@ -146,7 +149,7 @@ class Exchange:
         if self._refusal is not None:
             raise self._refusal
         if self._head is None:
-            with self._own_faults():
+            with self._attempts.own_faults():
                 try:
                     await self._attempts.dispatch()
                     await self._attempts.wait_committed()
@@ -168,16 +171,16 @@ class Exchange:
         stall_s = self._parts.config.server.write_stall_s
         while not self._attempt.over:
             if self._attempt.held_up:
-                await _wait_drained(sink, stall_s)
+                await wait_taken(sink, stall_s)
                 self._attempt.drained()
             else:
                 await self._wait_relaying()
             if sink.gone:
                 return
-        await _wait_drained(sink, stall_s)
+        await wait_taken(sink, stall_s)
         if not sink.gone:
             sink.send_nowait(await self._finish())
-            await _wait_drained(sink, stall_s)
+            await wait_taken(sink, stall_s)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Pull the bytes for the client; the last ones come after the settlement is durable."""
@@ -219,11 +222,38 @@ class Exchange:
             return None
 
     @trio.lowlevel.enable_ki_protection
+    def cancel(self) -> None:
+        """End the stream here: the provider stops, what came is billed, and the client gets a
+        valid ending with its usage. Nothing happens where the end has been reached already.
+
+        Raises:
+            NotAStreamError: an answer in one piece has no early ending.
+        """
+        if not self._request.stream:
+            raise NotAStreamError(
+                "Only a stream can be ended early; other answers come whole or not at all."
+            )
+        if self._attempt.over or not self._billing.owed:
+            return
+        self._attempt.stop()
+        self._ending = self._relay.cut(self._settle(Outcome.CLIENT_LEFT, flags=("cancelled",)))
+
+    async def wait_settled(self) -> None:
+        """Wait until the settlement is durable, or `barrier_timeout_s`. It has been settled."""
+        await self._billing.wait_settlement_durable()
+
+    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
-        """Let go of the provider, and settle if the end has not been reached."""
-        attempt, open_exchanges = self._attempt, self._parts.open_exchanges
-        if open_exchanges.get(self._call.request_id) is self:
-            del open_exchanges[self._call.request_id]
+        """Let go of the provider, and settle if the end has not been reached.
+
+        A provider whose `on_cancel` is `drain` is read on without the client: then the gateway's
+        own task settles, and this exchange is `settling` until it has.
+        """
+        attempt, request_id = self._attempt, self._call.request_id
+        if self._parts.open_exchanges.get(request_id) is self:
+            del self._parts.open_exchanges[request_id]
+        if self._drains():
+            return
         attempt.close()
         self._pulled.abort()
         if not self._billing.owed:
@@ -236,6 +266,48 @@ class Exchange:
             self._settle(_outcome_of(attempt.error), attempt.error)
         else:
             self._settle(Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT)
+
+    # drain
+
+    def _drains(self) -> bool:
+        parts, provider = self._parts, self._provider
+        if provider.on_cancel != "drain" or parts.stopping or not self._billing.owed:
+            return False
+        if not self._attempt.under_way:
+            return False
+        if not parts.drains.adopt(self.receipt.account_id, self._drain):
+            return False
+        parts.draining[self._call.request_id] = self
+        try:
+            self._billing.client_left()
+        except Exception as error:  # noqa: BLE001
+            self._attempt.crashed(error)
+        self._attempt.detach(provider.cancel_drain_tokens)
+        self._pulled.abort()
+        return True
+
+    async def _drain(self) -> None:
+        try:
+            with trio.move_on_after(self._provider.cancel_drain_s):
+                while not self._attempt.over:
+                    await self._attempts.watch.wait_changed()
+        except Exception as error:  # noqa: BLE001
+            self._attempt.crashed(error)
+        finally:
+            self._drained_off()
+
+    @trio.lowlevel.enable_ki_protection
+    def _drained_off(self) -> None:
+        attempt = self._attempt
+        del self._parts.draining[self._call.request_id]
+        attempt.close()
+        if not self._billing.owed:
+            return
+        if attempt.crash is not None:
+            self._settle(Outcome.GATEWAY_FAILED)
+        else:
+            whole = attempt.relay.terminal and attempt.error is None
+            self._settle(Outcome.CLIENT_LEFT, drained=whole)
 
     # attempt
 
@@ -282,7 +354,7 @@ class Exchange:
 
     async def _finish(self) -> bytes:
         """Settle what the end of the answer says; its last bytes, once that is durable."""
-        with self._own_faults():
+        with self._attempts.own_faults():
             ending = self._conclude()
             await self._billing.wait_settlement_durable()
         self._finished = True
@@ -292,6 +364,8 @@ class Exchange:
     def _conclude(self) -> bytes:
         attempt, relayed = self._attempt, self._relay
         attempt.close()
+        if self._ending is not None:
+            return self._ending
         if attempt.crash is not None:
             error = GatewayError("The gateway failed.")
             self._settle(Outcome.GATEWAY_FAILED, error)
@@ -304,37 +378,24 @@ class Exchange:
         self._settle(Outcome.COMPLETED)
         return relayed.finish()
 
-    def _settle(self, outcome: Outcome, error: GatewayError | None = None) -> Usage:
+    def _settle(
+        self,
+        outcome: Outcome,
+        error: GatewayError | None = None,
+        *,
+        drained: bool = False,
+        flags: tuple[str, ...] = (),
+    ) -> Usage:
         try:
-            usage = self._billing.settle(outcome, error)
+            usage = self._billing.settle(outcome, error, drained=drained, flags=flags)
         except Exception as fault:  # noqa: BLE001
             # What cannot be measured is not charged; the hold ends all the same.
             trace = "".join(traceback.format_tb(fault.__traceback__))
             logger.error("%s: a settlement failed\n%s", self._call.request_id, trace)
-            usage = self._billing.settle(Outcome.GATEWAY_FAILED, error)
+            usage = self._billing.abandon(error)
         self._parts.telemetry.exchange_ended(self._billing.receipt)
         return usage
-
-    @contextmanager
-    def _own_faults(self) -> Iterator[None]:
-        """An exception that nobody foresaw is the gateway's fault, and the client pays nothing."""
-        try:
-            yield
-        except GatewayError:
-            raise
-        except Exception as error:
-            if self._attempt.crash is None:
-                self._attempt.crash = error
-            raise
 
 
 def _outcome_of(error: UpstreamError) -> Outcome:
     return Outcome.DEADLINE if isinstance(error, DeadlineError) else Outcome.UPSTREAM_FAILED
-
-
-async def _wait_drained(sink: Sink, stall_s: float) -> None:
-    """Wait for a client to take what was sent; one that does not has left."""
-    with trio.move_on_after(stall_s) as scope:
-        await sink.wait_drained()
-    if scope.cancelled_caught:
-        sink.abort()

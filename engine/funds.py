@@ -100,6 +100,7 @@ def make_bill(
     has_output: bool,
     unary: bool,
     waive: bool,
+    drained: bool,
     price: Rates,
     cost: Rates,
 ) -> Bill:
@@ -111,7 +112,9 @@ def make_bill(
     if not answered:
         return NOTHING
     usage, provenance = (
-        (counted, Provenance.COUNTED) if reported is None else (reported, Provenance.REPORTED)
+        (counted, Provenance.COUNTED)
+        if reported is None
+        else (reported, Provenance.DRAINED if drained else Provenance.REPORTED)
     )
     provider_cost = charge_nanodollars(usage, cost)
     match outcome:

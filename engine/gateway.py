@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from engine import counting, exchange
 from engine.admission.keys import KeyIndex, Principal, digest, new_secret, shown_prefix
 from engine.catalogue import build_catalogue
 from engine.config import Config, ProviderConfig
+from engine.drains import open_drains
 from engine.errors import NotFoundError
 from engine.events import Call, Head
 from engine.exchange import Exchange
@@ -28,6 +30,8 @@ from engine.telemetry import Telemetry
 from engine.upstream.credentials import open_credentials
 from engine.upstream.pool import open_pool
 from engine.upstream.providers import Provider
+
+logger = logging.getLogger(__name__)
 
 _PROGRESS_MIN_INTERVAL_S = 0.02
 
@@ -82,6 +86,25 @@ class Gateway:
             raise NotFoundError(f"There is no receipt '{request_id}'.")
         return found
 
+    async def cancel(self, principal: Principal, request_id: str) -> dict[str, Any]:
+        """End a stream of the principal's own account where it is, and return its receipt.
+
+        One that has ended already is left as it is. The client of the stream gets a valid ending
+        with its usage; nothing that comes after this moment is charged.
+
+        Raises:
+            NotFoundError: this account has none of that id.
+            NotAStreamError: the answer comes in one piece.
+        """
+        parts = self._parts
+        exchange = parts.open_exchanges.get(request_id) or parts.draining.get(request_id)
+        if exchange is not None and exchange.receipt.account_id == principal.account_id:
+            exchange.cancel()
+            if exchange.receipt.state == "settled":
+                await exchange.wait_settled()
+                return exchange.receipt.to_json()
+        return await self.receipt(principal, request_id)
+
     async def create_key(self, account_id: str, name: str) -> tuple[KeyRow, str]:
         """A new key and its secret, which is known only now. Raises NotFoundError."""
         secret = new_secret()
@@ -126,6 +149,7 @@ class Gateway:
         return {
             "open_exchanges": self.open_exchanges,
             "counts_open": self._parts.counts_open,
+            "open_drains": self._parts.drains.open,
             "ledger": asdict(self._parts.ledger.statistics()),
             "upstream": asdict(self._parts.pool.statistics()),
         }
@@ -147,7 +171,11 @@ async def open_gateway(config: Config) -> AsyncIterator[Gateway]:
     settings = LedgerSettings(
         path=config.storage.path, barrier_timeout_s=config.storage.barrier_timeout_s
     )
-    async with open_ledger(settings) as ledger, open_pool() as pool:
+    async with (
+        open_ledger(settings) as ledger,
+        open_pool() as pool,
+        open_drains(config.billing.drains_per_account_max) as drains,
+    ):
         parts = Parts(
             config=config,
             ledger=ledger,
@@ -156,12 +184,13 @@ async def open_gateway(config: Config) -> AsyncIterator[Gateway]:
             providers=providers,
             pool=pool,
             telemetry=Telemetry(),
+            drains=drains,
         )
         _expose(parts)
         for provider in providers.values():
             pool.keep_warm(provider)
         credentials = [provider.credentials for provider in providers.values()]
-        async with open_credentials(credentials), _open_progress(parts):
+        async with open_credentials(credentials), _open_upkeep(parts):
             yield Gateway(parts)
 
 
@@ -173,6 +202,8 @@ def build_provider(name: str, row: ProviderConfig) -> Provider:
         base_url=row.base_url,
         api_key=row.api_key,
         on_cancel=row.on_cancel,
+        cancel_drain_s=row.cancel_drain_s,
+        cancel_drain_tokens=row.cancel_drain_tokens,
         http2=row.http2,
         terminal=row.terminal,
         ca_file=row.ca_file,
@@ -224,6 +255,7 @@ async def _load_keys(ledger: Ledger) -> KeyIndex:
 def _expose(parts: Parts) -> None:
     gauge = parts.telemetry.gauge
     gauge("parshall_open_exchanges", "Exchanges under way.", lambda: len(parts.open_exchanges))
+    gauge("parshall_open_drains", "Streams read on without a client.", lambda: parts.drains.open)
     gauge(
         "parshall_held_nanodollars",
         "Funds held for exchanges under way.",
@@ -237,18 +269,29 @@ def _expose(parts: Parts) -> None:
 
 
 @asynccontextmanager
-async def _open_progress(parts: Parts) -> AsyncIterator[None]:
-    """Record the progress of all open streams, every tick or sooner if one has come far."""
+async def _open_upkeep(parts: Parts) -> AsyncIterator[None]:
+    """Record the progress of all open streams, every tick or sooner if one has come far; and end
+    holds that no exchange owns any more."""
 
     async def record() -> None:
         while True:
             with trio.move_on_after(parts.config.storage.progress_interval_s):
                 await parts.progress_due.wait()
-            entries = [e.progress() for e in parts.open_exchanges.values()]
+            under_way = (*parts.open_exchanges.values(), *parts.draining.values())
+            entries = [exchange.progress() for exchange in under_way]
             parts.ledger.progress([entry for entry in entries if entry is not None])
             await trio.sleep(_PROGRESS_MIN_INTERVAL_S)
 
+    async def expire() -> None:
+        lease_s = parts.config.storage.hold_lease_s
+        while True:
+            await trio.sleep(lease_s / 2)
+            alive = parts.open_exchanges.keys() | parts.draining.keys()
+            for request_id in parts.ledger.expire(alive, older_than_ms=int(lease_s * 1_000)):
+                logger.error("%s: its hold was left open, and has expired", request_id)
+
     async with open_tasks() as nursery:
         nursery.start_soon(record)
+        nursery.start_soon(expire)
         yield
         nursery.cancel_scope.cancel()

@@ -38,8 +38,11 @@ class Measuring:
         self._waive = waive
         self._counted_input: int | None = None
 
-    def bill(self, outcome: Outcome, attempt: Attempt | None) -> funds.Bill:
-        """Who pays what for an exchange that has ended so."""
+    def bill(
+        self, outcome: Outcome, attempt: Attempt | None, *, drained: bool = False
+    ) -> funds.Bill:
+        """Who pays what for an exchange that has ended so; `drained`: read to its end after the
+        client had left."""
         if attempt is None:
             return funds.NOTHING
         meter = attempt.relay.meter
@@ -62,6 +65,7 @@ class Measuring:
             has_output=meter.has_output,
             unary=not self._request.stream,
             waive=self._waive,
+            drained=drained,
             price=self._price,
             cost=self._deployment.cost,
         )

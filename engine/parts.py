@@ -11,7 +11,9 @@ import trio
 from engine.admission.keys import KeyIndex
 from engine.catalogue import Catalogue
 from engine.config import Config
+from engine.drains import Drains
 from engine.ledger.ledger import Ledger
+from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
@@ -19,7 +21,14 @@ from engine.upstream.providers import Provider
 
 
 class OpenExchange(Protocol):
-    """An exchange under way, as the gateway's own tasks see it."""
+    """An exchange under way, as the gateway's own tasks see it; see `engine.exchange`."""
+
+    @property
+    def receipt(self) -> Receipt: ...
+
+    def cancel(self) -> None: ...
+
+    async def wait_settled(self) -> None: ...
 
     def progress(self) -> ProgressEntry | None:
         """What a crash would bill now, if that has changed."""
@@ -52,7 +61,10 @@ class Parts:
     providers: Mapping[str, Provider]
     pool: Pool
     telemetry: Telemetry
+    drains: Drains
     open_exchanges: dict[str, OpenExchange] = field(default_factory=dict)
+    draining: dict[str, OpenExchange] = field(default_factory=dict)
+    """Those whose client has left and whose provider is read on."""
     counts_open: int = 0
     """Prompts whose tokens are being counted."""
     progress_due: Alarm = field(default_factory=Alarm)

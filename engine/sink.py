@@ -29,6 +29,29 @@ class Sink(Protocol):
         """Return when everything was handed to the client, or it has left."""
 
 
+class Discard:
+    """What a client that has left would have got; nothing of it is delivered."""
+
+    gone = False
+
+    def __init__(self, delivered_bytes: int) -> None:
+        self.delivered_bytes = delivered_bytes
+
+    def send_nowait(self, data: bytes) -> bool:
+        """Let go of them; never past any mark."""
+        return True
+
+    def uncork(self, head: bytes) -> None:
+        """Nobody is there."""
+
+    def abort(self) -> None:
+        """It has left already."""
+
+    async def wait_drained(self) -> None:
+        """Nothing waits."""
+        await trio.lowlevel.checkpoint()
+
+
 class PullSink:
     """A sink whose client takes the bytes itself, by `take`; what it took counts as delivered
     when it comes back for more."""
@@ -78,3 +101,11 @@ class PullSink:
     async def wait_drained(self) -> None:
         """Return when everything was taken."""
         await self._drained.wait()
+
+
+async def wait_taken(sink: Sink, stall_s: float) -> None:
+    """Wait for a client to take what was sent; one that does not within `stall_s` has left."""
+    with trio.move_on_after(stall_s) as scope:
+        await sink.wait_drained()
+    if scope.cancelled_caught:
+        sink.abort()

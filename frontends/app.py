@@ -32,6 +32,7 @@ from frontends.gemini import GeminiRoutes
 from frontends.ingress import Ingress
 from frontends.models import ModelRoutes
 from frontends.openai import OpenAIRoutes
+from frontends.receipts import ReceiptRoutes
 from frontends.rendering import json_response, render_error
 from frontends.server import ErrorBody
 
@@ -70,7 +71,7 @@ class GatewayApp(QuartTrio):
         )
         body_room = BodyRoom(BODIES_AT_ONCE * gateway.config.server.body_max_bytes)
         ingress = Ingress(gateway, body_room)
-        for routes in (OpenAIRoutes, AnthropicRoutes, GeminiRoutes, ModelRoutes):
+        for routes in (OpenAIRoutes, AnthropicRoutes, GeminiRoutes, ModelRoutes, ReceiptRoutes):
             self.register_blueprint(routes(ingress).blueprint())
         self.register_error_handler(Exception, self._answer_error)
         self.get("/healthz")(self.healthz)

@@ -71,6 +71,14 @@ class Ingress:
         """
         return await self._gateway.receipt(self.authenticate(), request_id)
 
+    async def cancel(self, request_id: str) -> dict[str, object]:
+        """End a stream of the account that asks; its receipt.
+
+        Raises:
+            GatewayError: as `receipt`; or it is no stream.
+        """
+        return await self._gateway.cancel(self.authenticate(), request_id)
+
     def authenticate(self) -> Principal:
         """Who asks, noted in the access log.
 

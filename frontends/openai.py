@@ -1,11 +1,10 @@
-"""OpenAI's HTTP API: chat completions, responses, completions; and the receipts of any call."""
+"""OpenAI's HTTP API: chat completions, responses, completions."""
 
 from __future__ import annotations
 
 from quart import Blueprint, Response
 
 from frontends.ingress import Ingress
-from frontends.rendering import json_response
 
 
 class OpenAIRoutes:
@@ -21,7 +20,6 @@ class OpenAIRoutes:
         routes.post("/v1/responses")(self.create_response)
         routes.post("/v1/responses/input_tokens")(self.count_tokens)
         routes.post("/v1/completions")(self.create_completion)
-        routes.get("/v1/receipts/<request_id>")(self.show_receipt)
         return routes
 
     async def create_chat_completion(self) -> Response:
@@ -39,7 +37,3 @@ class OpenAIRoutes:
     async def create_completion(self) -> Response:
         """A legacy completion, streamed or not."""
         return await self._ingress.relay("openai_completions")
-
-    async def show_receipt(self, request_id: str) -> Response:
-        """What became of a request of this account: usage, price, attempts, timings."""
-        return json_response(await self._ingress.receipt(request_id))

@@ -44,6 +44,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.config_checks",
             "engine.config_rows",
             "engine.config_tables",
+            "engine.drains",
             "engine.funds",
             "engine.relay",
             "engine.sink",

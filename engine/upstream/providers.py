@@ -82,6 +82,8 @@ class Provider:
         quirks: what the codec has to know of this server.
         on_cancel: what is done and billed when a client leaves: `stop` resets the stream and bills
             what came; `drain` reads on for the reported usage; `waive` bills nothing.
+        cancel_drain_s, cancel_drain_tokens: how long, and for how much more output, a drain reads
+            on at most.
         http2: `alpn` is what TLS negotiates, and HTTP/1.1 without TLS; `prior-knowledge` is HTTP/2
             also without TLS (RFC 9113 section 3.3); `off` is HTTP/1.1.
         connect_timeout_s: TCP, TLS and the peer's first SETTINGS together.
@@ -108,6 +110,8 @@ class Provider:
     base_url: str
     api_key: str | None = field(default=None, repr=False)
     on_cancel: Literal["stop", "drain", "waive"] = "stop"
+    cancel_drain_s: float = 30.0
+    cancel_drain_tokens: int = 8_192
     http2: Literal["alpn", "prior-knowledge", "off"] = "alpn"
     connect_timeout_s: float = 10.0
     first_byte_timeout_s: float = 300.0

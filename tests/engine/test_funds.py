@@ -94,7 +94,8 @@ COUNTED = Usage(input_tokens=9, output_tokens=3)
 
 
 def bill(outcome: Outcome, reported: Usage | None = None, **changes: bool) -> Bill:
-    facts = {"answered": True, "has_output": True, "unary": False, "waive": False} | changes
+    facts = {"answered": True, "has_output": True, "unary": False, "waive": False, "drained": False}
+    facts |= changes
     return make_bill(outcome, reported=reported, counted=COUNTED, price=PRICE, cost=PRICE, **facts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,22 @@ async def test_progress_does_not_wait_for_its_tick_when_tokens_come_fast(tmp_pat
         assert exchange.receipt.received_output_tokens - recorded <= 256 + 100
         assert recorded > 1_000
         await settled(lambda: truth.ended == "reset")
+
+
+async def test_a_hold_that_nobody_owns_expires_and_a_live_one_does_not(tmp_path: Path) -> None:
+    async with open_setup(tmp_path, storage="hold_lease_s = 0.1") as setup:
+        ledger = setup.gateway.ledger
+        call = setup.call("tokens=2 head_ms=700")
+        async with setup.gateway.open_exchange(call) as exchange:
+            lost = replace(exchange.receipt, request_id="req_lost")
+            ledger.hold(setup.account_id, lost.request_id, 1_000, lost)
+            await settled(lambda: ledger.statistics().open_holds == 1)
+            receipt = await setup.gateway.receipt(
+                setup.gateway.authenticate(setup.key), lost.request_id
+            )
+            assert receipt["price"]["nanodollars"] == 0
+            await drain(exchange)
+        assert exchange.receipt.outcome == "completed"
 
 
 async def test_warm_connections_and_their_figures(tmp_path: Path) -> None:
