@@ -43,16 +43,24 @@ def database_options(function: F) -> F:
 
 
 def usd(value: str) -> int:
-    """US dollars as an exact decimal with at most nine places, in nanodollars."""
+    """A positive amount of US dollars, an exact decimal, in nanodollars."""
+    nanodollars = signed_usd(value)
+    if nanodollars <= 0:
+        raise click.BadParameter(f"'{value}' is not a positive amount")
+    return nanodollars
+
+
+def signed_usd(value: str) -> int:
+    """US dollars as an exact decimal with at most nine places, in nanodollars; not zero."""
     try:
         nanodollars = Decimal(value.removeprefix("$")) * NANODOLLARS_PER_USD
     except InvalidOperation:
         raise click.BadParameter(
             f"'{value}' is not an amount of US dollars, such as 25 or 0.50"
         ) from None
-    if not nanodollars.is_finite() or nanodollars <= 0:
-        raise click.BadParameter(f"'{value}' is not a positive amount")
-    if nanodollars > USD_MAX * NANODOLLARS_PER_USD:
+    if not nanodollars.is_finite() or nanodollars == 0:
+        raise click.BadParameter(f"'{value}' is not an amount that moves money")
+    if abs(nanodollars) > USD_MAX * NANODOLLARS_PER_USD:
         raise click.BadParameter(f"'{value}' is more than {USD_MAX:,} US dollars at once")
     if nanodollars != nanodollars.to_integral_value():
         raise click.BadParameter(f"'{value}' is finer than a nanodollar (nine places)")
@@ -134,6 +142,42 @@ def fund_account(
     print_result(funded, as_json=as_json)
 
 
+@accounts.command(
+    "adjust",
+    epilog=EXAMPLES["accounts adjust"],
+    context_settings={"ignore_unknown_options": True},  # so that -5 is an amount
+)
+@click.argument("account")
+@click.argument("amount", type=signed_usd, metavar="USD")
+@click.option("--reason", required=True, help="Why; it stays in the ledger.")
+@click.option("--reference", help="Adjusting again with the same one changes nothing.")
+@database_options
+def adjust_account(
+    account: str,
+    amount: int,
+    reason: str,
+    reference: str | None,
+    db: Path | None,
+    config_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Correct the balance of ACCOUNT (its id or its name) by USD; -USD takes.
+
+    Nothing that is held for running requests is taken. To give back what a request was charged,
+    use 'parshall receipts refund'.
+    """
+    adjusted = run(
+        db,
+        config_path,
+        "accounts.adjust",
+        account=account,
+        amount_nanodollars=amount,
+        reason=reason,
+        reference=reference,
+    )
+    print_result(adjusted, as_json=as_json)
+
+
 @accounts.command("show", epilog=EXAMPLES["accounts show"])
 @click.argument("account", required=False)
 @database_options
@@ -194,6 +238,37 @@ def show_receipt(
     """Show what became of the request REQUEST_ID (the x-request-id of its answer)."""
     receipt = run(db, config_path, "receipts.show", request_id=request_id, account=account)
     print_result(receipt, as_json=as_json)
+
+
+@receipts.command("refund", epilog=EXAMPLES["receipts refund"])
+@click.argument("request_id")
+@click.argument("amount", type=usd, metavar="[USD]", required=False)
+@click.option("--reason", required=True, help="Why; it stays in the ledger.")
+@click.option("--reference", help="Refunding again with the same one changes nothing.")
+@database_options
+def refund(
+    request_id: str,
+    amount: int | None,
+    reason: str,
+    reference: str | None,
+    db: Path | None,
+    config_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Give back USD of what the request REQUEST_ID was charged, or all that is left of it.
+
+    A refund is a transfer of its own: the charge and the receipt stay as they were written.
+    """
+    refunded = run(
+        db,
+        config_path,
+        "receipts.refund",
+        request_id=request_id,
+        amount_nanodollars=amount,
+        reason=reason,
+        reference=reference,
+    )
+    print_result(refunded, as_json=as_json)
 
 
 @click.group()

@@ -46,11 +46,19 @@ EXAMPLES = {
         "parshall accounts fund alice 25.50",
         "parshall accounts fund alice 100 --reference invoice-2031",
     ),
+    "accounts adjust": _examples(
+        "parshall accounts adjust alice 5 --reason 'the outage of May'",
+        "parshall accounts adjust alice -12.50 --reason 'funded twice' --reference ticket-81",
+    ),
     "accounts show": _examples("parshall accounts show", "parshall accounts show alice --json"),
     "keys create": _examples("parshall keys create alice --name laptop"),
     "keys list": _examples("parshall keys list", "parshall keys list alice --json"),
     "keys revoke": _examples("parshall keys revoke key_0123456789abcdef"),
     "receipts show": _examples("parshall receipts show req_0123456789abcdef --json"),
+    "receipts refund": _examples(
+        "parshall receipts refund req_0123456789abcdef --reason 'the answer was cut'",
+        "parshall receipts refund req_0123456789abcdef 0.02 --reason goodwill --reference t-81",
+    ),
     "debug upstream": _examples(
         "parshall debug upstream", "parshall debug upstream --config parshall.toml --json"
     ),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import trio
 
 from engine.errors import NotFoundError
-from engine.ledger import jobs, queries
+from engine.ledger import corrections, jobs, queries
 from engine.ledger.audit import audit_database
 from engine.ledger.books import Books
 from engine.ledger.journal import Journal
-from engine.ledger.records import AccountView, Finding, KeyRow, LedgerSettings
+from engine.ledger.records import AccountView, Correction, Finding, KeyRow, LedgerSettings
 from engine.ledger.sqlite import Store
-from engine.ledger.transfers import HOUSE_ACCOUNTS, funding
+from engine.ledger.transfers import HOUSE_ACCOUNTS, adjustment, changes, funding
 
 
 class Administration:
@@ -87,6 +87,75 @@ class Administration:
         )
         return await self.account(account_id)
 
+    async def refund(
+        self, request_id: str, amount_nanodollars: int | None, reason: str, reference: str
+    ) -> Correction:
+        """Give back part of what a request was charged; None: all that is left of it.
+
+        Idempotent: the same reference again changes nothing.
+
+        Raises:
+            ConflictError: the request has not ended, or was not charged as much; the reference
+                was used for another refund.
+            NotFoundError: no such request.
+            ValueError: the amount is not positive; no reason or reference.
+            UnavailableError: the database cannot be written now.
+        """
+        moved = await self._journal.run(
+            lambda store: corrections.refund(
+                store, request_id, amount_nanodollars, reason, reference
+            ),
+            self._apply_moved,
+        )
+        return await self._correction(moved)
+
+    async def adjust(
+        self, account_id: str, amount_nanodollars: int, reason: str, reference: str
+    ) -> Correction:
+        """Correct a balance: a positive amount gives to the account, a negative one takes.
+
+        What is taken is reserved first, as a hold is, so nothing held is taken. Idempotent: the
+        same reference again changes nothing.
+
+        Raises:
+            ConflictError: the reference was used for another adjustment.
+            InsufficientFundsError: less is available than would be taken.
+            NotFoundError: no such account.
+            ValueError: the amount is zero; no reason or reference.
+            UnavailableError: the database cannot be written now.
+        """
+        transfer = adjustment(account_id, amount_nanodollars, reason, reference)
+        allowance = self._books.allowance(account_id)
+        reserved = allowance.reserve(max(0, -amount_nanodollars))
+
+        def release() -> None:
+            if reserved:
+                allowance.release(max(0, -amount_nanodollars))
+
+        def apply(moved: corrections.Moved) -> None:
+            release()
+            self._apply_moved(moved)
+
+        moved = await self._journal.run(
+            lambda store: corrections.adjust(
+                store, account_id, amount_nanodollars, transfer, covered=reserved
+            ),
+            apply,
+            release,
+        )
+        return await self._correction(moved)
+
+    def _apply_moved(self, moved: corrections.Moved) -> None:
+        self._books.apply([moved.transfer] if moved.added else [])
+
+    async def _correction(self, moved: corrections.Moved) -> Correction:
+        return Correction(
+            account=await self.account(moved.account_id),
+            amount_nanodollars=changes([moved.transfer])[moved.account_id],
+            reference=moved.transfer.reference or "",
+            added=moved.added,
+        )
+
     async def create_key(self, account_id: str, name: str, digest: str, prefix: str) -> KeyRow:
         """Store a key by its digest. Raises NotFoundError, ConflictError, UnavailableError."""
         return await self._journal.run(
@@ -131,7 +200,9 @@ class Administration:
             if sequence != self._journal.last_ticket:
                 return
             books = self._books.balances()
-            different = [key for key in sorted(stored | books) if stored.get(key) != books.get(key)]
+            different = [
+                key for key in sorted(stored | books) if stored.get(key, 0) != books.get(key, 0)
+            ]
             finding = Finding(name, not different, len(books), ", ".join(different[:5]))
 
         with trio.move_on_after(self._settings.barrier_timeout_s):

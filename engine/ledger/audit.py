@@ -124,6 +124,31 @@ INVARIANTS = (
            GROUP BY request_id HAVING count(*) > 1 OR request_id IS NULL""",
     ),
     Invariant(
+        "refunds go to who was charged, and are at most the charge",
+        "SELECT count(*) FROM transfers WHERE kind = 'refund'",
+        """WITH moved AS (
+               SELECT request_id, transfers.kind, -amount AS paid
+               FROM transfers JOIN postings USING (transfer_id) JOIN holds USING (request_id)
+               WHERE transfers.kind IN ('charge', 'refund')
+                 AND postings.account_id = holds.account_id
+           )
+           SELECT request_id FROM moved GROUP BY request_id HAVING sum(paid) < 0
+           UNION
+           SELECT 'transfer ' || transfer_id FROM transfers LEFT JOIN holds USING (request_id)
+           WHERE kind = 'refund' AND NOT EXISTS (
+               SELECT 1 FROM postings WHERE postings.transfer_id = transfers.transfer_id
+                 AND postings.account_id = holds.account_id AND amount > 0
+           )""",
+    ),
+    Invariant(
+        "a correction has a reason and a reference",
+        """SELECT count(*) FROM transfers
+           WHERE kind IN ('refund', 'adjustment', 'reconciliation')""",
+        """SELECT 'transfer ' || transfer_id FROM transfers
+           WHERE kind IN ('refund', 'adjustment', 'reconciliation')
+             AND (coalesce(reason, '') = '' OR coalesce(reference, '') = '')""",
+    ),
+    Invariant(
         "an ended hold has a receipt, of its account, with the posted price",
         "SELECT count(*) FROM receipts",
         """SELECT request_id FROM holds JOIN hold_totals USING (request_id)

@@ -8,7 +8,6 @@ it says is isolated and set aside as evidence, so that it cannot stop the others
 
 from __future__ import annotations
 
-import heapq
 import logging
 import queue
 import sqlite3
@@ -16,13 +15,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import trio
 
 from engine.errors import UnavailableError
+from engine.ledger.barrier import Barrier
 from engine.ledger.entries import Entry, Progressed, Rejected
 from engine.ledger.records import EpochLostError, LedgerSettings, ProgressEntry, Ticket
+from engine.ledger.recovery import end_refused
 from engine.ledger.sqlite import Store, is_locked, is_passing, now_ms
 from engine.ledger.switching import restore_switch_interval, shorten_switch_interval
 
@@ -32,17 +34,16 @@ T = TypeVar("T")
 _SAMPLE_S = 0.05
 
 
+@dataclass(slots=True, eq=False)
 class _Job:
     """Work for the thread between two groups, and the event its submitter waits for."""
 
-    __slots__ = ("apply", "done", "error", "result", "work")
-
-    def __init__(self, work: Callable[[Store], Any], apply: Callable[[Any], None] | None) -> None:
-        self.work = work
-        self.apply = apply
-        self.done = trio.Event()
-        self.result: Any = None
-        self.error: Exception | None = None
+    work: Callable[[Store], Any]
+    apply: Callable[[Any], None] | None
+    undo: Callable[[], None] | None
+    done: trio.Event = field(default_factory=trio.Event)
+    result: Any = None
+    error: Exception | None = None
 
 
 class _Stop:
@@ -85,9 +86,7 @@ class Journal:
         self._failure: str | None = None
         self._fatal: str | None = None
         self._closing = False
-        self._waiters: list[tuple[int, int, trio.lowlevel.Task]] = []
-        self._waiting: set[int] = set()
-        self._waiter_count = 0
+        self._barrier = Barrier()
         self._ages: deque[tuple[int, float]] = deque()
         self.last_ticket = self.durable_ticket = store.sequence
         self.groups = 0
@@ -164,7 +163,6 @@ class Journal:
             return f"the oldest record has waited {oldest_s:.1f} s to become durable"
         return None
 
-    @trio.lowlevel.enable_ki_protection
     async def wait_durable(self, ticket: int) -> None:
         """Wait until everything up to `ticket` is durable, or set aside (see `is_durable`).
 
@@ -173,30 +171,28 @@ class Journal:
         if ticket <= self.durable_ticket:
             await trio.lowlevel.checkpoint()
             return
-        self._waiter_count += 1
-        number = self._waiter_count
-        heapq.heappush(self._waiters, (ticket, number, trio.lowlevel.current_task()))
-        self._waiting.add(number)
+        await self._barrier.wait(ticket)
 
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            self._waiting.discard(number)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    async def run(self, work: Callable[[Store], T], apply: Callable[[T], None] | None = None) -> T:
+    async def run(
+        self,
+        work: Callable[[Store], T],
+        apply: Callable[[T], None] | None = None,
+        undo: Callable[[], None] | None = None,
+    ) -> T:
         """Run `work` on the thread, after everything taken in so far, and return its result.
 
-        `apply` is called with the result in the Trio thread, also when the wait is cancelled: the
-        work may be done then, or not.
+        In the Trio thread `apply` is called with the result, or `undo` if there is none, also when
+        the wait is cancelled: the work may be done then, or not.
 
         Raises:
             UnavailableError: the database cannot do it now, or the journal has stopped.
             Exception: whatever `work` raises.
         """
         if self._fatal is not None or self._closing:
+            if undo is not None:
+                undo()
             raise UnavailableError("The ledger is not available.")
-        job = _Job(work, apply)
+        job = _Job(work, apply, undo)
         self._queue.put(job)
         await job.done.wait()
         if job.error is not None:
@@ -231,18 +227,17 @@ class Journal:
     @trio.lowlevel.enable_ki_protection
     def _advance(self) -> None:
         """Tell everyone who waited for what is durable now; one call a group."""
-        durable, waiters = self.durable_ticket, self._waiters
-        while waiters and waiters[0][0] <= durable:
-            _, number, task = heapq.heappop(waiters)
-            if number in self._waiting:
-                self._waiting.remove(number)
-                trio.lowlevel.reschedule(task)
+        durable = self.durable_ticket
+        self._barrier.release(durable)
         self._on_durable(durable)
 
     @trio.lowlevel.enable_ki_protection
     def _finish(self, job: _Job) -> None:
         try:
-            if job.error is None and job.apply is not None:
+            if job.error is not None:
+                if job.undo is not None:
+                    job.undo()
+            elif job.apply is not None:
                 job.apply(job.result)
         except Exception as error:  # noqa: BLE001 - it is raised where the job was submitted
             job.error = error
@@ -331,16 +326,21 @@ class Journal:
             type(rejected.entry).__name__,
             rejected.error,
         )
-        pause_s = self._settings.retry_min_s
-        while True:
-            try:
-                self._store.reject(rejected)
-                break
-            except sqlite3.Error as failure:
-                pause_s = self._pause(pause_s, failure)
+        self._insist(lambda: self._store.reject(rejected))
+        self._insist(lambda: end_refused(self._store, rejected))
         self.rejected_tickets.add(rejected.seq)  # before anyone is told how far it is durable
         self._post(lambda: self._on_rejected(rejected))
         self._committed(rejected.seq, 1)
+
+    def _insist(self, work: Callable[[], None]) -> None:
+        """Do what may be done twice until the database lets it."""
+        pause_s = self._settings.retry_min_s
+        while True:
+            try:
+                work()
+                return
+            except sqlite3.Error as failure:
+                pause_s = self._pause(pause_s, failure)
 
     def _pause(self, pause_s: float, error: sqlite3.Error) -> float:
         """Wait before the next try; a lock is waited for in silence until the barrier's time."""

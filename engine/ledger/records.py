@@ -115,6 +115,18 @@ class AccountView:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """A refund or an adjustment, and its account as it is now."""
+
+    account: AccountView
+    amount_nanodollars: int
+    """What the account gained; negative when it gave."""
+    reference: str
+    added: bool
+    """False when the same reference had done it before."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRow:
     """An API key without its secret. `prefix` is what people recognise it by."""
 

@@ -1,4 +1,5 @@
-"""What a process that died left behind: holds without an end are ended at the next start.
+"""What nobody ends any more: holds that a process that died left behind, at the next start, and
+holds whose settlement the database has refused, at once.
 
 Each is posted at its last durable progress, never above the hold; without progress it is voided.
 The customer is never charged for more than was recorded.
@@ -13,7 +14,7 @@ from typing import Any
 import orjson
 
 from engine.events import Outcome, Provenance
-from engine.ledger.entries import Ended, HoldEnd
+from engine.ledger.entries import Ended, HoldEnd, Rejected
 from engine.ledger.receipts import Attempt, Receipt, ReceiptError
 from engine.ledger.records import CostLine, ProgressEntry
 from engine.ledger.sqlite import Store, now_ms
@@ -28,10 +29,12 @@ WHERE holds.seq >= (SELECT value FROM meta WHERE name = 'open_from')
     SELECT 1 FROM hold_records AS ended
     WHERE ended.request_id = holds.request_id AND ended.kind IN ('posted', 'voided', 'expired')
   )
+  AND (:request_id IS NULL OR holds.request_id = :request_id)
 ORDER BY holds.seq
 """
 
 _ERROR = ReceiptError("gateway_failed", "The gateway stopped before this request had ended.")
+_REFUSED = ReceiptError("record_refused", "The gateway could not record how this request ended.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +107,53 @@ def recover(store: Store, group_max_records: int) -> int:
     return len(orphans)
 
 
+def end_refused(store: Store, rejected: Rejected) -> None:
+    """End, without a charge, the hold whose settlement was refused: the books have released it.
+
+    All of the receipt comes from what the database took before. May be done twice.
+    """
+    if not isinstance(rejected.entry, Ended):
+        return
+    at_ms = now_ms()
+    rows = store.connection.execute(_OPEN_HOLDS, {"request_id": rejected.entry.request_id})
+    for _, request_id, account_id, opening, held in rows.fetchall():
+        orphan = _orphan(store, request_id, account_id, opening, held, None)
+        store.commit([(rejected.seq, recovered(orphan, at_ms, error=_REFUSED))])
+    store.note_committed([(rejected.seq, rejected.entry)])
+
+
 def _orphans(store: Store) -> Iterator[OrphanHold]:
     last_progress = _last_progress(store)
-    connection = store.connection
-    for seq, request_id, account_id, opening, held in connection.execute(_OPEN_HOLDS).fetchall():
+    rows = store.connection.execute(_OPEN_HOLDS, {"request_id": None})
+    for seq, request_id, account_id, opening, held in rows.fetchall():
         progress_seq, progress = last_progress.get(request_id, (None, None))
         store.open_holds.adopt(request_id, seq, progress_seq)
-        attempts = connection.execute(
-            "SELECT number, provider, upstream_model FROM attempts WHERE request_id = ?"
-            " ORDER BY number",
-            (request_id,),
-        )
-        yield OrphanHold(
-            account_id=account_id,
-            held_nanodollars=held,
-            opening=Receipt.from_json(orjson.loads(opening)),
-            attempts=tuple(
-                Attempt(number, provider, model, outcome="gateway_failed")
-                for number, provider, model in attempts
-            ),
-            progress=progress,
-        )
+        yield _orphan(store, request_id, account_id, opening, held, progress)
+
+
+def _orphan(
+    store: Store,
+    request_id: str,
+    account_id: str,
+    opening: str,
+    held_nanodollars: int,
+    progress: ProgressEntry | None,
+) -> OrphanHold:
+    attempts = store.connection.execute(
+        "SELECT number, provider, upstream_model FROM attempts WHERE request_id = ?"
+        " ORDER BY number",
+        (request_id,),
+    )
+    return OrphanHold(
+        account_id=account_id,
+        held_nanodollars=held_nanodollars,
+        opening=Receipt.from_json(orjson.loads(opening)),
+        attempts=tuple(
+            Attempt(number, provider, model, outcome="gateway_failed")
+            for number, provider, model in attempts
+        ),
+        progress=progress,
+    )
 
 
 def _last_progress(store: Store) -> dict[str, tuple[int, ProgressEntry]]:

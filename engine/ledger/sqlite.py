@@ -122,7 +122,10 @@ class Store:
             self.open_holds.committed(seq, entry)
 
     def reject(self, rejected: Rejected) -> None:
-        """Keep an entry that cannot be stored, with the reason, as evidence for the audit."""
+        """Keep an entry that cannot be stored, with the reason, as evidence for the audit.
+
+        Once: a second time changes nothing.
+        """
         try:
             record = orjson.dumps(rejected.entry, default=str).decode()
         except TypeError:
@@ -136,7 +139,8 @@ class Store:
                     "record": record,
                     "error": rejected.error,
                     "at_ms": now_ms(),
-                }
+                },
+                ignore=True,
             )
             db.table("meta").update("sequence", {"value": rejected.seq})
 

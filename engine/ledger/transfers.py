@@ -24,7 +24,12 @@ PROVIDER_PREFIX = "provider:"
 AMOUNT_MAX_NANODOLLARS = 10**16
 """Ten million dollars: what one call may name, so that sums stay far within 64 bits."""
 
-TransferKind = Literal["funding", "charge", "overrun", "cost"]
+TEXT_MAX = 1_000
+"""Characters of a reason or a reference."""
+
+TransferKind = Literal[
+    "funding", "charge", "overrun", "cost", "refund", "adjustment", "reconciliation"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,42 @@ def funding(account_id: str, amount_nanodollars: int, reference: str) -> Transfe
         raise ValueError("the amount must be positive")
     postings = _move(HOUSE_FUNDING, account_id, amount_nanodollars)
     return Transfer("funding", postings, reference=reference)
+
+
+def refund(
+    account_id: str, request_id: str, amount_nanodollars: int, reason: str, reference: str
+) -> Transfer:
+    """Part or all of a charge, given back.
+
+    Raises:
+        ValueError: the amount is not positive, or absurd; no reason or reference.
+    """
+    if check_amount(amount_nanodollars) == 0:
+        raise ValueError("the amount must be positive")
+    _check_why(reason, reference)
+    postings = _move(HOUSE_REVENUE, account_id, amount_nanodollars)
+    return Transfer("refund", postings, request_id, reason, reference)
+
+
+def adjustment(account_id: str, amount_nanodollars: int, reason: str, reference: str) -> Transfer:
+    """A correction that belongs to no request: positive gives to the account, negative takes.
+
+    Raises:
+        ValueError: the amount is zero, or absurd; no reason or reference.
+    """
+    if check_amount(abs(amount_nanodollars)) == 0:
+        raise ValueError("the amount must not be zero")
+    _check_why(reason, reference)
+    postings = _move(HOUSE_ADJUSTMENT, account_id, amount_nanodollars)
+    return Transfer("adjustment", postings, None, reason, reference)
+
+
+def _check_why(reason: str, reference: str) -> None:
+    for name, text in (("reason", reason), ("reference", reference)):
+        if not text.strip():
+            raise ValueError(f"a correction needs a {name}")
+        if len(text) > TEXT_MAX or any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError(f"the {name} is no text of at most {TEXT_MAX} characters")
 
 
 def changes(transfers: Iterable[Transfer]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import NoneType
 
 from engine.ledger.receipts import format_time, money_json
-from engine.ledger.records import AccountView
+from engine.ledger.records import AccountView, Correction
 from frontends.commands.command import Command, Desk, Json, Parameters, find_account
 
 
@@ -27,6 +27,15 @@ async def _fund_account(desk: Desk, given: Parameters) -> Json:
     return {**account_json(account), "reference": reference}
 
 
+async def _adjust_account(desk: Desk, given: Parameters) -> Json:
+    account = await find_account(desk, given["account"])
+    reference = given["reference"] or f"cli-{secrets.token_hex(8)}"
+    done = await desk.ledger.adjust(
+        account.account_id, given["amount_nanodollars"], given["reason"], reference
+    )
+    return correction_json(done)
+
+
 async def _show_accounts(desk: Desk, given: Parameters) -> Json:
     if given["account"] is not None:
         return [account_json(await find_account(desk, given["account"]))]
@@ -42,6 +51,16 @@ COMMANDS: Mapping[str, Command] = {
         {"account": (str,), "amount_nanodollars": (int,), "reference": (str, NoneType)},
         adds=True,
     ),
+    "accounts.adjust": Command(
+        _adjust_account,
+        {
+            "account": (str,),
+            "amount_nanodollars": (int,),
+            "reason": (str,),
+            "reference": (str, NoneType),
+        },
+        adds=True,
+    ),
     "accounts.show": Command(_show_accounts, {"account": (str, NoneType)}),
 }
 
@@ -55,4 +74,14 @@ def account_json(account: AccountView) -> Json:
         "balance": money_json(account.balance_nanodollars),
         "held": money_json(account.held_nanodollars),
         "available": money_json(account.available_nanodollars),
+    }
+
+
+def correction_json(done: Correction) -> Json:
+    """What a refund or an adjustment did; `changed` is false when it had been done before."""
+    return {
+        **account_json(done.account),
+        "amount": money_json(done.amount_nanodollars),
+        "reference": done.reference,
+        "changed": done.added,
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from types import NoneType
 
 from engine.errors import NotFoundError
+from frontends.commands.accounts import correction_json
 from frontends.commands.command import Command, Desk, Json, Parameters, find_account
 
 
@@ -23,6 +25,24 @@ async def _show_receipt(desk: Desk, given: Parameters) -> Json:
     raise NotFoundError(f"There is no receipt '{request_id}'.")
 
 
+async def _refund(desk: Desk, given: Parameters) -> Json:
+    reference = given["reference"] or f"cli-{secrets.token_hex(8)}"
+    done = await desk.ledger.refund(
+        given["request_id"], given["amount_nanodollars"], given["reason"], reference
+    )
+    return correction_json(done)
+
+
 COMMANDS: Mapping[str, Command] = {
     "receipts.show": Command(_show_receipt, {"request_id": (str,), "account": (str, NoneType)}),
+    "receipts.refund": Command(
+        _refund,
+        {
+            "request_id": (str,),
+            "amount_nanodollars": (int, NoneType),
+            "reason": (str,),
+            "reference": (str, NoneType),
+        },
+        adds=True,
+    ),
 }

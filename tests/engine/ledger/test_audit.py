@@ -34,6 +34,8 @@ EPOCHS = "no hold of an earlier epoch is open"
 FOUND = "recovery would find every open hold"
 POSTED = "0 ≤ posted ≤ hold"
 EXPIRED = "what expired was billed as recovered"
+REFUNDS = "refunds go to who was charged, and are at most the charge"
+WHY = "a correction has a reason and a reference"
 CHARGE = "a request has at most one charge, and it is what the hold posted"
 RECEIPT = "an ended hold has a receipt, of its account, with the posted price"
 ATTEMPTS = "every attempt of a receipt has a row, and every row is of a receipt"
@@ -75,6 +77,29 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
         {REPLAY, CHARGE},
     ),
     ("UPDATE transfers SET request_id = 'req_2' WHERE kind = 'charge'", {CHARGE}),
+    (
+        (
+            "INSERT INTO transfers VALUES (905, 'refund', 'req_1', 'too much', 'r-1', 0);"
+            "INSERT INTO postings SELECT 905, account_id, 701 FROM holds WHERE seq = 1;"
+            "INSERT INTO postings VALUES (905, 'house:revenue', -701)"
+        ),
+        {REPLAY, REFUNDS},
+    ),
+    (
+        (
+            "INSERT INTO transfers VALUES (906, 'refund', 'req_1', 'astray', 'r-2', 0);"
+            "INSERT INTO postings VALUES (906, 'house:cost', 1), (906, 'house:revenue', -1)"
+        ),
+        {REPLAY, REFUNDS},
+    ),
+    (
+        (
+            "PRAGMA ignore_check_constraints = ON;"
+            "INSERT INTO transfers VALUES (907, 'adjustment', NULL, '', 'r-3', 0);"
+            "INSERT INTO postings VALUES (907, 'house:cost', 1), (907, 'house:revenue', -1)"
+        ),
+        {REPLAY, WHY},
+    ),
     ("DELETE FROM receipts WHERE request_id = 'req_1'", {RECEIPT}),
     ("UPDATE receipts SET account_id = 'house:cost' WHERE request_id = 'req_1'", {RECEIPT}),
     (

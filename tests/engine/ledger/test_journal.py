@@ -15,12 +15,13 @@ import trio.testing
 from sqlite_utils import Database
 
 from engine.errors import UnavailableError
-from engine.ledger import AttemptRow, LedgerSettings, ProgressEntry
+from engine.ledger import AttemptRow, CostLine, LedgerSettings, ProgressEntry, open_ledger
 from engine.ledger.entries import Attempted, Ended, Entry, Opened, Rejected
 from engine.ledger.journal import Journal
 from engine.ledger.records import EpochLostError
 from engine.ledger.sqlite import Store
 from tests.engine.ledger.samples import (
+    USD,
     completed,
     database_locked,
     funded_ledger,
@@ -228,6 +229,33 @@ async def test_the_books_follow_when_a_settlement_is_refused(path: Path) -> None
         assert broken == ["no record was refused by the database"]
         assert ledger.house_balances()["house:revenue"] == 600
         assert ledger.healthy
+
+
+async def test_a_hold_whose_settlement_is_refused_ends_without_a_charge(path: Path) -> None:
+    async with funded_ledger(path) as (ledger, account_id):
+        begun = opening("req_1", account_id)
+        hold = ledger.hold(account_id, "req_1", USD, begun)
+        ledger.attempt(hold, AttemptRow(1, "sim", "sim-openai", 0))
+        ticket = ledger.settle(
+            hold,
+            posted_nanodollars=5,
+            overrun_nanodollars=0,
+            costs=[CostLine("sim", 3)],
+            receipt=completed(begun).replace(model="\ud800"),
+        )
+        again = ledger.hold(account_id, "req_2", USD - 5, opening("req_2", account_id))
+        await ledger.wait_durable(again.ticket)
+
+        assert not ledger.is_durable(ticket)
+        assert ledger.available_nanodollars(account_id) == 5
+        receipt = await ledger.read_receipt(account_id, "req_1")
+        assert receipt is not None
+        assert (receipt["error"]["code"], receipt["price"]["nanodollars"]) == ("record_refused", 0)
+        assert [attempt["provider"] for attempt in receipt["attempts"]] == ["sim"]
+        broken = [finding.name for finding in await ledger.audit() if not finding.ok]
+        assert broken == ["no record was refused by the database"]
+    async with open_ledger(settings_for(path)) as ledger:
+        assert ledger.recovered_holds == 1, "req_2; req_1 has ended"
 
 
 async def test_another_owner_of_the_database_stops_the_journal(

@@ -26,6 +26,7 @@ from engine.errors import InsufficientFundsError
 from engine.ledger import (
     Attempt,
     AttemptRow,
+    ConflictError,
     CostLine,
     Hold,
     Ledger,
@@ -65,7 +66,7 @@ class RunningLedger:
 
 
 class Workloads(RuleBasedStateMachine):
-    """Fund, hold, extend, progress, settle, void, expire and restart in any order."""
+    """Whatever moves money, and restarts, in any order."""
 
     holds = Bundle("holds")
 
@@ -80,7 +81,9 @@ class Workloads(RuleBasedStateMachine):
             ).account_id
             for number in range(ACCOUNTS)
         ]
-        self.balances = dict.fromkeys([*self.accounts, "revenue", "overrun", "cost"], 0)
+        house = ["revenue", "overrun", "cost", "adjustment"]
+        self.balances = dict.fromkeys([*self.accounts, *house], 0)
+        self.charges: dict[str, tuple[str, int]] = {}
         self.held: dict[str, tuple[str, int]] = {}
         self.progressed: dict[str, int] = {}
         self.count = 0
@@ -100,6 +103,7 @@ class Workloads(RuleBasedStateMachine):
         account, amount = self.held.pop(request_id)
         self.progressed.pop(request_id, None)
         posted = min(charge, amount)
+        self.charges[request_id] = (account, posted)
         excess = charge - posted + overrun
         self.balances[account] -= posted
         self.balances["revenue"] += posted + excess
@@ -196,6 +200,47 @@ class Workloads(RuleBasedStateMachine):
         trio.from_thread.run_sync(call, trio_token=self.running.token)
         self.settled(hold.request_id, 0)
 
+    @rule(data=st.data(), amount=st.none() | amounts)
+    def refund(self, data: st.DataObject, amount: int | None) -> None:
+        """Never more than is left of the charge; twice with one reference is once."""
+        if not self.charges:
+            return
+        request_id = data.draw(st.sampled_from(sorted(self.charges)))
+        account, left = self.charges[request_id]
+        given = left if amount is None else amount
+        self.count += 1
+        arguments = (request_id, amount, "a test", f"refund {self.count}")
+        for turn in range(2):
+            try:
+                done = trio.from_thread.run(
+                    self.ledger.refund, *arguments, trio_token=self.running.token
+                )
+            except (ConflictError, ValueError):
+                assert not 0 < given <= left
+                return
+            assert (done.amount_nanodollars, done.added) == (given, turn == 0)
+        self.charges[request_id] = (account, left - given)
+        self.balances[account] += given
+        self.balances["revenue"] -= given
+
+    @rule(number=st.integers(0, ACCOUNTS - 1), amount=st.integers(-3_000, 3_000))
+    def adjust(self, number: int, amount: int) -> None:
+        """Never takes what is held."""
+        account = self.accounts[number]
+        self.count += 1
+        arguments = (account, amount, "a test", f"adjustment {self.count}")
+        for turn in range(2):
+            try:
+                done = trio.from_thread.run(
+                    self.ledger.adjust, *arguments, trio_token=self.running.token
+                )
+            except (InsufficientFundsError, ValueError):
+                assert amount == 0 or -amount > self.available(account)
+                return
+            assert done.added == (turn == 0)
+        self.balances[account] += amount
+        self.balances["adjustment"] -= amount
+
     @rule(alive=st.booleans())
     def expire(self, alive: bool) -> None:
         """Exchanges that are no more; what is alive stays as it is."""
@@ -225,7 +270,7 @@ class Workloads(RuleBasedStateMachine):
         for account in self.accounts:
             assert books[account] == self.balances[account]
             assert self.ledger.available_nanodollars(account) == self.available(account) >= 0
-        for name in ("revenue", "overrun", "cost"):
+        for name in ("revenue", "overrun", "cost", "adjustment"):
             assert books[f"house:{name}"] == self.balances[name]
         assert sum(books.values()) == 0
 
