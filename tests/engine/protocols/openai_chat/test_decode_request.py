@@ -251,7 +251,7 @@ def test_tools_formats_and_choices() -> None:
     got = decoded(tools=[{"type": "function", "function": function}, custom])
     assert got.tools == (
         Tool("f", "d", {"type": "object"}, True),
-        NativeTool(Native("openai_chat", custom), "custom"),
+        NativeTool(Native("openai_chat", custom), "custom: g"),
     )
     allowed = {"mode": "auto", "tools": [{"type": "function", "function": {"name": "f"}}]}
     assert decoded(
