@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from frontends.cli_admin import accounts, keys, ledger, receipts
+from frontends.cli_admin import accounts, keys, receipts
 from frontends.cli_debug import debug
+from frontends.cli_ledger import ledger
 from frontends.cli_output import EXAMPLES, explain, print_result
 from frontends.cli_providers import providers
 

@@ -1,4 +1,4 @@
-"""Administration on the command line: accounts, keys, receipts, the ledger.
+"""Administration on the command line: accounts, keys, receipts. The ledger is in `cli_ledger.py`.
 
 A running server owns its database, so commands go to its control socket; without a server the
 ledger is opened here. Either way the same table of commands runs (`commands/`).
@@ -72,15 +72,15 @@ def run(db: Path | None, config_path: Path | None, command: str, **parameters: A
     from frontends import control
 
     with explain():
-        database = _database(db, config_path)
+        database = database_of(db, config_path)
         try:
             return control.ask(database, command, parameters)
         except control.ControlAbsentError:
             pass
         if command in OF_A_SERVER:
             fail(f"no server runs with the database {database}", FAILED)
-        if command not in MAY_BE_FIRST and not database.exists():
-            fail(f"there is no database {database}; --db or --config names another", FAILED)
+        if command not in MAY_BE_FIRST:
+            existing_database(db, config_path)
         import trio
 
         from frontends.commands import execute_alone
@@ -88,7 +88,16 @@ def run(db: Path | None, config_path: Path | None, command: str, **parameters: A
         return trio.run(execute_alone, database, command, parameters)
 
 
-def _database(db: Path | None, config_path: Path | None) -> Path:
+def existing_database(db: Path | None, config_path: Path | None) -> Path:
+    """The database a command reads itself, which has to be there."""
+    database = database_of(db, config_path)
+    if not database.exists():
+        fail(f"there is no database {database}; --db or --config names another", FAILED)
+    return database
+
+
+def database_of(db: Path | None, config_path: Path | None) -> Path:
+    """The database that the options name. Raises ConfigError."""
     if db is not None:
         return db
     if config_path is None:
@@ -269,19 +278,3 @@ def refund(
         reference=reference,
     )
     print_result(refunded, as_json=as_json)
-
-
-@click.group()
-def ledger() -> None:
-    """The ledger."""
-
-
-@ledger.command("audit", epilog=EXAMPLES["ledger audit"])
-@database_options
-def audit(db: Path | None, config_path: Path | None, as_json: bool) -> None:
-    """Check the ledger's invariants on the live database. Exit code 1 if one does not hold."""
-    findings = run(db, config_path, "ledger.audit")
-    print_result(findings, as_json=as_json)
-    broken = [finding["invariant"] for finding in findings if not finding["ok"]]
-    if broken:
-        fail(f"{len(broken)} of {len(findings)} invariants do not hold", FAILED)

@@ -68,6 +68,16 @@ EXAMPLES = {
         "parshall providers check --config parshall.toml --json",
     ),
     "ledger audit": _examples("parshall ledger audit --db parshall.db"),
+    "ledger backup": _examples(
+        "parshall ledger backup /backups/parshall-2026-05-01.db --db parshall.db"
+    ),
+    "ledger restore": _examples(
+        "parshall ledger restore /backups/parshall-2026-05-01.db --db drill.db    a drill",
+        "parshall ledger restore /backups/parshall-2026-05-01.db --db parshall.db --force",
+    ),
+    "ledger replay": _examples(
+        "parshall ledger replay --db parshall.db", "parshall ledger replay --repair"
+    ),
 }
 
 

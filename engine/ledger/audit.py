@@ -16,6 +16,8 @@ from engine.ledger.queries import reading
 from engine.ledger.records import Finding
 from engine.ledger.sqlite import error_code
 
+FILE_IS_SOUND = "the file is sound"
+
 _EXAMPLES = 5
 
 _NOT_NOW = (
@@ -197,7 +199,7 @@ INVARIANTS = (
         "SELECT \"table\" || ' row ' || rowid FROM pragma_foreign_key_check",
     ),
     Invariant(
-        "the file is sound",
+        FILE_IS_SOUND,
         "SELECT page_count FROM pragma_page_count",
         "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
     ),
