@@ -9,18 +9,21 @@ import pytest
 import trio
 import trio.testing
 
-from engine import Call, Exchange, Gateway, Outcome
+from engine import Call, Exchange, Gateway, Outcome, Provenance
+from engine.events import Protocol
 from engine.ledger.receipts import Receipt
-from tests.gateways import Setup, assert_invariants, charge, drain, open_setup, settled
+from tests.gateways import PROTOCOLS, Setup, assert_invariants, charge, drain, open_setup, settled
 from tests.sinks import SocketSink
 
-from .cancel_everywhere import CancelPoint, cancel_everywhere
+from .cancel_everywhere import CancelPoint, Whose, cancel_everywhere
 from .quiet import count
 
 SEED = 20_261_121
 TOKENS = 12
 PACE = "head_ms=5 first_token_ms=15 tokens_per_second=1000"
 FUNDS = 10**15
+
+Way = Callable[[Gateway, Call, list[Exchange]], Awaitable[None]]
 
 
 async def pull(gateway: Gateway, call: Call, seen: list[Exchange]) -> None:
@@ -46,23 +49,73 @@ async def push(gateway: Gateway, call: Call, seen: list[Exchange]) -> None:
             nursery.cancel_scope.cancel()
 
 
-def assert_fair(setup: Setup, receipt: Receipt, point: CancelPoint, *, stream: bool) -> None:
-    """What was billed is what the outcome and the provider's own log say."""
+def assert_fair(
+    setup: Setup, receipt: Receipt, point: CancelPoint, *, stream: bool, on_cancel: str = "stop"
+) -> None:
+    """What was billed is what the outcome, the policy and the provider's own log say."""
     truth = setup.sim.truth.record(receipt.request_id)
     billed = receipt.usage["output_tokens"]
     assert receipt.outcome in (Outcome.COMPLETED, Outcome.CLIENT_LEFT), point
+    assert receipt.state == "settled", point
     if truth is None:
         assert receipt.price_nanodollars == 0, point
         return
-    if receipt.outcome is Outcome.COMPLETED:
-        assert billed == TOKENS, point
-    elif not stream:
+    left = receipt.outcome is Outcome.CLIENT_LEFT
+    read_to_its_end = left and on_cancel == "drain" and truth.ended == "done"
+    if read_to_its_end:  # before the client left, or after it
+        assert receipt.provenance in (Provenance.REPORTED, Provenance.DRAINED), point
+    if read_to_its_end or not left:
+        assert billed == TOKENS == truth.tokens_generated, point
+    if left and (on_cancel == "waive" or not stream):
         assert receipt.price_nanodollars == 0, point
         return
     assert receipt.delivered_output_tokens <= receipt.received_output_tokens, point
     assert billed <= truth.tokens_generated, point
+    input_tokens = receipt.usage["input_tokens"]
+    assert input_tokens <= truth.input_tokens, point
     if receipt.price_nanodollars:
-        assert receipt.price_nanodollars == charge(truth.input_tokens, billed), point
+        assert receipt.price_nanodollars == charge(input_tokens, billed), point
+
+
+async def cancelled_everywhere(
+    setup: Setup,
+    way: Way,
+    new_call: Callable[[], Call],
+    *,
+    stream: bool,
+    on_cancel: str = "stop",
+    whose: Whose = "any",
+) -> int:
+    """Cancel an exchange at each of its steps; how many there were. All is quiet after each."""
+    seen: list[Exchange] = []
+    spent = 0
+
+    async def scenario() -> None:
+        await way(setup.gateway, new_call(), seen)
+
+    await scenario()
+    await settled(lambda: setup.sim.truth.records()[-1].ended is not None)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    spent += seen.pop().receipt.price_nanodollars
+    baseline = count()
+
+    async def check(point: CancelPoint) -> None:
+        nonlocal spent
+        await settled(lambda: all(r.ended for r in setup.sim.truth.records()))
+        await settled(lambda: setup.gateway.statistics()["open_drains"] == 0)
+        await baseline.wait_restored(point)
+        pool = setup.gateway._parts.pool.statistics()
+        assert [(o.open_streams, o.waiting) for o in pool.origins] == [(0, 0)], point
+        assert setup.gateway.ledger.statistics().open_holds == 0, point
+        for exchange in seen:
+            assert_fair(setup, exchange.receipt, point, stream=stream, on_cancel=on_cancel)
+            spent += exchange.receipt.price_nanodollars
+        seen.clear()
+
+    points = await cancel_everywhere(scenario, check, seed=SEED, whose=whose)
+    assert await setup.balance() == FUNDS - spent
+    await assert_invariants(setup.gateway)
+    return points
 
 
 @pytest.mark.parametrize(
@@ -72,39 +125,47 @@ def assert_fair(setup: Setup, receipt: Receipt, point: CancelPoint, *, stream: b
 )
 async def test_an_exchange(
     tmp_path: Path,
-    way: Callable[[Gateway, Call, list[Exchange]], Awaitable[None]],
+    way: Way,
     stream: bool,
     say: Callable[[str], None],
     request: pytest.FixtureRequest,
 ) -> None:
+    """Between the steps of any task."""
     async with open_setup(tmp_path, funds_nanodollars=FUNDS) as setup:
-        seen: list[Exchange] = []
-        spent = 0
-
-        async def scenario() -> None:
-            call = setup.call(f"tokens={TOKENS} {PACE}", stream=stream)
-            await way(setup.gateway, call, seen)
-
-        await scenario()
-        await settled(lambda: setup.sim.truth.records()[-1].ended is not None)
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        spent += seen.pop().receipt.price_nanodollars
-        baseline = count()
-
-        async def check(point: CancelPoint) -> None:
-            nonlocal spent
-            await settled(lambda: all(r.ended for r in setup.sim.truth.records()))
-            await baseline.wait_restored(point)
-            pool = setup.gateway._parts.pool.statistics()
-            assert [(o.open_streams, o.waiting) for o in pool.origins] == [(0, 0)], point
-            assert setup.gateway.ledger.statistics().open_holds == 0, point
-            for exchange in seen:
-                assert_fair(setup, exchange.receipt, point, stream=stream)
-                spent += exchange.receipt.price_nanodollars
-            seen.clear()
-
-        points = await cancel_everywhere(scenario, check, seed=SEED)
+        points = await cancelled_everywhere(
+            setup, way, lambda: setup.call(f"tokens={TOKENS} {PACE}", stream=stream), stream=stream
+        )
         say(f"{request.node.callspec.id}: {points} cancel points, seed {SEED}")
         assert points > (25 if stream else 10)
-        assert await setup.balance() == FUNDS - spent
-        await assert_invariants(setup.gateway)
+
+
+POLICIES = ("stop", "drain", "waive")
+CASES = [(protocol, policy, True) for protocol in PROTOCOLS for policy in POLICIES] + [
+    (protocol, "drain", False) for protocol in PROTOCOLS
+]
+
+
+@pytest.mark.parametrize(("protocol", "on_cancel", "stream"), CASES)
+async def test_each_protocol_and_policy(
+    tmp_path: Path,
+    protocol: Protocol,
+    on_cancel: str,
+    stream: bool,
+    say: Callable[[str], None],
+    pytestconfig: pytest.Config,
+) -> None:
+    """At its own steps; between those of any task with `--long`."""
+    whose: Whose = "any" if pytestconfig.getoption("--long") else "own"
+    provider = f'on_cancel = "{on_cancel}"'
+    async with open_setup(tmp_path, funds_nanodollars=FUNDS, provider=provider) as setup:
+        points = await cancelled_everywhere(
+            setup,
+            push if stream else pull,
+            lambda: setup.call_of(protocol, protocol, f"tokens={TOKENS} {PACE}", stream=stream),
+            stream=stream,
+            on_cancel=on_cancel,
+            whose=whose,
+        )
+        kind = "a stream" if stream else "one piece"
+        say(f"{protocol}, {kind}, {on_cancel}: {points} cancel points, seed {SEED}")
+        assert points >= (8 if stream else 3)
