@@ -7,7 +7,6 @@ what was generated and recording it.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -62,6 +61,7 @@ class ExchangeBilling:
         self._deployment: Deployment[Rates] = model.deployments[0]
         self._barrier_timeout_s = barrier_timeout_s
         self._progress_due = progress_due
+        self._clock = ledger.clock
         self._measuring = Measuring(
             request=request,
             codec=codec,
@@ -87,7 +87,7 @@ class ExchangeBilling:
             request_id=call.request_id,
             account_id=principal.account_id,
             key_id=principal.key_id,
-            created_at_ms=time.time_ns() // 1_000_000,
+            created_at_ms=ledger.clock(),
             operation=call.operation,
             protocol=call.protocol,
             stream=request.stream,
@@ -144,7 +144,7 @@ class ExchangeBilling:
             len(self._attempts) + 1,
             self._deployment.provider,
             self._deployment.upstream_model,
-            time.time_ns() // 1_000_000,
+            self._clock(),
         )
         self._ledger.attempt(self._hold, row)
 

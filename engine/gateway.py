@@ -14,6 +14,7 @@ import trio
 from engine import counting, exchange
 from engine.admission.keys import KeyIndex, Principal, digest, new_secret, shown_prefix
 from engine.catalogue import build_catalogue
+from engine.clock import Clock, wall_ms
 from engine.config import Config, ProviderConfig
 from engine.drains import open_drains
 from engine.errors import NotFoundError
@@ -41,8 +42,7 @@ class Gateway:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        now = int(datetime.now(UTC).timestamp())
-        self._models = list_models(parts.catalogue, parts.config, now)
+        self._models = list_models(parts.catalogue, parts.config, parts.clock() // 1_000)
 
     @property
     def config(self) -> Config:
@@ -156,20 +156,23 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(config: Config) -> AsyncIterator[Gateway]:
+async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterator[Gateway]:
     """Open the gateway: recover the ledger, load prices and vocabularies, keep connections.
 
-    Leaving the block makes everything durable that was settled in it.
+    Leaving the block makes everything durable that was settled in it. `clock` is the wall clock
+    that everything is dated by.
 
     Raises:
         ConfigError: a model without a price, or an impossible one.
         LedgerLockedError: another process owns the database.
     """
-    catalogue = build_catalogue(config, datetime.now(UTC))
+    catalogue = build_catalogue(config, datetime.fromtimestamp(clock() / 1_000, UTC))
     providers = {name: build_provider(name, row) for name, row in config.providers.items()}
     await _load_vocabularies({m.deployments[0].encoding for m in catalogue.values()})
     settings = LedgerSettings(
-        path=config.storage.path, barrier_timeout_s=config.storage.barrier_timeout_s
+        path=config.storage.path,
+        barrier_timeout_s=config.storage.barrier_timeout_s,
+        clock=clock,
     )
     async with (
         open_ledger(settings) as ledger,
@@ -185,6 +188,7 @@ async def open_gateway(config: Config) -> AsyncIterator[Gateway]:
             pool=pool,
             telemetry=Telemetry(),
             drains=drains,
+            clock=clock,
         )
         _expose(parts)
         for provider in providers.values():

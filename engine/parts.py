@@ -10,6 +10,7 @@ import trio
 
 from engine.admission.keys import KeyIndex
 from engine.catalogue import Catalogue
+from engine.clock import Clock
 from engine.config import Config
 from engine.drains import Drains
 from engine.ledger.ledger import Ledger
@@ -62,6 +63,7 @@ class Parts:
     pool: Pool
     telemetry: Telemetry
     drains: Drains
+    clock: Clock
     open_exchanges: dict[str, OpenExchange] = field(default_factory=dict)
     draining: dict[str, OpenExchange] = field(default_factory=dict)
     """Those whose client has left and whose provider is read on."""

@@ -18,6 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "engine.capabilities",
             "engine.capability_table",
+            "engine.clock",
             "engine.conversation",
             "engine.errors",
             "engine.events",

@@ -13,6 +13,7 @@ import trio
 
 from bench.simulate import Simulator, SimulatorSettings, TruthRecord, open_simulator
 from engine import Call, Exchange, Gateway, open_gateway, parse_config
+from engine.clock import Clock, wall_ms
 from engine.errors import GatewayError
 from engine.events import Protocol
 from engine.ledger.receipts import Receipt
@@ -163,7 +164,12 @@ price = {{ input = 1, output = 2 }}
 
 @asynccontextmanager
 async def open_setup(
-    folder: Path, *, funds_nanodollars: int = DOLLAR, base_url: str | None = None, **sections: str
+    folder: Path,
+    *,
+    funds_nanodollars: int = DOLLAR,
+    base_url: str | None = None,
+    clock: Clock = wall_ms,
+    **sections: str,
 ) -> AsyncIterator[Setup]:
     """A gateway and its provider; on leaving, the invariants are checked."""
     async with open_simulator(SimulatorSettings(recordings=RECORDINGS)) as sim:
@@ -172,7 +178,7 @@ async def open_setup(
             "test.toml",
             {},
         )
-        async with open_gateway(config) as gateway:
+        async with open_gateway(config, clock=clock) as gateway:
             account = await gateway.ledger.create_account("test")
             if funds_nanodollars:
                 await gateway.ledger.fund(account.account_id, funds_nanodollars, "first")

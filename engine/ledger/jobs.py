@@ -11,7 +11,7 @@ from sqlite_utils import Database
 from engine.errors import NotFoundError
 from engine.ledger.queries import AccountRow, find_key, is_customer
 from engine.ledger.records import ConflictError, KeyRow
-from engine.ledger.sqlite import Store, now_ms
+from engine.ledger.sqlite import Store
 from engine.ledger.transfers import Transfer
 
 _FUNDING = """
@@ -26,7 +26,7 @@ def create_account(store: Store, name: str) -> AccountRow:
     Raises:
         ConflictError: an account of that name exists.
     """
-    account = AccountRow(f"acct_{secrets.token_hex(12)}", name, now_ms())
+    account = AccountRow(f"acct_{secrets.token_hex(12)}", name, store.clock())
 
     def insert(db: Database) -> None:
         if db.table("accounts").count_where("kind = 'customer' AND name = ?", [name]):
@@ -71,7 +71,7 @@ def create_key(store: Store, account_id: str, name: str, digest: str, prefix: st
         NotFoundError: no such account.
         ConflictError: the digest is known already.
     """
-    key = KeyRow(f"key_{secrets.token_hex(12)}", account_id, name, digest, prefix, now_ms())
+    key = KeyRow(f"key_{secrets.token_hex(12)}", account_id, name, digest, prefix, store.clock())
 
     def insert(db: Database) -> None:
         if not is_customer(db, account_id):
@@ -100,7 +100,7 @@ def revoke_key(store: Store, key_id: str) -> KeyRow:
             raise NotFoundError("There is no such key.")
         if key.revoked_at_ms is not None:
             return key
-        at_ms = now_ms()
+        at_ms = store.clock()
         db.table("key_revocations").insert({"key_id": key_id, "at_ms": at_ms})
         return replace(key, revoked_at_ms=at_ms)
 

@@ -25,7 +25,7 @@ from engine.ledger.barrier import Barrier
 from engine.ledger.entries import Entry, Progressed, Rejected
 from engine.ledger.records import EpochLostError, LedgerSettings, ProgressEntry, Ticket
 from engine.ledger.recovery import end_refused
-from engine.ledger.sqlite import Store, is_locked, is_passing, now_ms
+from engine.ledger.sqlite import Store, is_locked, is_passing
 from engine.ledger.switching import restore_switch_interval, shorten_switch_interval
 
 log = logging.getLogger("parshall.ledger")
@@ -288,7 +288,7 @@ class Journal:
             return ticket, entry
         with self._progress_lock:
             gathered, self._gathering = self._gathering, {}
-        return ticket, Progressed(tuple(gathered.values()), now_ms())
+        return ticket, Progressed(tuple(gathered.values()), self._settings.clock())
 
     def _commit(self, group: Sequence[tuple[int, Entry]]) -> None:
         """Make a group durable, however long it takes; entries that never can be are set aside."""

@@ -35,7 +35,7 @@ from engine.ledger.records import (
 )
 from engine.ledger.recovery import recover, recovered
 from engine.ledger.running import OpenHold
-from engine.ledger.sqlite import Store, now_ms
+from engine.ledger.sqlite import Store
 from engine.ledger.transfers import check_amount, settlement, within_hold
 
 _ABANDONED = ReceiptError("gateway_failed", "The gateway lost this request before it had ended.")
@@ -56,6 +56,8 @@ class Ledger(Administration):
         )
         super().__init__(books, journal, settings, store.epoch)
         self._store = store
+        self.clock = settings.clock
+        """What entries are dated by."""
         self._open: dict[str, OpenHold] = {}
         self._settling: dict[str, Receipt] = {}
         self._settling_order: deque[tuple[int, str]] = deque()
@@ -83,7 +85,7 @@ class Ledger(Administration):
         if request_id in self._open or request_id in self._settling:
             raise ValueError(f"the request {request_id} has a hold already")
         self._books.reserve(account_id, amount_nanodollars)
-        entry = Opened(request_id, account_id, amount_nanodollars, opening, now_ms())
+        entry = Opened(request_id, account_id, amount_nanodollars, opening, self.clock())
         ticket = self._journal.append(entry)
         hold = Hold(request_id, account_id, amount_nanodollars, ticket)
         self._open[request_id] = OpenHold(hold, opening, trio.current_time())
@@ -108,7 +110,7 @@ class Ledger(Administration):
         if not self._books.allowance(hold.account_id).reserve(amount_nanodollars):
             return False
         hold.amount_nanodollars += amount_nanodollars
-        self._journal.append(Extended(hold.request_id, amount_nanodollars, now_ms()))
+        self._journal.append(Extended(hold.request_id, amount_nanodollars, self.clock()))
         return True
 
     @trio.lowlevel.enable_ki_protection
@@ -211,7 +213,9 @@ class Ledger(Administration):
             overrun_nanodollars=overrun,
             cost_nanodollars=sum(cost.amount_nanodollars for cost in costs),
         )
-        return self._close_hold(hold, Ended(request_id, end, posted, transfers, receipt, now_ms()))
+        return self._close_hold(
+            hold, Ended(request_id, end, posted, transfers, receipt, self.clock())
+        )
 
     def _close_hold(self, hold: Hold, ended: Ended) -> Ticket:
         self._books.allowance(hold.account_id).release(hold.amount_nanodollars)
@@ -239,7 +243,7 @@ class Ledger(Administration):
             if opened.touched_at <= before and request_id not in alive
         ]
         for opened in lost:
-            ended = recovered(opened.orphan(), now_ms(), error=_ABANDONED, end="expired")
+            ended = recovered(opened.orphan(), self.clock(), error=_ABANDONED, end="expired")
             self._close_hold(opened.hold, ended)
         return [opened.hold.request_id for opened in lost]
 

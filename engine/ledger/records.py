@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NewType
 
+from engine.clock import Clock, wall_ms
 from engine.errors import ClientError
 
 Ticket = NewType("Ticket", int)
@@ -29,6 +30,7 @@ class LedgerSettings:
         switch_interval_s: the interpreter's switch interval while the ledger is open, unless it is
             shorter already. With Python's default of 5 ms a busy event loop keeps the journal's
             thread from running for seconds, and a group being built stops the loop for 5 ms.
+        clock: what entries are dated by; asked from the journal's thread too.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class LedgerSettings:
     busy_timeout_s: float = 0.25
     close_timeout_s: float = 10.0
     switch_interval_s: float = 0.0002
+    clock: Clock = wall_ms
 
 
 class Hold:

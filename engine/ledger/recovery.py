@@ -17,7 +17,7 @@ from engine.events import Outcome, Provenance
 from engine.ledger.entries import Ended, HoldEnd, Rejected
 from engine.ledger.receipts import Attempt, Receipt, ReceiptError
 from engine.ledger.records import CostLine, ProgressEntry
-from engine.ledger.sqlite import Store, now_ms
+from engine.ledger.sqlite import Store
 from engine.ledger.transfers import settlement, within_hold
 
 _OPEN_HOLDS = """
@@ -95,7 +95,7 @@ def recover(store: Store, group_max_records: int) -> int:
 
     May be interrupted anywhere: what is left is found again at the next start.
     """
-    at_ms = now_ms()
+    at_ms = store.clock()
     sequence = store.sequence
     orphans = list(_orphans(store))
     for start in range(0, len(orphans), group_max_records):
@@ -114,7 +114,7 @@ def end_refused(store: Store, rejected: Rejected) -> None:
     """
     if not isinstance(rejected.entry, Ended):
         return
-    at_ms = now_ms()
+    at_ms = store.clock()
     rows = store.connection.execute(_OPEN_HOLDS, {"request_id": rejected.entry.request_id})
     for _, request_id, account_id, opening, held in rows.fetchall():
         orphan = _orphan(store, request_id, account_id, opening, held, None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -64,6 +63,7 @@ class Store:
     """The database of one process that owns it: schema up to date, a new epoch begun."""
 
     def __init__(self, settings: LedgerSettings) -> None:
+        self.clock = settings.clock
         self.connection = connect(settings.path, settings.busy_timeout_s)
         try:
             self.db = Database(self.connection, execute_plugins=False)
@@ -138,7 +138,7 @@ class Store:
                     "kind": type(rejected.entry).__name__,
                     "record": record,
                     "error": rejected.error,
-                    "at_ms": now_ms(),
+                    "at_ms": self.clock(),
                 },
                 ignore=True,
             )
@@ -178,7 +178,7 @@ class Store:
                 "request_id": transfer.request_id,
                 "reason": transfer.reason,
                 "reference": transfer.reference,
-                "at_ms": now_ms(),
+                "at_ms": self.clock(),
             }
         )
         moved = changes([transfer]).items()
@@ -195,11 +195,6 @@ class Store:
 
     def close(self) -> None:
         self.connection.close()
-
-
-def now_ms() -> int:
-    """The wall clock, milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 def error_code(error: sqlite3.Error) -> int:
