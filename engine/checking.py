@@ -76,6 +76,16 @@ _ADVICE: Final[Mapping[str, str]] = {
     "upstream_error": "check 'base_url' and 'protocol'",
     _ACCOUNT_EXHAUSTED: "add funds, or raise the limit, at the provider",
 }
+_CLOUD_CREDENTIALS: Final[Mapping[str | None, tuple[str, str]]] = {
+    "aws": (
+        "it refuses AWS's credentials, or there are none",
+        "check them with `aws sts get-caller-identity`, 'region', and access to the model there; see the log",
+    ),
+    "google": (
+        "it refuses Google's credentials, or there are none",
+        "check what 'credentials_file' names, and the role of its account; see the log",
+    ),
+}
 _ADVICE_BY_STATUS: Final[Mapping[int, str]] = {
     404: _NO_SUCH_MODEL,
     429: "wait, or have the rate limit raised at the provider",
@@ -361,6 +371,8 @@ def _charge(deployment: Deployment[Rates], answer: _Answer) -> int:
 
 def _explain(check: Check, error: GatewayError) -> tuple[str, str | None]:
     if error.code == _CREDENTIALS_REFUSED:
+        if check.provider.api_key is None and (told := _CLOUD_CREDENTIALS.get(check.provider.auth)):
+            return told
         if check.provider.api_key is None:
             return "it wants a key, and has none", 'add api_key = "env:NAME" to its table'
         return "it refuses its key", "check the secret that its 'api_key' names"

@@ -61,6 +61,7 @@ def _check_provider(name: str, provider: ProviderConfig, reader: TableReader) ->
         )
     _check_tls_files(name, provider, reader)
     _check_google(name, provider, reader)
+    _check_aws(name, provider, reader)
 
 
 def _check_tls_files(name: str, provider: ProviderConfig, reader: TableReader) -> None:
@@ -106,6 +107,17 @@ def _check_google(name: str, provider: ProviderConfig, reader: TableReader) -> N
         raise reader.error(path, "is not JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get("type"), str):
         raise reader.error(path, "holds no credentials of Google's: there is no 'type' in it")
+
+
+def _check_aws(name: str, provider: ProviderConfig, reader: TableReader) -> None:
+    path = ("providers", name)
+    if provider.profile is not None:
+        if provider.auth != "aws":
+            raise reader.error((*path, "profile"), 'is only for auth = "aws"')
+        if provider.api_key is not None:
+            raise reader.error((*path, "profile"), "signs nothing where there is an 'api_key'")
+    if provider.auth == "aws" and provider.api_key is None and provider.region is None:
+        raise reader.error(path, "needs 'region': signatures are for one")
 
 
 def resolve_proxy(

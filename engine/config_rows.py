@@ -51,6 +51,8 @@ def fill_in_rows(document: dict[str, Any], reader: TableReader, environ: Mapping
         if variable is None or "api_key" in table or table.get("auth") == "none":
             continue
         if not environ.get(variable, "").strip():
+            if tables[name].get("auth") == "aws":
+                continue
             raise reader.error(
                 ("providers", name), f"needs 'api_key', or the environment variable {variable}"
             )

@@ -100,11 +100,13 @@ class ProviderConfig:
     hosting: Hosting | None = None
     """The cloud that offers the protocol in an envelope of its own."""
     region: str | None = None
-    """Of the cloud: for `{region}` in `base_url`."""
+    """Of the cloud: for `{region}` in `base_url`, and for signatures."""
     project: str | None = None
     """Google Cloud's: for `{project}` in `base_url`; left out: the one of `credentials_file`."""
     credentials_file: Path | None = None
     """Google's credentials (JSON); left out: the application default ones."""
+    profile: str | None = None
+    """Of AWS's shared files; left out: the one of AWS_PROFILE, or the default one."""
     on_cancel: Literal["stop", "drain", "waive"] = "stop"
     """When a client leaves: `stop` the stream and bill what came; `drain` it, i.e. read on for the
     provider's own figures and bill these; or `waive` it, i.e. bill nothing."""

@@ -216,6 +216,8 @@ def build_provider(name: str, row: ProviderConfig) -> Provider:
         proxy=row.proxy,
         auth=row.auth,
         credentials_file=row.credentials_file,
+        region=row.region,
+        profile=row.profile,
         also=frozenset(
             name
             for name, spoken in (

@@ -21,7 +21,13 @@ CHECKS = {
     "ruff check": ("ruff", "check"),
     "ruff format": ("ruff", "format", "--check"),
     # ASYNC9 is off by default. ASYNC127 asks for another HTTP client than the one we pin.
-    "flake8-async": ("python", "-m", "tests.async_lint", "--disable=ASYNC9,ASYNC127"),
+    "flake8-async": (
+        "python",
+        "-m",
+        "tests.async_lint",
+        "--disable=ASYNC9,ASYNC127",
+        "--startable-in-context-manager=keep_fresh",
+    ),
     # Hooks of web frameworks and fakes in tests are async whether or not they wait (ASYNC124).
     "flake8-async, hooks": (
         "python",

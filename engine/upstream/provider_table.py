@@ -20,9 +20,9 @@ from typing import Literal
 
 from engine.protocols.quirks import Hosting
 
-Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "google", "none"]
+Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "google", "aws", "none"]
 """Where the key goes: `Authorization: Bearer`, a header of that name, or nowhere. `google`: a token
-of Google's, which is renewed."""
+of Google's, which is renewed. `aws`: the key as a bearer, and without one a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class ProviderRow:
     Attributes:
         base_url: None where it is the operator's own; `{project}` and `{region}` in it are the
             table's.
-        api_key_env: where the key is looked for if the table names none; None: it needs none.
+        api_key_env: where the key is looked for if the table names none; None: it needs none. With
+            the auth `aws` it may be nowhere.
         auth: how the key is sent; None: as the protocol says.
         model_path: see `engine.upstream.providers.Provider`, as for `api_version`.
         terminal: whether a stream may end without its protocol's end marker.
@@ -121,6 +122,18 @@ PROVIDERS: Mapping[str, ProviderRow] = {
             "credentials_file": ("GOOGLE_APPLICATION_CREDENTIALS",),
         },
         hosts=_VERTEX_HOSTS,
+    ),
+    "bedrock": ProviderRow(
+        "https://bedrock-runtime.{region}.amazonaws.com",
+        "AWS_BEARER_TOKEN_BEDROCK",
+        protocol="anthropic",
+        auth="aws",
+        # on_cancel: goes on, by OpenRouter's list ("AWS Bedrock").
+        # Not among the parameters of the model's page in Bedrock's user guide, which refuses what
+        # it does not know: "Extra inputs are not permitted".
+        refuses=("service_tier",),
+        hosting="bedrock",
+        environment={"region": ("AWS_REGION", "AWS_DEFAULT_REGION")},
     ),
     "azure": ProviderRow(
         None,  # https://RESOURCE.openai.azure.com/openai/v1

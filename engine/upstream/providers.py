@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import quote, urlsplit
 
 from engine.protocols.quirks import PLAIN, Quirks
+from engine.upstream.aws_credentials import AwsCredentials
 from engine.upstream.credentials import Credentials, KeyCredentials
 from engine.upstream.google_credentials import GoogleCredentials
 from engine.upstream.provider_table import Auth
@@ -75,7 +76,9 @@ class Provider:
         base_url: `http` or `https`; a path in it is put before every request's.
         api_key: never shown.
         auth: how the key is sent; None: as the protocol's own provider takes it; `google`: no key,
-            but tokens by `credentials_file`, or by Google's application default credentials.
+            but tokens by `credentials_file`, or by Google's application default credentials; `aws`:
+            the key as a bearer, and without one signatures for `region`, by `profile` or the rest
+            of AWS's chain.
         model_path: what stands between `base_url` and an operation's path, with the upstream model
             for `{model}`.
         api_version: the query `api-version` of every request.
@@ -124,6 +127,8 @@ class Provider:
     proxy: str | None = field(default=None, repr=False)
     auth: Auth | None = None
     credentials_file: Path | None = None
+    region: str | None = None
+    profile: str | None = None
     model_path: str = ""
     api_version: str | None = None
     quirks: Quirks = PLAIN
@@ -170,6 +175,10 @@ class Provider:
         """What signs its requests; one object for as long as the provider is used."""
         if self.auth == "google":
             return GoogleCredentials(self.name, self.credentials_file, self.proxy)
+        if self.auth == "aws" and self.api_key is None:
+            assert self.region is not None, "as the configuration is checked"
+            origin = f"{self.origin.scheme}://{self.origin.authority}"
+            return AwsCredentials(self.name, origin, self.region, self.profile, self.proxy)
         return KeyCredentials(self._key_headers())
 
     def _key_headers(self) -> Headers:
@@ -177,7 +186,7 @@ class Provider:
         if self.api_key is None or auth == "none":
             return []
         key = self.api_key.encode()
-        if auth == "bearer":
+        if auth in ("bearer", "aws"):
             return [(b"authorization", b"Bearer " + key)]
         return [(auth.encode(), key)]
 

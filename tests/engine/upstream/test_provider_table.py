@@ -12,8 +12,15 @@ from engine.upstream.provider_table import PROVIDERS, ProviderRow
 from engine.upstream.providers import Provider
 
 KINDS = sorted(PROVIDERS)
-KEYS = {row.api_key_env: "a-key" for row in PROVIDERS.values() if row.api_key_env}
+PLACES = {"project": "a-project", "region": "a-region"}
+KEYS = {row.api_key_env: "a-key" for row in PROVIDERS.values() if row.api_key_env} | {
+    variables[0]: PLACES[key]
+    for row in PROVIDERS.values()
+    for key, variables in row.environment.items()
+    if key in PLACES
+}
 URL = "https://res.example/openai/v1"
+NOT_OF_A_TABLE = {"api_key_env", "environment", "hosts"}
 
 
 def read(kind: str, *lines: str) -> Config:
@@ -28,7 +35,7 @@ def config_of(kind: str, *lines: str) -> ProviderConfig:
 
 def test_every_field_of_a_row_is_one_of_the_configuration() -> None:
     known = {field.name for field in fields(ProviderConfig)}
-    assert {field.name for field in fields(ProviderRow)} - known == {"api_key_env"}
+    assert {field.name for field in fields(ProviderRow)} - known == NOT_OF_A_TABLE
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -39,8 +46,13 @@ def test_a_kind_is_its_row(kind: str) -> None:
         match field.name:
             case "api_key_env":
                 assert config.api_key == (None if value is None else "a-key")
+            case "environment":
+                for key in value.keys() & PLACES:
+                    assert getattr(config, key) == PLACES[key]
+            case "hosts":
+                assert not value.keys() & PLACES.values()
             case "base_url":
-                assert config.base_url == (value or URL)
+                assert config.base_url == (value or URL).format_map(PLACES)
             case "refuses":
                 assert config.refuses == frozenset(value)
             case name:
@@ -50,10 +62,9 @@ def test_a_kind_is_its_row(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_is_a_provider(kind: str) -> None:
     row = PROVIDERS[kind]
-    provider = Provider(
-        kind, row.protocol, row.base_url or URL, model_path=row.model_path, auth=row.auth
-    )
-    assert provider.origin.secure != (row.api_key_env is None)
+    url = (row.base_url or URL).format_map(PLACES)
+    provider = Provider(kind, row.protocol, url, model_path=row.model_path, auth=row.auth)
+    assert provider.origin.secure != (row.api_key_env is None and row.auth is None)
     assert provider.base_path in provider.path("/x", "m")
 
 
@@ -118,7 +129,7 @@ def test_a_mistake_is_named_with_its_line(kind: str, lines: tuple[str, ...], exp
 
 def test_a_key_is_asked_for_by_its_variable() -> None:
     for kind, row in PROVIDERS.items():
-        if row.api_key_env is None:
+        if row.api_key_env is None or row.auth == "aws":  # which signs where there is none
             continue
         where = f'base_url = "{URL}"'
         text = f'[providers.p]\nkind = "{kind}"\n{where}\n'
