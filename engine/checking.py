@@ -79,7 +79,7 @@ _ADVICE: Final[Mapping[str, str]] = {
 _CLOUD_CREDENTIALS: Final[Mapping[str | None, tuple[str, str]]] = {
     "aws": (
         "it refuses AWS's credentials, or there are none",
-        "check them with `aws sts get-caller-identity`, 'region', and access to the model there; see the log",
+        "check them with `aws sts get-caller-identity`, and the model's access; see the log",
     ),
     "google": (
         "it refuses Google's credentials, or there are none",

@@ -1,4 +1,5 @@
-"""A simulated provider: a real HTTP server that answers as OpenAI, Anthropic or Gemini would.
+"""A simulated provider: a real HTTP server that answers as OpenAI, Anthropic or Gemini would,
+and as the clouds Vertex and Bedrock, which offer the latter two.
 
 Written from recordings and the SDKs' types, apart from the gateway's codecs, whose mistakes it is
 to find: it checks requests as strictly as the real APIs, and fails on demand.

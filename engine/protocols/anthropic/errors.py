@@ -39,6 +39,9 @@ _BEDROCK_STATUSES = {408: 504, 424: 502}
 """Its ModelTimeoutException and ModelErrorException are no fault of the client's; Anthropic itself
 has neither status."""
 
+_TOO_LONG = ("prompt is too long", "Input is too long")
+"""Anthropic's words, and Bedrock's."""
+
 _CODES = {
     404: "model_not_found",
     413: "request_too_large",
@@ -99,7 +102,7 @@ def _kind(status: int) -> str:
 
 
 def _code(status: int, message: str) -> str | None:
-    if status == 400 and message.startswith("prompt is too long"):
+    if status == 400 and message.startswith(_TOO_LONG):
         return "context_length_exceeded"
     if status == 404 and not message.startswith(("model:", "Publisher Model")):
         return "not_found"

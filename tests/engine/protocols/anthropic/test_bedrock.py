@@ -212,6 +212,12 @@ def test_an_exception_is_an_error_of_its_class(name: str, status: int) -> None:
     assert error.message == "No [resource]"
 
 
+def test_a_prompt_that_is_too_long_has_the_code_that_clients_know() -> None:
+    said = b'{"message":"Input is too long for requested model."}'
+    error = CODEC.read_error(400, said)
+    assert (error.status, error.code) == (400, "context_length_exceeded")
+
+
 def test_an_error_without_a_name() -> None:
     headers = {":message-type": "error", ":error-code": "Boom", ":error-message": "It broke."}
     error = failed(encode_message(headers, b""))
