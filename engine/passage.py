@@ -22,6 +22,7 @@ from engine.protocols.codec import (
     UpstreamTarget,
     spell,
 )
+from engine.protocols.leaving_out import leave_out
 from engine.protocols.registry import client_codec, provider_codec, upstream_codec
 from engine.relay import Relay, RelaySettings, open_relay
 from engine.routing.plan import Deployment
@@ -107,9 +108,8 @@ class Passage:
 
     def _encode_verbatim(self, model: str, output_limit: int | None) -> bytes:
         quirks, request = self._provider.quirks, self._request
-        self.dropped = tuple(name for name in request.document if name in quirks.refuses)
+        kept, self.dropped = leave_out(request.document, quirks.refuses)
         if self.dropped:
-            kept = {k: v for k, v in request.document.items() if k not in quirks.refuses}
             request = replace(request, document=kept)
         return self.client.encode_verbatim(request, model, output_limit, quirks)
 

@@ -1,18 +1,33 @@
-"""A service account of Google's that is made up for a test, and its file of credentials."""
+"""Vertex for tests: a made-up service account, and a gateway in front of the simulated cloud."""
 
 from __future__ import annotations
 
 import functools
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from bench.simulate import Simulator, SimulatorSettings, open_simulator
+from engine import Config, open_gateway, parse_config
+from frontends.app import create_app
+from frontends.server import open_server
+from tests import gateways
+from tests.gateways import DOLLAR, MODELS, Setup, assert_invariants
+from tests.recordings import RECORDINGS
+from tests.served import Served
+
 ACCOUNT = "sim@sim-project.iam.gserviceaccount.com"
 PROJECT = "sim-project"
 REGION = "us-central1"
+KINDS = {"vertex": "google", "vertex-anthropic": "anthropic"}
+"""The rows and whose models they serve."""
+SERVED = {"gemini": "vertex", "anthropic": "vertex-anthropic"}
+"""The row of each protocol; its model has the name that the protocol's own provider gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +75,68 @@ def service_account(name: str = ACCOUNT) -> ServiceAccount:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return ServiceAccount(name, private.decode(), public.decode())
+
+
+def config_of(folder: Path, base_url: str, credentials_file: Path | None) -> Config:
+    """A gateway with a provider of each row."""
+    text = f'[storage]\nurl = "sqlite:{folder}/ledger.db"\n'
+    file = "" if credentials_file is None else f'credentials_file = "{credentials_file}"'
+    for kind, publisher in KINDS.items():
+        place = f"projects/{{project}}/locations/{{region}}/publishers/{publisher}"
+        text += f"""
+[providers.{kind}]
+kind = "{kind}"
+base_url = "{base_url}/v1/{place}"
+region = "{REGION}"
+project = "{PROJECT}"
+http2 = "{gateways.HTTP2}"
+{file}
+"""
+    for protocol, kind in SERVED.items():
+        model = MODELS[protocol]
+        text += f"""
+[models.{model}]
+deployments = [{{ provider = "{kind}", model = "{model}" }}]
+price = {{ input = 1, output = 2 }}
+"""
+    return parse_config(text, "test.toml", {})
+
+
+def nothing(simulator: Simulator) -> None:
+    """As it is."""
+
+
+@asynccontextmanager
+async def open_vertex(
+    folder: Path,
+    *,
+    before: Callable[[Simulator], None] = nothing,
+    file: bool = True,
+) -> AsyncIterator[Setup]:
+    """A gateway with Vertex as its provider; on leaving, the invariants are checked.
+
+    Args:
+        before: is done with the simulated provider before the gateway opens.
+        file: whether its credentials stand in a file.
+    """
+    account = service_account()
+    settings = SimulatorSettings(recordings=RECORDINGS, service_accounts=account.known)
+    async with open_simulator(settings) as sim:
+        before(sim)
+        credentials = account.write(folder, sim.base_url) if file else None
+        async with open_gateway(config_of(folder, sim.base_url, credentials)) as gateway:
+            owner = await gateway.ledger.create_account("test")
+            await gateway.ledger.fund(owner.account_id, DOLLAR, "first")
+            _, secret = await gateway.create_key(owner.account_id, "test")
+            yield Setup(gateway, sim, owner.account_id, secret)
+            await assert_invariants(gateway)
+
+
+@asynccontextmanager
+async def open_served_vertex(folder: Path) -> AsyncIterator[Served]:
+    """The same, served over HTTP."""
+    async with (
+        open_vertex(folder) as setup,
+        open_server(create_app(setup.gateway), ["127.0.0.1:0"]) as server,
+    ):
+        yield Served(setup, int(server.addresses[0].rpartition(":")[2]))

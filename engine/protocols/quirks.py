@@ -17,7 +17,8 @@ class Quirks:
     Attributes:
         include_usage: it takes `stream_options`; others say usage unasked.
         output_limit_field: the only name that it knows for the limit; None: both, or by the model.
-        refuses: top-level fields of a request that it refuses and whose loss changes no answer.
+        refuses: fields of a request that it refuses and whose loss changes no answer; `a.b` is one
+            inside another, which only a request that goes through verbatim can have.
         reasoning_apart: its `completion_tokens` leave reasoning out; None: as its total proves.
         hosting: None where the protocol is offered as by its own provider.
     """

@@ -100,6 +100,8 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         protocol="gemini",
         auth="google",
         # on_cancel: not known; `stop` as everywhere.
+        # Of AI Studio only (the SDK's `_GenerateContentConfig_to_vertex`, `_ToolConfig_to_vertex`).
+        refuses=("store", "toolConfig.includeServerSideToolInvocations"),
         hosting="vertex",
         environment={
             "project": ("GOOGLE_CLOUD_PROJECT",),

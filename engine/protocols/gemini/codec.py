@@ -65,7 +65,7 @@ class GeminiCodec:
         quirks: Quirks = PLAIN,
     ) -> bytes:
         """See `requests.encode_verbatim`."""
-        return requests.encode_verbatim(request, upstream_model, output_limit)
+        return requests.encode_verbatim(request, upstream_model, output_limit, quirks)
 
     def decode_request(self, request: ClientRequest) -> Conversation:
         """The canonical form."""

@@ -13,6 +13,8 @@ from engine.protocols.fields import is_held_uri
 from engine.protocols.gemini.spelling import get, get_dict, get_dicts, get_text, key_of
 
 _OF_REQUEST = ("cachedContent", "continuationToken")
+_OF_CONFIG = ("outputConfig",)
+"""Vertex writes what it generates into a bucket of the operator's."""
 _OF_TOOL = ("fileSearch", "retrieval")
 
 
@@ -25,6 +27,10 @@ def refuse_held_ids(document: dict[str, Any], at: str = "") -> None:
     for name in _OF_REQUEST:
         if (key := key_of(document, name)) is not None:
             raise HeldIdError(at + key)
+    config_key = key_of(document, "generationConfig")
+    for name in _OF_CONFIG:
+        if (key := key_of(get_dict(document, "generationConfig"), name)) is not None:
+            raise HeldIdError(f"{at}{config_key}.{key}")
     for index, tool in enumerate(get_dicts(document, "tools")):
         for name in _OF_TOOL:
             if (key := key_of(tool, name)) is not None:

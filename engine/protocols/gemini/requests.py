@@ -11,6 +11,7 @@ from engine.events import Call
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import load_request
 from engine.protocols.gemini.held_ids import refuse_held_ids
+from engine.protocols.gemini.hosting import for_vertex
 from engine.protocols.gemini.signatures import PROTOCOL, SKIP_VALIDATOR, is_marked
 from engine.protocols.gemini.spelling import (
     dump_json,
@@ -21,6 +22,7 @@ from engine.protocols.gemini.spelling import (
     key_of,
     said_twice,
 )
+from engine.protocols.quirks import PLAIN, Quirks
 
 _CHOICES_MAX = 128
 _INT_MAX = 2**31 - 1
@@ -67,6 +69,7 @@ def parse_request(call: Call) -> ClientRequest:
         choices=whole(config, "candidateCount", 1, _CHOICES_MAX) or 1,
         media=frozenset(kind for part in _parts(prompt) for kind in _kinds(part)),
         array=call.array,
+        operation=call.operation,
         document=document,
     )
 
@@ -155,14 +158,21 @@ def _kinds(part: dict[str, Any]) -> Iterator[MediaKind]:
             yield media_kind(get_text(blob, "mimeType"), get_text(blob, "fileUri"))
 
 
-def encode_verbatim(request: ClientRequest, upstream_model: str, output_limit: int | None) -> bytes:
-    """The body as it is, but for the output limit, the model's name where one stands, and
-    signatures that are not Gemini's.
+def encode_verbatim(
+    request: ClientRequest,
+    upstream_model: str,
+    output_limit: int | None,
+    quirks: Quirks = PLAIN,
+) -> bytes:
+    """The body as it is, but for the output limit, the model's name where one stands, signatures
+    that are not Gemini's, and what Vertex wants otherwise.
 
     Raises:
         InvalidRequestError: nested deeper than can be written again.
     """
     document = dict(request.document)
+    if quirks.hosting == "vertex":
+        document = for_vertex(prompt_of(request), counted=request.operation == "count_tokens")
     document.pop("model", None)  # the path says it
     if (key := key_of(document, "generateContentRequest")) is not None:
         inner = _unmarked(dict(document[key]))

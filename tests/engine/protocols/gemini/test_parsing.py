@@ -79,6 +79,10 @@ FILE = "https://generativelanguage.googleapis.com/v1beta/files/abc"
 HELD: list[tuple[dict[str, Any], str]] = [
     ({"cachedContent": "cachedContents/1"}, "cachedContent"),
     ({"cached_content": "cachedContents/1"}, "cached_content"),
+    (
+        {"generationConfig": {"output_config": {"outputUriPrefix": "gs://theirs/"}}},
+        "generationConfig.output_config",
+    ),
     ({"tools": [{"fileSearch": {}}]}, "tools[0].fileSearch"),
     ({"tools": {"file_search": {}}}, "tools[0].file_search"),
     ({"tools": [{"retrieval": {"vertexRagStore": {}}}]}, "tools[0].retrieval"),
