@@ -42,12 +42,14 @@ class TokenIssuer:
         lifetime_s: of the tokens from now on.
         failing: the status that every request for a token gets, while it is not None.
         issued: how many there have been.
+        refresh_token: a user's, who gets tokens by it.
     """
 
     def __init__(self, accounts: Mapping[str, str]) -> None:
         self.lifetime_s = 3_600.0
         self.failing: int | None = None
         self.issued = 0
+        self.refresh_token = secrets.token_urlsafe(32)
         self._keys = {name: _public_key(pem) for name, pem in accounts.items()}
         self._expiries: dict[str, float] = {}
 
@@ -71,6 +73,11 @@ class TokenIssuer:
             google = request.headers.get(b"metadata-flavor") == b"Google"
             return (200, self._issue()) if google else (403, {"error": "forbidden"})
         form = parse_qs(request.body.decode("latin-1"))
+        if form.get("grant_type") == ["refresh_token"]:
+            known = form.get("refresh_token") == [self.refresh_token]
+            return (
+                (200, self._issue()) if known else (400, _refusal("invalid_grant", "Bad Request"))
+            )
         if form.get("grant_type") != [_GRANT]:
             return 400, _refusal("unsupported_grant_type", "Invalid grant_type")
         problem = self._problem(form.get("assertion", [""])[0])

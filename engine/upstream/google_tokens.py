@@ -171,7 +171,8 @@ def _load(file: Path | None) -> Credentials:
         if kind not in _LOADERS:
             raise ValueError(f"it is of the type '{kind}'; known are {', '.join(_LOADERS)}")
         return _LOADERS[kind](info)
-    except (OSError, ValueError) as error:  # google-auth's for what is missing, or is no key
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # google-auth has no one word for what is missing or is no key
         raise exceptions.DefaultCredentialsError(  # type: ignore[no-untyped-call]
             f"{file}: {error}"
         ) from error
