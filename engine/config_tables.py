@@ -47,11 +47,20 @@ class StorageConfig:
     """How old the progress of a stream may be that a crash would bill."""
     hold_lease_s: float = 60.0
     """A hold that no exchange owns any more, for a fault of ours, is ended after so long."""
+    receipts_keep_days: int = 0
+    """Older receipts go to files of `archive_dir`, once a day; 0 keeps all in the database."""
+    archive_dir: Path = Path("receipts")
+    """Relative to the database's folder."""
 
     @property
     def path(self) -> Path:
         """The database file."""
         return Path(self.url.removeprefix("sqlite:"))
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where archived receipts go."""
+        return self.path.parent / self.archive_dir
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from engine.catalogue import build_catalogue
 from engine.clock import Clock, wall_ms
 from engine.config import Config, ProviderConfig
 from engine.drains import open_drains
-from engine.errors import NotFoundError
+from engine.errors import GatewayError, NotFoundError
 from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.ledger.ledger import Ledger, open_ledger
-from engine.ledger.records import KeyRow, LedgerSettings
+from engine.ledger.records import KeyRow, LedgerError, LedgerSettings
 from engine.listing import ModelInfo, list_models
 from engine.metering.tokens import counter_for
 from engine.nurseries import open_tasks
@@ -35,6 +35,7 @@ from engine.upstream.providers import Provider
 logger = logging.getLogger(__name__)
 
 _PROGRESS_MIN_INTERVAL_S = 0.02
+_DAY_S = 86_400
 
 
 class Gateway:
@@ -276,8 +277,8 @@ def _expose(parts: Parts) -> None:
 
 @asynccontextmanager
 async def _open_upkeep(parts: Parts) -> AsyncIterator[None]:
-    """Record the progress of all open streams, every tick or sooner if one has come far; and end
-    holds that no exchange owns any more."""
+    """Record the progress of all open streams, every tick or sooner if one has come far; end holds
+    that no exchange owns any more; archive old receipts."""
 
     async def record() -> None:
         while True:
@@ -296,8 +297,23 @@ async def _open_upkeep(parts: Parts) -> AsyncIterator[None]:
             for request_id in parts.ledger.expire(alive, older_than_ms=int(lease_s * 1_000)):
                 logger.error("%s: its hold was left open, and has expired", request_id)
 
+    async def archive() -> None:
+        storage = parts.config.storage
+        while True:
+            before_ms = parts.clock() - storage.receipts_keep_days * _DAY_S * 1_000
+            try:
+                files = await parts.ledger.archive(storage.archive_folder, before_ms)
+            except (GatewayError, LedgerError) as error:
+                logger.error("old receipts stay in the database: %s", error)
+            else:
+                for file in files:
+                    logger.info("%d receipts were moved to %s", file.receipts, file.path)
+            await trio.sleep(_DAY_S)
+
     async with open_tasks() as nursery:
         nursery.start_soon(record)
         nursery.start_soon(expire)
+        if parts.config.storage.receipts_keep_days:
+            nursery.start_soon(archive)
         yield
         nursery.cancel_scope.cancel()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,6 +66,18 @@ def signed_usd(value: str) -> int:
     if nanodollars != nanodollars.to_integral_value():
         raise click.BadParameter(f"'{value}' is finer than a nanodollar (nine places)")
     return int(nanodollars)
+
+
+def moment(value: str) -> int:
+    """A day, or a time of RFC 3339, in UTC unless it says otherwise; milliseconds since 1970."""
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"'{value}' is not a day such as 2026-05-01, nor a time such as 2026-05-01T12:00:00Z"
+        ) from None
+    at = at.replace(tzinfo=at.tzinfo or UTC)
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
 def run(db: Path | None, config_path: Path | None, command: str, **parameters: Any) -> Json:

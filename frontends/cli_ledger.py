@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from frontends.cli_admin import database_of, database_options, existing_database, run
+from frontends.cli_admin import database_of, database_options, existing_database, moment, run
 from frontends.cli_output import EXAMPLES, FAILED, Json, explain, fail, print_result
 
 if TYPE_CHECKING:
@@ -128,6 +128,23 @@ def replay(repair: bool, db: Path | None, config_path: Path | None, as_json: boo
         fail(f"{different} of {len(rows)} balances differ; --repair rewrites them", FAILED)
     if different:
         click.echo(f"{different} balances were rewritten", err=True)
+
+
+@ledger.command("archive", epilog=EXAMPLES["ledger archive"])
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--before", required=True, type=moment, metavar="DAY", help="A day or a time; UTC.")
+@database_options
+def archive(
+    folder: Path, before: int, db: Path | None, config_path: Path | None, as_json: bool
+) -> None:
+    """Move receipts of requests that ended before a day to files in FOLDER.
+
+    A file is gzipped lines of JSON, one a request. Charges and balances stay in the ledger, and
+    requests can still be refunded; 'receipts show' then names the file. The server does it by
+    itself with receipts_keep_days in [storage].
+    """
+    done = run(db, config_path, "ledger.archive", folder=str(folder.absolute()), before_ms=before)
+    print_result(done, as_json=as_json)
 
 
 def _broken(findings: list[Finding]) -> list[str]:

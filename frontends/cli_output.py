@@ -75,6 +75,9 @@ EXAMPLES = {
         "parshall ledger restore /backups/parshall-2026-05-01.db --db drill.db    a drill",
         "parshall ledger restore /backups/parshall-2026-05-01.db --db parshall.db --force",
     ),
+    "ledger archive": _examples(
+        "parshall ledger archive /backups/receipts --before 2026-01-01 --db parshall.db"
+    ),
     "ledger replay": _examples(
         "parshall ledger replay --db parshall.db", "parshall ledger replay --repair"
     ),

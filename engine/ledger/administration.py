@@ -6,10 +6,14 @@ the journal's thread in their order, reads on connections and threads of their o
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import trio
 
 from engine.errors import NotFoundError
 from engine.ledger import corrections, jobs, queries
+from engine.ledger.archive import Archive, record_archive, remove_archived, write_archive
 from engine.ledger.audit import audit_database
 from engine.ledger.books import Books
 from engine.ledger.journal import Journal
@@ -29,6 +33,7 @@ class Administration:
         self._settings = settings
         self.epoch = epoch
         """How often this database has been opened."""
+        self._archiving = trio.Lock()
 
     async def create_account(self, name: str) -> AccountView:
         """A new account without funds.
@@ -173,6 +178,37 @@ class Administration:
     def balances(self) -> dict[str, int]:
         """Every account's balance in the books, the house's and the providers' included."""
         return self._books.balances()
+
+    async def archive(self, folder: Path, before_ms: int) -> list[Archive]:
+        """Move all receipts settled before a moment to files in a folder; one file holds many.
+
+        Their money stays in the ledger. What an earlier run left undone is done first.
+
+        Raises:
+            LedgerError: a file cannot be written.
+            UnavailableError: the database cannot be read or written now.
+        """
+        files: list[Archive] = []
+        async with self._archiving:
+            while True:
+                await self._remove_archived()
+                written = await trio.to_thread.run_sync(
+                    write_archive, self._settings.path, folder, before_ms
+                )
+                if written is None:
+                    return files
+                await self._journal.run(partial(record_archive, archive=written))
+                files.append(written)
+
+    async def archive_of(self, account_id: str, request_id: str) -> str | None:
+        """The file that has the receipt of this account's request, if one has it."""
+        return await trio.to_thread.run_sync(
+            queries.archive_of, self._settings.path, account_id, request_id
+        )
+
+    async def _remove_archived(self) -> None:
+        while await self._journal.run(remove_archived):
+            pass
 
     def house_balances(self) -> dict[str, int]:
         """What the house has earned, overrun, paid and been given."""

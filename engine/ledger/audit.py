@@ -151,14 +151,36 @@ INVARIANTS = (
              AND (coalesce(reason, '') = '' OR coalesce(reference, '') = '')""",
     ),
     Invariant(
-        "an ended hold has a receipt, of its account, with the posted price",
+        "an ended hold has a receipt or is archived, of its account, with the posted price",
         "SELECT count(*) FROM receipts",
         """SELECT request_id FROM holds JOIN hold_totals USING (request_id)
                LEFT JOIN receipts USING (request_id)
-           WHERE (ends > 0) <> (receipts.body IS NOT NULL)
-              OR receipts.account_id <> holds.account_id
-              OR json_extract(body, '$.account_id') <> holds.account_id
-              OR json_extract(body, '$.price.nanodollars') <> posted""",
+           WHERE ((ends > 0) <> (receipts.body IS NOT NULL) AND NOT EXISTS (
+                  SELECT 1 FROM hold_records AS ended WHERE ended.request_id = holds.request_id
+                    AND ended.kind IN ('posted', 'voided', 'expired')
+                    AND ended.seq <= (SELECT value FROM meta WHERE name = 'archived_to')))
+              OR (receipts.body IS NOT NULL
+                  AND (receipts.account_id <> holds.account_id
+                       OR json_extract(body, '$.account_id') IS NOT holds.account_id
+                       OR json_extract(body, '$.price.nanodollars') IS NOT posted))""",
+    ),
+    Invariant(
+        "the archives have all receipts up to their end, each once",
+        "SELECT coalesce(sum(receipts), 0) FROM archives",
+        """WITH archived AS (
+               SELECT archives.*, lag(to_seq, 1, 0) OVER (ORDER BY archive_id) AS after_seq,
+                      (SELECT count(*) FROM hold_records
+                       WHERE kind IN ('posted', 'voided', 'expired')
+                         AND seq BETWEEN from_seq AND to_seq) AS ended
+               FROM archives
+           )
+           SELECT path FROM archived WHERE ended <> receipts OR from_seq <= after_seq
+               OR EXISTS (SELECT 1 FROM hold_records
+                          WHERE kind IN ('posted', 'voided', 'expired')
+                            AND seq > after_seq AND seq < from_seq)
+           UNION ALL
+           SELECT 'archived_to is ' || value FROM meta WHERE name = 'archived_to'
+               AND value <> (SELECT coalesce(max(to_seq), 0) FROM archives)""",
     ),
     Invariant(
         "every attempt of a receipt has a row, and every row is of a receipt",
@@ -171,7 +193,7 @@ INVARIANTS = (
            UNION
            SELECT attempts.request_id FROM attempts JOIN receipts USING (request_id)
            GROUP BY attempts.request_id
-           HAVING count(*) <> json_array_length(max(body), '$.attempts')""",
+           HAVING count(*) IS NOT json_array_length(max(body), '$.attempts')""",
     ),
     Invariant(
         "delivered ≤ received, and what was counted is billed between them",

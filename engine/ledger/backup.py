@@ -5,16 +5,15 @@ A copy is one moment's state, read in one transaction; it is checked before it g
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.ledger.audit import FILE_IS_SOUND, audit_database
+from engine.ledger.files import keep, partial_file
 from engine.ledger.lock import own_database
 from engine.ledger.queries import reading
 from engine.ledger.records import Finding, LedgerError, LedgerSettings
@@ -57,14 +56,14 @@ def back_up(database: Path, target: Path) -> Backup:
     """
     if target.exists():
         raise LedgerError(f"{target} is there already; a backup never replaces a file")
-    with _partial(target) as partial:
+    with partial_file(target) as partial:
         try:
             with reading(database) as db:
                 db.execute("VACUUM INTO ?", (str(partial.absolute()),))
         except sqlite3.DatabaseError as error:
             raise LedgerError(f"cannot back up {database}: {error}") from error
         backup = _described(partial, target)
-        _keep(partial, target)
+        keep(partial, target)
     return backup
 
 
@@ -96,13 +95,13 @@ def restore(backup: Path, database: Path, *, replace: bool) -> Restored:
     if database.exists() and not replace:
         raise LedgerError(f"there is a database at {database} already")
     _check_copy(backup)
-    with own_database(database), _partial(database) as partial:
+    with own_database(database), partial_file(database) as partial:
         try:
             shutil.copyfile(backup, partial)
         except OSError as error:
             raise LedgerError(f"cannot copy {backup}: {error.strerror}") from error
         kept = _set_aside(database)
-        _keep(partial, database)
+        keep(partial, database)
         settings = LedgerSettings(database)
         store = Store(settings)
         try:
@@ -131,37 +130,3 @@ def _set_aside(database: Path) -> Path | None:
         with suppress(FileNotFoundError):
             database.with_name(database.name + suffix).rename(kept.with_name(kept.name + suffix))
     return kept if kept.exists() else None
-
-
-@contextmanager
-def _partial(target: Path) -> Iterator[Path]:
-    """An empty file beside the target, its owner's alone, that does not outlive the block."""
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    try:
-        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise LedgerError(f"cannot write {partial}: {error.strerror}") from error
-    try:
-        yield partial
-    finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            partial.with_name(partial.name + suffix).unlink(missing_ok=True)
-
-
-def _keep(partial: Path, target: Path) -> None:
-    """Make a finished file durable under its name."""
-    try:
-        sync(partial)
-        partial.rename(target)
-        sync(target.absolute().parent)
-    except OSError as error:
-        raise LedgerError(f"cannot write {target}: {error.strerror}") from error
-
-
-def sync(path: Path) -> None:
-    """Make a file, or a folder's entries, durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -270,7 +270,11 @@ class Ledger(Administration):
         return receipt.replace(state="settling", durability="pending")
 
     async def read_receipt(self, account_id: str, request_id: str) -> dict[str, Any] | None:
-        """The receipt's JSON, running or settled, if there is one and it is this account's."""
+        """The receipt's JSON, running or settled, if there is one and it is this account's.
+
+        Raises:
+            ReceiptArchivedError: it has been moved to a file.
+        """
         running = self.running_receipt(account_id, request_id)
         if running is not None:
             await trio.lowlevel.checkpoint()

@@ -17,7 +17,7 @@ import orjson
 from sqlite_utils import Database
 
 from engine.errors import UnavailableError
-from engine.ledger.records import KeyRow
+from engine.ledger.records import KeyRow, ReceiptArchivedError
 
 _ACCOUNTS = """
 SELECT account_id, name, created_at_ms FROM accounts WHERE kind = 'customer'
@@ -29,6 +29,12 @@ FROM keys LEFT JOIN key_revocations USING (key_id)
 _BALANCES = """
 SELECT account_id, kind, coalesce(amount, 0) AS amount
 FROM accounts LEFT JOIN balances USING (account_id)
+"""
+_ARCHIVED_IN = """
+SELECT path FROM holds JOIN hold_records USING (request_id)
+    JOIN archives ON hold_records.seq BETWEEN from_seq AND to_seq
+WHERE request_id = :request_id AND account_id = :account_id
+  AND hold_records.kind IN ('posted', 'voided', 'expired')
 """
 
 
@@ -63,13 +69,30 @@ def reading(path: Path, busy_timeout_s: float = 5.0) -> Iterator[Database]:
 
 
 def stored_receipt(path: Path, account_id: str, request_id: str) -> dict[str, Any] | None:
-    """The receipt of a settled exchange, if it is this account's."""
+    """The receipt of a settled exchange, if it is this account's.
+
+    Raises:
+        ReceiptArchivedError: it has been moved to a file.
+    """
     with reading(path) as db:
         sql = "SELECT body FROM receipts WHERE request_id = ? AND account_id = ?"
         for row in db.query(sql, [request_id, account_id]):
             receipt: dict[str, Any] = orjson.loads(row["body"])
             return receipt
+        if _archived_in(db, account_id, request_id) is not None:
+            raise ReceiptArchivedError(f"The receipt '{request_id}' has been archived.")
     return None
+
+
+def archive_of(path: Path, account_id: str, request_id: str) -> str | None:
+    """The file that has the receipt of this account's request, if one has it."""
+    with reading(path) as db:
+        return _archived_in(db, account_id, request_id)
+
+
+def _archived_in(db: Database, account_id: str, request_id: str) -> str | None:
+    parameters = {"request_id": request_id, "account_id": account_id}
+    return next((row["path"] for row in db.query(_ARCHIVED_IN, parameters)), None)
 
 
 def stored_accounts(path: Path) -> list[AccountRow]:

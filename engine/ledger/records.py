@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NewType
 
 from engine.clock import Clock, wall_ms
-from engine.errors import ClientError
+from engine.errors import ClientError, NotFoundError
 
 Ticket = NewType("Ticket", int)
 """The place of a record in the journal: durable once the journal has reached it."""
@@ -189,3 +189,9 @@ class ConflictError(ClientError):
 
     status = 409
     code = "conflict"
+
+
+class ReceiptArchivedError(NotFoundError):
+    """The receipt is not in the database any more, but in a file of the operator's (404)."""
+
+    code = "receipt_archived"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from frontends.commands.command import Command, Desk, Json, Parameters
+from engine.ledger.records import LedgerError
+from frontends.commands.command import BadCommandError, Command, Desk, Json, Parameters
 
 
 async def _audit(desk: Desk, given: Parameters) -> Json:
@@ -19,4 +21,16 @@ async def _audit(desk: Desk, given: Parameters) -> Json:
     ]
 
 
-COMMANDS: Mapping[str, Command] = {"ledger.audit": Command(_audit, {})}
+async def _archive(desk: Desk, given: Parameters) -> Json:
+    folder = Path(given["folder"])
+    try:
+        done = await desk.ledger.archive(folder, given["before_ms"])
+    except LedgerError as error:
+        raise BadCommandError(f"The receipts stay in the database: {error}.") from None
+    return [{"file": file.path, "receipts": file.receipts, "sha256": file.sha256} for file in done]
+
+
+COMMANDS: Mapping[str, Command] = {
+    "ledger.audit": Command(_audit, {}),
+    "ledger.archive": Command(_archive, {"folder": (str,), "before_ms": (int,)}, adds=True),
+}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import NoneType
 
 from engine.errors import NotFoundError
+from engine.ledger.records import ReceiptArchivedError
 from frontends.commands.accounts import correction_json
 from frontends.commands.command import Command, Desk, Json, Parameters, find_account
 
@@ -19,7 +20,11 @@ async def _show_receipt(desk: Desk, given: Parameters) -> Json:
     else:
         accounts = await desk.ledger.accounts()
     for account in accounts:
-        receipt = await desk.ledger.read_receipt(account.account_id, request_id)
+        try:
+            receipt = await desk.ledger.read_receipt(account.account_id, request_id)
+        except ReceiptArchivedError:
+            path = await desk.ledger.archive_of(account.account_id, request_id)
+            raise NotFoundError(f"The receipt '{request_id}' is in the archive {path}.") from None
         if receipt is not None:
             return receipt
     raise NotFoundError(f"There is no receipt '{request_id}'.")

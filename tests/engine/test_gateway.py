@@ -10,9 +10,10 @@ import orjson
 import pytest
 
 from engine import Gateway, Outcome, open_gateway, parse_config
+from engine.clock import wall_ms
 from engine.errors import AuthenticationError, NotFoundError
 from engine.ledger.records import LedgerLockedError
-from tests.gateways import config_text, drain, open_setup, run, settled
+from tests.gateways import assert_invariants, config_text, drain, open_setup, run, settled
 
 
 async def test_a_receipt_is_there_while_the_exchange_runs_and_after(tmp_path: Path) -> None:
@@ -148,6 +149,22 @@ async def test_a_hold_that_nobody_owns_expires_and_a_live_one_does_not(tmp_path:
             assert receipt["price"]["nanodollars"] == 0
             await drain(exchange)
         assert exchange.receipt.outcome == "completed"
+
+
+async def test_old_receipts_are_archived_once_a_day(tmp_path: Path) -> None:
+    async with open_setup(tmp_path) as setup:
+        _, receipt, _ = await run(setup, setup.call("tokens=3"))
+    storage = 'receipts_keep_days = 30\narchive_dir = "old"'
+    text = config_text(tmp_path / "ledger.db", "http://127.0.0.1:1", storage=storage)
+    later_ms = wall_ms() + 31 * 86_400_000
+    async with open_gateway(parse_config(text, "t", {}), clock=lambda: later_ms) as gateway:
+        folder = tmp_path / "old"
+        await settled(lambda: [file.suffix for file in folder.glob("*")] == [".gz"])
+        principal = gateway.authenticate(setup.key)
+        assert await gateway.ledger.archive(folder, 0) == [], "the first run has ended"
+        with pytest.raises(NotFoundError, match="has been archived"):
+            await gateway.receipt(principal, receipt.request_id)
+        await assert_invariants(gateway)
 
 
 async def test_warm_connections_and_their_figures(tmp_path: Path) -> None:

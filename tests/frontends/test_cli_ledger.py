@@ -79,6 +79,33 @@ def test_balances_are_replayed_and_repaired(db: Path) -> None:
     assert parshall("ledger", "audit", "--db", db).exit_code == 0
 
 
+async def test_old_receipts_are_archived_by_the_server(tmp_path: Path, db: Path) -> None:
+    async with open_setup(tmp_path) as setup, open_control(setup.gateway, db):
+        call = setup.call("tokens=20")
+        await run(setup, call)
+
+        async def asked(*arguments: str | Path) -> Result:
+            return await trio.to_thread.run_sync(lambda: parshall(*arguments, "--db", db))
+
+        archive = ("ledger", "archive", tmp_path / "old", "--json", "--before")
+        assert parsed(await asked(*archive, "2020-01-01")) == []
+        [file] = parsed(await asked(*archive, "2999-01-01T00:00:00Z"))
+        assert file["receipts"] == 1
+        shown = await asked("receipts", "show", call.request_id)
+        assert shown.exit_code == 1
+        assert f"is in the archive {file['file']}" in shown.stderr
+        assert (await asked("ledger", "audit")).exit_code == 0
+        (tmp_path / "no folder").touch()
+        await run(setup, setup.call("tokens=20"))
+        folder = tmp_path / "no folder" / "x"
+        refused = await asked("ledger", "archive", folder, "--before", "2999-01-01")
+        assert refused.exit_code == 1
+        assert "The receipts stay in the database: cannot write" in refused.stderr
+    wrong = parshall("ledger", "archive", tmp_path, "--before", "May", "--db", db)
+    assert wrong.exit_code == 2
+    assert "not a day such as" in wrong.stderr
+
+
 def test_what_is_refused(db: Path, tmp_path: Path) -> None:
     parshall("accounts", "create", "alice", "--db", db)
     copy = tmp_path / "copy.db"
@@ -96,6 +123,6 @@ def test_what_is_refused(db: Path, tmp_path: Path) -> None:
         assert message in result.stderr
 
 
-@pytest.mark.parametrize("command", ["backup", "restore", "replay"])
+@pytest.mark.parametrize("command", ["backup", "restore", "replay", "archive"])
 def test_help_teaches(command: str) -> None:
     assert "Examples:" in parshall("ledger", command, "--help").output

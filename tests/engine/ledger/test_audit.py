@@ -37,7 +37,8 @@ EXPIRED = "what expired was billed as recovered"
 REFUNDS = "refunds go to who was charged, and are at most the charge"
 WHY = "a correction has a reason and a reference"
 CHARGE = "a request has at most one charge, and it is what the hold posted"
-RECEIPT = "an ended hold has a receipt, of its account, with the posted price"
+RECEIPT = "an ended hold has a receipt or is archived, of its account, with the posted price"
+ARCHIVES = "the archives have all receipts up to their end, each once"
 ATTEMPTS = "every attempt of a receipt has a row, and every row is of a receipt"
 TOKENS = "delivered ≤ received, and what was counted is billed between them"
 REJECTED = "no record was refused by the database"
@@ -109,7 +110,32 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
         ),
         {RECEIPT},
     ),
-    ("UPDATE receipts SET body = 'x' WHERE request_id = 'req_1'", {RECEIPT, ATTEMPTS, TOKENS}),
+    (
+        (
+            "ALTER TABLE receipts DROP COLUMN key_id;"
+            "ALTER TABLE receipts DROP COLUMN model;"
+            "ALTER TABLE receipts DROP COLUMN outcome;"
+            "ALTER TABLE receipts DROP COLUMN created_at;"
+            "UPDATE receipts SET body = 'x' WHERE request_id = 'req_1'"
+        ),
+        {RECEIPT, ATTEMPTS, TOKENS},
+    ),
+    ("UPDATE receipts SET body = '{}' WHERE request_id = 'req_1'", {RECEIPT, ATTEMPTS}),
+    ("UPDATE meta SET value = 1000 WHERE name = 'archived_to'", {ARCHIVES}),
+    (
+        (
+            "INSERT INTO archives SELECT 1, 'x', 'x', min(seq), max(seq), 3, 0 FROM receipts;"
+            "UPDATE meta SET value = (SELECT max(seq) FROM receipts) WHERE name = 'archived_to'"
+        ),
+        {ARCHIVES},
+    ),
+    (
+        (
+            "INSERT INTO archives SELECT 1, 'x', 'x', max(seq), max(seq), 1, 0 FROM receipts;"
+            "UPDATE meta SET value = (SELECT max(seq) FROM receipts) WHERE name = 'archived_to'"
+        ),
+        {ARCHIVES},
+    ),
     ("DELETE FROM attempts", {ATTEMPTS}),
     ("INSERT INTO attempts VALUES ('req_1', 2, 'sim', 'sim-openai', 0)", {ATTEMPTS}),
     (
@@ -159,7 +185,7 @@ def path(tmp_path: Path) -> Path:
     with raw_database(path) as connection:
         guards = connection.execute(
             "SELECT type, name FROM sqlite_schema WHERE type = 'trigger'"
-            " OR (type = 'index' AND sql LIKE 'CREATE UNIQUE%')"
+            " OR (type = 'index' AND (sql LIKE 'CREATE UNIQUE%' OR name LIKE 'receipts_by_%'))"
         ).fetchall()
         for kind, name in guards:
             connection.execute(f"DROP {kind} {name}")

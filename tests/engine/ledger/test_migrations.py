@@ -5,17 +5,20 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import orjson
 import pytest
 import trio
-from sqlite_utils import Database
+from sqlite_utils import Database, Migrations
 
-from engine.ledger import LedgerError, open_ledger
-from engine.ledger.migrations import migrate
+from engine.ledger import ConflictError, LedgerError, open_ledger
+from engine.ledger.migrations import m001_ledger, migrate
 from tests.engine.ledger.samples import (
+    USD,
     completed,
     funded_ledger,
     opening,
     raw_database,
+    replay,
     settings_for,
 )
 
@@ -100,6 +103,105 @@ async def test_a_database_of_a_newer_program_is_refused(path: Path) -> None:
     with pytest.raises(LedgerError, match=r"newer than this program.*m999_future"):
         async with open_ledger(settings_for(path)):
             pytest.fail("it is not ours to read")
+
+
+async def test_a_database_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    """Its rows stay as they were, its guards stand, and it goes on from there."""
+    old = path.with_name("old.db")
+    make_first_version(old)
+    columns = columns_of(old)
+    before = rows_of(old, columns)
+    async with open_ledger(settings_for(old)) as ledger:
+        assert [finding for finding in await ledger.audit() if not finding.ok] == []
+        assert ledger.balances() == replay(old)
+        assert ledger.recovered_holds == 1
+        assert ledger.house_balances()["house:adjustment"] == 0
+        receipt = await ledger.read_receipt("acct_1", "req_1")
+        assert receipt is not None
+        done = await ledger.refund("req_1", 100, "an old charge", "ticket-1")
+        assert done.amount_nanodollars == 100
+        await ledger.fund("acct_1", 1_000, "invoice")
+        with pytest.raises(ConflictError):
+            await ledger.fund("acct_1", 1_001, "invoice")
+        assert [finding for finding in await ledger.audit() if not finding.ok] == []
+    after = rows_of(old, columns)
+    for table, rows in before.items():
+        assert rows <= after[table], table
+    with raw_database(old) as connection:
+        for table, column in IMMUTABLE:
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(f"UPDATE {table} SET {column} = {column}")
+        found = connection.execute(
+            "SELECT key_id, model, outcome, created_at FROM receipts WHERE request_id = 'req_1'"
+        ).fetchone()
+    assert found == ("key_1", "gpt-5", "completed", "2026-01-02T03:04:05.678Z")
+
+
+def make_first_version(path: Path) -> None:
+    """A database as the first migration left it: funded, charged, an open hold."""
+    begun = opening("req_1", "acct_1")
+    receipt = completed(begun).replace(price_nanodollars=700, cost_nanodollars=100)
+    body, opened = (orjson.dumps(each.to_json()).decode() for each in (receipt, begun))
+    later = orjson.dumps(opening("req_2", "acct_1").to_json()).decode()
+    db = Database(path)
+    first = Migrations("parshall.ledger")
+    first(name="m001_ledger")(m001_ledger.apply)
+    first.apply(db)
+    rows: dict[str, list[tuple[object, ...]]] = {
+        "accounts": [("acct_1", "customer", "demo", 0), ("provider:sim", "provider", "sim", 0)],
+        "keys": [("key_1", "acct_1", "laptop", "digest", "sk-parshall-ab", 0)],
+        "key_revocations": [("key_1", 5)],
+        "holds": [(1, "req_1", "acct_1", 1, opened), (3, "req_2", "acct_1", 1, later)],
+        "hold_records": [
+            (1, "req_1", "held", 1_000, 5),
+            (2, "req_1", "posted", 700, 6),
+            (3, "req_2", "held", 50, 7),
+        ],
+        "transfers": [
+            (1, "funding", None, None, "first", 1),
+            (2, "charge", "req_1", "completed", None, 6),
+            (3, "cost", "req_1", "completed", None, 6),
+        ],
+        "postings": [
+            (1, "acct_1", USD),
+            (1, "house:funding", -USD),
+            (2, "acct_1", -700),
+            (2, "house:revenue", 700),
+            (3, "house:cost", -100),
+            (3, "provider:sim", 100),
+        ],
+        "attempts": [("req_2", 1, "sim", "sim-openai", 7)],
+        "receipts": [(2, "req_1", "acct_1", body)],
+    }
+    with db.conn:
+        for table, values in rows.items():
+            marks = ", ".join("?" * len(values[0]))
+            db.conn.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
+        db.execute(
+            "INSERT INTO balances SELECT account_id, sum(amount) FROM postings"
+            " WHERE true GROUP BY account_id"
+            " ON CONFLICT (account_id) DO UPDATE SET amount = excluded.amount"
+        )
+        db.execute("UPDATE meta SET value = 3 WHERE name = 'sequence'")
+        db.execute("UPDATE meta SET value = 1 WHERE name = 'epoch'")
+    db.close()
+
+
+def rows_of(path: Path, columns: dict[str, str]) -> dict[str, set[tuple[object, ...]]]:
+    """What may not change, in the columns that there were at first."""
+    with raw_database(path) as connection:
+        return {
+            table: set(connection.execute(f"SELECT {names} FROM {table}"))
+            for table, names in columns.items()
+        }
+
+
+def columns_of(path: Path) -> dict[str, str]:
+    with raw_database(path) as connection:
+        return {
+            table: ", ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+            for table, _ in IMMUTABLE
+        }
 
 
 def test_a_migration_is_applied_once() -> None:
