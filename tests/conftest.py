@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import trustme
 
 SKIPPED = "takes minutes: run with --long"
 
@@ -11,6 +14,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", default=False, help="also run tests marked `long`"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The only authority that is trusted, where a test names no other; no server is of it.
+
+    HTTP clients read the machine's 140 authorities each time one is made, for 45 ms, and most SDKs
+    make two; but all that tests talk to is either not TLS or of an authority that a test made.
+    """
+    path = tmp_path_factory.mktemp("authority") / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield
 
 
 @pytest.fixture(params=["prior-knowledge", "off"], ids=["http2", "http1"])
