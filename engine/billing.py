@@ -16,7 +16,12 @@ from engine import funds
 from engine.admission.keys import Principal
 from engine.attempt import Attempt
 from engine.config import BillingConfig
-from engine.errors import GatewayError, UnavailableError
+from engine.errors import (
+    BudgetExceededError,
+    GatewayError,
+    InsufficientFundsError,
+    UnavailableError,
+)
 from engine.events import Call, Outcome, Usage
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Attempt as AttemptReceipt
@@ -30,6 +35,9 @@ from engine.routing.plan import Deployment, Model
 
 # A progress record is at most 256 tokens old; the meter may be 50 or so behind.
 _PROGRESS_DUE_TOKENS = 192
+
+_BUDGET = "budget"
+"""The flag of a receipt whose answer a budget has cut, or lowered the limit of."""
 
 
 class ExchangeBilling:
@@ -83,6 +91,7 @@ class ExchangeBilling:
         self._settlement: Ticket | None = None
         self._progress_tokens = 0
         self._delivered_at_leave: int | None = None
+        self._flags: tuple[str, ...] = ()
         self.receipt = Receipt(
             request_id=call.request_id,
             account_id=principal.account_id,
@@ -105,19 +114,27 @@ class ExchangeBilling:
         """Hold funds for the input and a slice of output. From now on `settle` is owed.
 
         Raises:
+            BudgetExceededError: a budget does not.
             InsufficientFundsError: the account does not cover a useful minimum.
             UnavailableError: the ledger takes no charges now.
         """
         account_id, request = self.receipt.account_id, self._request
-        first = funds.first_slice(
-            input_bound_tokens=self._measuring.input_bound_tokens,
-            max_output_tokens=self._max_output_tokens,
-            choices=request.choices,
-            stream=request.stream,
-            rates=self._price,
-            available_nanodollars=self._ledger.available_nanodollars(account_id),
-            settings=self._settings,
-        )
+        spendable_nanodollars = self._ledger.spendable_nanodollars(account_id, self.receipt.key_id)
+        try:
+            first = funds.first_slice(
+                input_bound_tokens=self._measuring.input_bound_tokens,
+                max_output_tokens=self._max_output_tokens,
+                choices=request.choices,
+                stream=request.stream,
+                rates=self._price,
+                available_nanodollars=spendable_nanodollars,
+                settings=self._settings,
+            )
+        except InsufficientFundsError as error:
+            available_nanodollars = self._ledger.available_nanodollars(account_id)
+            raise self._over_budget(available_nanodollars) or error from None
+        if first.lowered_limit is not None:
+            self._note_budget(self._ledger.available_nanodollars(account_id))
         self._held = self._ledger.hold(
             account_id, self.receipt.request_id, first.amount_nanodollars, self.receipt
         )
@@ -171,7 +188,10 @@ class ExchangeBilling:
             covered, relay.meter.spent_tokens, more
         ):
             return False
-        if not self._ledger.extend(self._hold, bound_nanodollars(0, more, self._price)):
+        amount_nanodollars = bound_nanodollars(0, more, self._price)
+        if not self._ledger.extend(self._hold, amount_nanodollars):
+            if relay.exhausted:
+                self._note_budget(amount_nanodollars)
             return False
         relay.output_limit = covered + more
         return relay.exhausted
@@ -235,10 +255,10 @@ class ExchangeBilling:
         bill = self._measuring.bill(outcome, attempt, drained=drained)
         hold = self._hold
         short = bill.charge_nanodollars - hold.amount_nanodollars
-        available = self._ledger.available_nanodollars(hold.account_id)
-        if short > 0 and available > 0:
+        spendable = self._ledger.spendable_nanodollars(hold.account_id, hold.key_id)
+        if short > 0 and spendable > 0:
             # The provider's own figures may exceed every bound; what the account has, it pays.
-            self._ledger.extend(hold, min(short, available))
+            self._ledger.extend(hold, min(short, spendable))
         posted = min(bill.charge_nanodollars, hold.amount_nanodollars)
         overrun = 0
         if attempt is not None and attempt.relay.meter.reported is not None:
@@ -256,7 +276,7 @@ class ExchangeBilling:
             price_nanodollars=posted,
             cost_nanodollars=bill.cost_nanodollars,
             overrun_nanodollars=overrun,
-            flags=(*self.receipt.flags, *flags),
+            flags=(*self.receipt.flags, *self._flags, *flags),
             error=None if error is None else ReceiptError(error.code, error.message),
             timings=self._timings,
         )
@@ -316,6 +336,15 @@ class ExchangeBilling:
             scope.deadline = trio.current_time() + self._barrier_timeout_s
             await self._ledger.wait_durable(ticket)
         return self._ledger.is_durable(ticket)
+
+    def _over_budget(self, amount_nanodollars: int) -> BudgetExceededError | None:
+        receipt = self.receipt
+        return self._ledger.budget_refusal(receipt.account_id, receipt.key_id, amount_nanodollars)
+
+    def _note_budget(self, amount_nanodollars: int) -> None:
+        """Say on the receipt that a budget cut the answer, or lowered its limit, if one has."""
+        if self._over_budget(amount_nanodollars) is not None:
+            self._flags = (_BUDGET,)
 
     def _delivered(self, attempt: Attempt, received_tokens: int) -> int:
         if self._delivered_at_leave is not None:

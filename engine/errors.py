@@ -58,6 +58,14 @@ class InsufficientFundsError(ClientError):
     kind = "insufficient_quota"
 
 
+class BudgetExceededError(ClientError):
+    """A hard budget of the account or the key does not cover the request (402)."""
+
+    status = 402
+    code = "budget_exceeded"
+    kind = "insufficient_quota"
+
+
 class NotFoundError(ClientError):
     """No such route, or nothing of that id in this account (404)."""
 

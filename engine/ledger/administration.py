@@ -152,6 +152,10 @@ class Administration:
 
     def _apply_moved(self, moved: corrections.Moved) -> None:
         self._books.apply([moved.transfer] if moved.added else [])
+        if moved.added and moved.spender is not None:
+            key_id, day = moved.spender
+            amount = changes([moved.transfer])[moved.account_id]
+            self._books.budgets.refund(moved.account_id, key_id, amount, day)
 
     async def _correction(self, moved: corrections.Moved) -> Correction:
         return Correction(

@@ -211,6 +211,20 @@ INVARIANTS = (
                   AND (billed > received OR billed < delivered))""",
     ),
     Invariant(
+        "what a key has spent in a day is the replay of its charges and refunds",
+        "SELECT count(*) FROM spending",
+        """WITH replay AS (
+               SELECT account_id, key_id, day, sum(amount) AS amount FROM charges_by_day
+               GROUP BY 1, 2, 3
+           )
+           SELECT account_id || ' ' || key_id || ' on day ' || day
+           FROM spending LEFT JOIN replay USING (account_id, key_id, day)
+           WHERE spending.amount <> coalesce(replay.amount, 0)
+           UNION ALL
+           SELECT account_id || ' ' || key_id || ' on day ' || day FROM replay
+           WHERE (account_id, key_id, day) NOT IN (SELECT account_id, key_id, day FROM spending)""",
+    ),
+    Invariant(
         "no record was refused by the database",
         "SELECT count(*) FROM rejected",
         "SELECT 'record ' || seq || ': ' || error FROM rejected",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.errors import InsufficientFundsError, NotFoundError
+from engine.ledger.budgets import Budgets, Crossing
 from engine.ledger.receipts import format_usd
 from engine.ledger.transfers import Transfer, changes
 
@@ -43,11 +44,12 @@ class Allowance:
 
 
 class Books:
-    """Balances of all accounts, and the allowances of the customers among them."""
+    """Balances of all accounts; the allowances of the customers among them, and their budgets."""
 
     def __init__(self) -> None:
         self._allowances: dict[str, Allowance] = {}
         self._house: dict[str, int] = {}
+        self.budgets = Budgets()
 
     def add_customer(self, account_id: str, balance_nanodollars: int = 0) -> None:
         """Know this account; one already known stays as it is."""
@@ -65,19 +67,57 @@ class Books:
         except KeyError:
             raise NotFoundError("There is no such account.") from None
 
-    def reserve(self, account_id: str, amount_nanodollars: int) -> None:
-        """Hold this much of the account.
+    def spendable_nanodollars(self, account_id: str, key_id: str | None, at_ms: int) -> int:
+        """What is available, within what the hard budgets leave. Raises NotFoundError."""
+        available = self.allowance(account_id).available_nanodollars
+        room = self.budgets.room(account_id, key_id, at_ms)
+        return available if room is None else max(0, min(available, room))
+
+    def reserve(
+        self, account_id: str, key_id: str | None, amount_nanodollars: int, at_ms: int
+    ) -> None:
+        """Hold this much of the account and of the budgets.
 
         Raises:
+            BudgetExceededError: a hard budget leaves less; nothing was held.
             InsufficientFundsError: less is available; nothing was held.
             NotFoundError: no such account.
         """
         allowance = self.allowance(account_id)
+        refusal = self.budgets.refusal(account_id, key_id, amount_nanodollars, at_ms)
+        if refusal is not None:
+            raise refusal
         if not allowance.reserve(amount_nanodollars):
             raise InsufficientFundsError(
                 f"The account has ${format_usd(max(0, allowance.available_nanodollars))} available;"
                 f" this request needs ${format_usd(amount_nanodollars)}."
             )
+        self.budgets.reserve(account_id, key_id, amount_nanodollars)
+
+    def grow(
+        self, account_id: str, key_id: str | None, amount_nanodollars: int, at_ms: int
+    ) -> bool:
+        """Hold this much more, or nothing: False when funds or a budget leave less."""
+        if self.budgets.refusal(account_id, key_id, amount_nanodollars, at_ms) is not None:
+            return False
+        if not self.allowance(account_id).reserve(amount_nanodollars):
+            return False
+        self.budgets.reserve(account_id, key_id, amount_nanodollars)
+        return True
+
+    def end(
+        self,
+        account_id: str,
+        key_id: str | None,
+        held_nanodollars: int,
+        posted_nanodollars: int,
+        at_ms: int,
+    ) -> list[Crossing]:
+        """Give a hold back, and count against the budgets what was posted of it; which soft
+        percentages that has reached. The balances change by `apply`."""
+        self.allowance(account_id).release(held_nanodollars)
+        self.budgets.reserve(account_id, key_id, -held_nanodollars)
+        return self.budgets.spend(account_id, key_id, posted_nanodollars, at_ms)
 
     def apply(self, transfers: Iterable[Transfer]) -> None:
         """Change the balances; accounts of providers appear as they are first paid."""

@@ -11,6 +11,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from engine.errors import InsufficientFundsError, NotFoundError
+from engine.ledger.budget_jobs import SPEND
+from engine.ledger.budgets import day_of
 from engine.ledger.queries import is_customer
 from engine.ledger.receipts import format_usd
 from engine.ledger.records import ConflictError
@@ -24,7 +26,9 @@ FROM transfers JOIN postings USING (transfer_id) JOIN accounts USING (account_id
 WHERE transfers.kind = ? AND reference = ? AND accounts.kind = 'customer'
 """
 _PAID = """
-SELECT account_id, ends, posted,
+SELECT account_id, key_id, ends, posted,
+       (SELECT at_ms FROM transfers
+        WHERE transfers.request_id = holds.request_id AND kind = 'charge') AS charged_at_ms,
        (SELECT coalesce(sum(amount), 0) FROM transfers JOIN postings USING (transfer_id)
         WHERE transfers.request_id = holds.request_id AND transfers.kind = 'refund'
           AND postings.account_id = holds.account_id) AS refunded
@@ -39,6 +43,8 @@ class Moved:
     account_id: str
     transfer: Transfer
     added: bool
+    spender: tuple[str | None, int] | None = None
+    """Of a refund: the key that was charged, and the day."""
 
 
 def refund(
@@ -60,9 +66,11 @@ def refund(
         else:
             amount = _refundable(request_id, row["posted"], row["refunded"], amount_nanodollars)
         transfer = refund_transfer(row["account_id"], request_id, amount, reason, reference)
+        account_id, key_id, day = row["account_id"], row["key_id"], day_of(row["charged_at_ms"])
         if earlier is None:
             store.insert_transfer(transfer)
-        return Moved(row["account_id"], transfer, earlier is None)
+            db.execute(SPEND, (account_id, key_id or "", day, -amount))
+        return Moved(account_id, transfer, earlier is None, (key_id, day))
 
     return store.run(insert)
 

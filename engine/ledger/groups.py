@@ -12,18 +12,20 @@ from typing import Any
 
 import orjson
 
+from engine.ledger.budgets import day_of
 from engine.ledger.entries import Attempted, Ended, Entry, Extended, Opened, Progressed
 from engine.ledger.records import ProgressEntry
 from engine.ledger.transfers import PROVIDER_PREFIX, Transfer, changes
 
 _TABLES = {
     "accounts": ("account_id", "kind", "name", "created_at_ms"),
-    "holds": ("seq", "request_id", "account_id", "epoch", "opening"),
+    "holds": ("seq", "request_id", "account_id", "epoch", "opening", "key_id"),
     "hold_records": ("seq", "request_id", "kind", "amount", "at_ms"),
     "attempts": ("request_id", "number", "provider", "upstream_model", "at_ms"),
     "transfers": ("transfer_id", "kind", "request_id", "reason", "reference", "at_ms"),
     "postings": ("transfer_id", "account_id", "amount"),
     "balances": ("account_id", "amount"),
+    "spending": ("account_id", "key_id", "day", "amount"),
     "receipts": ("seq", "request_id", "account_id", "body"),
     "progress": ("seq", "at_ms", "entries"),
 }
@@ -32,6 +34,8 @@ _TABLES = {
 _ON_CONFLICT = {
     "accounts": "ON CONFLICT (account_id) DO NOTHING",
     "balances": "ON CONFLICT (account_id) DO UPDATE SET amount = amount + excluded.amount",
+    "spending": "ON CONFLICT (account_id, key_id, day)"
+    " DO UPDATE SET amount = amount + excluded.amount",
 }
 
 EPOCH_LOST = "epoch lost"
@@ -110,6 +114,7 @@ class GroupRows:
         self._epoch = epoch
         self._transfers: list[Transfer] = []
         self._providers: dict[str, int] = {}
+        self._spending: dict[tuple[str, str, int], int] = {}
         self._rows: dict[str, list[Any]] = {table: [] for table in _TABLES}
         self.next_transfer_id = next_transfer_id
 
@@ -118,8 +123,8 @@ class GroupRows:
         rows = self._rows
         match entry:
             case Opened(request_id, account_id, amount, opening, at_ms):
-                hold = (seq, request_id, account_id, self._epoch, opening.to_json())
-                rows["holds"].append(hold)
+                shown, key_id = opening.to_json(), opening.key_id
+                rows["holds"].append((seq, request_id, account_id, self._epoch, shown, key_id))
                 rows["hold_records"].append((seq, request_id, "held", amount, at_ms))
             case Extended(request_id, amount, at_ms):
                 rows["hold_records"].append((seq, request_id, "extended", amount, at_ms))
@@ -133,6 +138,9 @@ class GroupRows:
                 rows["receipts"].append((seq, request_id, receipt.account_id, receipt.to_json()))
                 for transfer in transfers:
                     self._add_transfer(transfer, at_ms)
+                if amount:
+                    spender = (receipt.account_id, receipt.key_id or "", day_of(at_ms))
+                    self._spending[spender] = self._spending.get(spender, 0) + amount
 
     def _add_transfer(self, transfer: Transfer, at_ms: int) -> None:
         number = self.next_transfer_id
@@ -156,6 +164,7 @@ class GroupRows:
         rows = self._rows
         rows["accounts"] = [(key, "provider", key, at) for key, at in self._providers.items()]
         rows["balances"] = list(changes(self._transfers).items())
+        rows["spending"] = [(*spender, amount) for spender, amount in self._spending.items()]
         columns: list[Any] = [orjson.dumps(rows).decode() for rows in rows.values()]
         return [*columns, self._epoch, sequence, open_from, progress_from]
 

@@ -16,8 +16,8 @@ from typing import Any
 import trio
 
 from engine.errors import UnavailableError
-from engine.ledger.administration import Administration
 from engine.ledger.books import Books
+from engine.ledger.budgeting import Budgeting
 from engine.ledger.entries import Attempted, Ended, Extended, HoldEnd, Opened, Rejected
 from engine.ledger.journal import Journal
 from engine.ledger.lock import own_database
@@ -41,7 +41,7 @@ from engine.ledger.transfers import check_amount, settlement, within_hold
 _ABANDONED = ReceiptError("gateway_failed", "The gateway lost this request before it had ended.")
 
 
-class Ledger(Administration):
+class Ledger(Budgeting):
     """Made by `open_ledger`. Amounts are integer nanodollars throughout."""
 
     def __init__(self, store: Store, settings: LedgerSettings, recovered_holds: int) -> None:
@@ -54,11 +54,8 @@ class Ledger(Administration):
         journal = Journal(
             store, settings, on_durable=self._on_durable, on_rejected=self._on_rejected
         )
-        super().__init__(books, journal, settings, store.epoch)
+        super().__init__(books, journal, settings, store)
         self._store = store
-        self.clock = settings.clock
-        """What entries are dated by."""
-        self._open: dict[str, OpenHold] = {}
         self._settling: dict[str, Receipt] = {}
         self._settling_order: deque[tuple[int, str]] = deque()
         self.recovered_holds = recovered_holds
@@ -73,6 +70,7 @@ class Ledger(Administration):
         """Reserve funds for an exchange. It must end in `settle` or `void`.
 
         Raises:
+            BudgetExceededError: a hard budget of the account or the opening's key leaves less.
             InsufficientFundsError: the account has less available.
             UnavailableError: the journal is unwell, or too much waits to become durable.
             NotFoundError: no such account.
@@ -84,10 +82,11 @@ class Ledger(Administration):
             raise ValueError("the opening receipt is of another request or account")
         if request_id in self._open or request_id in self._settling:
             raise ValueError(f"the request {request_id} has a hold already")
-        self._books.reserve(account_id, amount_nanodollars)
-        entry = Opened(request_id, account_id, amount_nanodollars, opening, self.clock())
+        key_id, at_ms = opening.key_id, self.clock()
+        self._books.reserve(account_id, key_id, amount_nanodollars, at_ms)
+        entry = Opened(request_id, account_id, amount_nanodollars, opening, at_ms)
         ticket = self._journal.append(entry)
-        hold = Hold(request_id, account_id, amount_nanodollars, ticket)
+        hold = Hold(request_id, account_id, key_id, amount_nanodollars, ticket)
         self._open[request_id] = OpenHold(hold, opening, trio.current_time())
         return hold
 
@@ -97,7 +96,8 @@ class Ledger(Administration):
 
     @trio.lowlevel.enable_ki_protection
     def extend(self, hold: Hold, amount_nanodollars: int) -> bool:
-        """Let a hold grow by this much. False, and no change, when the funds or the journal refuse.
+        """Let a hold grow by this much. False, and no change, when the funds, a hard budget or
+        the journal refuse.
 
         Raises:
             ValueError: the hold has ended, or the amount is absurd.
@@ -107,10 +107,11 @@ class Ledger(Administration):
         opened.touched_at = trio.current_time()
         if self._journal.queued >= 2 * self._settings.queue_max_records:
             return False
-        if not self._books.allowance(hold.account_id).reserve(amount_nanodollars):
+        at_ms = self.clock()
+        if not self._books.grow(hold.account_id, hold.key_id, amount_nanodollars, at_ms):
             return False
         hold.amount_nanodollars += amount_nanodollars
-        self._journal.append(Extended(hold.request_id, amount_nanodollars, self.clock()))
+        self._journal.append(Extended(hold.request_id, amount_nanodollars, at_ms))
         return True
 
     @trio.lowlevel.enable_ki_protection
@@ -218,7 +219,7 @@ class Ledger(Administration):
         )
 
     def _close_hold(self, hold: Hold, ended: Ended) -> Ticket:
-        self._books.allowance(hold.account_id).release(hold.amount_nanodollars)
+        self._end_reserve(hold, ended)
         self._books.apply(ended.transfers)
         hold.open = False
         del self._open[ended.request_id]
@@ -315,7 +316,15 @@ class Ledger(Administration):
     def _on_rejected(self, rejected: Rejected) -> None:
         """The database has refused an entry: the books follow the database."""
         if isinstance(rejected.entry, Ended):
-            self._books.revert(rejected.entry.transfers)
+            ended, receipt = rejected.entry, rejected.entry.receipt
+            self._books.revert(ended.transfers)
+            self._books.budgets.unspend(
+                receipt.account_id,
+                receipt.key_id,
+                ended.amount_nanodollars,
+                ended.at_ms,
+                rejected.seq,
+            )
 
     def statistics(self) -> LedgerStatistics:
         journal = self._journal

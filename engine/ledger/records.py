@@ -54,13 +54,19 @@ class Hold:
         open: False once it was posted or voided.
     """
 
-    __slots__ = ("account_id", "amount_nanodollars", "open", "request_id", "ticket")
+    __slots__ = ("account_id", "amount_nanodollars", "key_id", "open", "request_id", "ticket")
 
     def __init__(
-        self, request_id: str, account_id: str, amount_nanodollars: int, ticket: Ticket
+        self,
+        request_id: str,
+        account_id: str,
+        key_id: str | None,
+        amount_nanodollars: int,
+        ticket: Ticket,
     ) -> None:
         self.request_id = request_id
         self.account_id = account_id
+        self.key_id = key_id
         self.amount_nanodollars = amount_nanodollars
         self.ticket = ticket
         self.open = True

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from engine.ledger.migrations import m001_ledger, m002_corrections, m003_archives
+from engine.ledger.migrations import m001_ledger, m002_corrections, m003_archives, m004_budgets
 from engine.ledger.records import LedgerError
 
-_MODULES = (m001_ledger, m002_corrections, m003_archives)
+_MODULES = (m001_ledger, m002_corrections, m003_archives, m004_budgets)
 
 migrations = Migrations("parshall.ledger")
 for _module in _MODULES:

@@ -41,6 +41,7 @@ RECEIPT = "an ended hold has a receipt or is archived, of its account, with the 
 ARCHIVES = "the archives have all receipts up to their end, each once"
 ATTEMPTS = "every attempt of a receipt has a row, and every row is of a receipt"
 TOKENS = "delivered ≤ received, and what was counted is billed between them"
+SPENDING = "what a key has spent in a day is the replay of its charges and refunds"
 REJECTED = "no record was refused by the database"
 REFERENCES = "every reference between tables is met"
 SOUND = "the file is sound"
@@ -75,7 +76,7 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
             " JOIN transfers USING (transfer_id) WHERE request_id = 'req_1' AND kind = 'charge'"
             " AND transfer_id < 900"
         ),
-        {REPLAY, CHARGE},
+        {REPLAY, CHARGE, SPENDING},
     ),
     ("UPDATE transfers SET request_id = 'req_2' WHERE kind = 'charge'", {CHARGE}),
     (
@@ -84,7 +85,7 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
             "INSERT INTO postings SELECT 905, account_id, 701 FROM holds WHERE seq = 1;"
             "INSERT INTO postings VALUES (905, 'house:revenue', -701)"
         ),
-        {REPLAY, REFUNDS},
+        {REPLAY, REFUNDS, SPENDING},
     ),
     (
         (
@@ -152,6 +153,10 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
         ),
         {TOKENS},
     ),
+    ("UPDATE spending SET amount = amount + 1", {SPENDING}),
+    ("UPDATE spending SET day = day + 1", {SPENDING}),
+    ("UPDATE spending SET key_id = ''", {SPENDING}),
+    ("DELETE FROM spending", {SPENDING}),
     ("INSERT INTO rejected VALUES (904, 'Ended', '{}', 'IntegrityError', 0)", {REJECTED}),
     ("INSERT INTO attempts VALUES ('req_none', 1, 'sim', 'sim-openai', 0)", {REFERENCES}),
 ]
