@@ -20,6 +20,7 @@ from engine.errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
+from engine.ledger.receipts import Receipt
 from tests.gateways import (
     DOLLAR,
     Setup,
@@ -383,6 +384,38 @@ async def test_a_long_answer_is_held_a_slice_at_a_time(tmp_path: Path) -> None:
         )
 
 
+async def test_ten_long_answers_run_side_by_side_on_a_small_balance(tmp_path: Path) -> None:
+    """Each may ask for far more than there is; each goes on for as long as slices are left."""
+    directives = "tokens={} tokens_per_second=2000 ignore_max_tokens=1"
+    body_bytes = len(chat_body(directives.format(2_000), max_tokens=100_000))
+    funds = 10 * charge(body_bytes, 400)
+    billing = "output_slice_tokens = 100"
+    async with open_setup(tmp_path, funds_nanodollars=funds, billing=billing) as setup:
+        receipts: list[Receipt] = []
+
+        async def ask(tokens: int) -> None:
+            body, receipt, error = await run(
+                setup, setup.call(directives.format(tokens), max_tokens=100_000)
+            )
+            assert error is None
+            assert body.endswith(b"data: [DONE]\n\n")
+            truth = setup.sim.truth.record(receipt.request_id)
+            assert truth is not None
+            assert truth.text.startswith(content(body))
+            receipts.append(receipt)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(ask, 150 if number < 5 else 2_000)
+        whole = [each for each in receipts if each.outcome is Outcome.COMPLETED]
+        cut = [each for each in receipts if each.outcome is Outcome.FUNDS_EXHAUSTED]
+        assert [each.usage["output_tokens"] for each in whole] == [150] * 5
+        assert len(cut) == 5
+        assert all(each.usage["output_tokens"] >= 300 for each in cut)
+        spent = sum(each.price_nanodollars for each in receipts)
+        assert await setup.balance() == funds - spent < 10 * charge(0, 100)
+
+
 @pytest.mark.parametrize("usage", [False, True])
 async def test_when_funds_end_the_client_gets_a_valid_ending(tmp_path: Path, usage: bool) -> None:
     changes = {"stream_options": {"include_usage": True}} if usage else {}
@@ -464,6 +497,6 @@ async def test_parallel_requests_never_spend_more_than_there_is(tmp_path: Path) 
                 refused.append(error)
 
         async with trio.open_nursery() as nursery:
-            for _ in range(20):
+            for _ in range(200):
                 nursery.start_soon(ask)
-        assert len(refused) == 19
+        assert len(refused) == 199
