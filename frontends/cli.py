@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from frontends.cli_admin import accounts, keys, receipts
+from frontends.cli_budgets import budgets
 from frontends.cli_debug import debug
 from frontends.cli_ledger import ledger
 from frontends.cli_output import EXAMPLES, explain, print_result
@@ -41,6 +42,7 @@ def main() -> None:
 
 main.add_command(accounts)
 main.add_command(keys)
+main.add_command(budgets)
 main.add_command(receipts)
 main.add_command(ledger)
 main.add_command(debug)

@@ -54,6 +54,13 @@ EXAMPLES = {
     "keys create": _examples("parshall keys create alice --name laptop"),
     "keys list": _examples("parshall keys list", "parshall keys list alice --json"),
     "keys revoke": _examples("parshall keys revoke key_0123456789abcdef"),
+    "budgets set": _examples(
+        "parshall budgets set alice 50 --per month",
+        "parshall budgets set alice 2 --per day --key key_0123456789abcdef --tell-at 50",
+        "parshall budgets set alice 500 --per month --soft --tell-at 80 --tell-at 120",
+    ),
+    "budgets remove": _examples("parshall budgets remove alice --per month"),
+    "budgets show": _examples("parshall budgets show", "parshall budgets show alice --json"),
     "receipts show": _examples("parshall receipts show req_0123456789abcdef --json"),
     "receipts refund": _examples(
         "parshall receipts refund req_0123456789abcdef --reason 'the answer was cut'",

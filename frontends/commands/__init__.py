@@ -13,7 +13,7 @@ from pathlib import Path
 from engine.errors import GatewayError, UnavailableError
 from engine.ledger.ledger import open_ledger
 from engine.ledger.records import LedgerSettings
-from frontends.commands import accounts, debug, keys, ledger, receipts
+from frontends.commands import accounts, budgets, debug, keys, ledger, receipts
 from frontends.commands.command import (
     BadCommandError,
     Command,
@@ -38,6 +38,7 @@ __all__ = [
 COMMANDS: Mapping[str, Command] = {
     **accounts.COMMANDS,
     **keys.COMMANDS,
+    **budgets.COMMANDS,
     **receipts.COMMANDS,
     **ledger.COMMANDS,
     **debug.COMMANDS,
