@@ -20,6 +20,7 @@ from frontends.cli_debug import debug
 from frontends.cli_ledger import ledger
 from frontends.cli_output import EXAMPLES, explain, print_result
 from frontends.cli_providers import providers
+from frontends.cli_reports import export
 
 if TYPE_CHECKING:
     from bench.simulate import SimulatorSettings
@@ -40,6 +41,7 @@ def main() -> None:
     """
 
 
+receipts.add_command(export)
 main.add_command(accounts)
 main.add_command(keys)
 main.add_command(budgets)

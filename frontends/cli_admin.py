@@ -29,18 +29,23 @@ OF_A_SERVER = frozenset({"debug.upstream"})
 """What only a running server can answer."""
 
 
-def database_options(function: F) -> F:
-    """Which database, and how to print."""
+def source_options(function: F) -> F:
+    """Which database."""
     options = (
         click.option("--db", type=click.Path(path_type=Path), help=DATABASE_HELP),
         click.option(
             "--config", "config_path", type=click.Path(path_type=Path), help="TOML file naming it."
         ),
-        click.option("--json", "as_json", is_flag=True, help="JSON instead of a table."),
     )
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def database_options(function: F) -> F:
+    """Which database, and how to print."""
+    json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+    return source_options(json_option(function))
 
 
 def usd(value: str) -> int:

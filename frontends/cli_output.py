@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -62,6 +62,11 @@ EXAMPLES = {
     "budgets remove": _examples("parshall budgets remove alice --per month"),
     "budgets show": _examples("parshall budgets show", "parshall budgets show alice --json"),
     "receipts show": _examples("parshall receipts show req_0123456789abcdef --json"),
+    "receipts export": _examples(
+        "parshall receipts export --from 2026-05-01 --to 2026-06-01 --output may.csv",
+        "parshall receipts export --by day,model --from 2026-05-01",
+        "parshall receipts export --account alice --format jsonl",
+    ),
     "receipts refund": _examples(
         "parshall receipts refund req_0123456789abcdef --reason 'the answer was cut'",
         "parshall receipts refund req_0123456789abcdef 0.02 --reason goodwill --reference t-81",
@@ -115,7 +120,7 @@ def explain() -> Iterator[None]:
         fail(str(error), FAILED)
 
 
-def fail(message: str, code: int) -> None:
+def fail(message: str, code: int) -> NoReturn:
     """Say why, and end with an exit code."""
     click.echo(f"parshall: error: {message}", err=True)
     sys.exit(code)
