@@ -15,6 +15,7 @@ import trio
 from engine import funds
 from engine.admission.keys import Principal
 from engine.attempt import Attempt
+from engine.bounds import bounds_of
 from engine.config import BillingConfig
 from engine.errors import (
     BudgetExceededError,
@@ -70,12 +71,19 @@ class ExchangeBilling:
         self._barrier_timeout_s = barrier_timeout_s
         self._progress_due = progress_due
         self._clock = ledger.clock
+        self._bounds = bounds_of(
+            request,
+            len(call.body),
+            max_output_tokens=max_output_tokens,
+            capabilities=self._deployment.capabilities,
+            hides_reasoning=self._deployment.hides_reasoning,
+        )
         self._measuring = Measuring(
             request=request,
             codec=codec,
             deployment=self._deployment,
             price=model.price,
-            input_bound_tokens=len(call.body),
+            bounds=self._bounds,
             waive=waive,
         )
         self._max_output_tokens = max_output_tokens
@@ -122,10 +130,11 @@ class ExchangeBilling:
         spendable_nanodollars = self._ledger.spendable_nanodollars(account_id, self.receipt.key_id)
         try:
             first = funds.first_slice(
-                input_bound_tokens=self._measuring.input_bound_tokens,
+                input_bound_tokens=self._bounds.input_tokens,
                 max_output_tokens=self._max_output_tokens,
                 choices=request.choices,
                 stream=request.stream,
+                unseen_tokens=self._bounds.output_tokens,
                 rates=self._price,
                 available_nanodollars=spendable_nanodollars,
                 settings=self._settings,
@@ -156,6 +165,7 @@ class ExchangeBilling:
         if self._attempt is attempt:
             return
         self._attempt = attempt
+        attempt.relay.meter.limits = self._bounds.limits
         self._attempted_at = trio.current_time()
         row = AttemptRow(
             len(self._attempts) + 1,
@@ -257,7 +267,8 @@ class ExchangeBilling:
         short = bill.charge_nanodollars - hold.amount_nanodollars
         spendable = self._ledger.spendable_nanodollars(hold.account_id, hold.key_id)
         if short > 0 and spendable > 0:
-            # The provider's own figures may exceed every bound; what the account has, it pays.
+            # The provider's own figures, within what can have been, may exceed what was held:
+            # what the account has, it pays.
             self._ledger.extend(hold, min(short, spendable))
         posted = min(bill.charge_nanodollars, hold.amount_nanodollars)
         overrun = 0
@@ -271,12 +282,13 @@ class ExchangeBilling:
             attempts=self._attempt_receipts(outcome, error, bill, now),
             usage=bill.usage.units(),
             provenance=bill.provenance,
+            usage_provenance=bill.measured.provenance,
             received_output_tokens=received,
             delivered_output_tokens=delivered,
             price_nanodollars=posted,
             cost_nanodollars=bill.cost_nanodollars,
             overrun_nanodollars=overrun,
-            flags=(*self.receipt.flags, *self._flags, *flags),
+            flags=(*self.receipt.flags, *self._flags, *flags, *bill.measured.flags),
             error=None if error is None else ReceiptError(error.code, error.message),
             timings=self._timings,
         )

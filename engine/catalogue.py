@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
+from engine.capabilities import Capabilities
 from engine.capability_table import capabilities_of
 from engine.config import Config, DeploymentConfig, ModelConfig, PriceConfig
 from engine.metering.price_library import ListedModel, look_up
@@ -14,6 +17,8 @@ from engine.metering.pricing import FREE, PriceError, Rates, rate_picodollars
 from engine.metering.tokens import encoding_for
 from engine.routing.plan import Deployment, Model
 from engine.toml import Keys
+
+_OPENAIS_OWN: Final = re.compile(r"o\d|codex|gpt-[5-9]")
 
 Catalogue = Mapping[str, Model[Rates]]
 
@@ -56,7 +61,19 @@ def _build_deployment(
         cost=_cost(name, model, deployment, config, listed),
         encoding=encoding_for(deployment.model),
         capabilities=capabilities,
+        hides_reasoning=_hides_reasoning(provider.protocol, deployment.model, capabilities),
     )
+
+
+def _hides_reasoning(protocol: str, model: str, capabilities: Capabilities) -> bool:
+    """Anthropic shows summaries at most, OpenAI nothing; open weights show all, and Gemini says with
+    each chunk what it has thought."""
+    if capabilities.reasoning in (None, "none"):
+        return False
+    bare = model.rsplit("/", 1)[-1]
+    if protocol in ("anthropic", "gemini"):
+        return protocol == "anthropic"
+    return _OPENAIS_OWN.match(bare) is not None
 
 
 def _cost(

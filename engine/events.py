@@ -9,9 +9,12 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from engine.conversation import Native, Signature
+from engine.usage import Usage as Usage
+from engine.usage import is_count as is_count
+from engine.usage import read_count as read_count
 
 
 class Outcome(StrEnum):
@@ -35,55 +38,6 @@ class Provenance(StrEnum):
     COUNTED = "counted"
     FLAT = "flat"
     RECOVERED = "recovered"
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens consumed, by unit, with OpenAI's inclusion rules.
-
-    `input_tokens` includes the cached and cache-writing ones, `output_tokens` includes reasoning.
-    """
-
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    cache_write_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-
-    def clamped(self) -> Usage:
-        """The same with no part larger than its whole, whatever the provider said."""
-        cached = min(self.cached_input_tokens, self.input_tokens)
-        return Usage(
-            input_tokens=self.input_tokens,
-            cached_input_tokens=cached,
-            cache_write_tokens=min(self.cache_write_tokens, self.input_tokens - cached),
-            output_tokens=self.output_tokens,
-            reasoning_tokens=min(self.reasoning_tokens, self.output_tokens),
-        )
-
-    def units(self) -> dict[str, int]:
-        """All units by name, zeros included."""
-        return {
-            "input_tokens": self.input_tokens,
-            "cached_input_tokens": self.cached_input_tokens,
-            "cache_write_tokens": self.cache_write_tokens,
-            "output_tokens": self.output_tokens,
-            "reasoning_tokens": self.reasoning_tokens,
-        }
-
-
-# No provider serves a request of this many tokens; a larger report is a fault, not a usage.
-_TOKENS_MAX = 2**28
-
-
-def is_count(value: object) -> TypeGuard[int]:
-    """Whether a value out of a provider's JSON can be a count of tokens."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX
-
-
-def read_count(value: object) -> int:
-    """A token count out of a provider's JSON; anything that cannot be one is 0."""
-    return value if is_count(value) else 0
 
 
 def new_request_id() -> str:
@@ -314,6 +268,8 @@ class UsageReport:
 
     usage: Usage
     native: Native | None = None
+    service_tier: str | None = None
+    """As `Begin`'s, where it is known only now."""
 
 
 Event = (

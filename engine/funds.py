@@ -6,7 +6,8 @@ Output is covered a slice at a time, so that a long `max_tokens` does not lock a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from engine.config import BillingConfig
 from engine.errors import InsufficientFundsError
@@ -40,6 +41,7 @@ def first_slice(
     max_output_tokens: int | None,
     choices: int,
     stream: bool,
+    unseen_tokens: int | None,
     rates: Rates,
     available_nanodollars: int,
     settings: BillingConfig,
@@ -47,12 +49,15 @@ def first_slice(
     """Size the first hold.
 
     A stream can be extended, or cut when funds end; an answer in one piece can be neither, so all
-    that it may generate is held at once.
+    that it may generate is held at once. So is what a stream may generate where some of it is not
+    seen before it is reported (`unseen_tokens`, of all choices).
 
     Raises:
         InsufficientFundsError: not even a useful minimum of output is covered.
     """
-    if not stream:
+    if unseen_tokens is not None:
+        wanted = unseen_tokens
+    elif not stream:
         wanted = (max_output_tokens or settings.output_unary_tokens) * choices
     elif max_output_tokens is not None:
         wanted = min(settings.output_slice_tokens, max_output_tokens * choices)
@@ -78,50 +83,66 @@ def extension_due(covered_tokens: int, known_tokens: int, slice_tokens: int) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What was consumed, how each unit of it is known, and what was odd about the figures."""
+
+    usage: Usage
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+    @property
+    def weakest(self) -> Provenance:
+        """How the usage as a whole is known."""
+        words = self.provenance.values()
+        if not words or Provenance.COUNTED in words:
+            return Provenance.COUNTED
+        return next(iter(words))
+
+
+@dataclass(frozen=True, slots=True)
 class Bill:
     """What an exchange comes to, before it is held against its hold."""
 
-    usage: Usage
+    measured: Measured
     provenance: Provenance | None
     charge_nanodollars: int
     cost_nanodollars: int
     """What the provider charges the operator for it."""
 
+    @property
+    def usage(self) -> Usage:
+        """What was consumed."""
+        return self.measured.usage
 
-NOTHING = Bill(Usage(), None, 0, 0)
+
+NOTHING = Bill(Measured(Usage()), None, 0, 0)
 
 
 def make_bill(
     outcome: Outcome,
+    measured: Measured,
     *,
-    reported: Usage | None,
-    counted: Usage,
     answered: bool,
     has_output: bool,
     unary: bool,
     waive: bool,
-    drained: bool,
     price: Rates,
     cost: Rates,
 ) -> Bill:
     """Who pays what, by how it ended.
 
     `answered` means that the provider has accepted the request (status 200): before that it is not
-    known to have cost anything. `counted` is what was received, by our own count.
+    known to have cost anything.
     """
     if not answered:
         return NOTHING
-    usage, provenance = (
-        (counted, Provenance.COUNTED)
-        if reported is None
-        else (reported, Provenance.DRAINED if drained else Provenance.REPORTED)
-    )
+    usage = measured.usage
     provider_cost = charge_nanodollars(usage, cost)
     match outcome:
         case Outcome.COMPLETED | Outcome.FUNDS_EXHAUSTED:
             billed = True
         case Outcome.CLIENT_LEFT if waive:
-            return Bill(usage, Provenance.FLAT, 0, provider_cost)
+            return Bill(measured, Provenance.FLAT, 0, provider_cost)
         case Outcome.CLIENT_LEFT | Outcome.DEADLINE | Outcome.SHUTDOWN:
             billed = not unary
         case Outcome.UPSTREAM_FAILED:
@@ -129,4 +150,4 @@ def make_bill(
         case _:
             billed = False
     charge = charge_nanodollars(usage, price) if billed else 0
-    return Bill(usage, provenance, charge, provider_cost)
+    return Bill(measured, measured.weakest, charge, provider_cost)

@@ -301,7 +301,7 @@ class UnaryRelay:
                 return b""
         for channel, text in generated_texts(events):
             self.meter.add(channel, text, 0)
-        self.meter.take_figures(events, final=True)
+        self.meter.take_figures(events)
         if settings.tap is not None:
             settings.tap.extend(events)
         self.terminal = True

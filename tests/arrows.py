@@ -25,6 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.media_params",
             "engine.nurseries",
             "engine.toml",
+            "engine.usage",
         }
     ),
     frozenset(
@@ -40,6 +41,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
+            "engine.bounds",
             "engine.catalogue",
             "engine.config",
             "engine.config_checks",

@@ -161,6 +161,9 @@ class Receipt:
     attempts: tuple[Attempt, ...] = ()
     usage: Mapping[str, int] = field(default_factory=dict)
     provenance: Provenance | None = None
+    """The weakest of `usage_provenance`."""
+    usage_provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    """How each unit of the usage is known."""
     received_output_tokens: int = 0
     delivered_output_tokens: int = 0
     price_nanodollars: int = 0
@@ -209,6 +212,7 @@ class Receipt:
             "attempts": [attempt.to_json() for attempt in self.attempts],
             "usage": dict(self.usage),
             "provenance": None if self.provenance is None else str(self.provenance),
+            "usage_provenance": {unit: str(how) for unit, how in self.usage_provenance.items()},
             "received_output_tokens": self.received_output_tokens,
             "delivered_output_tokens": self.delivered_output_tokens,
             "price": money_json(self.price_nanodollars),
@@ -245,6 +249,9 @@ class Receipt:
             attempts=tuple(Attempt.from_json(attempt) for attempt in value["attempts"]),
             usage=value["usage"],
             provenance=None if provenance is None else Provenance(provenance),
+            usage_provenance={
+                unit: Provenance(how) for unit, how in value.get("usage_provenance", {}).items()
+            },
             received_output_tokens=value["received_output_tokens"],
             delivered_output_tokens=value["delivered_output_tokens"],
             price_nanodollars=value["price"]["nanodollars"],

@@ -19,6 +19,7 @@ from engine.events import (
     Usage,
     UsageReport,
 )
+from engine.metering.limits import UsageFlag, UsageLimits
 from engine.metering.tokens import Count, TextCounter
 
 # Nearer to a limit than this, every event is counted before it is let through.
@@ -64,9 +65,9 @@ class OutputMeter:
     """
 
     __slots__ = (
-        "_after_report", "_count", "_counters", "_text_at_report", "_uncounted_chars",
-        "_undelivered",
-        "input_reported", "known_tokens", "reported", "wanted_tokens",
+        "_after_report", "_clamped", "_count", "_counters", "_denied", "_text_at_report",
+        "_uncounted_chars", "_undelivered",
+        "known_tokens", "limits", "reported", "said", "service_tier", "wanted_tokens",
     )  # fmt: skip
 
     def __init__(self, count: Count) -> None:
@@ -79,33 +80,75 @@ class OutputMeter:
         self._text_at_report: int | None = None
         self.known_tokens = 0
         """Output tokens as last counted; at most 200 characters a channel behind."""
-        self.input_reported: Usage | None = None
-        """What the provider said of the input when it began; no output in it."""
+        self.limits: UsageLimits | None = None
+        """What can have been consumed at most; None: anything."""
+        self.said: Usage | None = None
+        """The provider's own figures, field by field the latest; None while it has sent none."""
         self.reported: Usage | None = None
-        """The provider's own figures, the latest; None while it has sent none."""
+        """The same, once there is a figure of the output among them that can be one."""
+        self.service_tier: str | None = None
+        """How the provider says that it serves, in `Begin`'s words."""
+        self._clamped = False
+        """A figure was above what can have been."""
+        self._denied = False
+        """The latest figure of the output was none, for text that was received."""
         self.wanted_tokens = 0
         """The limit that the texts would have needed that did not fit last."""
 
-    def take_figures(self, events: Sequence[Event], *, final: bool = False) -> None:
-        """Take what the provider reports in these events; `final` ones are taken as they are."""
+    def take_figures(self, events: Sequence[Event]) -> None:
+        """Take what the provider reports in these events."""
         for event in events:
             match event:
-                case UsageReport(usage=usage) if final:
-                    self.reported = usage
-                case UsageReport(usage=usage):
+                case UsageReport(usage=usage, service_tier=tier):
                     self.report(usage)
-                case Begin(usage=Usage() as usage):
-                    self.input_reported = replace(usage, output_tokens=0, reasoning_tokens=0)
+                    self.service_tier = tier or self.service_tier
+                case Begin(usage=usage, service_tier=tier):
+                    self.service_tier = tier or self.service_tier
+                    if usage is not None:
+                        self._say(replace(usage, output_tokens=0, reasoning_tokens=0))
 
     def report(self, usage: Usage) -> None:
-        """Take the provider's figures for everything so far; none is a report of no output for
-        text that was received."""
-        if usage.output_tokens or not (self._counters or self._after_report):
+        """Take the provider's figures for everything so far.
+
+        No output for text that was received is no figure: the rest of the report counts.
+        """
+        if "output_tokens" in usage.unsaid:
+            self._say(usage)
+            return
+        self._denied = not usage.output_tokens and bool(self._counters or self._after_report)
+        self._say(usage)
+        if self._denied:
+            return
+        self.reported = self.said
+        texts, self._after_report = self._after_report, []
+        for channel, text in texts:
+            self._add(channel, text)
+        self._text_at_report = None
+
+    def _say(self, usage: Usage) -> None:
+        if self.said is not None:
+            usage = usage.over(self.said)
+        if self.limits is not None and not self.limits.admit(usage):
+            self._clamped = True
+            received = self._recount_all() if usage.output_tokens > self.limits.output_max else 0
+            usage = self.limits.clamp(usage, received)
+        self.said = usage
+        if self.reported is not None:
             self.reported = usage
-            texts, self._after_report = self._after_report, []
-            for channel, text in texts:
-                self._add(channel, text)
-            self._text_at_report = None
+
+    @property
+    def flags(self) -> tuple[UsageFlag, ...]:
+        """What is wrong with the provider's figures."""
+        said, consumed = self.said, self.consumed()
+        doubtful = self._denied or (
+            consumed is not None and 2 * consumed.output_tokens < self.known_tokens
+        )
+        found: list[tuple[UsageFlag, bool]] = [
+            ("usage_clamped", self._clamped),
+            ("usage_invalid", said is not None and said.invalid),
+            ("usage_doubtful", doubtful),
+        ]
+        return tuple(flag for flag, is_so in found if is_so)
 
     def consumed(self) -> Usage | None:
         """The provider's figures, and on top the text that came after them, by our own count."""
@@ -182,6 +225,11 @@ class OutputMeter:
         """Output tokens received: the provider's figure if there is one, else counted exactly."""
         consumed = self.consumed()
         return self._recount() if consumed is None else consumed.output_tokens
+
+    def _recount_all(self) -> int:
+        """All text that was received."""
+        waiting = sum(self._count(text) for _, text in self._after_report)
+        return self._recount() + waiting
 
     def _recount(self) -> int:
         self.known_tokens = sum(counter.total() for counter in self._counters.values())

@@ -25,7 +25,7 @@ class ClientRequest:
     Attributes:
         include_usage: the client wants usage in its stream (always so but for OpenAI chat).
         max_output_tokens: of one choice; None where the client named none.
-        media: the kinds of media anywhere in the prompt.
+        media: how many pieces of each kind are anywhere in the prompt.
         document: the parsed body, the only form that is sent on.
         array, operation: see `Call`.
         betas: what an Anthropic client opts in to, by its header.
@@ -37,7 +37,7 @@ class ClientRequest:
     include_usage: bool
     max_output_tokens: int | None
     choices: int
-    media: frozenset[MediaKind] = frozenset()
+    media: Mapping[MediaKind, int] = field(default_factory=dict)
     array: bool = False
     operation: str = "chat"
     betas: tuple[str, ...] = ()

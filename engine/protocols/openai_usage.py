@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.events import Usage, is_count, read_count
 from engine.protocols.fields import dict_of
 from engine.protocols.quirks import PLAIN, Quirks
+from engine.usage import MoreUnit, Usage, is_count, is_wrong, read_count, unsaid
 
 # Cached tokens beside `prompt_tokens_details`: DeepSeek, Together and Moonshot, Mistral.
 _CACHED_NAMES = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
 
 
 def read_usage(document: dict[str, Any], quirks: Quirks = PLAIN) -> Usage | None:
-    """Usage out of a chunk or a response; None if it holds none, or none with a count in it."""
+    """Usage out of a chunk or a response; None if it says neither input nor output."""
     usage = document.get("usage")
     if not isinstance(usage, dict):
         return None
-    input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not is_count(input_tokens) or not is_count(output_tokens):
-        return None  # a figure that cannot be one is no report: the text is counted instead
+    said_input, said_output = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if said_input is None and said_output is None:
+        return None
+    input_tokens, output_tokens = read_count(said_input), read_count(said_output)
     details = dict_of(usage.get("prompt_tokens_details"))
     cached = read_count(details.get("cached_tokens"))
     if "cached_tokens" not in details:
@@ -36,7 +37,25 @@ def read_usage(document: dict[str, Any], quirks: Quirks = PLAIN) -> Usage | None
         cache_write_tokens=read_count(details.get("cache_write_tokens")),
         output_tokens=output_tokens,
         reasoning_tokens=reasoning_tokens,
+        more=_more(usage, details, output_details),
+        unsaid=unsaid(said_input, said_output),
+        invalid=is_wrong(said_input, said_output),
     ).clamped()
+
+
+def _more(
+    usage: dict[str, Any], details: dict[str, Any], output_details: dict[str, Any]
+) -> dict[MoreUnit, int]:
+    more: dict[MoreUnit, int] = {
+        "input_audio_tokens": read_count(details.get("audio_tokens")),
+        "input_image_tokens": read_count(details.get("image_tokens")),
+        "output_audio_tokens": read_count(output_details.get("audio_tokens")),
+        "output_image_tokens": read_count(output_details.get("image_tokens")),
+        # Perplexity's, OpenRouter's.
+        "web_searches": read_count(usage.get("num_search_queries"))
+        or read_count(dict_of(usage.get("server_tool_use")).get("web_search_requests")),
+    }
+    return {unit: count for unit, count in more.items() if count}
 
 
 def _is_apart(with_reasoning: int, total: object, quirks: Quirks) -> bool:

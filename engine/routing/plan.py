@@ -23,6 +23,8 @@ class Deployment(Generic[R]):
     encoding: str
     """The vocabulary that its text is counted with."""
     capabilities: Capabilities = UNKNOWN
+    hides_reasoning: bool = False
+    """It thinks without showing all of it as text, and says how much only at the end."""
 
 
 @dataclass(frozen=True, slots=True)

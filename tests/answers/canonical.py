@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.conversation import Signature
 from engine.events import (
@@ -50,7 +51,7 @@ def read(events: Sequence[Event], *, failed: bool = False) -> Reading:
             case Begin():
                 begin = event
             case UsageReport():
-                usage = event.usage
+                usage = replace(event.usage, more={})  # of tokens of text alone
             case _:
                 _read(found[event.choice], event)
     answer = Reading(drafts(found), usage, id=begin.id, model=begin.model, created=begin.created)

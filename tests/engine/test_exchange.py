@@ -474,7 +474,7 @@ async def test_a_small_balance_lowers_the_limit_of_the_answer(tmp_path: Path) ->
 
 
 async def test_a_reported_usage_above_the_hold_is_the_houses(tmp_path: Path) -> None:
-    call_body = chat_body("tokens=20 usage=wrong", max_tokens=20)
+    call_body = chat_body("tokens=20 usage=wrong")
     funds = charge(len(call_body), 20)
     async with open_setup(tmp_path, funds_nanodollars=funds) as setup:
         _, receipt, _ = await run(setup, Call(body=call_body, key=setup.key))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engine.config import BillingConfig
 from engine.errors import InsufficientFundsError
 from engine.events import Outcome, Provenance, Usage
-from engine.funds import Bill, FirstSlice, extension_due, first_slice, make_bill
+from engine.funds import Bill, FirstSlice, Measured, extension_due, first_slice, make_bill
 from engine.metering.pricing import FREE, Rates, bound_nanodollars
 
 PRICE = Rates(input=1_000, cached_input=1_000, cache_write=1_000, output=10_000)  # 1 and 10 nano$
@@ -23,12 +23,14 @@ def slice_of(
     choices: int = 1,
     rates: Rates = PRICE,
     stream: bool = True,
+    unseen: int | None = None,
 ) -> FirstSlice:
     return first_slice(
         input_bound_tokens=100,
         max_output_tokens=maximum,
         choices=choices,
         stream=stream,
+        unseen_tokens=unseen,
         rates=rates,
         available_nanodollars=available,
         settings=SETTINGS,
@@ -89,14 +91,15 @@ def test_an_extension_is_due_at_three_quarters_of_the_slice() -> None:
     assert not extension_due(4_096, 3_583, 2_048)
 
 
-REPORTED = Usage(input_tokens=10, output_tokens=5)
-COUNTED = Usage(input_tokens=9, output_tokens=3)
+COUNTED = Measured(Usage(input_tokens=9, output_tokens=3), {"output_tokens": Provenance.COUNTED})
 
 
-def bill(outcome: Outcome, reported: Usage | None = None, **changes: bool) -> Bill:
-    facts = {"answered": True, "has_output": True, "unary": False, "waive": False, "drained": False}
-    facts |= changes
-    return make_bill(outcome, reported=reported, counted=COUNTED, price=PRICE, cost=PRICE, **facts)
+def bill(
+    outcome: Outcome, *, measured: Measured = COUNTED, changes: dict[str, bool] | None = None
+) -> Bill:
+    facts = {"answered": True, "has_output": True, "unary": False, "waive": False}
+    facts |= changes or {}
+    return make_bill(outcome, measured, price=PRICE, cost=PRICE, **facts)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +121,27 @@ def bill(outcome: Outcome, reported: Usage | None = None, **changes: bool) -> Bi
     ],
 )
 def test_who_pays_by_how_it_ended(outcome: Outcome, changes: dict[str, bool], charge: int) -> None:
-    made = bill(outcome, None, **changes)
+    made = bill(outcome, changes=changes)
     assert made.charge_nanodollars == charge
     assert made.cost_nanodollars == (0 if changes.get("answered") is False else 39)
 
 
-def test_the_providers_report_wins_over_the_count() -> None:
-    assert bill(Outcome.COMPLETED, reported=REPORTED) == Bill(REPORTED, Provenance.REPORTED, 60, 60)
-    assert bill(Outcome.COMPLETED).provenance is Provenance.COUNTED
+@pytest.mark.parametrize(
+    ("ways", "as_a_whole"),
+    [
+        (("reported", "reported"), "reported"),
+        (("drained", "drained"), "drained"),
+        (("reported", "counted"), "counted"),
+        (("counted", "reported"), "counted"),
+    ],
+)
+def test_a_usage_is_known_as_its_weakest_figure(ways: tuple[str, str], as_a_whole: str) -> None:
+    provenance = dict(zip(("input_tokens", "output_tokens"), map(Provenance, ways), strict=True))
+    measured = Measured(Usage(10, output_tokens=5), provenance)
+    made = bill(Outcome.COMPLETED, measured=measured)
+    assert (made.provenance, made.charge_nanodollars) == (Provenance(as_a_whole), 60)
+
+
+def test_what_is_not_seen_before_it_is_reported_is_held_at_once() -> None:
+    assert slice_of(10**9, unseen=50_000) == FirstSlice(500_100, 50_000, None)
+    assert slice_of(10_100, unseen=50_000) == FirstSlice(10_100, 1_000, 1_000)

@@ -13,6 +13,7 @@ import trio.testing
 from engine import Outcome, Provenance
 from tests.engine.upstream.peer import Request
 from tests.gateways import (
+    DOLLAR,
     charge,
     chat_body,
     content,
@@ -105,15 +106,125 @@ async def test_usage_then_a_cut_is_billed_as_reported(tmp_path: Path) -> None:
         assert receipt.price_nanodollars == charge(10, 33)
 
 
-async def test_what_the_account_has_it_pays(tmp_path: Path) -> None:
-    call_body = chat_body(max_tokens=20)
-    funds = charge(len(call_body), 20) + 5_000
-    body = word(" word") * 20 + usage_only(10, 100_000) + DONE
-    async with open_scripted(tmp_path, answering(body), funds_nanodollars=funds) as setup:
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_report_above_the_limit_is_a_fault_and_no_usage(
+    tmp_path: Path, stream: bool
+) -> None:
+    """A request for 20 tokens cannot have cost 200 dollars, whatever is reported."""
+    whole = {"choices": [{"message": {"content": " word" * 20}}], "usage": usage(10, 2**27)}
+    body = word(" word") * 20 + usage_only(10, 2**27) + DONE if stream else orjson.dumps(whole)
+    async with open_scripted(tmp_path, answering(body), funds_nanodollars=200 * DOLLAR) as setup:
+        _, receipt, _ = await run(setup, setup.call(max_tokens=20, stream=stream))
+        assert receipt.price_nanodollars == receipt.cost_nanodollars == charge(10, 20)
+        assert (receipt.overrun_nanodollars, receipt.flags) == (0, ("usage_clamped",))
+        assert await setup.balance() == 200 * DOLLAR - charge(10, 20)
+
+
+async def test_text_proves_more_than_the_limit(tmp_path: Path) -> None:
+    body = word(" word") * 50 + usage_only(10, 2**27) + DONE
+    async with open_scripted(tmp_path, answering(body)) as setup:
         _, receipt, _ = await run(setup, setup.call(max_tokens=20))
+        assert receipt.price_nanodollars == charge(10, 50)
+        assert receipt.flags == ("usage_clamped",)
+
+
+async def test_a_wrong_report_does_not_end_the_stream(tmp_path: Path) -> None:
+    body = word(" word", usage=usage(2**27, 2**27)) + word(" word") * 20
+    body += usage_only(10, 21) + DONE
+    async with open_scripted(tmp_path, answering(body)) as setup:
+        got, receipt, _ = await run(setup, setup.call(max_tokens=40))
+        assert content(got) == " word" * 21
+        assert receipt.price_nanodollars == charge(10, 21)
+        assert receipt.flags == ("usage_clamped",)
+
+
+async def test_tokens_that_are_not_seen_are_paid_from_what_the_account_has(tmp_path: Path) -> None:
+    funds = charge(len(chat_body()), 2_100)
+    body = word(" word") * 5 + usage_only(10, 50_000) + DONE
+    async with open_scripted(tmp_path, answering(body), funds_nanodollars=funds) as setup:
+        _, receipt, _ = await run(setup, setup.call())
         assert receipt.price_nanodollars == funds
-        assert receipt.overrun_nanodollars == charge(10, 100_000) - funds
+        assert receipt.overrun_nanodollars == charge(10, 50_000) - funds
         assert await setup.balance() == 0
+
+
+UNSEEN = """
+[models.unseen]
+deployments = [{ provider = "sim", model = "o3" }]
+price = { input = 1, output = 2 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "held_tokens"),
+    [({}, 100_000), ({"max_tokens": 5_000}, 5_000), ({"max_tokens": 100, "n": 3}, 300)],
+)
+async def test_what_a_model_thinks_unseen_is_held_at_once(
+    tmp_path: Path, changes: dict[str, Any], held_tokens: int
+) -> None:
+    held = []
+
+    def script(request: Request) -> None:
+        held.append(setup.gateway.ledger.statistics().held_nanodollars)
+        request.answer(word(" word") + usage_only(10, held_tokens) + DONE, ended=True)
+
+    async with open_scripted(tmp_path, script, provider=UNSEEN) as setup:
+        call = setup.call(model="unseen", **changes)
+        _, receipt, _ = await run(setup, call)
+        assert held == [charge(len(call.body), held_tokens)]
+        assert receipt.price_nanodollars == charge(10, held_tokens)
+        assert receipt.overrun_nanodollars == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "flags"),
+    [
+        (usage(777, 0), ("usage_doubtful",)),
+        (usage(777, None), ()),
+        ({"prompt_tokens": 777}, ()),
+        (usage(777, -5), ("usage_invalid",)),
+        (usage(777, "20"), ("usage_invalid",)),
+        (usage(777, 2**60), ("usage_invalid",)),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_input_counts_without_its_output(
+    tmp_path: Path, said: dict[str, object], flags: tuple[str, ...], stream: bool
+) -> None:
+    whole = {"choices": [{"message": {"content": " word" * 20}}], "usage": said}
+    body = word(" word") * 20 + event(id="c1", choices=[], usage=said) + DONE
+    answer = body if stream else orjson.dumps(whole)
+    async with open_scripted(tmp_path, answering(answer)) as setup:
+        _, receipt, _ = await run(setup, setup.call(stream=stream))
+        assert receipt.price_nanodollars == charge(777, 20)
+        assert receipt.usage_provenance == {
+            "input_tokens": Provenance.REPORTED,
+            "output_tokens": Provenance.COUNTED,
+        }
+        assert (receipt.provenance, receipt.flags) == (Provenance.COUNTED, flags)
+
+
+async def test_an_output_counts_without_its_input(tmp_path: Path) -> None:
+    body = word(" word") * 20 + usage_only("NaN", 21) + DONE
+    async with open_scripted(tmp_path, answering(body)) as setup:
+        _, receipt, _ = await run(setup, setup.call())
+        assert receipt.usage["output_tokens"] == 21
+        assert receipt.usage_provenance == {
+            "input_tokens": Provenance.COUNTED,
+            "output_tokens": Provenance.REPORTED,
+        }
+        assert (receipt.provenance, receipt.flags) == (Provenance.COUNTED, ("usage_invalid",))
+
+
+async def test_media_behind_an_address_are_held_for(tmp_path: Path) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://images.example/a.png"}}
+    messages = [{"role": "user", "content": [image, image]}]
+    body = word(" word") + usage_only(4_000, 1) + DONE
+    funds = charge(len(chat_body(messages=messages, max_tokens=16)), 16) + charge(4_096, 0)
+    async with open_scripted(tmp_path, answering(body), funds_nanodollars=funds) as setup:
+        _, receipt, _ = await run(setup, setup.call(messages=messages, max_tokens=16))
+        assert receipt.price_nanodollars == charge(4_000, 1)
+        assert (receipt.overrun_nanodollars, receipt.flags) == (0, ())
 
 
 # ---- funds ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ A whole message is read as the stream that would have brought it, block by block
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from engine.conversation import Native, Signature
@@ -21,7 +22,6 @@ from engine.events import (
     TextDelta,
     ToolCallBegin,
     ToolCallDelta,
-    Usage,
     UsageReport,
 )
 from engine.protocols.anthropic.errors import read_error
@@ -59,8 +59,8 @@ class AnswerReader:
             text_of(message.get("id")) or None,
             text_of(message.get("model")) or None,
             usage=None
-            if usage is None
-            else Usage(usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens),
+            if usage is None or usage.unsaid
+            else replace(usage, output_tokens=0, reasoning_tokens=0),
             service_tier=tier if tier in TIERS else None,
             native=native({"message": rest}),
         )
@@ -179,7 +179,8 @@ class AnswerReader:
         if latest:
             self._usage = merge_usage(self._usage, latest)
             if (usage := read_usage(self._usage)) is not None:
-                events.append(UsageReport(usage, native=native({"usage": latest})))
+                fast = "fast" if self._usage.get("speed") == "fast" else None
+                events.append(UsageReport(usage, native({"usage": latest}), service_tier=fast))
         return events
 
 

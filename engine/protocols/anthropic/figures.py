@@ -8,54 +8,66 @@ includes thinking. Beside that, the top level leaves out what compaction and an 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from engine.events import Finish, FinishReason, Usage, is_count, read_count
+from engine.events import Finish, FinishReason
 from engine.protocols.anthropic.marks import native, own_fields
 from engine.protocols.fields import dict_of, dicts, text_of
+from engine.usage import UNSAID, MoreUnit, Usage, is_count, is_wrong, read_count
 
 TIERS = frozenset({"standard", "priority", "batch"})
 """Service tiers that this protocol has words for."""
 
-_INPUT_PARTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+_CACHED = "cache_read_input_tokens"
+_INPUT_PARTS = ("input_tokens", "cache_creation_input_tokens", _CACHED)
 _SIDE_WORK = frozenset({"compaction", "advisor_message"})
 
 
 def read_usage(usage: dict[str, Any]) -> Usage | None:
-    """Usage out of `usage`; None if it says none, or a figure in it cannot be one."""
-    main = _read_level(usage)
-    if main is None:
+    """Usage out of `usage`; None if it says neither input nor output."""
+    fresh, output_tokens = usage.get("input_tokens"), usage.get("output_tokens")
+    if fresh is None and output_tokens is None:
         return None
+    inputs = [usage.get(name) for name in _INPUT_PARTS]
     side_work = [
-        side
+        iteration
         for iteration in dicts(usage.get("iterations"))
-        if text_of(iteration.get("type")) in _SIDE_WORK
-        and (side := _read_level(iteration)) is not None
+        if text_of(iteration.get("type")) in _SIDE_WORK and not is_wrong(*_figures(iteration))
     ]
-    levels = [main, *side_work]
-    reasoning = read_count(dict_of(usage.get("output_tokens_details")).get("thinking_tokens"))
-    return Usage(
-        input_tokens=sum(level.input_tokens for level in levels),
-        cached_input_tokens=sum(level.cached_input_tokens for level in levels),
-        cache_write_tokens=sum(level.cache_write_tokens for level in levels),
-        output_tokens=sum(level.output_tokens for level in levels),
-        reasoning_tokens=reasoning,
+    main = Usage(
+        unsaid=UNSAID[fresh is None or is_wrong(*inputs), not is_count(output_tokens)],
+        invalid=is_wrong(*inputs, output_tokens),
+    )
+    levels = [usage, *side_work]
+    written, cached = _sum(levels, "cache_creation_input_tokens"), _sum(levels, _CACHED)
+    details, tools = usage.get("output_tokens_details"), usage.get("server_tool_use")
+    more: dict[MoreUnit, int] = {
+        "cache_write_1h_tokens": sum(
+            read_count(dict_of(level.get("cache_creation")).get("ephemeral_1h_input_tokens"))
+            for level in levels
+        ),
+        "web_searches": read_count(dict_of(tools).get("web_search_requests")),
+    }
+    return replace(
+        main,
+        input_tokens=0
+        if "input_tokens" in main.unsaid
+        else _sum(levels, "input_tokens") + written + cached,
+        cached_input_tokens=cached,
+        cache_write_tokens=written,
+        output_tokens=_sum(levels, "output_tokens"),
+        reasoning_tokens=read_count(dict_of(details).get("thinking_tokens")),
+        more={unit: count for unit, count in more.items() if count},
     ).clamped()
 
 
-def _read_level(usage: dict[str, Any]) -> Usage | None:
-    fresh, output_tokens = usage.get("input_tokens"), usage.get("output_tokens")
-    written = usage.get("cache_creation_input_tokens")
-    cached = usage.get("cache_read_input_tokens")
-    written, cached = 0 if written is None else written, 0 if cached is None else cached
-    if not (is_count(fresh) and is_count(output_tokens) and is_count(written) and is_count(cached)):
-        return None
-    return Usage(
-        input_tokens=fresh + written + cached,
-        cached_input_tokens=cached,
-        cache_write_tokens=written,
-        output_tokens=output_tokens,
-    )
+def _figures(level: dict[str, Any]) -> list[object]:
+    return [level.get(name) for name in (*_INPUT_PARTS, "output_tokens")]
+
+
+def _sum(levels: list[dict[str, Any]], name: str) -> int:
+    return sum(read_count(level.get(name)) for level in levels)
 
 
 def merge_usage(begun: dict[str, Any], latest: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ that goes on to a provider of this same protocol."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -109,9 +110,9 @@ def blocks(messages: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield from dicts(dict_of(block.get("source")).get("content"))
 
 
-def _media(messages: list[dict[str, Any]]) -> frozenset[MediaKind]:
+def _media(messages: list[dict[str, Any]]) -> Counter[MediaKind]:
     """Documents that are text do not count: any model reads them."""
-    return frozenset(
+    return Counter(
         kind
         for block in blocks(messages)
         if (kind := _MEDIA.get(text_of(block.get("type"))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +68,7 @@ def parse_request(call: Call) -> ClientRequest:
         include_usage=True,
         max_output_tokens=whole(config, "maxOutputTokens", 1, _INT_MAX),
         choices=whole(config, "candidateCount", 1, _CHOICES_MAX) or 1,
-        media=frozenset(kind for part in _parts(prompt) for kind in _kinds(part)),
+        media=Counter(kind for part in _parts(prompt) for kind in _kinds(part)),
         array=call.array,
         operation=call.operation,
         document=document,

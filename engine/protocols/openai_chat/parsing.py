@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,7 +47,7 @@ def parse_request(call: Call) -> ClientRequest:
         include_usage=_flag(options or {}, "include_usage"),
         max_output_tokens=_max_output_tokens(document),
         choices=_whole(document, "n", 1, _CHOICES_MAX) or 1,
-        media=frozenset(_media(document)),
+        media=Counter(_media(document)),
         document=document,
     )
 

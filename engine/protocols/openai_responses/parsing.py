@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,7 +47,7 @@ def parse_request(call: Call) -> ClientRequest:
         include_usage=True,
         max_output_tokens=_limit(document),
         choices=1,
-        media=frozenset(_media(document["input"])),
+        media=Counter(_media(document["input"])),
         document=document,
     )
 

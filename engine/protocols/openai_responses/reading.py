@@ -291,8 +291,9 @@ class AnswerReader:
         self.ended = True
         kept = native({"response": response}) if self.natives else None
         yield Finish(self._reason(response), native=kept)
-        if (usage := read_usage(response.get("usage"))) is not None:
-            yield UsageReport(usage)
+        if (usage := read_usage(response)) is not None:
+            tier = TIERS.get(text_of(response.get("service_tier")))  # `auto` is decided by now
+            yield UsageReport(usage, service_tier=tier)
 
     def _reason(self, response: dict[str, Any]) -> FinishReason:
         match response.get("status"):

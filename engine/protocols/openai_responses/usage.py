@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.events import Usage, is_count, read_count
-from engine.protocols.fields import dict_of
+from engine.protocols.fields import dict_of, dicts
+from engine.usage import MoreUnit, Usage, is_wrong, read_count, unsaid
 
 
-def read_usage(value: object) -> Usage | None:
-    """Usage out of a response; None if it holds none, or none with a count in it."""
-    usage = dict_of(value)
-    input_tokens, output_tokens = usage.get("input_tokens"), usage.get("output_tokens")
-    if not is_count(input_tokens) or not is_count(output_tokens):
-        return None  # a figure that cannot be one is no report: the text is counted instead
+def read_usage(response: dict[str, Any]) -> Usage | None:
+    """Usage of a response; None if it says neither input nor output."""
+    usage = dict_of(response.get("usage"))
+    said_input, said_output = usage.get("input_tokens"), usage.get("output_tokens")
+    if said_input is None and said_output is None:
+        return None
     details = dict_of(usage.get("input_tokens_details"))
     output_details = dict_of(usage.get("output_tokens_details"))
+    searches = sum(item.get("type") == "web_search_call" for item in dicts(response.get("output")))
+    more: dict[MoreUnit, int] = {
+        "input_audio_tokens": read_count(details.get("audio_tokens")),
+        "input_image_tokens": read_count(details.get("image_tokens")),
+        "output_audio_tokens": read_count(output_details.get("audio_tokens")),
+        "output_image_tokens": read_count(output_details.get("image_tokens")),
+        "web_searches": searches,
+    }
     return Usage(
-        input_tokens=input_tokens,
+        input_tokens=read_count(said_input),
         cached_input_tokens=read_count(details.get("cached_tokens")),
         cache_write_tokens=read_count(details.get("cache_write_tokens")),
-        output_tokens=output_tokens,
+        output_tokens=read_count(said_output),
         reasoning_tokens=read_count(output_details.get("reasoning_tokens")),
+        more={unit: count for unit, count in more.items() if count},
+        unsaid=unsaid(said_input, said_output),
+        invalid=is_wrong(said_input, said_output),
     ).clamped()
 
 

@@ -24,6 +24,7 @@ from engine.events import (
 )
 from engine.protocols.anthropic import CODEC
 from engine.protocols.codec import HeldIdError, InexpressibleError, UpstreamTarget
+from engine.usage import MoreUnit
 from tests.engine.protocols.anthropic import sdk
 from tests.recordings import RECORDINGS, load, names
 
@@ -91,12 +92,18 @@ def check_usage(events: list[Event], said: dict[str, Any]) -> None:
     cached = sum(level.get("cache_read_input_tokens") or 0 for level in levels)
     written = sum(level.get("cache_creation_input_tokens") or 0 for level in levels)
     details = said.get("output_tokens_details") or {}
+    creation = [level.get("cache_creation") or {} for level in levels]
+    more: dict[MoreUnit, int] = {
+        "cache_write_1h_tokens": sum(each.get("ephemeral_1h_input_tokens", 0) for each in creation),
+        "web_searches": (said.get("server_tool_use") or {}).get("web_search_requests", 0),
+    }
     assert report == Usage(
         input_tokens=sum(level["input_tokens"] for level in levels) + cached + written,
         cached_input_tokens=cached,
         cache_write_tokens=written,
         output_tokens=sum(level["output_tokens"] for level in levels),
         reasoning_tokens=details.get("thinking_tokens", 0),
+        more={unit: count for unit, count in more.items() if count},
     )
 
 

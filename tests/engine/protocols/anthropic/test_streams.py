@@ -73,12 +73,16 @@ def test_usage_is_merged_field_by_field() -> None:
 
 @pytest.mark.parametrize("absurd", [-1, 2**40, 1.5, "9", True, None, [9]])
 @pytest.mark.parametrize("member", ["output_tokens", "input_tokens", "cache_read_input_tokens"])
-def test_absurd_figures_are_no_report(member: str, absurd: object) -> None:
+def test_absurd_figures_are_as_unsaid(member: str, absurd: object) -> None:
     usage = {"input_tokens": 5, "output_tokens": 9, member: absurd}
-    if absurd is None and member == "cache_read_input_tokens":
-        return  # null says that there were none
     events = sdk.decode_stream(start() + end(**usage) + STOP)
-    assert not any(isinstance(event, UsageReport) for event in events)
+    [report] = [event.usage for event in events if isinstance(event, UsageReport)]
+    unsaid = {"output_tokens"} if member == "output_tokens" else {"input_tokens"}
+    if absurd is None and member == "cache_read_input_tokens":
+        unsaid = set()  # null says that there were none
+    assert report.unsaid == unsaid
+    assert report.invalid is (absurd is not None)
+    assert all(getattr(report, unit) == 0 for unit in unsaid)
 
 
 def test_what_is_not_known_is_passed_over() -> None:

@@ -309,11 +309,6 @@ def test_several_candidates() -> None:
         ({"candidatesTokenCount": 2}, Usage(0, 0, 0, 2, 0)),
         ({"promptTokenCount": 1, "cachedContentTokenCount": 9}, Usage(1, 1, 0, 0, 0)),
         ({"trafficType": "ON_DEMAND"}, None),
-        ({"promptTokenCount": -1}, None),
-        ({"promptTokenCount": 2**40, "candidatesTokenCount": 1}, None),
-        ({"promptTokenCount": "5"}, None),
-        ({"promptTokenCount": 5, "candidatesTokenCount": 1.5}, None),
-        ({"promptTokenCount": True}, None),
         (None, None),
         ([], None),
     ],
@@ -322,6 +317,54 @@ def test_usage(metadata: object, usage: Usage | None) -> None:
     events = whole({"candidates": [{"finishReason": "STOP"}], "usageMetadata": metadata})
     reports = [report.usage for report in of(UsageReport, events)]
     assert reports == ([] if usage is None else [usage])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "usage", "unsaid"),
+    [
+        ({"promptTokenCount": -1}, Usage(), {"input_tokens"}),
+        (
+            {"promptTokenCount": 2**40, "candidatesTokenCount": 1},
+            Usage(output_tokens=1),
+            {"input_tokens"},
+        ),
+        ({"promptTokenCount": "5"}, Usage(), {"input_tokens"}),
+        ({"promptTokenCount": 5, "candidatesTokenCount": 1.5}, Usage(5), {"output_tokens"}),
+        ({"promptTokenCount": 5, "thoughtsTokenCount": -1}, Usage(5), {"output_tokens"}),
+        ({"promptTokenCount": True}, Usage(), {"input_tokens"}),
+    ],
+)
+def test_absurd_figures_are_as_unsaid(metadata: object, usage: Usage, unsaid: set[str]) -> None:
+    events = whole({"candidates": [{"finishReason": "STOP"}], "usageMetadata": metadata})
+    [report] = [report.usage for report in of(UsageReport, events)]
+    assert (report, set(report.unsaid), report.invalid) == (usage, unsaid, True)
+
+
+def test_usage_by_kind_of_media() -> None:
+    def kinds(**counts: int) -> list[dict[str, object]]:
+        return [{"modality": kind, "tokenCount": count} for kind, count in counts.items()]
+
+    metadata = {
+        "promptTokenCount": 1_000,
+        "cachedContentTokenCount": 300,
+        "candidatesTokenCount": 1_300,
+        "promptTokensDetails": kinds(TEXT=100, AUDIO=400, IMAGE=200, DOCUMENT=100, VIDEO=200),
+        "cacheTokensDetails": kinds(AUDIO=300),
+        "candidatesTokensDetails": kinds(TEXT=10, IMAGE=1_290),
+    }
+    grounding = {"webSearchQueries": ["a", "b"]}
+    candidate = {"finishReason": "STOP", "groundingMetadata": grounding}
+    for model, searches in (("gemini-2.5-flash", 1), ("gemini-3-pro", 2)):
+        document = {"candidates": [candidate], "usageMetadata": metadata, "modelVersion": model}
+        [report] = of(UsageReport, whole(document))
+        assert report.usage.more == {
+            "input_audio_tokens": 100,  # not cached
+            "cached_audio_tokens": 300,
+            "input_image_tokens": 300,
+            "input_video_tokens": 200,
+            "output_image_tokens": 1_290,
+            "web_searches": searches,
+        }
 
 
 def test_grounding_is_cited_by_characters() -> None:

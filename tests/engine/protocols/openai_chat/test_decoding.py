@@ -28,6 +28,7 @@ from engine.events import (
 )
 from engine.protocols.openai_chat import CODEC
 from engine.protocols.openai_usage import read_usage
+from engine.usage import MoreUnit
 
 
 def decoded(*documents: dict[str, Any]) -> list[Event]:
@@ -231,9 +232,30 @@ def test_choices_interleave() -> None:
 
 
 @pytest.mark.parametrize("count", [-1, 2**60, 1.5, "7", None, True, float("nan")])
-def test_an_absurd_usage_is_no_report(count: object) -> None:
+def test_an_absurd_figure_is_as_unsaid(count: object) -> None:
     document = {"usage": {"prompt_tokens": 5, "completion_tokens": count}}
-    assert read_usage(document) is None
+    usage = read_usage(document)
+    assert usage == Usage(input_tokens=5)
+    assert usage.unsaid == {"output_tokens"}
+    assert usage.invalid is (count is not None)
+    assert read_usage({"usage": {"prompt_tokens": None}}) is None
+
+
+def test_usage_of_other_units() -> None:
+    usage = {
+        "prompt_tokens": 100,
+        "completion_tokens": 50,
+        "prompt_tokens_details": {"cached_tokens": 60, "audio_tokens": 90},
+        "completion_tokens_details": {"audio_tokens": 20},
+        "num_search_queries": 3,
+    }
+    # No more of the input can be sound than is not cached.
+    more: dict[MoreUnit, int] = {
+        "input_audio_tokens": 40,
+        "output_audio_tokens": 20,
+        "web_searches": 3,
+    }
+    assert read_usage({"usage": usage}) == Usage(100, 60, 0, 50, more=more)
 
 
 def test_usage_details() -> None:
