@@ -23,8 +23,8 @@ from engine.conversation import MediaKind
 from engine.errors import GatewayError, UpstreamRejectedError
 from engine.protocols.registry import codec_of
 from engine.upstream.provider_table import PROVIDERS
-from tests.e2e.test_kill import open_process
 from tests.gateways import MODELS, PROTOCOLS, config_text, open_setup, run
+from tests.processes import open_process
 from tests.served import open_served
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
