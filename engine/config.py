@@ -20,6 +20,7 @@ from engine.config_tables import (
     Config,
     DeploymentConfig,
     ModelConfig,
+    NoticesConfig,
     PriceConfig,
     ProviderConfig,
     ServerConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "Config",
     "DeploymentConfig",
     "ModelConfig",
+    "NoticesConfig",
     "PriceConfig",
     "ProviderConfig",
     "ServerConfig",
@@ -69,7 +71,7 @@ def parse_config(text: str, name: str, environ: Mapping[str, str]) -> Config:
         text,
         name,
         environ,
-        secrets=frozenset({"api_key", "proxy_password"}),
+        secrets=frozenset({"api_key", "proxy_password", "secret"}),
         maybe_secrets=frozenset({"proxy"}),
     )
     fill_in_rows(document, reader, environ)

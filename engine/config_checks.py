@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from engine.config_tables import Config, ModelConfig, ProviderConfig
+from engine.config_tables import Config, ModelConfig, NoticesConfig, ProviderConfig
 from engine.toml import TableReader
 from engine.wire.proxy import complete_proxy, environment_proxy
+from engine.wire.webhooks import signing_key
 
 
 def check(config: Config, reader: TableReader) -> None:
@@ -27,6 +28,7 @@ def check(config: Config, reader: TableReader) -> None:
     for index, bind in enumerate(config.server.bind):
         if problem := bind_problem(bind):
             raise reader.error(("server", "bind"), f"entry {index + 1} ('{bind}') {problem}")
+    _check_notices(config.notices, reader)
     for name, provider in config.providers.items():
         _check_provider(name, provider, reader)
     for name, model in config.models.items():
@@ -41,6 +43,28 @@ def bind_problem(bind: str) -> str | None:
     if not colon or not host or not port.isdecimal() or int(port) > 65_535:
         return "must be HOST:PORT or unix:/path"
     return None
+
+
+def _check_notices(notices: NoticesConfig, reader: TableReader) -> None:
+    if (notices.url is None) != (notices.secret is None):
+        raise reader.error(("notices",), "needs both 'url' and 'secret'")
+    if notices.url is None or notices.secret is None:
+        return
+    try:
+        url = urlsplit(notices.url)
+        _ = url.port
+    except ValueError:
+        raise reader.error(("notices", "url"), "is no http(s) URL") from None
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise reader.error(("notices", "url"), "is no http(s) URL")
+    if url.username or url.password or url.fragment:
+        raise reader.error(("notices", "url"), "must be scheme, host, path and query only")
+    try:
+        signing_key(notices.secret)
+    except ValueError:
+        raise reader.error(
+            ("notices", "secret"), "must be 'whsec_' and 24 to 64 bytes in base64"
+        ) from None
 
 
 def _check_provider(name: str, provider: ProviderConfig, reader: TableReader) -> None:

@@ -79,6 +79,21 @@ class BillingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticesConfig:
+    """Where notices of budgets and overruns are sent, as Standard Webhooks."""
+
+    url: str | None = None
+    """Left out: they are only logged."""
+    secret: str | None = field(default=None, repr=False)
+    """`whsec_` and 24 to 64 bytes in base64: what the receiver verifies signatures by."""
+    timeout_s: float = 10.0
+    retry_min_s: float = 1.0
+    """The pause after the first failure; it doubles, up to `retry_max_s`, with jitter."""
+    retry_max_s: float = 3_600.0
+    give_up_after_s: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderConfig:
     """An origin with a protocol, credentials and policies."""
 
@@ -186,6 +201,7 @@ class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     billing: BillingConfig = field(default_factory=BillingConfig)
+    notices: NoticesConfig = field(default_factory=NoticesConfig)
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     source: TableReader | None = field(default=None, repr=False, compare=False)

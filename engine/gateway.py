@@ -24,6 +24,7 @@ from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.records import KeyRow, LedgerError, LedgerSettings
 from engine.listing import ModelInfo, list_models
 from engine.metering.tokens import counter_for
+from engine.notices import open_notices
 from engine.nurseries import open_tasks
 from engine.parts import Parts
 from engine.protocols.quirks import Quirks
@@ -195,7 +196,11 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
         for provider in providers.values():
             pool.keep_warm(provider)
         credentials = [provider.credentials for provider in providers.values()]
-        async with open_credentials(credentials), _open_upkeep(parts):
+        async with (
+            open_credentials(credentials),
+            open_notices(ledger, pool, config.notices, clock),
+            _open_upkeep(parts),
+        ):
             yield Gateway(parts)
 
 

@@ -49,6 +49,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.config_tables",
             "engine.drains",
             "engine.funds",
+            "engine.notices",
             "engine.relay",
             "engine.sink",
             "engine.telemetry",

@@ -235,6 +235,13 @@ INVARIANTS = (
         "SELECT \"table\" || ' row ' || rowid FROM pragma_foreign_key_check",
     ),
     Invariant(
+        "a notice is to be sent, or has ended once",
+        "SELECT count(*) FROM notices",
+        """SELECT notice_id FROM notices
+           WHERE (notice_id IN (SELECT notice_id FROM pending_notices))
+               = (notice_id IN (SELECT notice_id FROM notice_ends))""",
+    ),
+    Invariant(
         FILE_IS_SOUND,
         "SELECT page_count FROM pragma_page_count",
         "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",

@@ -9,7 +9,9 @@ import orjson
 from sqlite_utils import Database
 
 from engine.errors import NotFoundError
-from engine.ledger.budgets import Budget, Period, Spent, day_of, month_of
+from engine.ledger.budgets import Budget, Period, Spent, day_of, month_of, window_name
+from engine.ledger.notice_jobs import told_of_budget
+from engine.ledger.notices import budget_subject
 from engine.ledger.queries import find_key, is_customer
 from engine.ledger.sqlite import Store
 
@@ -101,11 +103,25 @@ def remove_budget(store: Store, account_id: str, key_id: str | None, period: Per
     return store.run(insert)
 
 
-def load_budgets(store: Store) -> list[tuple[Budget, Spent]]:
-    """The budgets in force, each with what was spent by its account or key."""
+def load_budgets(store: Store) -> list[tuple[Budget, Spent, dict[int | None, str]]]:
+    """The budgets in force, each with what was spent by its account or key, and the percentages
+    that were told in the window that is now."""
     db, today = store.db, day_of(store.clock())
     budgets = [_budget(row) for row in db.query(_BUDGETS)]
-    return [(each, _spent(db, each.account_id, each.key_id, today)) for each in budgets]
+    return [
+        (each, _spent(db, each.account_id, each.key_id, today), _told(db, each, today))
+        for each in budgets
+    ]
+
+
+def _told(db: Database, budget: Budget, today: int) -> dict[int | None, str]:
+    window = window_name(budget.period, today)
+    told = set(told_of_budget(db, budget.change_id, window))
+    return {
+        percent: window
+        for percent in (None, *budget.soft_percents)
+        if budget_subject(budget.change_id, window, percent) in told
+    }
 
 
 def _check_owner(db: Database, account_id: str, key_id: str | None) -> None:

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
 import trio
 
 from engine.errors import BudgetExceededError
-from engine.ledger.administration import Administration
 from engine.ledger.books import Books
 from engine.ledger.budget_jobs import Wanted, load_budgets, remove_budget, set_budget
 from engine.ledger.budgets import Budget, BudgetView, Period, Spent, check_budget
 from engine.ledger.entries import Ended
 from engine.ledger.journal import Journal
-from engine.ledger.receipts import format_usd
+from engine.ledger.noticing import Noticing
 from engine.ledger.records import Hold, LedgerSettings
 from engine.ledger.running import OpenHold
 from engine.ledger.sqlite import Store
 from engine.ledger.transfers import check_amount
 
-log = logging.getLogger("parshall.ledger")
 
-
-class Budgeting(Administration):
+class Budgeting(Noticing):
     """Budgets of accounts and keys. Amounts are integer nanodollars throughout."""
 
     def __init__(
         self, books: Books, journal: Journal, settings: LedgerSettings, store: Store
     ) -> None:
         super().__init__(books, journal, settings, store.epoch)
-        self.clock = settings.clock
-        """What entries are dated by."""
         self._open: dict[str, OpenHold] = {}
-        for budget, spent in load_budgets(store):
-            books.budgets.load(budget, spent, journal.last_ticket)
+        budgets = books.budgets
+        owners = set()
+        for budget, spent, told in load_budgets(store):
+            budgets.load(budget, spent, told, journal.last_ticket)
+            owners.add((budget.account_id, budget.key_id))
+        for account_id, key_id in owners:  # recovery may have reached a percentage
+            self._tell(budgets.reached(account_id, key_id, self.clock()))
 
     def spendable_nanodollars(self, account_id: str, key_id: str | None) -> int:
         """What a new hold for this key may take: what is available, within the hard budgets.
@@ -44,8 +43,13 @@ class Budgeting(Administration):
     def budget_refusal(
         self, account_id: str, key_id: str | None, amount_nanodollars: int
     ) -> BudgetExceededError | None:
-        """Why this much more cannot be held now, if a hard budget leaves less."""
-        return self._books.budgets.refusal(account_id, key_id, amount_nanodollars, self.clock())
+        """Why this much more cannot be held now, if a hard budget leaves less. The operator is
+        told, once a period."""
+        at_ms, budgets = self.clock(), self._books.budgets
+        refusal = budgets.refusal(account_id, key_id, amount_nanodollars, at_ms)
+        if refusal is not None:
+            self._tell(budgets.refused(account_id, key_id, amount_nanodollars, at_ms))
+        return refusal
 
     async def set_budget(
         self,
@@ -77,6 +81,7 @@ class Budgeting(Administration):
 
         def apply(found: tuple[Budget, Spent]) -> None:
             budgets.set(*found, count)
+            self._tell(budgets.reached(account_id, key_id, self.clock()))
 
         await self._journal.run(
             lambda store: set_budget(store, wanted),
@@ -106,7 +111,8 @@ class Budgeting(Administration):
         await trio.lowlevel.checkpoint()
         return self._views(account_id)
 
-    def _end_reserve(self, hold: Hold, ended: Ended) -> None:
+    def _end_reserve(self, hold: Hold, ended: Ended) -> Ended:
+        """Give the hold's reserve back; the end, with the notices that follow from it."""
         crossings = self._books.end(
             hold.account_id,
             hold.key_id,
@@ -114,16 +120,7 @@ class Budgeting(Administration):
             ended.amount_nanodollars,
             ended.at_ms,
         )
-        for crossing in crossings:
-            budget = crossing.budget
-            log.warning(
-                "%s has spent $%s in %s: %d %% of its budget of $%s are reached",
-                budget.key_id or budget.account_id,
-                format_usd(crossing.spent_nanodollars),
-                crossing.window,
-                crossing.percent,
-                format_usd(budget.limit_nanodollars),
-            )
+        return self._with_notices(ended, crossings)
 
     def _views(self, account_id: str | None) -> list[BudgetView]:
         return self._books.budgets.views(account_id, self.clock())

@@ -63,10 +63,11 @@ class BudgetView:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """A budget has reached one of its soft percentages, the first time in this window."""
+    """A budget has reached one of its soft percentages, the first time in this window; or, with
+    None for a percentage, it has refused something for the first time."""
 
     budget: Budget
-    percent: int
+    percent: int | None
     window: str
     spent_nanodollars: int
 
@@ -177,12 +178,18 @@ class _Scope:
         self.budgets: dict[Period, Budget] = {}
         self.count: Count | None = None
         self.pending: list[Count] = []
-        self.told: set[tuple[int, str, int]] = set()
+        self.told: dict[tuple[int, int | None], str] = {}
+        """Of each budget and percentage the last window it was told of."""
 
     def counts(self) -> Iterator[Count]:
         if self.count is not None:
             yield self.count
         yield from self.pending
+
+    def forget(self, period: Period) -> None:
+        budget = self.budgets.pop(period, None)
+        if budget is not None:
+            self.told = {k: v for k, v in self.told.items() if k[0] != budget.change_id}
 
     def left(self, budget: Budget, day: int) -> int:
         assert self.count is not None, "a budget is in force once its spending is known"
@@ -197,11 +204,15 @@ class _Scope:
             for percent in budget.soft_percents:
                 if spent * 100 < percent * budget.limit_nanodollars:
                     break
-                window = window_name(budget.period, day)
-                mark = (budget.change_id, window, percent)
-                if mark not in self.told:
-                    self.told.add(mark)
-                    yield Crossing(budget, percent, window, spent)
+                yield from self.tell(budget, percent, day)
+
+    def tell(self, budget: Budget, percent: int | None, day: int) -> Iterator[Crossing]:
+        window = window_name(budget.period, day)
+        mark = (budget.change_id, percent)
+        if self.told.get(mark) != window:
+            assert self.count is not None
+            self.told[mark] = window
+            yield Crossing(budget, percent, window, self.count.spent(budget.period, day))
 
 
 class Budgets:
@@ -228,6 +239,19 @@ class Budgets:
             if left < amount_nanodollars:
                 return _exceeded(budget, left, at_ms)
         return None
+
+    def refused(
+        self, account_id: str, key_id: str | None, amount_nanodollars: int, at_ms: int
+    ) -> list[Crossing]:
+        """The budgets that leave less than this much, where that was not told in their window."""
+        day = day_of(at_ms)
+        return [
+            crossing
+            for scope in self._of(account_id, key_id)
+            for budget in scope.budgets.values()
+            if budget.hard and scope.left(budget, day) < amount_nanodollars
+            for crossing in scope.tell(budget, None, day)
+        ]
 
     def reserve(self, account_id: str, key_id: str | None, amount_nanodollars: int) -> None:
         """Count a hold, or what it grows by; a negative amount when it ends."""
@@ -269,6 +293,7 @@ class Budgets:
     ) -> None:
         """Take back what `spend` counted, for the record `seq` that the database has refused."""
         for scope in self._of(account_id, key_id):
+            scope.told.clear()
             for count in scope.counts():
                 if seq > count.after:
                     count.add(day_of(at_ms), -amount_nanodollars)
@@ -304,22 +329,37 @@ class Budgets:
         if scope.count is None:
             count.add_all(spent)
             scope.count = count
-        scope.budgets[budget.period] = budget
+        if scope.budgets.get(budget.period) != budget:
+            scope.forget(budget.period)
+            scope.budgets[budget.period] = budget
 
     def give_up(self, account_id: str, key_id: str | None, count: Count) -> None:
         """The database could not be asked."""
         self._scopes[account_id][key_id].pending.remove(count)
         self._drop_idle(account_id, key_id)
 
-    def load(self, budget: Budget, spent: Spent, after: int) -> None:
-        """Enforce a budget from the start on, when nothing is held."""
+    def load(
+        self, budget: Budget, spent: Spent, told: Mapping[int | None, str], after: int
+    ) -> None:
+        """Enforce a budget from the start on, when nothing is held. `told`: by percentage the
+        window it was told of."""
         self.set(budget, spent, self.begin(budget.account_id, budget.key_id, 0, after))
+        scope = self._scopes[budget.account_id][budget.key_id]
+        scope.told |= {(budget.change_id, percent): window for percent, window in told.items()}
+
+    def reached(self, account_id: str, key_id: str | None, at_ms: int) -> list[Crossing]:
+        """The percentages that are reached already, and were not told in their window."""
+        return [
+            crossing
+            for scope in self._of(account_id, key_id)
+            for crossing in scope.crossings(day_of(at_ms))
+        ]
 
     def remove(self, account_id: str, key_id: str | None, period: Period) -> None:
         """Enforce it no more."""
         scope = self._scopes.get(account_id, {}).get(key_id)
         if scope is not None:
-            scope.budgets.pop(period, None)
+            scope.forget(period)
             self._drop_idle(account_id, key_id)
 
     def _drop_idle(self, account_id: str, key_id: str | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.ledger.notices import Notice
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import AttemptRow, ProgressEntry
 from engine.ledger.transfers import Transfer
@@ -60,9 +61,17 @@ class Ended:
     transfers: tuple[Transfer, ...]
     receipt: Receipt
     at_ms: int
+    notices: tuple[Notice, ...] = ()
 
 
-Entry = Opened | Extended | Attempted | Progressed | Ended
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """The operator is to be told something that no other entry is about."""
+
+    notices: tuple[Notice, ...]
+
+
+Entry = Opened | Extended | Attempted | Progressed | Ended | Noticed
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from engine.ledger.budgets import day_of
-from engine.ledger.entries import Attempted, Ended, Entry, Extended, Opened, Progressed
+from engine.ledger.entries import Attempted, Ended, Entry, Extended, Noticed, Opened, Progressed
+from engine.ledger.notices import Notice
 from engine.ledger.records import ProgressEntry
 from engine.ledger.transfers import PROVIDER_PREFIX, Transfer, changes
 
@@ -28,12 +29,14 @@ _TABLES = {
     "spending": ("account_id", "key_id", "day", "amount"),
     "receipts": ("seq", "request_id", "account_id", "body"),
     "progress": ("seq", "at_ms", "entries"),
+    "notices": ("notice_id", "kind", "subject", "body", "at_ms"),
 }
 """Parents before children: foreign keys are checked at each insert."""
 
 _ON_CONFLICT = {
     "accounts": "ON CONFLICT (account_id) DO NOTHING",
     "balances": "ON CONFLICT (account_id) DO UPDATE SET amount = amount + excluded.amount",
+    "notices": "ON CONFLICT (subject) DO NOTHING",
     "spending": "ON CONFLICT (account_id, key_id, day)"
     " DO UPDATE SET amount = amount + excluded.amount",
 }
@@ -141,6 +144,14 @@ class GroupRows:
                 if amount:
                     spender = (receipt.account_id, receipt.key_id or "", day_of(at_ms))
                     self._spending[spender] = self._spending.get(spender, 0) + amount
+                self._add_notices(entry.notices)
+            case Noticed(notices):
+                self._add_notices(notices)
+
+    def _add_notices(self, notices: tuple[Notice, ...]) -> None:
+        for each in notices:
+            row = (each.notice_id, each.kind, each.subject, each.body, each.at_ms)
+            self._rows["notices"].append(row)
 
     def _add_transfer(self, transfer: Transfer, at_ms: int) -> None:
         number = self.next_transfer_id

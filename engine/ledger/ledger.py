@@ -219,11 +219,13 @@ class Ledger(Budgeting):
         )
 
     def _close_hold(self, hold: Hold, ended: Ended) -> Ticket:
-        self._end_reserve(hold, ended)
+        ended = self._end_reserve(hold, ended)
         self._books.apply(ended.transfers)
         hold.open = False
         del self._open[ended.request_id]
         ticket = self._journal.append(ended)
+        if ended.notices:
+            self._written(ended.notices, ticket)
         self._settling[ended.request_id] = ended.receipt
         self._settling_order.append((ticket, ended.request_id))
         return ticket

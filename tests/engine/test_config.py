@@ -56,6 +56,38 @@ def test_an_empty_file_is_all_defaults() -> None:
     assert read("") == Config()
 
 
+NOTICES = """[notices]
+url = "https://ops.example/hooks"
+secret = "env:HOOKS"
+"""
+
+
+def test_notices_are_sent_where_it_says() -> None:
+    secret = "whsec_" + "A" * 32
+    config = parse_config(NOTICES, "parshall.toml", {"HOOKS": secret})
+    assert (config.notices.url, config.notices.secret) == ("https://ops.example/hooks", secret)
+    assert secret not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "secret", "problem"),
+    [
+        (NOTICES, "whsec_short", "3: notices.secret must be 'whsec_' and 24 to 64 bytes in base64"),
+        (NOTICES, "###", "3: notices.secret must be 'whsec_' and 24 to 64 bytes in base64"),
+        (NOTICES.replace("https", "ftp"), "A" * 32, "2: notices.url is no http(s) URL"),
+        (NOTICES.replace("ops", "a:b@ops"), "A" * 32, "2: notices.url must be scheme, host, path"),
+        (NOTICES.replace("example", "example:x"), "A" * 32, "2: notices.url is no http(s) URL"),
+        ("[notices]\nsecret = 'env:HOOKS'", "A" * 32, "1: notices needs both 'url' and 'secret'"),
+        ("[notices]\nurl = 'http://x'", "A" * 32, "1: notices needs both 'url' and 'secret'"),
+    ],
+)
+def test_notices_that_cannot_be_sent_are_refused(text: str, secret: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "parshall.toml", {"HOOKS": secret})
+    assert str(caught.value).startswith(f"parshall.toml:{problem}")
+    assert secret not in str(caught.value)
+
+
 def test_secrets_are_never_printed() -> None:
     config = read(EXAMPLE)
     assert "very-secret" not in repr(config)

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from engine.ledger.migrations import m001_ledger, m002_corrections, m003_archives, m004_budgets
+from engine.ledger.migrations import (
+    m001_ledger,
+    m002_corrections,
+    m003_archives,
+    m004_budgets,
+    m005_notices,
+)
 from engine.ledger.records import LedgerError
 
-_MODULES = (m001_ledger, m002_corrections, m003_archives, m004_budgets)
+_MODULES = (m001_ledger, m002_corrections, m003_archives, m004_budgets, m005_notices)
 
 migrations = Migrations("parshall.ledger")
 for _module in _MODULES:

@@ -42,6 +42,7 @@ ARCHIVES = "the archives have all receipts up to their end, each once"
 ATTEMPTS = "every attempt of a receipt has a row, and every row is of a receipt"
 TOKENS = "delivered ≤ received, and what was counted is billed between them"
 SPENDING = "what a key has spent in a day is the replay of its charges and refunds"
+NOTICES = "a notice is to be sent, or has ended once"
 REJECTED = "no record was refused by the database"
 REFERENCES = "every reference between tables is met"
 SOUND = "the file is sound"
@@ -157,6 +158,15 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
     ("UPDATE spending SET day = day + 1", {SPENDING}),
     ("UPDATE spending SET key_id = ''", {SPENDING}),
     ("DELETE FROM spending", {SPENDING}),
+    ("INSERT INTO notices VALUES ('msg_1', 'account.overrun', 'a', '{}', 0)", {NOTICES}),
+    (
+        (
+            "INSERT INTO notices VALUES ('msg_1', 'account.overrun', 'a', '{}', 0);"
+            "INSERT INTO pending_notices VALUES ('msg_1', 0, 0);"
+            "INSERT INTO notice_ends VALUES ('msg_1', 'delivered', 0)"
+        ),
+        {NOTICES},
+    ),
     ("INSERT INTO rejected VALUES (904, 'Ended', '{}', 'IntegrityError', 0)", {REJECTED}),
     ("INSERT INTO attempts VALUES ('req_none', 1, 'sim', 'sim-openai', 0)", {REFERENCES}),
 ]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 import trio
 
 from engine.errors import BudgetExceededError, InsufficientFundsError, NotFoundError
-from engine.ledger import Hold, Ledger, ProgressEntry, Receipt, open_ledger
+from engine.ledger import Hold, Ledger, ProgressEntry, Receipt, Ticket, open_ledger
 from engine.ledger.budgets import Budgets, BudgetView, Count, Period, resets_at_ms
 from tests.clocks import DAY_MS, HandClock, at
-from tests.engine.ledger.samples import USD, completed, opening, settings_for
+from tests.engine.ledger.samples import USD, completed, opening, raw_database, settings_for
 
 
 @asynccontextmanager
@@ -51,9 +52,9 @@ class Requests:
         begun = self.begun(key_id)
         return self.ledger.hold(self.account_id, begun.request_id, amount, begun)
 
-    def settle(self, hold: Hold, posted: int, overrun: int = 0) -> None:
+    def settle(self, hold: Hold, posted: int, overrun: int = 0) -> Ticket:
         begun = opening(hold.request_id, self.account_id).replace(key_id=hold.key_id)
-        self.ledger.settle(
+        return self.ledger.settle(
             hold,
             posted_nanodollars=posted,
             overrun_nanodollars=overrun,
@@ -64,6 +65,11 @@ class Requests:
     def spend(self, amount: int, key_id: str | None) -> str:
         hold = self.hold(amount, key_id)
         self.settle(hold, amount)
+        return hold.request_id
+
+    async def spend_durably(self, amount: int, key_id: str | None) -> str:
+        hold = self.hold(amount, key_id)
+        await self.ledger.wait_durable(self.settle(hold, amount))
         return hold.request_id
 
 
@@ -264,33 +270,98 @@ async def test_a_lowered_budget_cuts_what_runs_where_it_is(tmp_path: Path) -> No
         requests.spend(5_000, key_id)
 
 
-async def test_a_soft_budget_refuses_nothing_and_tells_once_a_window(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def told(ledger: Ledger) -> list[object]:
+    """What is to be told: percentages in order, or what else it is about. It is told then."""
+    found = []
+    for notice in await ledger.pending_notices(100):
+        await ledger.end_notice(notice.notice_id, "delivered")
+        found.append(orjson.loads(notice.body)["data"].get("percent", notice.kind))
+    return sorted(found, key=lambda each: (len(str(each)), each))
+
+
+async def test_a_soft_budget_refuses_nothing_and_tells_once_a_window(tmp_path: Path) -> None:
     clock = HandClock("2026-01-15 12:00")
-    async with ledger_with_key(tmp_path / "l.db", clock) as (ledger, account_id, key_id):
+    path = tmp_path / "l.db"
+    async with ledger_with_key(path, clock) as (ledger, account_id, key_id):
         requests = Requests(ledger, account_id)
         await ledger.set_budget(
             account_id, key_id, "day", 1_000, hard=False, soft_percents=(100, 50, 50)
         )
-
-        def told() -> list[str]:
-            said = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
-            caplog.clear()
-            return [text.partition(": ")[2].partition(" %")[0] for text in said]
-
-        requests.spend(499, key_id)
-        assert told() == []
-        request_id = requests.spend(1, key_id)
-        assert told() == ["50"]
+        await requests.spend_durably(499, key_id)
+        assert await told(ledger) == []
+        request_id = await requests.spend_durably(1, key_id)
+        assert await told(ledger) == [50]
         await ledger.refund(request_id, 1, "a test", "r-1")
-        requests.spend(1, key_id)
-        assert told() == []
-        requests.spend(2_000, key_id)
-        assert told() == ["100"]
+        await requests.spend_durably(1, key_id)
+        assert await told(ledger) == []
+        await requests.spend_durably(2_000, key_id)
+        assert await told(ledger) == [100]
         clock.now_ms += DAY_MS
-        requests.spend(1_000, key_id)
-        assert told() == ["50", "100"]
+        await requests.spend_durably(1_000, key_id)
+        assert await told(ledger) == [50, 100]
+        clock.now_ms -= DAY_MS  # set back: of that day it was told
+        await requests.spend_durably(1, key_id)
+        assert await told(ledger) == []
+        clock.now_ms += DAY_MS
+    async with ledger_with_key(path, clock, fund=False) as (ledger, _, _):
+        await Requests(ledger, account_id, "again").spend_durably(1, key_id)
+        assert await told(ledger) == []
+
+
+async def test_a_budget_set_below_what_is_spent_tells_at_once(tmp_path: Path) -> None:
+    async with ledger_with_key(tmp_path / "l.db", HandClock()) as (ledger, account_id, key_id):
+        requests = Requests(ledger, account_id)
+        await requests.spend_durably(600, key_id)
+        for _ in range(2):
+            await ledger.set_budget(account_id, None, "total", 1_000, soft_percents=(50, 80))
+        assert await told(ledger) == [50]
+        await ledger.set_budget(account_id, None, "total", 700, soft_percents=(50, 80))
+        assert await told(ledger) == [50, 80]
+
+
+async def test_what_recovery_charges_is_told_at_the_start(tmp_path: Path) -> None:
+    path, clock = tmp_path / "l.db", HandClock()
+    async with ledger_with_key(path, clock) as (ledger, account_id, key_id):
+        await ledger.set_budget(account_id, key_id, "month", 1_000, soft_percents=(50, 80))
+        lost = Requests(ledger, account_id).hold(900, key_id)
+        ledger.progress([ProgressEntry(lost.request_id, {}, 790, 9, 9)])
+    async with ledger_with_key(path, clock, fund=False) as (ledger, _, _):
+        await ledger.wait_notices()
+        assert await told(ledger) == [50]
+
+
+async def test_a_refusal_and_an_overrun_are_told_once_a_window(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with ledger_with_key(tmp_path / "l.db", clock) as (ledger, account_id, key_id):
+        requests = Requests(ledger, account_id)
+        await ledger.set_budget(account_id, key_id, "day", 1_000)
+        for day in range(2):
+            for _ in range(3):
+                assert ledger.budget_refusal(account_id, key_id, 1_000) is None
+                assert ledger.budget_refusal(account_id, key_id, 1_001) is not None
+                requests.settle(requests.hold(5, None), 5, overrun=7)
+            await ledger.wait_notices()
+            await requests.spend_durably(1, None)
+            assert await told(ledger) == ["budget.refused", "account.overrun"], day
+            clock.now_ms += DAY_MS
+
+
+async def test_what_is_told_stays_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    async with ledger_with_key(path, HandClock()) as (ledger, account_id, key_id):
+        await ledger.set_budget(account_id, key_id, "day", 10, soft_percents=(50,))
+        await Requests(ledger, account_id).spend_durably(10, key_id)
+        assert await told(ledger) == [50]
+    with raw_database(path) as connection:
+        for table, column in [
+            ("budget_changes", "hard"),
+            ("notices", "body"),
+            ("notice_ends", "outcome"),
+        ]:
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 1
+            for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
+                with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                    connection.execute(statement)
 
 
 async def test_budgets_are_there_after_a_restart(tmp_path: Path) -> None:
@@ -324,7 +395,7 @@ async def test_what_nobody_owns_and_what_is_refused_is_not_set(tmp_path: Path) -
         with pytest.raises(NotFoundError):
             await ledger.remove_budget(account_id, key_id, "day")
         for limit, percents in [(0, ()), (-1, ()), (10**17, ()), (1, (0,)), (1, (1_001,))]:
-            with pytest.raises(ValueError, match="amount|budget"):
+            with pytest.raises(ValueError, match=r"amount|budget"):
                 await ledger.set_budget(account_id, key_id, "day", limit, soft_percents=percents)
         assert await ledger.budgets() == []
         assert ledger.spendable_nanodollars(account_id, key_id) == USD

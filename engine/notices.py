@@ -1,0 +1,134 @@
+"""Sends notices to the operator's webhook: signed, tried again, given up in the end.
+
+The queue is a table, so nothing is lost by a restart; it is worked off in the order of what is due,
+one message at a time. A receiver may get a message twice and knows it by its id.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import trio
+
+from engine.clock import Clock
+from engine.config import NoticesConfig
+from engine.errors import UnavailableError
+from engine.ledger.ledger import Ledger
+from engine.ledger.notice_jobs import PendingNotice
+from engine.nurseries import open_tasks
+from engine.upstream.pool import Pool
+from engine.upstream.transport import MultiplexTransport
+from engine.wire.webhooks import signed_headers, signing_key
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 100
+_LOOK_AGAIN_S = 60.0
+"""A wall clock that was set is noticed within this time."""
+_UNWELL_S = 1.0
+_JITTER = 0.5
+
+
+@asynccontextmanager
+async def open_notices(
+    ledger: Ledger, pool: Pool, config: NoticesConfig, clock: Clock
+) -> AsyncIterator[None]:
+    """Send the ledger's notices for the block, if there is somewhere to send them."""
+    if config.url is None or config.secret is None:
+        yield
+        return
+    async with (
+        httpx.AsyncClient(transport=MultiplexTransport(pool), timeout=None) as client,  # noqa: S113
+        open_tasks() as nursery,
+    ):
+        sender = _Sender(ledger, client, config, config.url, signing_key(config.secret), clock)
+        nursery.start_soon(sender.run)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+class _Sender:
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: httpx.AsyncClient,
+        config: NoticesConfig,
+        url: str,
+        key: bytes,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._config = config
+        self._url = url
+        self._key = key
+        self._clock = clock
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._wait(await self._send_due())
+            except UnavailableError as error:  # the database; the queue is as it was
+                logger.info("notices wait: %s", error.message)
+                await trio.sleep(_UNWELL_S)
+
+    async def _send_due(self) -> float | None:
+        """Send what is due; in how many seconds the next one is, None if there is none."""
+        while True:
+            pending = await self._ledger.pending_notices(_BATCH)
+            due = [notice for notice in pending if notice.due_at_ms <= self._clock()]
+            if not due:
+                return (pending[0].due_at_ms - self._clock()) / 1_000 if pending else None
+            for notice in due:
+                await self._try(notice)
+
+    async def _wait(self, next_s: float | None) -> None:
+        with trio.move_on_after(_LOOK_AGAIN_S if next_s is None else min(next_s, _LOOK_AGAIN_S)):
+            await self._ledger.wait_notices()
+
+    async def _try(self, notice: PendingNotice) -> None:
+        failure = await self._post(notice)
+        if failure is None:
+            await self._ledger.end_notice(notice.notice_id, "delivered")
+            return
+        now_ms = self._clock()
+        last_ms = notice.at_ms + int(self._config.give_up_after_s * 1_000)
+        if now_ms >= last_ms:
+            logger.error(
+                "notice %s (%s) is given up after %d tries: %s",
+                notice.notice_id,
+                notice.kind,
+                notice.tries + 1,
+                failure,
+            )
+            await self._ledger.end_notice(notice.notice_id, "given_up")
+            return
+        logger.warning("notice %s was not delivered: %s", notice.notice_id, failure)
+        due_ms = min(now_ms + int(self._pause_s(notice.tries) * 1_000), last_ms)
+        await self._ledger.defer_notice(notice.notice_id, due_ms)
+
+    async def _post(self, notice: PendingNotice) -> str | None:
+        """One try; why it failed. The URL is not told: it may hold a secret of the receiver's."""
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "parshall",
+            **signed_headers(self._key, notice.notice_id, self._clock() // 1_000, notice.body),
+        }
+        with trio.move_on_after(self._config.timeout_s):
+            try:
+                async with self._client.stream(
+                    "POST", self._url, headers=headers, content=notice.body.encode()
+                ) as response:
+                    return None if response.is_success else f"status {response.status_code}"
+            except httpx.HTTPError as error:
+                return type(error).__name__
+        return f"no answer within {self._config.timeout_s:g} s"
+
+    def _pause_s(self, tries: int) -> float:
+        config = self._config
+        pause_s = min(config.retry_min_s * float(1 << min(tries, 32)), config.retry_max_s)
+        return pause_s * random.uniform(1 - _JITTER, 1)  # noqa: S311 - no secret
