@@ -262,6 +262,8 @@ class ExchangeBilling:
         if attempt is not None and outcome is not Outcome.GATEWAY_FAILED:
             received = attempt.relay.meter.received_tokens()
             delivered = self._delivered(attempt, received)
+            if outcome is Outcome.COMPLETED and not self._request.stream:
+                delivered = received  # all of it goes out next, or nothing
         bill = self._measuring.bill(outcome, attempt, drained=drained)
         hold = self._hold
         short = bill.charge_nanodollars - hold.amount_nanodollars

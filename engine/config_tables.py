@@ -68,6 +68,8 @@ class BillingConfig:
     """How funds are reserved and shown."""
 
     credits_per_usd: Decimal = Decimal(1_000)
+    show_cost: bool = True
+    """Clients are told what they paid: in the usage of answers, and in headers of whole ones."""
     output_slice_tokens: int = 2_048
     """A hold covers this much output and is extended by as much."""
     output_unary_tokens: int = 16_384

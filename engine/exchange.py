@@ -6,8 +6,6 @@ block settles, always and exactly once, in code without a checkpoint.
 
 from __future__ import annotations
 
-import logging
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,14 +15,13 @@ from engine.admission.keys import Principal
 from engine.attempt import Attempt
 from engine.attempts import Attempts
 from engine.billing import ExchangeBilling
+from engine.conclusion import Conclusion, outcome_of
 from engine.errors import (
-    DeadlineError,
     GatewayError,
     NotAStreamError,
     UnavailableError,
-    UpstreamError,
 )
-from engine.events import Call, Event, Head, Outcome, Usage
+from engine.events import Call, Event, Head, Outcome
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.metering.pricing import Rates
@@ -33,11 +30,8 @@ from engine.passage import Passage
 from engine.protocols.codec import ClientRequest
 from engine.protocols.registry import client_codec
 from engine.pulling import Events
-from engine.relay import Relay
 from engine.routing.plan import Model, plan
 from engine.sink import PullSink, Sink, wait_taken
-
-logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -107,10 +101,9 @@ class Exchange:
         self._attempts = Attempts(
             parts, request, self._passage, body, self._billing, self._provider, self._pulled
         )
+        self._conclusion = Conclusion(parts, request, self._passage, self._billing, self._attempts)
         self._head: Head | None = None
         self._refusal: GatewayError | None = None
-        self._ending: bytes | None = None
-        """How a cancelled stream ends; it is settled then."""
         self._finished = False
 
     @trio.lowlevel.enable_ki_protection
@@ -125,10 +118,6 @@ class Exchange:
         return self._attempts.current
 
     @property
-    def _relay(self) -> Relay:
-        return self._attempt.relay
-
-    @property
     def receipt(self) -> Receipt:
         """The account of this exchange; final after the block."""
         return self._billing.receipt
@@ -141,7 +130,8 @@ class Exchange:
     async def head(self) -> Head:
         """Wait until the provider has begun to answer (or `commit_after_s`); status and headers.
 
-        When this returns, the hold is durable.
+        When this returns, the hold is durable. An answer in one piece is settled by then: its head
+        says what it has cost.
 
         Raises:
             GatewayError: the attempt failed; the exchange is settled and nothing was charged.
@@ -161,7 +151,7 @@ class Exchange:
                 except UnavailableError as error:
                     raise self._refused(Outcome.GATEWAY_FAILED, error) from None
                 self._billing.head_ready()
-                self._head = self._make_head()
+                self._head = await self._make_head()
         return self._head
 
     async def relay_to(self, sink: Sink) -> None:
@@ -236,7 +226,7 @@ class Exchange:
         if self._attempt.over or not self._billing.owed:
             return
         self._attempt.stop()
-        self._ending = self._relay.cut(self._settle(Outcome.CLIENT_LEFT, flags=("cancelled",)))
+        self._conclusion.cancel()
 
     async def wait_settled(self) -> None:
         """Wait until the settlement is durable, or `barrier_timeout_s`. It has been settled."""
@@ -261,11 +251,13 @@ class Exchange:
         # Cutting everything at once closes the provider's connections under open streams too.
         cut = self._parts.cutting and attempt.relay.meter.has_output
         if attempt.crash is not None:
-            self._settle(Outcome.GATEWAY_FAILED)
+            self._conclusion.settle(Outcome.GATEWAY_FAILED)
         elif attempt.error is not None and not cut:  # it had failed before the client left
-            self._settle(_outcome_of(attempt.error), attempt.error)
+            self._conclusion.settle(outcome_of(attempt.error), attempt.error)
         else:
-            self._settle(Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT)
+            self._conclusion.settle(
+                Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT
+            )
 
     # drain
 
@@ -304,10 +296,10 @@ class Exchange:
         if not self._billing.owed:
             return
         if attempt.crash is not None:
-            self._settle(Outcome.GATEWAY_FAILED)
+            self._conclusion.settle(Outcome.GATEWAY_FAILED)
         else:
             whole = attempt.relay.terminal and attempt.error is None
-            self._settle(Outcome.CLIENT_LEFT, drained=whole)
+            self._conclusion.settle(Outcome.CLIENT_LEFT, drained=whole)
 
     # attempt
 
@@ -316,16 +308,16 @@ class Exchange:
         if attempt.crash is not None:
             raise self._refused(Outcome.GATEWAY_FAILED, GatewayError("The gateway failed."))
         if attempt.error is not None and not attempt.relay.meter.has_output:
-            outcome = _outcome_of(attempt.error)
+            outcome = outcome_of(attempt.error)
             raise self._refused(outcome, attempt.error)
 
     def _refused(self, outcome: Outcome, error: GatewayError) -> GatewayError:
         self._attempt.close()
-        self._settle(outcome, error)
+        self._conclusion.settle(outcome, error)
         self._refusal = error
         return error
 
-    def _make_head(self) -> Head:
+    async def _make_head(self) -> Head:
         attempt = self._attempt
         head = self._passage.head(
             attempt.header(b"content-type"),
@@ -334,8 +326,12 @@ class Exchange:
         )
         if self._request.stream:
             return head
-        length = str(self._relay.body_bytes).encode()
-        return Head(head.status, (*head.headers, (b"content-length", length)))
+        await trio.lowlevel.checkpoint_if_cancelled()  # who has left by now pays nothing
+        length = str(len(await self._conclusion.ending())).encode()
+        return Head(
+            head.status,
+            (*head.headers, *self._conclusion.cost_headers(), (b"content-length", length)),
+        )
 
     # relay
 
@@ -353,49 +349,6 @@ class Exchange:
     # settle
 
     async def _finish(self) -> bytes:
-        """Settle what the end of the answer says; its last bytes, once that is durable."""
-        with self._attempts.own_faults():
-            ending = self._conclude()
-            await self._billing.wait_settlement_durable()
+        ending = await self._conclusion.ending()
         self._finished = True
         return ending
-
-    @trio.lowlevel.enable_ki_protection
-    def _conclude(self) -> bytes:
-        attempt, relayed = self._attempt, self._relay
-        attempt.close()
-        if self._ending is not None:
-            return self._ending
-        if attempt.crash is not None:
-            error = GatewayError("The gateway failed.")
-            self._settle(Outcome.GATEWAY_FAILED, error)
-            return relayed.fail(error)
-        if attempt.error is not None:
-            self._settle(_outcome_of(attempt.error), attempt.error)
-            return relayed.fail(attempt.error)
-        if relayed.exhausted:
-            return relayed.cut(self._settle(Outcome.FUNDS_EXHAUSTED))
-        self._settle(Outcome.COMPLETED)
-        return relayed.finish()
-
-    def _settle(
-        self,
-        outcome: Outcome,
-        error: GatewayError | None = None,
-        *,
-        drained: bool = False,
-        flags: tuple[str, ...] = (),
-    ) -> Usage:
-        try:
-            usage = self._billing.settle(outcome, error, drained=drained, flags=flags)
-        except Exception as fault:  # noqa: BLE001
-            # What cannot be measured is not charged; the hold ends all the same.
-            trace = "".join(traceback.format_tb(fault.__traceback__))
-            logger.error("%s: a settlement failed\n%s", self._call.request_id, trace)
-            usage = self._billing.abandon(error)
-        self._parts.telemetry.exchange_ended(self._billing.receipt)
-        return usage
-
-
-def _outcome_of(error: UpstreamError) -> Outcome:
-    return Outcome.DEADLINE if isinstance(error, DeadlineError) else Outcome.UPSTREAM_FAILED

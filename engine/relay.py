@@ -42,10 +42,6 @@ class Relay(Protocol):
     def pending_bytes(self) -> int:
         """What is held back as an incomplete event."""
 
-    @property
-    def body_bytes(self) -> int:
-        """The length of a whole answer, once it is known."""
-
     def feed(self, data: bytes) -> bytes:
         """Whole events for the client, never the terminal one."""
 
@@ -127,11 +123,6 @@ class StreamRelay:
     def pending_bytes(self) -> int:
         """Bytes of the incomplete event held back."""
         return self._decoder.pending_bytes
-
-    @property
-    def body_bytes(self) -> int:
-        """Not known of a stream."""
-        return 0
 
     def feed(self, data: bytes) -> bytes:
         """Whole events for the client; stops at the output limit and keeps the rest.
@@ -258,7 +249,6 @@ class UnaryRelay:
         self.terminal = False
         self.exhausted = False
         self.output_limit: int | None = None
-        self.body_bytes = 0
         self._settings = settings
         self._parts: list[bytes] = []
         self._gathered_bytes = 0
@@ -300,12 +290,11 @@ class UnaryRelay:
                 self.error = UpstreamError(f"The provider's answer is broken: {error}.")
                 return b""
         for channel, text in generated_texts(events):
-            self.meter.add(channel, text, 0)
+            self.meter.add(channel, text, len(body))
         self.meter.take_figures(events)
         if settings.tap is not None:
             settings.tap.extend(events)
         self.terminal = True
-        self.body_bytes = len(body)
         self._ending = body
         return b""
 

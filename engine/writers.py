@@ -59,8 +59,8 @@ class Verbatim:
         return b"".join(self._ending)
 
     def cut(self, usage: Usage) -> bytes:
-        """As the codec ends what has gone out."""
-        return self._decoder.cut(usage)
+        """As the codec ends what has gone out; an ending that has begun goes out first."""
+        return self.finish() + self._decoder.cut(usage)
 
     def fail(self, error: GatewayError) -> bytes | None:
         """Where the decoder knows how."""

@@ -70,6 +70,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"engine.counting", "engine.watch"}),
     frozenset({"engine.attempts"}),
     frozenset({"engine.exchange"}),
+    frozenset({"engine.conclusion"}),
     frozenset({"engine.gateway"}),
     frozenset({"engine.checking"}),
     frozenset({"engine"}),  # the facade: what `from engine import …` offers

@@ -15,6 +15,7 @@ from engine.capabilities import Capabilities
 from engine.conversation import Conversation, MediaKind
 from engine.errors import GatewayError, InvalidRequestError, UpstreamError, UpstreamRejectedError
 from engine.events import Call, Event, Usage
+from engine.protocols.costs import ShownCost
 from engine.protocols.quirks import PLAIN, Quirks
 
 
@@ -145,7 +146,7 @@ class StreamDecoder(Protocol):
     """The provider reported a failure inside its stream."""
     ending: bool
     """The frame decoded last and all after it belong to the ending: they are held back until the
-    settlement is durable (`[DONE]`, `message_stop`, Gemini's chunk with the last finishReason)."""
+    settlement is durable: from the final usage on, or the frame that says the last reason."""
     done: bool
     """The provider has said that nothing more follows; or, at the end of input, that was all."""
 
@@ -307,6 +308,10 @@ class ClientCodec(Protocol):
         self, events: Sequence[Event], request: ClientRequest, identity: Identity
     ) -> bytes:
         """A whole answer for a client of this protocol."""
+
+    def add_cost(self, ending: bytes, cost: ShownCost, request: ClientRequest) -> bytes:
+        """The end of a stream, or a whole answer, with the cost in its usage where it has one; see
+        `engine.protocols.costs`."""
 
     # errors
 

@@ -16,6 +16,7 @@ import trio.testing
 
 from engine import Outcome
 from engine.errors import UnavailableError
+from engine.ledger.receipts import Receipt
 from tests.gateways import DOLLAR, Setup, open_setup, run, settled
 
 
@@ -52,40 +53,82 @@ async def test_no_generated_byte_leaves_before_the_hold_is_durable(tmp_path: Pat
 
 async def test_no_last_byte_leaves_before_the_settlement_is_durable(tmp_path: Path) -> None:
     async with open_setup(tmp_path) as setup:
-        await check_last_byte(setup, "tokens=300 tokens_per_second=1000", stream=True)
+        early, whole = await stalled_at_the_end(setup, "tokens=300 tokens_per_second=1000")
+        assert early
+        assert whole.startswith(early)
+        assert b"[DONE]" not in early
+
+
+async def test_nothing_of_an_answer_in_one_piece_leaves_before_its_settlement_is_durable(
+    tmp_path: Path,
+) -> None:
+    async with open_setup(tmp_path) as setup:
         for tokens in (300, 20_000):
-            early = await check_last_byte(setup, f"tokens={tokens}", stream=False)
+            early, _ = await stalled_at_the_end(setup, f"tokens={tokens} head_ms=300", stream=False)
             assert early == b"", "nearly all of an answer is as good as all of it"
 
 
-async def check_last_byte(setup: Setup, directives: str, *, stream: bool) -> bytes:
-    """Stall the journal before the settlement; what had gone out until it was durable."""
-    ending = b"data: [DONE]" if stream else b"}"
-    chunks: list[bytes] = []
-    begun, go_on = trio.Event(), trio.Event()
+async def stalled_at_the_end(
+    setup: Setup, directives: str, *, stream: bool = True
+) -> tuple[bytes, bytes]:
+    """Stall the journal between hold and settlement; what had gone out until it was durable, head
+    and body, and what came to the client altogether."""
+    given: list[bytes] = []
     call = setup.call(directives, stream=stream)
 
     async def ask() -> None:
         async with setup.gateway.open_exchange(call) as exchange:
-            await exchange.head()
-            begun.set()
-            await go_on.wait()
+            head = await exchange.head()
+            given.append(b"%d" % head.status)
             async for chunk in exchange:
-                chunks.append(chunk)  # noqa: PERF401 - the chunks are looked at as they come
+                given.append(chunk)  # noqa: PERF401 - the chunks are looked at as they come
+        given.append(b"end")
+
+    def hold_is_durable() -> bool:
+        dispatched = setup.sim.truth.record(call.request_id) is not None
+        return dispatched and setup.gateway.ledger.statistics().queued_records == 0
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
-        await begun.wait()
+        await settled(lambda: bool(given) if stream else hold_is_durable())
         with stalled_journal(setup):
-            go_on.set()
             truth = setup.sim.truth.record(call.request_id)
             assert truth is not None
             await settled(lambda: truth.ended == "done")
             await trio.testing.wait_all_tasks_blocked(0.2)
-            early = b"".join(chunks)
-            assert not early.rstrip().endswith(ending)
-        await settled(lambda: b"".join(chunks).rstrip().endswith(ending))
-    return early
+            early = b"".join(given)
+        await settled(lambda: given[-1:] == [b"end"])
+    return early, b"".join(given)
+
+
+async def test_who_leaves_before_an_answer_in_one_piece_was_let_go_pays_nothing(
+    tmp_path: Path,
+) -> None:
+    async with open_setup(tmp_path) as setup:
+        call = setup.call("tokens=9", stream=False)
+        receipts: list[Receipt] = []
+        left = trio.CancelScope()
+
+        async def ask() -> None:
+            with left:
+                async with setup.gateway.open_exchange(call) as exchange:
+                    try:
+                        await exchange.head()
+                    finally:
+                        receipts.append(exchange.receipt)
+            receipts.append(exchange.receipt)
+
+        async with trio.open_nursery() as nursery:
+            with stalled_journal(setup):
+                nursery.start_soon(ask)
+                await settled(lambda: any(t.ended == "done" for t in setup.sim.truth.records()))
+                await trio.testing.wait_all_tasks_blocked(0.2)
+                left.cancel()
+        assert left.cancelled_caught
+        assert receipts[0].outcome is Outcome.RUNNING
+        receipt = receipts[1]
+        assert (receipt.outcome, receipt.price_nanodollars) == (Outcome.CLIENT_LEFT, 0)
+        assert (receipt.received_output_tokens, receipt.delivered_output_tokens) == (9, 0)
 
 
 async def test_a_hold_that_cannot_be_recorded_refuses_the_request(tmp_path: Path) -> None:

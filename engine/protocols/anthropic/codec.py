@@ -16,6 +16,7 @@ from engine.protocols.anthropic.hosting import ENVELOPES
 from engine.protocols.anthropic.marks import PROTOCOL
 from engine.protocols.anthropic.streams import AnthropicDecoder, VerbatimAnthropic
 from engine.protocols.codec import ClientRequest, Encoded, Identity, UpstreamTarget
+from engine.protocols.costs import ShownCost, add_cost
 from engine.protocols.quirks import PLAIN, Quirks
 
 _VERSION = b"2023-06-01"
@@ -115,6 +116,10 @@ class AnthropicCodec:
     ) -> bytes:
         """A whole message for a client."""
         return encoders.encode_message(events, identity)
+
+    def add_cost(self, ending: bytes, cost: ShownCost, request: ClientRequest) -> bytes:
+        """In `usage` of the message, or of `message_delta`."""
+        return add_cost(ending, cost, b"usage")
 
     def encode_token_count(self, tokens: int) -> bytes:
         """The answer to `count_tokens`."""

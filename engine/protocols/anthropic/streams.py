@@ -89,6 +89,8 @@ class AnthropicDecoder:
             case "content_block_stop":
                 return self._after_begin(self._reader.stop_block())
             case "message_delta":
+                if dict_of(document.get("delta")).get("stop_reason") is not None:
+                    self.ending = True
                 return self._after_begin(self._reader.end(document))
             case _:  # a ping, or what came later than this
                 return ()

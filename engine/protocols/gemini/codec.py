@@ -19,6 +19,7 @@ from engine.protocols.codec import (
     UpstreamTarget,
     VerbatimDecoder,
 )
+from engine.protocols.costs import ShownCost, add_cost
 from engine.protocols.fields import load_exact, load_json
 from engine.protocols.gemini import (
     decode_request,
@@ -133,6 +134,10 @@ class GeminiCodec:
     ) -> bytes:
         """A whole answer for a Gemini client."""
         return encoders.encode_response(events, request, identity)
+
+    def add_cost(self, ending: bytes, cost: ShownCost, request: ClientRequest) -> bytes:
+        """In `usageMetadata`."""
+        return add_cost(ending, cost, b"usageMetadata", depth=2 if request.array else 1)
 
     def encode_token_count(self, tokens: int) -> bytes:
         """The answer to `countTokens`."""

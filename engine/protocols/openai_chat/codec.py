@@ -18,6 +18,7 @@ from engine.protocols.codec import (
     UpstreamTarget,
     VerbatimDecoder,
 )
+from engine.protocols.costs import ShownCost, add_cost
 from engine.protocols.openai_chat import (
     counting,
     decode_request,
@@ -124,6 +125,10 @@ class OpenAIChatCodec:
     ) -> bytes:
         """A whole answer for a client of this protocol."""
         return unary.encode_response(events, request, identity)
+
+    def add_cost(self, ending: bytes, cost: ShownCost, request: ClientRequest) -> bytes:
+        """In `usage`."""
+        return add_cost(ending, cost, b"usage")
 
     def encode_token_count(self, tokens: int) -> bytes:
         """This protocol has no such operation; the shape is that of its sibling, `responses`."""

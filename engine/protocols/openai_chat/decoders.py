@@ -98,7 +98,11 @@ class ChatVerbatimDecoder(ChatDecoder):
             self._like = document
         if self._reader.finished:
             self._open_choices.difference_update(self._reader.finished)
-        return frame if self._include_usage else without_usage(frame, document)
+        if not self._include_usage:
+            return without_usage(frame, document)
+        if not self._open_choices and document.get("usage"):
+            self.ending = True
+        return frame
 
     def end_frame(self) -> bytes:
         """What `end_of_input` found, with its blank line."""
@@ -109,6 +113,6 @@ class ChatVerbatimDecoder(ChatDecoder):
         return encode_length_ending(
             self._like or self._document,
             sorted(self._open_choices),
-            usage if self._include_usage else None,
+            usage if self._include_usage and not self.ending else None,
             {"delta": {}},
         )

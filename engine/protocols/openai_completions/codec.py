@@ -11,6 +11,7 @@ from engine.errors import GatewayError, UpstreamRejectedError
 from engine.events import Call, Event
 from engine.protocols import openai_shared
 from engine.protocols.codec import ClientRequest, Identity, StreamEncoder, VerbatimDecoder
+from engine.protocols.costs import ShownCost, add_cost
 from engine.protocols.openai_completions import answers, requests, streams
 from engine.protocols.quirks import PLAIN, Quirks
 
@@ -100,6 +101,10 @@ class OpenAICompletionsCodec:
     ) -> bytes:
         """A whole answer for a client of this protocol."""
         return answers.encode_response(events, request, identity)
+
+    def add_cost(self, ending: bytes, cost: ShownCost, request: ClientRequest) -> bytes:
+        """In `usage`."""
+        return add_cost(ending, cost, b"usage")
 
     def encode_token_count(self, tokens: int) -> bytes:
         """As OpenAI's newer endpoint has it: this protocol has none of its own."""

@@ -58,7 +58,11 @@ class CompletionsVerbatimDecoder(EventDecoder):
         if document.get("id"):
             self._like = document
         self._sent |= self._reader.ended
-        return frame if self._include_usage else without_usage(frame, document)
+        if not self._include_usage:
+            return without_usage(frame, document)
+        if len(self._sent) >= self._choices and document.get("usage"):
+            self.ending = True
+        return frame
 
     def end_frame(self) -> bytes:
         """What `end_of_input` found, with its blank line."""
@@ -69,7 +73,7 @@ class CompletionsVerbatimDecoder(EventDecoder):
         return encode_length_ending(
             self._like or self._document,
             [index for index in range(self._choices) if index not in self._sent],
-            usage if self._include_usage else None,
+            usage if self._include_usage and not self.ending else None,
             {"text": "", "logprobs": None},
         )
 

@@ -18,6 +18,7 @@ from engine.protocols.codec import (
     UpstreamTarget,
     VerbatimDecoder,
 )
+from engine.protocols.costs import ShownCost, add_cost
 from engine.protocols.openai_responses import (
     counting,
     decode_request,
@@ -122,6 +123,10 @@ class OpenAIResponsesCodec:
     ) -> bytes:
         """A whole answer for a client of this protocol."""
         return encoders.encode_response(events, request, identity)
+
+    def add_cost(self, ending: bytes, cost: ShownCost, request: ClientRequest) -> bytes:
+        """In `usage` of the response."""
+        return add_cost(ending, cost, b"usage", depth=2 if request.stream else 1)
 
     def encode_token_count(self, tokens: int) -> bytes:
         """The answer to `count_tokens`."""

@@ -1,0 +1,103 @@
+"""What a client is told of its costs: two members more in the usage of an answer.
+
+They are spliced into the bytes of the answer's end; no other byte is touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_STRINGS = re.compile(_STRING, re.DOTALL)
+_TOKENS = re.compile(_STRING + rb"|[{}\[\],]", re.DOTALL)
+_NAME = re.compile(rb'\s*"([^"\\]*)"')
+_BACKSLASH = 0x5C
+# Usage is a dozen figures; whatever is larger is none.
+_USAGE_MAX_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCost:
+    """What a client paid. Both are JSON numbers, exact: `usd` dollars, `credits` credits."""
+
+    usd: str
+    credits: str
+
+
+def add_cost(ending: bytes, cost: ShownCost, name: bytes, depth: int = 1) -> bytes:
+    """The end of an answer, or all of it, with `cost` and `credits` in its last usage.
+
+    That is the object called `name` that stands in `depth` objects and arrays; without one nothing
+    changes. Members of these names that a provider wrote are replaced: they are its own figures.
+
+    >>> add_cost(b'{"usage": {"n": 1 }}', ShownCost("0.002", "2"), b"usage")
+    b'{"usage": {"n": 1,"cost":0.002,"credits":2 }}'
+    """
+    start = _last_object(ending, name, depth)
+    if start is None:
+        return ending
+    members = _members(ending, start)
+    if not members:
+        return ending
+    end = members[-1][1]
+    last = ending[members[-1][0] : end]
+    blank = last[len(last.rstrip()) :]
+    said = [ending[at:after] for at, after in members]
+    kept = [member for member in said if member.strip() and not _is_own(member)]
+    if kept:
+        kept[-1] = kept[-1].rstrip()
+    own = b'"cost":%b,"credits":%b' % (cost.usd.encode(), cost.credits.encode())
+    return ending[:start] + b",".join([*kept, own]) + blank + ending[end:]
+
+
+def _last_object(text: bytes, name: bytes, depth: int) -> int | None:
+    """Where the last object called `name` at this depth begins, behind its brace."""
+    # A key is followed by a colon, and inside a string its quotes would be escaped.
+    key = re.compile(b'"%b"\\s*:\\s*\\{' % re.escape(name))
+    found = [m.end() for m in key.finditer(text) if text[m.start() - 1] != _BACKSLASH]
+    open_behind, behind = 0, len(text)
+    for start in reversed(found):
+        # Whole documents are balanced: what closes behind a place was open there.
+        open_behind += _closed_in(text[start:behind])
+        behind = start
+        if open_behind == depth + 1:
+            return start
+    return None
+
+
+def _closed_in(text: bytes) -> int:
+    """How many more objects and arrays are closed than opened, outside of strings."""
+    bare = _STRINGS.sub(b"", text)
+    return bare.count(b"}") + bare.count(b"]") - bare.count(b"{") - bare.count(b"[")
+
+
+def _members(text: bytes, start: int) -> list[tuple[int, int]]:
+    """Where the members of the object that begins here stand, each up to its comma or the brace;
+    none if it is too large."""
+    members: list[tuple[int, int]] = []
+    begun, depth = start, 1
+    for token, at in _tokens(text, start):
+        if token in b"{[":
+            depth += 1
+        elif token in b"}]":
+            depth -= 1
+        if (token == b"," and depth == 1) or depth == 0:
+            members.append((begun, at))
+            begun = at + 1
+        if depth == 0:
+            return members
+    return []
+
+
+def _tokens(text: bytes, start: int) -> Iterator[tuple[bytes, int]]:
+    """Brackets and commas outside of strings."""
+    for match in _TOKENS.finditer(text, start, start + _USAGE_MAX_BYTES):
+        if len(token := match.group()) == 1:
+            yield token, match.start()
+
+
+def _is_own(member: bytes) -> bool:
+    name = _NAME.match(member)
+    return name is not None and name.group(1) in (b"cost", b"credits")
