@@ -20,6 +20,7 @@ from frontends.cli_debug import debug
 from frontends.cli_ledger import ledger
 from frontends.cli_output import EXAMPLES, explain, print_result
 from frontends.cli_providers import providers
+from frontends.cli_reconcile import reconcile
 from frontends.cli_reports import export
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ main.add_command(keys)
 main.add_command(budgets)
 main.add_command(receipts)
 main.add_command(ledger)
+main.add_command(reconcile)
 main.add_command(debug)
 main.add_command(providers)
 

@@ -62,6 +62,11 @@ EXAMPLES = {
     "budgets remove": _examples("parshall budgets remove alice --per month"),
     "budgets show": _examples("parshall budgets show", "parshall budgets show alice --json"),
     "receipts show": _examples("parshall receipts show req_0123456789abcdef --json"),
+    "reconcile": _examples(
+        "parshall reconcile --provider openai costs.json",
+        "parshall reconcile --provider anthropic cost_report.json --post",
+        "parshall reconcile --provider openai costs-of-may.csv --all --json",
+    ),
     "receipts export": _examples(
         "parshall receipts export --from 2026-05-01 --to 2026-06-01 --output may.csv",
         "parshall receipts export --by day,model --from 2026-05-01",

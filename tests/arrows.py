@@ -62,6 +62,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.billing",
             "engine.listing",
             "engine.measuring",
+            "engine.reconcile",
             "engine.parts",
             "engine.passage",
             "engine.pulling",

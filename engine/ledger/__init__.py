@@ -25,6 +25,7 @@ from engine.ledger.records import (
     LedgerSettings,
     LedgerStatistics,
     ProgressEntry,
+    ReconciliationLine,
     Ticket,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "ProgressEntry",
     "Receipt",
     "ReceiptError",
+    "ReconciliationLine",
     "Ticket",
     "Timings",
     "audit_database",

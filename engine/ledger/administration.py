@@ -6,6 +6,7 @@ the journal's thread in their order, reads on connections and threads of their o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +18,22 @@ from engine.ledger.archive import Archive, record_archive, remove_archived, writ
 from engine.ledger.audit import audit_database
 from engine.ledger.books import Books
 from engine.ledger.journal import Journal
-from engine.ledger.records import AccountView, Correction, Finding, KeyRow, LedgerSettings
+from engine.ledger.records import (
+    AccountView,
+    Correction,
+    Finding,
+    KeyRow,
+    LedgerSettings,
+    ReconciliationLine,
+)
 from engine.ledger.sqlite import Store
-from engine.ledger.transfers import HOUSE_ACCOUNTS, adjustment, changes, funding
+from engine.ledger.transfers import (
+    HOUSE_ACCOUNTS,
+    adjustment,
+    changes,
+    funding,
+    reconciliation,
+)
 
 
 class Administration:
@@ -149,6 +163,25 @@ class Administration:
             release,
         )
         return await self._correction(moved)
+
+    async def reconcile(self, provider: str, lines: Sequence[ReconciliationLine]) -> int:
+        """Post what a provider charges more or less than its attempts were known to cost.
+
+        Idempotent: a reference that was posted before changes nothing. Returns how many were new.
+
+        Raises:
+            NotFoundError: nothing was ever paid to this provider.
+            ValueError: an amount is zero; no reason or reference.
+            UnavailableError: the database cannot be written now.
+        """
+        transfers = [
+            reconciliation(provider, line.amount_nanodollars, line.reason, line.reference)
+            for line in lines
+        ]
+        added = await self._journal.run(
+            lambda store: corrections.reconcile(store, transfers), self._books.apply
+        )
+        return len(added)
 
     def _apply_moved(self, moved: corrections.Moved) -> None:
         self._books.apply([moved.transfer] if moved.added else [])

@@ -151,6 +151,16 @@ INVARIANTS = (
              AND (coalesce(reason, '') = '' OR coalesce(reference, '') = '')""",
     ),
     Invariant(
+        "a reconciliation moves only between the house's cost and a provider",
+        "SELECT count(*) FROM transfers WHERE kind = 'reconciliation'",
+        """SELECT 'transfer ' || transfer_id FROM transfers
+               LEFT JOIN postings USING (transfer_id) LEFT JOIN accounts USING (account_id)
+           WHERE transfers.kind = 'reconciliation'
+           GROUP BY transfer_id
+           HAVING count(*) <> 2 OR sum(account_id = 'house:cost') IS NOT 1
+               OR sum(accounts.kind = 'provider') IS NOT 1""",
+    ),
+    Invariant(
         "an ended hold has a receipt or is archived, of its account, with the posted price",
         "SELECT count(*) FROM receipts",
         """SELECT request_id FROM holds JOIN hold_totals USING (request_id)

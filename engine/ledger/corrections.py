@@ -1,10 +1,11 @@
-"""Refunds and adjustments: new transfers that correct old ones, each with a reason.
+"""Refunds, adjustments, reconciliations: new transfers that correct old ones, with a reason.
 
 Jobs of the journal's thread, each a transaction. Idempotent by reference.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.ledger.queries import is_customer
 from engine.ledger.receipts import format_usd
 from engine.ledger.records import ConflictError
 from engine.ledger.sqlite import Store
-from engine.ledger.transfers import Transfer, TransferKind
+from engine.ledger.transfers import Transfer, TransferKind, changes
 from engine.ledger.transfers import refund as refund_transfer
 
 _EARLIER = """
@@ -110,6 +111,28 @@ def adjust(
         else:
             store.insert_transfer(transfer)
         return Moved(account_id, transfer, earlier is None)
+
+    return store.run(insert)
+
+
+def reconcile(store: Store, transfers: Sequence[Transfer]) -> list[Transfer]:
+    """Post what a provider charges more or less; those whose reference is new.
+
+    Raises:
+        NotFoundError: nothing was ever paid to this provider.
+    """
+
+    def insert(db: Database) -> list[Transfer]:
+        added = []
+        for transfer in transfers:
+            for account_id in changes([transfer]):
+                if not db.table("accounts").count_where("account_id = ?", [account_id]):
+                    raise NotFoundError(f"There is no account '{account_id}'.")
+            where = "kind = 'reconciliation' AND reference = ?"
+            if not db.table("transfers").count_where(where, [transfer.reference]):
+                store.insert_transfer(transfer)
+                added.append(transfer)
+        return added
 
     return store.run(insert)
 

@@ -18,6 +18,7 @@ from sqlite_utils import Database
 
 from engine.errors import UnavailableError
 from engine.ledger.records import KeyRow, ReceiptArchivedError
+from engine.ledger.transfers import PROVIDER_PREFIX
 
 _ACCOUNTS = """
 SELECT account_id, name, created_at_ms FROM accounts WHERE kind = 'customer'
@@ -107,6 +108,23 @@ def stored_account(path: Path, account_id: str) -> AccountRow | None:
     with reading(path) as db:
         rows = db.query(_ACCOUNTS + " AND ? IN (account_id, name)", [account_id])
         return next((AccountRow(**row) for row in rows), None)
+
+
+def posted_reconciliations(path: Path, provider: str) -> dict[str, int]:
+    """What reconciliations have added to the cost of a provider, by reference; nanodollars."""
+    with reading(path) as db:
+        sql = (
+            "SELECT reference, amount FROM transfers JOIN postings USING (transfer_id)"
+            " WHERE kind = 'reconciliation' AND account_id = ?"
+        )
+        return dict(db.execute(sql, (f"{PROVIDER_PREFIX}{provider}",)).fetchall())
+
+
+def paid_providers(path: Path) -> list[str]:
+    """The providers that were ever paid, by name."""
+    with reading(path) as db:
+        sql = "SELECT account_id FROM accounts WHERE kind = 'provider' ORDER BY 1"
+        return [key.removeprefix(PROVIDER_PREFIX) for (key,) in db.execute(sql).fetchall()]
 
 
 def stored_keys(path: Path, account_id: str | None) -> list[KeyRow]:

@@ -136,6 +136,15 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
+class ReconciliationLine:
+    """What a provider charges more (negative: less) than we knew, of one item of its report."""
+
+    amount_nanodollars: int
+    reason: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRow:
     """An API key without its secret. `prefix` is what people recognise it by."""
 

@@ -155,6 +155,19 @@ def adjustment(account_id: str, amount_nanodollars: int, reason: str, reference:
     return Transfer("adjustment", postings, None, reason, reference)
 
 
+def reconciliation(provider: str, amount_nanodollars: int, reason: str, reference: str) -> Transfer:
+    """What a provider charges more (negative: less) than its attempts were known to cost.
+
+    Raises:
+        ValueError: the amount is zero, or absurd; no reason or reference.
+    """
+    if check_amount(abs(amount_nanodollars)) == 0:
+        raise ValueError("the amount must not be zero")
+    _check_why(reason, reference)
+    postings = _move(HOUSE_COST, provider_account(provider), amount_nanodollars)
+    return Transfer("reconciliation", postings, None, reason, reference)
+
+
 def _check_why(reason: str, reference: str) -> None:
     for name, text in (("reason", reason), ("reference", reference)):
         if not text.strip():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.ledger.records import LedgerError
+from engine.ledger.records import LedgerError, ReconciliationLine
 from frontends.commands.command import BadCommandError, Command, Desk, Json, Parameters
 
 
@@ -30,7 +30,16 @@ async def _archive(desk: Desk, given: Parameters) -> Json:
     return [{"file": file.path, "receipts": file.receipts, "sha256": file.sha256} for file in done]
 
 
+async def _reconcile(desk: Desk, given: Parameters) -> Json:
+    try:
+        lines = [ReconciliationLine(**line) for line in given["lines"]]
+    except TypeError:
+        raise BadCommandError("A line has an amount, a reason and a reference.") from None
+    return {"posted": await desk.ledger.reconcile(given["provider"], lines)}
+
+
 COMMANDS: Mapping[str, Command] = {
     "ledger.audit": Command(_audit, {}),
+    "ledger.reconcile": Command(_reconcile, {"provider": (str,), "lines": (list,)}, adds=True),
     "ledger.archive": Command(_archive, {"folder": (str,), "before_ms": (int,)}, adds=True),
 }

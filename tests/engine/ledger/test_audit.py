@@ -35,6 +35,7 @@ FOUND = "recovery would find every open hold"
 POSTED = "0 ≤ posted ≤ hold"
 EXPIRED = "what expired was billed as recovered"
 REFUNDS = "refunds go to who was charged, and are at most the charge"
+RECONCILED = "a reconciliation moves only between the house's cost and a provider"
 WHY = "a correction has a reason and a reference"
 CHARGE = "a request has at most one charge, and it is what the hold posted"
 RECEIPT = "an ended hold has a receipt or is archived, of its account, with the posted price"
@@ -94,6 +95,13 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
             "INSERT INTO postings VALUES (906, 'house:cost', 1), (906, 'house:revenue', -1)"
         ),
         {REPLAY, REFUNDS},
+    ),
+    (
+        (
+            "INSERT INTO transfers VALUES (908, 'reconciliation', NULL, 'why', 'r-4', 0);"
+            "INSERT INTO postings VALUES (908, 'house:cost', 1), (908, 'house:revenue', -1)"
+        ),
+        {REPLAY, RECONCILED},
     ),
     (
         (

@@ -1,0 +1,144 @@
+"""Items: what is compared with what."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.reconcile.compare import Item, Key, OurAttempt, compare, conflicts
+from engine.reconcile.lines import Report, ReportLine
+
+DAY = date(2026, 5, 1)
+NEXT = DAY + timedelta(days=1)
+
+
+def attempt(
+    amount: int, *, day: date = DAY, model: str = "gpt-5", name: str | None = None
+) -> OurAttempt:
+    return OurAttempt(day, model, name, amount, amount, amount)
+
+
+def cost(
+    amount: int, model: str | None = None, *, day: date | None = DAY, name: str | None = None
+) -> ReportLine:
+    return ReportLine(day, model, name, amount_nanodollars=amount)
+
+
+def report(*lines: ReportLine, days: tuple[date, ...] = (DAY,)) -> Report:
+    return Report(lines, frozenset(days))
+
+
+def amounts(items: list[Item]) -> dict[Key, tuple[int, int]]:
+    return {
+        item.key: (item.ours.amount_nanodollars, item.theirs.amount_nanodollars) for item in items
+    }
+
+
+def test_days_as_wholes_when_the_report_knows_no_models() -> None:
+    items = compare(
+        report(cost(30), cost(12, day=NEXT), days=(DAY, NEXT)),
+        [attempt(10), attempt(15, model="gpt-5-mini"), attempt(12, day=NEXT)],
+        {},
+    )
+    assert amounts(items) == {
+        ("day", "2026-05-01", ""): (25, 30),
+        ("day", "2026-05-02", ""): (12, 12),
+    }
+    assert [item.differs for item in items] == [True, False]
+    assert items[0].difference_nanodollars == 5
+
+
+def test_models_apart_with_their_snapshots_and_the_rest_by_itself() -> None:
+    items = compare(
+        report(cost(4, "gpt-5-2025-08-07"), cost(5, "gpt-5"), cost(7, "claude-x"), cost(2)),
+        [attempt(10), attempt(7, model="claude-x-20250514"), attempt(3, model="unknown-to-them")],
+        {},
+    )
+    assert amounts(items) == {
+        ("model", "2026-05-01", ""): (0, 2),
+        ("model", "2026-05-01", "claude-x-20250514"): (7, 7),
+        ("model", "2026-05-01", "gpt-5"): (10, 9),
+        ("model", "2026-05-01", "unknown-to-them"): (3, 0),
+    }
+
+
+def test_a_day_without_lines_in_the_report_is_compared_and_one_outside_is_not() -> None:
+    later = DAY + timedelta(days=2)
+    items = compare(
+        report(cost(10), days=(DAY, NEXT)),
+        [attempt(10), attempt(4, day=NEXT), attempt(99, day=later)],
+        {},
+    )
+    assert amounts(items) == {
+        ("day", "2026-05-01", ""): (10, 10),
+        ("day", "2026-05-02", ""): (4, 0),
+    }
+
+
+def test_requests_by_the_providers_ids() -> None:
+    items = compare(
+        report(cost(4, name="r1"), cost(1, name="r1"), cost(9, name="r3")),
+        [attempt(5, name="r1"), attempt(6, name="r2"), attempt(8, name=None)],
+        {},
+    )
+    assert amounts(items) == {
+        ("request", "", ""): (8, 0),
+        ("request", "", "r1"): (5, 5),
+        ("request", "", "r2"): (6, 0),
+        ("request", "", "r3"): (0, 9),
+    }
+
+
+def test_tokens_when_there_are_no_amounts() -> None:
+    line = ReportLine(DAY, "gpt-5", input_tokens=10, output_tokens=11)
+    [item] = compare(report(line), [attempt(10)], {("model", "2026-05-01", "gpt-5"): 77})
+    assert item.ours.amount_nanodollars == item.difference_nanodollars == 0
+    assert (item.ours.output_tokens, item.theirs.output_tokens) == (10, 11)
+    assert item.differs
+
+
+def test_what_was_posted_before_is_ours() -> None:
+    key: Key = ("day", "2026-05-01", "")
+    [item] = compare(report(cost(30)), [attempt(25)], {key: 5})
+    assert not item.differs
+
+
+def test_what_was_posted_of_an_item_that_a_later_report_has_not_is_taken_back() -> None:
+    posted: dict[Key, int] = {
+        ("model", "2026-05-01", "claude-x"): 7,
+        ("model", "2026-05-09", "claude-x"): 7,
+    }
+    items = compare(report(cost(10, "gpt-5")), [attempt(10)], posted)
+    assert [item.difference_nanodollars for item in items if item.differs] == [-7]
+
+
+def test_a_day_posted_by_another_grouping_is_a_conflict() -> None:
+    items = compare(report(cost(30, "gpt-5")), [attempt(25)], {})
+    assert conflicts(items, {("day", "2026-05-01", "")}) == ["2026-05-01"]
+    assert conflicts(items, {("model", "2026-05-01", "gpt-5"), ("day", "2026-05-02", "")}) == []
+
+
+figures = st.integers(-(10**12), 10**12)
+days = st.sampled_from([DAY, NEXT])
+models = st.sampled_from(["gpt-5", "gpt-5-2025-08-07", "claude-x"])
+lines = st.builds(cost, figures, st.none() | models, day=days)
+attempts = st.builds(attempt, st.integers(0, 10**12), day=days, model=models)
+
+
+@given(st.lists(lines, min_size=1), st.lists(attempts))
+def test_nothing_is_lost_and_posting_settles_everything(
+    theirs: list[ReportLine], ours: list[OurAttempt]
+) -> None:
+    both = report(*theirs, days=(DAY, NEXT))
+    items = compare(both, ours, {})
+    assert sum(item.theirs.amount_nanodollars for item in items) == sum(
+        line.amount_nanodollars or 0 for line in theirs
+    )
+    assert sum(item.ours.amount_nanodollars for item in items) == sum(
+        each.amount_nanodollars for each in ours
+    )
+    posted = {item.key: item.difference_nanodollars for item in items}
+    assert not any(item.differs for item in compare(both, ours, posted))
+    assert conflicts(items, posted) == []
