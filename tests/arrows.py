@@ -70,8 +70,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"engine.counting", "engine.watch"}),
     frozenset({"engine.attempts"}),
-    frozenset({"engine.exchange"}),
     frozenset({"engine.conclusion"}),
+    frozenset({"engine.exchange"}),
     frozenset({"engine.gateway"}),
     frozenset({"engine.checking"}),
     frozenset({"engine"}),  # the facade: what `from engine import …` offers

@@ -212,10 +212,6 @@ class Administration:
         """Revoke a key; again changes nothing. Raises NotFoundError, UnavailableError."""
         return await self._journal.run(lambda store: jobs.revoke_key(store, key_id))
 
-    def balances(self) -> dict[str, int]:
-        """Every account's balance in the books, the house's and the providers' included."""
-        return self._books.balances()
-
     async def archive(self, folder: Path, before_ms: int) -> list[Archive]:
         """Move all receipts settled before a moment to files in a folder; one file holds many.
 
@@ -246,6 +242,10 @@ class Administration:
     async def _remove_archived(self) -> None:
         while await self._journal.run(remove_archived):
             pass
+
+    def balances(self) -> dict[str, int]:
+        """Every account's balance in the books, the house's and the providers' included."""
+        return self._books.balances()
 
     def house_balances(self) -> dict[str, int]:
         """What the house has earned, overrun, paid and been given."""

@@ -235,6 +235,13 @@ INVARIANTS = (
            WHERE (account_id, key_id, day) NOT IN (SELECT account_id, key_id, day FROM spending)""",
     ),
     Invariant(
+        "a notice is to be sent, or has ended once",
+        "SELECT count(*) FROM notices",
+        """SELECT notice_id FROM notices
+           WHERE (notice_id IN (SELECT notice_id FROM pending_notices))
+               = (notice_id IN (SELECT notice_id FROM notice_ends))""",
+    ),
+    Invariant(
         "no record was refused by the database",
         "SELECT count(*) FROM rejected",
         "SELECT 'record ' || seq || ': ' || error FROM rejected",
@@ -243,13 +250,6 @@ INVARIANTS = (
         "every reference between tables is met",
         "SELECT count(*) FROM pragma_foreign_key_list('postings')",
         "SELECT \"table\" || ' row ' || rowid FROM pragma_foreign_key_check",
-    ),
-    Invariant(
-        "a notice is to be sent, or has ended once",
-        "SELECT count(*) FROM notices",
-        """SELECT notice_id FROM notices
-           WHERE (notice_id IN (SELECT notice_id FROM pending_notices))
-               = (notice_id IN (SELECT notice_id FROM notice_ends))""",
     ),
     Invariant(
         FILE_IS_SOUND,
