@@ -25,7 +25,7 @@ from engine.ledger.barrier import Barrier
 from engine.ledger.entries import Entry, Progressed, Rejected
 from engine.ledger.records import EpochLostError, LedgerSettings, ProgressEntry, Ticket
 from engine.ledger.recovery import end_refused
-from engine.ledger.sqlite import Store, is_locked, is_passing
+from engine.ledger.sqlite import Store, first_of, is_locked, is_passing
 from engine.ledger.switching import restore_switch_interval, shorten_switch_interval
 
 log = logging.getLogger("parshall.ledger")
@@ -369,8 +369,8 @@ class Journal:
             job.error = error
             self._fatal = f"the journal has stopped: {error}"
         except Exception as error:  # noqa: BLE001 - it is raised where the job was submitted
-            if isinstance(error, sqlite3.Error) and is_passing(error):
-                message = f"The ledger's database cannot be written now: {error}."
+            if isinstance(error, sqlite3.Error) and is_passing(first_of(error)):
+                message = f"The ledger's database cannot be written now: {first_of(error)}."
                 job.error = UnavailableError(message)
             else:
                 job.error = error

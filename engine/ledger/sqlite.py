@@ -113,11 +113,14 @@ class Store:
             self._roll_back()
             _raise_if_epoch_lost(error)
             raise
-        self._next_transfer_id = rows.next_transfer_id
-        self.note_committed(entries)
+        self._follow(entries, rows.next_transfer_id)
 
     def note_committed(self, entries: Sequence[tuple[int, Entry]]) -> None:
-        """Follow what is durable; `commit` calls it."""
+        """Follow a group that is durable although `commit` has raised."""
+        self._follow(entries, 1 + self._figure("SELECT max(transfer_id) FROM transfers"))
+
+    def _follow(self, entries: Sequence[tuple[int, Entry]], next_transfer_id: int) -> None:
+        self._next_transfer_id = next_transfer_id
         for seq, entry in entries:
             self.open_holds.committed(seq, entry)
 
@@ -205,6 +208,13 @@ def error_code(error: sqlite3.Error) -> int:
 def is_locked(error: sqlite3.Error) -> bool:
     """Whether another connection merely holds a lock for now."""
     return error_code(error) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def first_of(error: sqlite3.Error) -> sqlite3.Error:
+    """What went wrong first: where SQLite has undone a transaction, undoing it again raises."""
+    while isinstance(error.__context__, sqlite3.Error):
+        error = error.__context__
+    return error
 
 
 def is_passing(error: sqlite3.Error) -> bool:
