@@ -17,6 +17,7 @@ import trio
 
 from engine.attempt import Attempt
 from engine.catalogue import build_catalogue
+from engine.clock import wall_ms
 from engine.config import Config
 from engine.errors import (
     ConfigError,
@@ -262,7 +263,8 @@ async def _ask(pool: Pool, check: Check, body: dict[str, Any], timeout_s: float)
     call = Call(body=orjson.dumps(body), key=None)
     events: deque[Event] = deque(maxlen=_EVENTS_MAX)
     try:
-        passage = Passage(call, codec_of(call.protocol).parse_request(call), deployment, provider)
+        request = codec_of(call.protocol).parse_request(call)
+        passage = Passage(call, request, deployment, provider, wall_ms)
         encoded = passage.encode(None)
     except InvalidRequestError as error:
         return _Answer(error=error)

@@ -82,7 +82,7 @@ class Exchange:
         deployment = model.deployments[0]
         self._provider = parts.providers[deployment.provider]
         # What is wrong with the body is said before money is touched.
-        self._passage = Passage(call, request, deployment, self._provider)
+        self._passage = Passage(call, request, deployment, self._provider, parts.clock)
         body = self._passage.encode(None)
         self._billing = ExchangeBilling(
             parts.ledger,

@@ -5,11 +5,11 @@ Decides between verbatim and translated; everything that depends on the two prot
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import replace
 
 from engine.capability_table import check_media
+from engine.clock import Clock
 from engine.events import Call, Event, Head
 from engine.metering.pricing import Rates
 from engine.metering.tokens import counter_for
@@ -50,6 +50,7 @@ class Passage:
         request: ClientRequest,
         deployment: Deployment[Rates],
         provider: Provider,
+        clock: Clock,
     ) -> None:
         self.client: ClientCodec = client_codec(call.protocol)
         self.provider_codec: ClientCodec = upstream_codec(
@@ -61,6 +62,7 @@ class Passage:
         self._request = request
         self._deployment = deployment
         self._provider = provider
+        self._clock = clock
         check_media(request.media, deployment.capabilities, request.model)
         self._conversation = None if self.verbatim else self.client.decode_request(request)
         if self._conversation is not None:
@@ -151,7 +153,8 @@ class Passage:
     def open_relay(self, tap: deque[Event] | None) -> Relay:
         """A relay for one attempt; `tap` gets the canonical events as well."""
         deployment = self._deployment
-        identity = Identity(self._call.request_id, deployment.upstream_model, int(time.time()))
+        created_s = self._clock() // 1_000
+        identity = Identity(self._call.request_id, deployment.upstream_model, created_s)
         return open_relay(
             RelaySettings(
                 client=self.client,

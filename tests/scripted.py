@@ -10,6 +10,7 @@ import orjson
 import trio
 import trio.testing
 
+from engine.clock import Clock, wall_ms
 from tests.engine.upstream.peer import Request, open_peer
 from tests.gateways import (
     DOLLAR,
@@ -50,7 +51,12 @@ def answering(body: bytes) -> Script:
 
 @asynccontextmanager
 async def open_scripted(
-    folder: Path, script: Script, *, funds_nanodollars: int = DOLLAR, **sections: str
+    folder: Path,
+    script: Script,
+    *,
+    funds_nanodollars: int = DOLLAR,
+    clock: Clock = wall_ms,
+    **sections: str,
 ) -> AsyncIterator[Setup]:
     """A gateway whose provider follows a script for each request."""
     async with open_peer() as peer, trio.open_nursery() as nursery:
@@ -69,6 +75,7 @@ async def open_scripted(
             folder,
             funds_nanodollars=funds_nanodollars,
             base_url=f"http://127.0.0.1:{peer.port}",
+            clock=clock,
             **sections,
         ) as setup:
             yield setup

@@ -11,7 +11,7 @@ import pytest
 from engine.clock import wall_ms
 from engine.ledger.receipts import format_time
 from tests.clocks import HOUR_MS, HandClock
-from tests.gateways import charge, open_setup, run
+from tests.gateways import charge, events, open_setup, run
 
 
 @pytest.mark.parametrize("step_ms", [HOUR_MS, -HOUR_MS], ids=["an hour ahead", "an hour back"])
@@ -38,8 +38,10 @@ async def test_a_clock_set_in_the_middle_of_a_stream_changes_its_dates_only(
         assert dates["held"] == arrived_ms
         assert dates["posted"] == arrived_ms + step_ms
 
-        _, receipt, error = await run(setup, setup.call("tokens=3"))  # and it goes on
+        translated = setup.call_of("openai_chat", "anthropic", "tokens=3")  # and it goes on
+        body, receipt, error = await run(setup, translated)
         assert error is None
+        assert events(body)[0]["created"] == (arrived_ms + step_ms) // 1_000
         stored = await setup.gateway.receipt(
             setup.gateway.authenticate(setup.key), receipt.request_id
         )

@@ -124,7 +124,10 @@ def test_a_secret_can_stand_in_a_file(tmp_path: Path) -> None:
         (
             'on_cancel = "stop"',
             'on_cancel = "go"',
-            "parshall.toml:9: providers.openai.on_cancel must be 'stop' or 'drain' or 'waive', not 'go'",
+            (
+                "parshall.toml:9: providers.openai.on_cancel must be 'stop' or 'drain' or 'waive',"
+                " not 'go'"
+            ),
         ),
         (
             'protocol = "openai"\n',

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from engine.capability_table import capabilities_of
+from engine.clock import wall_ms
 from engine.errors import InvalidRequestError
 from engine.events import Call, Protocol
 from engine.metering.pricing import FREE, Rates
@@ -72,7 +73,7 @@ def translate(call: Call, target: Target) -> Translated | Refused:
     """The body for a provider of another protocol, or why there is none."""
     try:
         request = codec_of(call.protocol).parse_request(call)
-        passage = Passage(call, request, _deployment(target), _PROVIDERS[target.protocol])
+        passage = Passage(call, request, _deployment(target), _PROVIDERS[target.protocol], wall_ms)
         assert not passage.verbatim
         body = orjson.loads(passage.encode(None))
     except InvalidRequestError as error:

@@ -314,8 +314,10 @@ async def test_a_budget_set_below_what_is_spent_tells_at_once(tmp_path: Path) ->
         await requests.spend_durably(600, key_id)
         for _ in range(2):
             await ledger.set_budget(account_id, None, "total", 1_000, soft_percents=(50, 80))
+        await ledger.wait_notices()
         assert await told(ledger) == [50]
         await ledger.set_budget(account_id, None, "total", 700, soft_percents=(50, 80))
+        await ledger.wait_notices()
         assert await told(ledger) == [50, 80]
 
 

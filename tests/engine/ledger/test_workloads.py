@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from engine.errors import InsufficientFundsError
+from engine.errors import BudgetExceededError, InsufficientFundsError, NotFoundError
 from engine.ledger import (
     Attempt,
     AttemptRow,
@@ -33,6 +34,8 @@ from engine.ledger import (
     ProgressEntry,
     open_ledger,
 )
+from engine.ledger.budgets import PERIODS, Period, day_of, month_of
+from tests.clocks import DAY_MS, HandClock
 from tests.engine.ledger.samples import completed, opening, raw_database, replay, settings_for
 
 T = TypeVar("T")
@@ -45,8 +48,8 @@ providers = st.sampled_from(["sim", "openai"])
 class RunningLedger:
     """A ledger in an event loop of its own, called from the thread of the test."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, clock: HandClock) -> None:
+        self._settings = replace(settings_for(path), clock=clock)
         self._opened = threading.Event()
         self._thread = threading.Thread(target=trio.run, args=[self._main])
         self._thread.start()
@@ -55,7 +58,7 @@ class RunningLedger:
     async def _main(self) -> None:
         self.token = trio.lowlevel.current_trio_token()
         self._stop = trio.Event()
-        async with open_ledger(settings_for(self._path)) as self.ledger:
+        async with open_ledger(self._settings) as self.ledger:
             self._opened.set()
             await self._stop.wait()
 
@@ -74,7 +77,8 @@ class Workloads(RuleBasedStateMachine):
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "ledger.db"
-        self.running = RunningLedger(self.path)
+        self.clock = HandClock("2026-01-30 12:00")
+        self.running = RunningLedger(self.path, self.clock)
         self.accounts = [
             trio.from_thread.run(
                 self.ledger.create_account, f"account {number}", trio_token=self.running.token
@@ -84,6 +88,10 @@ class Workloads(RuleBasedStateMachine):
         house = ["revenue", "overrun", "cost", "adjustment"]
         self.balances = dict.fromkeys([*self.accounts, *house], 0)
         self.charges: dict[str, tuple[str, int]] = {}
+        self.spent: dict[tuple[str, int], int] = {}
+        """By account and day."""
+        self.charged_on: dict[str, int] = {}
+        self.budgets: dict[tuple[str, Period], tuple[int, bool]] = {}
         self.held: dict[str, tuple[str, int]] = {}
         self.progressed: dict[str, int] = {}
         self.count = 0
@@ -98,12 +106,43 @@ class Workloads(RuleBasedStateMachine):
         held = [amount for owner, amount in self.held.values() if owner == account]
         return self.balances[account] - sum(held)
 
+    def spent_in(self, account: str, period: Period) -> int:
+        """What an account has spent in the window that is now."""
+        today = day_of(self.clock.now_ms)
+
+        def is_within(day: int) -> bool:
+            match period:
+                case "day":
+                    return day == today
+                case "month":
+                    return month_of(day) == month_of(today)
+                case "total":
+                    return True
+
+        days = [(day, amount) for (owner, day), amount in self.spent.items() if owner == account]
+        return sum(amount for day, amount in days if is_within(day))
+
+    def room(self, account: str) -> int:
+        """What the funds and the hard budgets of an account leave."""
+        held = sum(amount for owner, amount in self.held.values() if owner == account)
+        lefts = [
+            limit - self.spent_in(account, period) - held
+            for (owner, period), (limit, hard) in self.budgets.items()
+            if owner == account and hard
+        ]
+        return min([self.available(account), *lefts])
+
+    def spend(self, account: str, day: int, amount: int) -> None:
+        self.spent[account, day] = self.spent.get((account, day), 0) + amount
+
     def settled(self, request_id: str, charge: int, overrun: int = 0) -> None:
         """What a settlement does to the model."""
         account, amount = self.held.pop(request_id)
         self.progressed.pop(request_id, None)
         posted = min(charge, amount)
         self.charges[request_id] = (account, posted)
+        self.charged_on[request_id] = day_of(self.clock.now_ms)
+        self.spend(account, self.charged_on[request_id], posted)
         excess = charge - posted + overrun
         self.balances[account] -= posted
         self.balances["revenue"] += posted + excess
@@ -131,11 +170,11 @@ class Workloads(RuleBasedStateMachine):
         def call() -> Hold | None:
             try:
                 return self.ledger.hold(account, request_id, amount, opening(request_id, account))
-            except InsufficientFundsError:
+            except (BudgetExceededError, InsufficientFundsError):
                 return None
 
         hold = trio.from_thread.run_sync(call, trio_token=self.running.token)
-        assert (hold is not None) == (amount <= self.available(account))
+        assert (hold is not None) == (amount <= self.room(account))
         if hold is None:
             return multiple()
         self.held[request_id] = (account, amount)
@@ -149,7 +188,7 @@ class Workloads(RuleBasedStateMachine):
         grown = trio.from_thread.run_sync(
             self.ledger.extend, hold, amount, trio_token=self.running.token
         )
-        assert grown == (amount <= self.available(account))
+        assert grown == (amount <= self.room(account))
         if grown:
             self.held[hold.request_id] = (account, held + amount)
         assert hold.amount_nanodollars == self.held[hold.request_id][1]
@@ -220,6 +259,7 @@ class Workloads(RuleBasedStateMachine):
                 return
             assert (done.amount_nanodollars, done.added) == (given, turn == 0)
         self.charges[request_id] = (account, left - given)
+        self.spend(account, self.charged_on[request_id], -given)
         self.balances[account] += given
         self.balances["revenue"] -= given
 
@@ -252,6 +292,41 @@ class Workloads(RuleBasedStateMachine):
         for request_id in lost:
             self.settled(request_id, self.progressed.get(request_id, 0))
 
+    @rule(
+        number=st.integers(0, ACCOUNTS - 1),
+        period=st.sampled_from(PERIODS),
+        limit=st.integers(1, 10_000),
+        hard=st.booleans(),
+    )
+    def set_budget(self, number: int, period: Period, limit: int, hard: bool) -> None:
+        """What was spent before counts; what runs goes on."""
+        account = self.accounts[number]
+
+        async def call() -> None:
+            await self.ledger.set_budget(
+                account, None, period, limit, hard=hard, soft_percents=[50, 100]
+            )
+
+        trio.from_thread.run(call, trio_token=self.running.token)
+        self.budgets[account, period] = (limit, hard)
+
+    @rule(number=st.integers(0, ACCOUNTS - 1), period=st.sampled_from(PERIODS))
+    def remove_budget(self, number: int, period: Period) -> None:
+        account = self.accounts[number]
+        try:
+            trio.from_thread.run(
+                self.ledger.remove_budget, account, None, period, trio_token=self.running.token
+            )
+        except NotFoundError:
+            assert (account, period) not in self.budgets
+        else:
+            del self.budgets[account, period]
+
+    @rule(days=st.sampled_from([1, 1, -1, 31]))
+    def set_clock(self, days: int) -> None:
+        """Mostly on; also back."""
+        self.clock.now_ms += days * DAY_MS
+
     @rule()
     def restart(self) -> None:
         """What is open is recovered: posted at its last progress, else voided."""
@@ -259,7 +334,7 @@ class Workloads(RuleBasedStateMachine):
         assert replay(self.path) == self.running.ledger.balances()
         for request_id in list(self.held):
             self.settled(request_id, self.progressed.get(request_id, 0))
-        self.running = RunningLedger(self.path)
+        self.running = RunningLedger(self.path, self.clock)
         self.check()
 
     @invariant()
@@ -270,6 +345,12 @@ class Workloads(RuleBasedStateMachine):
         for account in self.accounts:
             assert books[account] == self.balances[account]
             assert self.ledger.available_nanodollars(account) == self.available(account) >= 0
+            room = max(0, self.room(account))
+            assert self.ledger.spendable_nanodollars(account, "key_1") == room
+        for view in trio.from_thread.run(self.ledger.budgets, trio_token=self.running.token):
+            budget = view.budget
+            assert self.budgets[budget.account_id, budget.period][0] == budget.limit_nanodollars
+            assert view.spent_nanodollars == self.spent_in(budget.account_id, budget.period)
         for name in ("revenue", "overrun", "cost", "adjustment"):
             assert books[f"house:{name}"] == self.balances[name]
         assert sum(books.values()) == 0
