@@ -21,6 +21,7 @@ from engine.errors import GatewayError, NotFoundError
 from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.ledger.ledger import Ledger, open_ledger
+from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
 from engine.ledger.records import KeyRow, LedgerError, LedgerSettings
 from engine.listing import ModelInfo, list_models
 from engine.metering.tokens import counter_for
@@ -87,6 +88,14 @@ class Gateway:
         if found is None:
             raise NotFoundError(f"There is no receipt '{request_id}'.")
         return found
+
+    async def receipts(self, principal: Principal, query: ReceiptQuery) -> ReceiptPage:
+        """A page of the receipts of the principal's own account, those under way first.
+
+        Raises:
+            InvalidRequestError: the cursor is none.
+        """
+        return await self._parts.ledger.list_receipts(principal.account_id, query)
 
     async def cancel(self, principal: Principal, request_id: str) -> dict[str, Any]:
         """End a stream of the principal's own account where it is, and return its receipt.

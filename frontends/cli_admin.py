@@ -25,6 +25,8 @@ USD_MAX = 10_000_000
 DATABASE_HELP = "The SQLite file.  [default: parshall.db]"
 MAY_BE_FIRST = frozenset({"accounts.create"})
 """What makes a database that is not there; for the rest it is a mistyped path."""
+STATES = ("running", "settling", "settled")
+"""Of receipts."""
 OF_A_SERVER = frozenset({"debug.upstream"})
 """What only a running server can answer."""
 
@@ -265,6 +267,44 @@ def show_receipt(
     """Show what became of the request REQUEST_ID (the x-request-id of its answer)."""
     receipt = run(db, config_path, "receipts.show", request_id=request_id, account=account)
     print_result(receipt, as_json=as_json)
+
+
+@receipts.command("list", epilog=EXAMPLES["receipts list"])
+@click.argument("account")
+@click.option("--key", "key_id", help="Of this key only (its id).")
+@click.option("--model", help="Of this model only.")
+@click.option("--outcome", help="Ended so, e.g. client_left.")
+@click.option("--state", type=click.Choice(STATES), help="In this state only.")
+@click.option("--from", "from_", metavar="TIME", help="Asked for at this day or time, or later.")
+@click.option("--to", metavar="TIME", help="Asked for before this day or time.")
+@click.option("--limit", help="So many at most.  [default: 50, at most 200]")
+@click.option("--cursor", help="The 'next_cursor' of the page before (--json).")
+@database_options
+def list_receipts(
+    db: Path | None, config_path: Path | None, as_json: bool, from_: str | None, **given: str | None
+) -> None:
+    """List the receipts of ACCOUNT (its id or its name), the newest first."""
+    page = run(db, config_path, "receipts.list", **given, **{"from": from_})
+    if as_json:
+        print_result(page, as_json=True)
+        return
+    print_result([_receipt_line(receipt) for receipt in page["data"]], as_json=False)
+    if page["next_cursor"] is not None:
+        click.echo(f"more: --cursor {page['next_cursor']}", err=True)
+
+
+def _receipt_line(receipt: Json) -> Json:
+    usage = receipt["usage"]
+    return {
+        "request_id": receipt["request_id"],
+        "created_at": receipt["created_at"],
+        "model": receipt["model"],
+        "outcome": receipt["outcome"],
+        "state": receipt["state"],
+        "input": usage.get("input_tokens", 0),
+        "output": usage.get("output_tokens", 0),
+        "price": receipt["price"],
+    }
 
 
 @receipts.command("refund", epilog=EXAMPLES["receipts refund"])

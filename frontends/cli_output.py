@@ -67,6 +67,10 @@ EXAMPLES = {
         "parshall reconcile --provider anthropic cost_report.json --post",
         "parshall reconcile --provider openai costs-of-may.csv --all --json",
     ),
+    "receipts list": _examples(
+        "parshall receipts list alice --limit 20",
+        "parshall receipts list alice --model gpt-5 --outcome client_left --from 2026-05-01",
+    ),
     "receipts export": _examples(
         "parshall receipts export --from 2026-05-01 --to 2026-06-01 --output may.csv",
         "parshall receipts export --by day,model --from 2026-05-01",

@@ -13,6 +13,7 @@ from engine.listing import ModelInfo
 from frontends.bodies import BodyRoom, LazyRequest, read_body
 from frontends.connection import RelayResponse, current_entry
 from frontends.keys import read_key, read_query
+from frontends.receipt_queries import page_json, read_receipt_query
 
 _PROVIDER_HEADERS: dict[Protocol, tuple[str, ...]] = {
     "openai_chat": (),
@@ -70,6 +71,16 @@ class Ingress:
             GatewayError: as `authenticate`; or this account has none of that id.
         """
         return await self._gateway.receipt(self.authenticate(), request_id)
+
+    async def receipts(self) -> dict[str, object]:
+        """A page of receipts of the account that asks, as the URL's parameters choose them.
+
+        Raises:
+            GatewayError: as `authenticate`; or a parameter is wrong.
+        """
+        principal = self.authenticate()
+        query = read_receipt_query(read_query(request.query_string))
+        return page_json(await self._gateway.receipts(principal, query))
 
     async def cancel(self, request_id: str) -> dict[str, object]:
         """End a stream of the account that asks; its receipt.

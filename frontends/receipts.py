@@ -17,9 +17,14 @@ class ReceiptRoutes:
     def blueprint(self) -> Blueprint:
         """What an app registers."""
         routes = Blueprint("receipts", __name__)
+        routes.get("/v1/receipts")(self.list)
         routes.get("/v1/receipts/<request_id>")(self.show)
         routes.post("/v1/receipts/<request_id>/cancel")(self.cancel)
         return routes
+
+    async def list(self) -> Response:
+        """Receipts of this account, the newest first, a page at a time."""
+        return json_response(await self._ingress.receipts())
 
     async def show(self, request_id: str) -> Response:
         """What became of a request of this account: usage, price, attempts, timings."""

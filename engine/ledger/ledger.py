@@ -8,20 +8,17 @@ entry to the journal. `wait_durable` is the separate barrier.
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import trio
 
 from engine.errors import UnavailableError
 from engine.ledger.books import Books
-from engine.ledger.budgeting import Budgeting
 from engine.ledger.entries import Attempted, Ended, Extended, HoldEnd, Opened, Rejected
 from engine.ledger.journal import Journal
 from engine.ledger.lock import own_database
-from engine.ledger.queries import all_balances, stored_receipt
+from engine.ledger.queries import all_balances
 from engine.ledger.receipts import Receipt, ReceiptError
 from engine.ledger.records import (
     AttemptRow,
@@ -35,13 +32,14 @@ from engine.ledger.records import (
 )
 from engine.ledger.recovery import recover, recovered
 from engine.ledger.running import OpenHold
+from engine.ledger.showing import Showing
 from engine.ledger.sqlite import Store
 from engine.ledger.transfers import check_amount, settlement, within_hold
 
 _ABANDONED = ReceiptError("gateway_failed", "The gateway lost this request before it had ended.")
 
 
-class Ledger(Budgeting):
+class Ledger(Showing):
     """Made by `open_ledger`. Amounts are integer nanodollars throughout."""
 
     def __init__(self, store: Store, settings: LedgerSettings, recovered_holds: int) -> None:
@@ -56,8 +54,6 @@ class Ledger(Budgeting):
         )
         super().__init__(books, journal, settings, store)
         self._store = store
-        self._settling: dict[str, Receipt] = {}
-        self._settling_order: deque[tuple[int, str]] = deque()
         self.recovered_holds = recovered_holds
         """How many holds of processes that died were ended at the start."""
 
@@ -226,8 +222,7 @@ class Ledger(Budgeting):
         ticket = self._journal.append(ended)
         if ended.notices:
             self._written(ended.notices, ticket)
-        self._settling[ended.request_id] = ended.receipt
-        self._settling_order.append((ticket, ended.request_id))
+        self._show_settling(ticket, ended.receipt)
         return ticket
 
     @trio.lowlevel.enable_ki_protection
@@ -261,31 +256,6 @@ class Ledger(Budgeting):
         if problem is not None or self._journal.queued >= self._settings.queue_max_records:
             raise UnavailableError("The ledger cannot take charges at the moment.", retry_after_s=1)
 
-    def running_receipt(self, account_id: str, request_id: str) -> Receipt | None:
-        """The receipt of an exchange under way, as far as it is known; None if it is not this
-        account's, or its settlement is durable (then `read_receipt` has it)."""
-        opened = self._open.get(request_id)
-        if opened is not None:
-            return opened.receipt() if opened.hold.account_id == account_id else None
-        receipt = self._settling.get(request_id)
-        if receipt is None or receipt.account_id != account_id:
-            return None
-        return receipt.replace(state="settling", durability="pending")
-
-    async def read_receipt(self, account_id: str, request_id: str) -> dict[str, Any] | None:
-        """The receipt's JSON, running or settled, if there is one and it is this account's.
-
-        Raises:
-            ReceiptArchivedError: it has been moved to a file.
-        """
-        running = self.running_receipt(account_id, request_id)
-        if running is not None:
-            await trio.lowlevel.checkpoint()
-            return running.to_json()
-        return await trio.to_thread.run_sync(
-            stored_receipt, self._settings.path, account_id, request_id
-        )
-
     # ---- durability ---------------------------------------------------------------------------
 
     async def wait_durable(self, ticket: Ticket) -> None:
@@ -309,11 +279,6 @@ class Ledger(Budgeting):
     def problem(self) -> str | None:
         """Why the ledger is not healthy, for the operator."""
         return self._journal.problem
-
-    def _on_durable(self, durable_ticket: int) -> None:
-        order = self._settling_order
-        while order and order[0][0] <= durable_ticket:
-            del self._settling[order.popleft()[1]]
 
     def _on_rejected(self, rejected: Rejected) -> None:
         """The database has refused an entry: the books follow the database."""

@@ -10,6 +10,7 @@ from engine.errors import NotFoundError
 from engine.ledger.records import ReceiptArchivedError
 from frontends.commands.accounts import correction_json
 from frontends.commands.command import Command, Desk, Json, Parameters, find_account
+from frontends.receipt_queries import FIELDS, page_json, receipt_query
 
 
 async def _show_receipt(desk: Desk, given: Parameters) -> Json:
@@ -30,6 +31,13 @@ async def _show_receipt(desk: Desk, given: Parameters) -> Json:
     raise NotFoundError(f"There is no receipt '{request_id}'.")
 
 
+async def _list_receipts(desk: Desk, given: Parameters) -> Json:
+    """Of one account, by its id or its name."""
+    account = await find_account(desk, given["account"])
+    query = receipt_query({name: given[name] for name in FIELDS})
+    return page_json(await desk.ledger.list_receipts(account.account_id, query))
+
+
 async def _refund(desk: Desk, given: Parameters) -> Json:
     reference = given["reference"] or f"cli-{secrets.token_hex(8)}"
     done = await desk.ledger.refund(
@@ -40,6 +48,9 @@ async def _refund(desk: Desk, given: Parameters) -> Json:
 
 COMMANDS: Mapping[str, Command] = {
     "receipts.show": Command(_show_receipt, {"request_id": (str,), "account": (str, NoneType)}),
+    "receipts.list": Command(
+        _list_receipts, {"account": (str,)} | dict.fromkeys(FIELDS, (str, NoneType))
+    ),
     "receipts.refund": Command(
         _refund,
         {
