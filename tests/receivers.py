@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import h11
 import trio
@@ -81,9 +82,9 @@ async def open_receiver(*statuses: int) -> AsyncIterator[Receiver]:
     """A receiver for the block, on a port of its own."""
     receiver = Receiver(list(statuses))
     async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        serve = partial(trio.serve_tcp, receiver.serve, 0, host="127.0.0.1")
+        listeners: list[trio.SocketListener] = await nursery.start(serve)
         port = listeners[0].socket.getsockname()[1]
         receiver.url = f"http://127.0.0.1:{port}/hooks?from=parshall"
-        nursery.start_soon(trio.serve_listeners, receiver.serve, listeners)
         yield receiver
         nursery.cancel_scope.cancel()
