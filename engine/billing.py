@@ -15,7 +15,6 @@ import trio
 from engine import funds
 from engine.admission.keys import Principal
 from engine.attempt import Attempt
-from engine.bounds import bounds_of
 from engine.config import BillingConfig
 from engine.errors import (
     BudgetExceededError,
@@ -29,7 +28,7 @@ from engine.ledger.receipts import Attempt as AttemptReceipt
 from engine.ledger.receipts import Receipt, ReceiptError, Timings
 from engine.ledger.records import AttemptRow, CostLine, Hold, ProgressEntry, Ticket
 from engine.measuring import Measuring, delivered_tokens
-from engine.metering.pricing import Rates, bound_nanodollars, charge_nanodollars
+from engine.metering.pricing import Rates, charge_nanodollars, extension_nanodollars
 from engine.protocols.codec import ClientCodec, ClientRequest
 from engine.relay import Relay
 from engine.routing.plan import Deployment, Model
@@ -71,19 +70,13 @@ class ExchangeBilling:
         self._barrier_timeout_s = barrier_timeout_s
         self._progress_due = progress_due
         self._clock = ledger.clock
-        self._bounds = bounds_of(
-            request,
-            len(call.body),
-            max_output_tokens=max_output_tokens,
-            capabilities=self._deployment.capabilities,
-            hides_reasoning=self._deployment.hides_reasoning,
-        )
         self._measuring = Measuring(
             request=request,
             codec=codec,
             deployment=self._deployment,
             price=model.price,
-            bounds=self._bounds,
+            body_bytes=len(call.body),
+            max_output_tokens=max_output_tokens,
             waive=waive,
         )
         self._max_output_tokens = max_output_tokens
@@ -100,6 +93,7 @@ class ExchangeBilling:
         self._progress_tokens = 0
         self._delivered_at_leave: int | None = None
         self._flags: tuple[str, ...] = ()
+        price_rates, cost_rates = self._measuring.rates(0, self._measuring.bounds.service_tier)
         self.receipt = Receipt(
             request_id=call.request_id,
             account_id=principal.account_id,
@@ -113,7 +107,9 @@ class ExchangeBilling:
             model_used=self._deployment.upstream_model,
             provider=self._deployment.provider,
             credits_per_usd=settings.credits_per_usd,
-            rates_picodollars=model.price.units(),
+            service_tier=self._measuring.bounds.service_tier,
+            rates_picodollars=price_rates,
+            cost_rates_picodollars=cost_rates,
         )
         self._held: Hold | None = None
 
@@ -130,12 +126,12 @@ class ExchangeBilling:
         spendable_nanodollars = self._ledger.spendable_nanodollars(account_id, self.receipt.key_id)
         try:
             first = funds.first_slice(
-                input_bound_tokens=self._bounds.input_tokens,
+                input_bound_tokens=self._measuring.bounds.input_tokens,
                 max_output_tokens=self._max_output_tokens,
                 choices=request.choices,
                 stream=request.stream,
-                unseen_tokens=self._bounds.output_tokens,
-                rates=self._price,
+                unseen_tokens=self._measuring.bounds.output_tokens,
+                ceiling=self._measuring.ceiling,
                 available_nanodollars=spendable_nanodollars,
                 settings=self._settings,
             )
@@ -165,7 +161,7 @@ class ExchangeBilling:
         if self._attempt is attempt:
             return
         self._attempt = attempt
-        attempt.relay.meter.limits = self._bounds.limits
+        attempt.relay.meter.limits = self._measuring.bounds.limits
         self._attempted_at = trio.current_time()
         row = AttemptRow(
             len(self._attempts) + 1,
@@ -198,7 +194,7 @@ class ExchangeBilling:
             covered, relay.meter.spent_tokens, more
         ):
             return False
-        amount_nanodollars = bound_nanodollars(0, more, self._price)
+        amount_nanodollars = extension_nanodollars(more, self._measuring.ceiling)
         if not self._ledger.extend(self._hold, amount_nanodollars):
             if relay.exhausted:
                 self._note_budget(amount_nanodollars)
@@ -216,14 +212,15 @@ class ExchangeBilling:
             return None
         self._progress_tokens = tokens
         usage = self._measuring.usage_so_far(attempt, tokens)
-        charge = charge_nanodollars(usage, self._price)
+        tier = self._measuring.service_tier(meter)
+        charge = charge_nanodollars(usage, self._price, tier)
         return ProgressEntry(
             request_id=self.receipt.request_id,
             usage=usage.units(),
             charge_nanodollars=min(charge, self._hold.amount_nanodollars),
             received_output_tokens=tokens,
             delivered_output_tokens=self._delivered(attempt, tokens),
-            costs=self._costs(charge_nanodollars(usage, self._deployment.cost)),
+            costs=self._costs(charge_nanodollars(usage, self._deployment.cost, tier)),
         )
 
     def client_left(self) -> None:
@@ -269,8 +266,7 @@ class ExchangeBilling:
         short = bill.charge_nanodollars - hold.amount_nanodollars
         spendable = self._ledger.spendable_nanodollars(hold.account_id, hold.key_id)
         if short > 0 and spendable > 0:
-            # The provider's own figures, within what can have been, may exceed what was held:
-            # what the account has, it pays.
+            # The provider's own figures may exceed what was held: what there is, pays.
             self._ledger.extend(hold, min(short, spendable))
         posted = min(bill.charge_nanodollars, hold.amount_nanodollars)
         overrun = 0
@@ -278,6 +274,8 @@ class ExchangeBilling:
             overrun = bill.charge_nanodollars - posted
         now = trio.current_time()
         self._timings = replace(self._timings, ended_ms=self._ms(now), settled_ms=self._ms(now))
+        tier = bill.measured.service_tier
+        price_rates, cost_rates = self._measuring.rates(bill.usage.input_tokens, tier)
         self.receipt = self.receipt.replace(
             outcome=outcome,
             state="settled",
@@ -285,6 +283,9 @@ class ExchangeBilling:
             usage=bill.usage.units(),
             provenance=bill.provenance,
             usage_provenance=bill.measured.provenance,
+            service_tier=tier,
+            rates_picodollars=price_rates,
+            cost_rates_picodollars=cost_rates,
             received_output_tokens=received,
             delivered_output_tokens=delivered,
             price_nanodollars=posted,

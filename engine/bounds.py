@@ -14,6 +14,7 @@ from engine.conversation import MediaKind
 from engine.metering.limits import OUTPUT_MAX_TOKENS, UsageLimits
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, dicts, text_of
+from engine.usage import MoreUnit
 
 MEDIA_TOKENS: Final[Mapping[MediaKind, int]] = {
     "image": 2_048,
@@ -40,14 +41,16 @@ class Bounds:
     """Attributes:
     input_tokens: that the hold covers.
     output_tokens: of all choices, that the hold covers at once; None: a slice will do.
-    searches: that the hold covers.
+    pieces: units that are no tokens, that the hold covers.
+    service_tier: asked for, in `Begin`'s words; None: whatever is standard.
     limits: above which a report is a fault.
     """
 
     input_tokens: int
     output_tokens: int | None
-    searches: int
+    pieces: Mapping[MoreUnit, int]
     limits: UsageLimits
+    service_tier: str | None = None
 
 
 def bounds_of(
@@ -74,12 +77,13 @@ def bounds_of(
     return Bounds(
         input_tokens=body_bytes + (media if window is None else min(media, window)),
         output_tokens=unseen,
-        searches=_SEARCHES_HELD if tools else 0,
+        pieces={"requests": 1, "web_searches": _SEARCHES_HELD if tools else 0},
         limits=UsageLimits(
             input_max=turns * input_max,
             output_max=turns * each * request.choices,
             more_max={"web_searches": _SEARCHES_MAX},
         ),
+        service_tier=_asked_tier(request.document),
     )
 
 
@@ -94,6 +98,14 @@ def _is_providers(tool: Mapping[str, Any]) -> bool:
     if kind or "name" in tool or "function" in tool:
         return kind not in _CLIENTS_TOOLS and bool(kind)
     return bool(tool.keys() - _DECLARATIONS)
+
+
+def _asked_tier(document: Mapping[str, Any]) -> str | None:
+    """As each protocol's clients say it; Anthropic's have a word of its own for the fast one."""
+    for member in ("service_tier", "serviceTier", "speed"):
+        if tier := text_of(document.get(member)):
+            return tier.lower()
+    return None
 
 
 def _reasons(request: ClientRequest, capabilities: Capabilities) -> bool:

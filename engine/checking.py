@@ -109,7 +109,9 @@ class Check:
         if self.deployment is None:
             return 0
         output = sum(_output_limit(self.deployment, tokens) for tokens in _OUTPUT_TOKENS)
-        return bound_nanodollars(_INPUT_MAX_TOKENS, output, self.deployment.cost)
+        return bound_nanodollars(
+            _INPUT_MAX_TOKENS, output, self.deployment.cost.ceiling(_INPUT_MAX_TOKENS)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -70,6 +71,8 @@ class BillingConfig:
     credits_per_usd: Decimal = Decimal(1_000)
     show_cost: bool = True
     """Clients are told what they paid: in the usage of answers, and in headers of whole ones."""
+    markup: Decimal = Decimal(1)
+    """What customers pay, as a multiple of the cost, for a model without a price of its own."""
     output_slice_tokens: int = 2_048
     """A hold covers this much output and is extended by as much."""
     output_unary_tokens: int = 16_384
@@ -166,14 +169,57 @@ class ProviderConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class PriceConfig:
-    """US dollars per million tokens; a left out cached or reasoning price is the full one."""
+class MorePricesConfig:
+    """US dollars, of what few answers have: per million tokens or characters, per thousand searches
+    or requests, per second, per image. Tokens without a price here cost what they are among."""
 
-    input: Decimal
-    output: Decimal
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
     reasoning: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    cached_audio: Decimal | None = None
+    cached_image: Decimal | None = None
+    input_audio: Decimal | None = None
+    input_image: Decimal | None = None
+    input_video: Decimal | None = None
+    output_audio: Decimal | None = None
+    output_image: Decimal | None = None
+    output_video: Decimal | None = None
+    web_searches: Decimal | None = None
+    requests: Decimal | None = None
+    characters: Decimal | None = None
+    seconds: Decimal | None = None
+    images: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceConfig(MorePricesConfig):
+    """US dollars per million tokens; a left out cached or reasoning price is the full one."""
+
+    input: Decimal = field(kw_only=True)
+    output: Decimal = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRowConfig(MorePricesConfig):
+    """Prices that go before all others from a day on, at midnight UTC.
+
+    With `provider` they are what it charges for its `model` (and what customers pay, where a model
+    has no price of its own), without it what customers pay for the public `model`. A row changes
+    what it names; with an `input`, cached input costs the same unless it is named too.
+    """
+
+    model: str = field(kw_only=True)
+    provider: str | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    """The first day on which it is not valid any more."""
+    service_tier: Literal["priority", "flex", "fast", "batch"] | None = None
+    """Left out: the standard one."""
+    above_input_tokens: int | None = None
+    """Of requests with more input than this; left out: of all without a row of their own."""
+    input: Decimal | None = None
+    output: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +252,7 @@ class Config:
     notices: NoticesConfig = field(default_factory=NoticesConfig)
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    prices: tuple[PriceRowConfig, ...] = ()
     source: TableReader | None = field(default=None, repr=False, compare=False)
     """What was read, so that later checks can name a line too."""
 

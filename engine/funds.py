@@ -13,6 +13,7 @@ from engine.config import BillingConfig
 from engine.errors import InsufficientFundsError
 from engine.events import Outcome, Provenance, Usage
 from engine.metering.pricing import (
+    Ceiling,
     Rates,
     affordable_output_tokens,
     bound_nanodollars,
@@ -42,7 +43,7 @@ def first_slice(
     choices: int,
     stream: bool,
     unseen_tokens: int | None,
-    rates: Rates,
+    ceiling: Ceiling,
     available_nanodollars: int,
     settings: BillingConfig,
 ) -> FirstSlice:
@@ -63,10 +64,10 @@ def first_slice(
         wanted = min(settings.output_slice_tokens, max_output_tokens * choices)
     else:
         wanted = settings.output_slice_tokens
-    amount = bound_nanodollars(input_bound_tokens, wanted, rates)
+    amount = bound_nanodollars(input_bound_tokens, wanted, ceiling)
     if amount <= available_nanodollars:
-        return FirstSlice(amount, wanted if rates.dearest_output else None, None)
-    covered = affordable_output_tokens(available_nanodollars, input_bound_tokens, rates)
+        return FirstSlice(amount, wanted if ceiling.output else None, None)
+    covered = affordable_output_tokens(available_nanodollars, input_bound_tokens, ceiling)
     each = covered // choices
     if each < min(settings.output_min_tokens, wanted):
         raise InsufficientFundsError(
@@ -74,7 +75,7 @@ def first_slice(
             "for less output."
         )
     covered = each * choices
-    return FirstSlice(bound_nanodollars(input_bound_tokens, covered, rates), covered, each)
+    return FirstSlice(bound_nanodollars(input_bound_tokens, covered, ceiling), covered, each)
 
 
 def extension_due(covered_tokens: int, known_tokens: int, slice_tokens: int) -> bool:
@@ -89,6 +90,8 @@ class Measured:
     usage: Usage
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    service_tier: str | None = None
+    """How it was served, in `Begin`'s words."""
 
     @property
     def weakest(self) -> Provenance:
@@ -137,7 +140,7 @@ def make_bill(
     if not answered:
         return NOTHING
     usage = measured.usage
-    provider_cost = charge_nanodollars(usage, cost)
+    provider_cost = charge_nanodollars(usage, cost, measured.service_tier)
     match outcome:
         case Outcome.COMPLETED | Outcome.FUNDS_EXHAUSTED:
             billed = True
@@ -149,5 +152,5 @@ def make_bill(
             billed = has_output and not unary
         case _:
             billed = False
-    charge = charge_nanodollars(usage, price) if billed else 0
+    charge = charge_nanodollars(usage, price, measured.service_tier) if billed else 0
     return Bill(measured, measured.weakest, charge, provider_cost)

@@ -177,7 +177,7 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
         ConfigError: a model without a price, or an impossible one.
         LedgerLockedError: another process owns the database.
     """
-    catalogue = build_catalogue(config, datetime.fromtimestamp(clock() / 1_000, UTC))
+    catalogue = build_catalogue(config, datetime.fromtimestamp(clock() / 1_000, UTC), clock)
     providers = {name: build_provider(name, row) for name, row in config.providers.items()}
     await _load_vocabularies({m.deployments[0].encoding for m in catalogue.values()})
     settings = LedgerSettings(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from engine import funds
 from engine.attempt import Attempt
-from engine.bounds import Bounds
+from engine.bounds import bounds_of
 from engine.events import Outcome, Provenance
 from engine.metering.pricing import Rates
 from engine.metering.tokens import count_prompt
@@ -17,7 +18,12 @@ from engine.usage import Usage
 
 
 class Measuring:
-    """Of one exchange, at any moment of it."""
+    """Of one exchange, at any moment of it.
+
+    Attributes:
+        bounds: what it can consume at most.
+        ceiling: what a token of it can cost at most.
+    """
 
     def __init__(
         self,
@@ -26,10 +32,20 @@ class Measuring:
         codec: ClientCodec,
         deployment: Deployment[Rates],
         price: Rates,
-        bounds: Bounds,
+        body_bytes: int,
+        max_output_tokens: int | None,
         waive: bool,
     ) -> None:
-        self._bounds = bounds
+        self.bounds = bounds_of(
+            request,
+            body_bytes,
+            max_output_tokens=max_output_tokens,
+            capabilities=deployment.capabilities,
+            hides_reasoning=deployment.hides_reasoning,
+        )
+        self.ceiling = price.ceiling(
+            self.bounds.input_tokens, self.bounds.service_tier, self.bounds.pieces
+        )
         self._request = request
         self._codec = codec
         self._deployment = deployment
@@ -47,7 +63,7 @@ class Measuring:
         meter = attempt.relay.meter
         if outcome is Outcome.GATEWAY_FAILED:  # nothing is counted: the fault may be the counting
             usage = replace(meter.said or Usage(), output_tokens=meter.known_tokens).clamped()
-            measured = funds.Measured(usage)
+            measured = funds.Measured(usage, service_tier=self.service_tier(meter))
         elif attempt.answered:
             measured = self._measured(outcome, attempt, drained)
         else:
@@ -79,11 +95,13 @@ class Measuring:
         if not _says_input(meter):
             usage = replace(usage, input_tokens=self._input_tokens()).clamped()
             input_by = Provenance.COUNTED
+        usage = self._with_fee(usage)
         provenance = {unit: by_provider for unit, count in usage.units().items() if count}
         return funds.Measured(
             usage,
             provenance | {"input_tokens": input_by, "output_tokens": output_by},
             meter.flags,
+            self.service_tier(meter),
         )
 
     def usage_so_far(self, attempt: Attempt, output_tokens: int) -> Usage:
@@ -91,7 +109,23 @@ class Measuring:
         meter = attempt.relay.meter
         said = meter.said or Usage()
         input_tokens = said.input_tokens if _says_input(meter) else self._input_tokens()
-        return replace(said, input_tokens=input_tokens, output_tokens=output_tokens).clamped()
+        usage = replace(said, input_tokens=input_tokens, output_tokens=output_tokens).clamped()
+        return self._with_fee(usage)
+
+    def service_tier(self, meter: OutputMeter) -> str | None:
+        """As the provider says that it serves, else as it was asked to."""
+        return meter.service_tier or self.bounds.service_tier
+
+    def rates(self, input_tokens: int, service_tier: str | None) -> Iterator[dict[str, int]]:
+        """The price's and the cost's rates for so much input, as pinned at the hold, by unit."""
+        for rates in (self._price, self._deployment.cost):
+            yield rates.at(input_tokens, service_tier).units()
+
+    def _with_fee(self, usage: Usage) -> Usage:
+        """A request is a unit where there is a price for it."""
+        if "requests" in self._price.more or "requests" in self._deployment.cost.more:
+            return replace(usage, more={**usage.more, "requests": 1})
+        return usage
 
     def _input_tokens(self) -> int:
         """The prompt by our own count, made once and only where it is needed."""
@@ -99,7 +133,7 @@ class Measuring:
             texts = self._codec.prompt_texts(self._request)
             counted = count_prompt(texts, self._deployment.encoding)
             overhead = self._codec.prompt_overhead_tokens(self._request)
-            self._counted_input = min(counted + overhead, self._bounds.input_tokens)
+            self._counted_input = min(counted + overhead, self.bounds.input_tokens)
         return self._counted_input
 
 

@@ -9,6 +9,7 @@ import re
 import types
 import typing
 from collections.abc import Collection, Mapping
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -135,9 +136,17 @@ class TableReader:
             return value
         if hint is float and number:
             return float(typing.cast("Decimal", value))
+        if hint is date and type(value) is date:
+            return value
         if hint is Decimal and number:
             return Decimal(typing.cast("Decimal", value))
-        words = {str: "text", bool: "true or false", Path: "a path", int: "a whole number"}
+        words = {
+            str: "text",
+            bool: "true or false",
+            Path: "a path",
+            int: "a whole number",
+            date: "a date without quotes",
+        }
         raise self.error(keys, f"must be {words.get(hint, 'a number')}")
 
     def _check_positive(self, value: object, keys: Keys) -> None:

@@ -50,6 +50,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.drains",
             "engine.funds",
             "engine.notices",
+            "engine.prices",
             "engine.relay",
             "engine.sink",
             "engine.telemetry",

@@ -73,6 +73,15 @@ def test_the_configuration_of_vertex_is_accepted(tmp_path: Path) -> None:
     assert build_catalogue(config, datetime.now(UTC)).keys() == config.models.keys()
 
 
+def test_a_row_of_prices_is_one() -> None:
+    first, [row] = blocks("toml")[0], [b for b in blocks("toml") if b.startswith("[[prices]]")]
+    config = parse_config(first + row, "README.md", SECRETS)
+    on_the_day = datetime(2026, 11, 1, tzinfo=UTC)
+    price = build_catalogue(config, on_the_day)["gpt-5"].price
+    assert price.at(1, "priority").input == 3_000_000
+    assert price.at(1).input == 1_250_000
+
+
 def test_every_configuration_key_is_named() -> None:
     from engine.capabilities import Capabilities
     from engine.config import (
@@ -80,6 +89,7 @@ def test_every_configuration_key_is_named() -> None:
         DeploymentConfig,
         ModelConfig,
         PriceConfig,
+        PriceRowConfig,
         ProviderConfig,
         ServerConfig,
         StorageConfig,
@@ -91,6 +101,7 @@ def test_every_configuration_key_is_named() -> None:
         BillingConfig,
         ProviderConfig,
         PriceConfig,
+        PriceRowConfig,
         ModelConfig,
         DeploymentConfig,
         Capabilities,

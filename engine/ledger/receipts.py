@@ -174,7 +174,12 @@ class Receipt:
     """What the consumption was worth above the hold; the house's."""
     credits_per_usd: Decimal = Decimal(1)
     rates_picodollars: Mapping[str, int] = field(default_factory=dict)
-    """The customer's price of one unit, pinned at the hold."""
+    """The customer's price of one unit, pinned at the hold: of the service tier and the length of
+    context that were used."""
+    cost_rates_picodollars: Mapping[str, int] = field(default_factory=dict)
+    """What the provider charges the operator, likewise."""
+    service_tier: str | None = None
+    """How it was served (`standard`, `priority`, `flex`), or asked to be; None: nobody said."""
     durability: Durability = "pending"
     flags: tuple[str, ...] = ()
     """What is worth knowing beside the figures, e.g. `cancelled`: ended by its own receipt."""
@@ -221,6 +226,8 @@ class Receipt:
             "credits": format_credits(self.price_nanodollars, self.credits_per_usd),
             "credits_per_usd": str(self.credits_per_usd),
             "rates_picodollars": dict(self.rates_picodollars),
+            "cost_rates_picodollars": dict(self.cost_rates_picodollars),
+            "service_tier": self.service_tier,
             "durability": self.durability,
             "flags": list(self.flags),
             "error": None if error is None else {"code": error.code, "message": error.message},
@@ -259,6 +266,8 @@ class Receipt:
             overrun_nanodollars=value["overrun"]["nanodollars"],
             credits_per_usd=Decimal(value["credits_per_usd"]),
             rates_picodollars=value["rates_picodollars"],
+            cost_rates_picodollars=value.get("cost_rates_picodollars", {}),
+            service_tier=value.get("service_tier"),
             durability=value["durability"],
             flags=tuple(value.get("flags", ())),
             error=None if error is None else ReceiptError(error["code"], error["message"]),

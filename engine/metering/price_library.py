@@ -6,66 +6,142 @@ knows better goes first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
-from engine.metering.pricing import PriceError, Rates, rate_picodollars
+from engine.metering.pricing import UNITS_PER_PRICE, PriceError, Rates, rate_picodollars
+from engine.usage import MoreUnit
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, Provider
+    from genai_prices.types import ModelInfo, ModelPrice, Provider
 
-_PICODOLLAR = Decimal("0.000001")
-"""A token, as dollars per million tokens."""
+UNITS: Final[Mapping[str, MoreUnit]] = MappingProxyType(
+    {
+        "cache_write_1h_mtok": "cache_write_1h_tokens",
+        "cache_audio_read_mtok": "cached_audio_tokens",
+        "cache_image_read_mtok": "cached_image_tokens",
+        "input_audio_mtok": "input_audio_tokens",
+        "input_image_mtok": "input_image_tokens",
+        "input_video_mtok": "input_video_tokens",
+        "output_audio_mtok": "output_audio_tokens",
+        "output_image_mtok": "output_image_tokens",
+        "output_video_mtok": "output_video_tokens",
+        "web_searches_kcount": "web_searches",
+        "requests_kcount": "requests",
+        "input_mchars": "characters",
+        "audio_hours": "milliseconds",
+        "input_audio_hours": "milliseconds",
+    }
+)
+"""The library's keys beside those of text, in our units."""
+
+_SERVICES: Final = {
+    "priority": ({"service_tier": "priority"},),
+    "flex": ({"service_tier": "flex"},),
+    "fast": ({"service_tier": "fast"}, {"speed": "fast"}),
+    "batch": ({"processing": "batch"},),
+}
+"""What the library knows of a service tier, by `Begin`'s words for it."""
+
+_SECONDS_PER_HOUR: Final = 3_600
 
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """What the library knows of a model at a provider; None is unknown."""
+    """What the library knows of a model at a provider; None is unknown.
+
+    `dated` means that the prices depend on the day or the hour.
+    """
 
     rates: Rates | None
     context_window_tokens: int | None
+    dated: bool = False
 
 
 def look_up(base_url: str, model: str, now: datetime) -> ListedModel | None:
     """A model as the library lists it; None if it does not, or does not know this provider.
 
-    Prices that depend on the length of the context are taken at their base; one that is finer than
-    a picodollar a token is rounded to it.
+    A price that is finer than a picodollar a unit is rounded to it.
     """
     if not base_url.startswith("https://"):  # a host of one's own: none of the library's
         return None
     index = _index(base_url)
     found = None if index is None else index.find(model)
-    if found is None:
+    if index is None or found is None:
         return None
-    return ListedModel(_rates(found, now), found.context_window)
+    variants = found.price_variants if index.lists(found) else None
+    dated = isinstance(found.prices, list) or any(each.constraint for each in variants or ())
+    try:
+        rates = _with_tiers(found.get_prices(now))
+    except PriceError:  # dearer than can be billed
+        return ListedModel(None, found.context_window, dated)
+    if rates is not None and variants:
+        rates = replace(rates, services=_services(found, now, rates))
+    return ListedModel(rates, found.context_window, dated)
 
 
-def _rates(model: ModelInfo, now: datetime) -> Rates | None:
-    prices = model.get_prices(now)
+def _services(model: ModelInfo, now: datetime, standard: Rates) -> dict[str, Rates]:
+    services = {}
+    for tier, contexts in _SERVICES.items():
+        for context in contexts:
+            rates = _with_tiers(model.get_prices(now, context))
+            if rates is not None and rates != standard:
+                services[tier] = rates
+    return services
+
+
+def _with_tiers(prices: ModelPrice) -> Rates | None:
     if prices.input_mtok is None or prices.output_mtok is None:
         return None
-    try:
-        fresh = _rate(prices.input_mtok)
-        return Rates(
-            input=fresh,
-            cached_input=_rate(prices.cache_read_mtok, fresh),
-            cache_write=_rate(prices.cache_write_mtok, fresh),
-            output=_rate(prices.output_mtok),
-        )
-    except PriceError:  # dearer than can be billed
-        return None
+    starts = {
+        tier.start for price in _said(prices).values() for tier in getattr(price, "tiers", ())
+    }
+    longer = tuple((start, _flat(prices, start)) for start in sorted(starts))
+    return replace(_flat(prices, None), tiers=longer)
 
 
-def _rate(price: Any, default: int = 0) -> int:
-    usd_per_million = getattr(price, "base", price)
-    if usd_per_million is None:
+def _flat(prices: ModelPrice, above: int | None) -> Rates:
+    """The rates of contexts of more than `above` tokens; None: the base."""
+    said = {key: _price(price, above) for key, price in _said(prices).items()}
+    fresh = _rate(said["input_mtok"])
+    reasoning = said.get("output_reasoning_mtok")
+    return Rates(
+        input=fresh,
+        cached_input=_rate(said.get("cache_read_mtok"), fresh),
+        cache_write=_rate(said.get("cache_write_mtok"), fresh),
+        output=_rate(said["output_mtok"]),
+        reasoning=None if reasoning is None else _rate(reasoning),
+        more={unit: _rate(said[key], unit=unit) for key, unit in UNITS.items() if key in said},
+    )
+
+
+def _said(prices: ModelPrice) -> dict[str, Any]:
+    return {key: price for key, price in vars(prices).items() if price is not None}
+
+
+def _price(price: Any, above: int | None) -> Decimal:
+    """A price, or the one of its tiers that applies above so many tokens."""
+    applies: Decimal = getattr(price, "base", price)
+    for tier in getattr(price, "tiers", ()):
+        if above is not None and tier.start <= above:
+            applies = tier.price
+    return applies
+
+
+def _rate(usd: Decimal | None, default: int = 0, *, unit: MoreUnit | None = None) -> int:
+    if usd is None:
         return default
-    return rate_picodollars(Decimal(usd_per_million).quantize(_PICODOLLAR, ROUND_HALF_EVEN))
+    if unit == "milliseconds":
+        usd /= _SECONDS_PER_HOUR
+    per = UNITS_PER_PRICE.get(unit, 1_000_000) if unit else 1_000_000
+    return rate_picodollars(
+        usd.quantize(Decimal(per).scaleb(-12).normalize(), ROUND_HALF_EVEN), unit
+    )
 
 
 @lru_cache(maxsize=1_000)
@@ -97,6 +173,11 @@ class _Index:
                     self._by_name.setdefault(clause.equals.lower(), position)
                 else:
                     self._patterns.append((position, clause))
+
+    def lists(self, model: ModelInfo) -> bool:
+        """Whether the provider itself does, not another whose models it offers: then what the
+        other charges for its services is not what this one does."""
+        return any(model is each for each in self._provider.models)
 
     def find(self, model: str) -> ModelInfo | None:
         """The model, by its own name or one that matches it."""

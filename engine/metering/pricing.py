@@ -1,20 +1,40 @@
 """Rates and charges, in integers: picodollars a unit, nanodollars a charge, rounded once, down.
 
-One US dollar per million tokens is 1,000,000 picodollars a token.
+One US dollar per million tokens is 1,000,000 picodollars a token. What a unit costs may depend on
+the length of the context (a tier is of all tokens of the request, not of those above it) and on the
+service tier.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Decimal
+from types import MappingProxyType
+from typing import Final
 
-from engine.events import Usage
+from engine.usage import PART_OF, MoreUnit, Usage
 
 PICODOLLARS_PER_NANODOLLAR = 1_000
 NANODOLLARS_PER_DOLLAR = 1_000_000_000
 RATE_MAX_PICODOLLARS = 10**10
-"""So dear that the largest usage a provider can report still is an amount a transfer can have."""
+"""Of a token: so dear that the largest usage a provider can report still is an amount a transfer
+can have."""
+_PIECE_MAX_PICODOLLARS = 10**15
+"""Of a search, a request, an image: a thousand dollars."""
 _PICODOLLARS_PER_TOKEN_AT_ONE_DOLLAR_PER_MILLION = 1_000_000
+_PICODOLLARS_PER_DOLLAR = 10**12
+
+UNITS_PER_PRICE: Final[Mapping[MoreUnit, int]] = MappingProxyType(
+    {"web_searches": 1_000, "requests": 1_000, "milliseconds": 1_000, "images": 1}
+)
+"""How many of a unit a price is for: a thousand searches or requests, a second, an image; of what
+is not named here (tokens, characters) a million."""
+_TOKENS_PER_PRICE: Final = 1_000_000
+
+_NO_PIECES: Final[Mapping[MoreUnit, int]] = MappingProxyType({})
+_INPUT_UNITS = tuple(unit for unit, whole in PART_OF.items() if whole != "output")
+_OUTPUT_UNITS = tuple(unit for unit, whole in PART_OF.items() if whole == "output")
 
 
 class PriceError(ValueError):
@@ -22,57 +42,134 @@ class PriceError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The most that a token of input, one of output, and all that is no token can cost,
+    in picodollars."""
+
+    input: int
+    output: int
+    fixed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Rates:
-    """Picodollars a token, by unit. Reasoning is output unless it has a rate of its own."""
+    """Picodollars a token, by unit. Reasoning is output unless it has a rate of its own.
+
+    Attributes:
+        more: of other units; one of `PART_OF` without a rate costs what it is a part of, any other
+            nothing.
+        tiers: rates of longer contexts, each from more than so many tokens of input, ascending.
+        services: rates of service tiers other than the standard one, in `Begin`'s words.
+    """
 
     input: int = 0
     cached_input: int = 0
     cache_write: int = 0
     output: int = 0
     reasoning: int | None = None
+    more: Mapping[MoreUnit, int] = field(default_factory=dict, hash=False, kw_only=True)
+    tiers: tuple[tuple[int, Rates], ...] = field(default=(), kw_only=True)
+    services: Mapping[str, Rates] = field(default_factory=dict, hash=False, kw_only=True)
 
     @property
     def reasoning_rate(self) -> int:
         """Picodollars a reasoning token."""
         return self.output if self.reasoning is None else self.reasoning
 
+    def at(self, input_tokens: int, service_tier: str | None = None) -> Rates:
+        """What applies to a request: its service tier, if it has rates of its own, and the tier of
+        its context."""
+        rates = self.services.get(service_tier, self) if service_tier else self
+        for above, longer in reversed(rates.tiers):
+            if input_tokens > above:
+                return longer
+        return rates
+
+    def ceiling(
+        self,
+        input_tokens: int,
+        service_tier: str | None = None,
+        pieces: Mapping[MoreUnit, int] = _NO_PIECES,
+    ) -> Ceiling:
+        """The dearest of all that can apply to so much input at most, served as asked or as
+        standard; `pieces` are the units that are no tokens."""
+        reachable = list(self._reachable(input_tokens, service_tier))
+        return Ceiling(
+            input=max(rates.dearest_input for rates in reachable),
+            output=max(rates.dearest_output for rates in reachable),
+            fixed=max(
+                sum(rates.more.get(unit, 0) * count for unit, count in pieces.items())
+                for rates in reachable
+            ),
+        )
+
+    def _reachable(self, input_tokens: int, service_tier: str | None) -> Iterator[Rates]:
+        for rates in (self, self.services.get(service_tier or "", self)):
+            yield rates
+            yield from (longer for above, longer in rates.tiers if input_tokens > above)
+
     @property
     def dearest_input(self) -> int:
-        """The most that one token of input can cost."""
-        return max(self.input, self.cached_input, self.cache_write)
+        """The most that one token of input can cost, in a short context."""
+        return max(self.input, self.cached_input, self.cache_write, *self._of(_INPUT_UNITS))
 
     @property
     def dearest_output(self) -> int:
-        """The most that one token of output can cost."""
-        return max(self.output, self.reasoning_rate)
+        """The most that one token of output can cost, in a short context."""
+        return max(self.output, self.reasoning_rate, *self._of(_OUTPUT_UNITS))
+
+    def _of(self, units: tuple[MoreUnit, ...]) -> Iterator[int]:
+        return (self.more.get(unit, 0) for unit in units)
+
+    def times(self, markup: Decimal) -> Rates:
+        """All rates times a markup, each rounded to a picodollar."""
+
+        def marked_up(rate: int) -> int:
+            return int((rate * markup).to_integral_value(ROUND_HALF_EVEN))
+
+        return Rates(
+            marked_up(self.input),
+            marked_up(self.cached_input),
+            marked_up(self.cache_write),
+            marked_up(self.output),
+            None if self.reasoning is None else marked_up(self.reasoning),
+            more={unit: marked_up(rate) for unit, rate in self.more.items()},
+            tiers=tuple((above, longer.times(markup)) for above, longer in self.tiers),
+            services={tier: rates.times(markup) for tier, rates in self.services.items()},
+        )
 
     def units(self) -> dict[str, int]:
         """Picodollars by unit, for the receipt."""
-        return {
+        usual = {
             "input_tokens": self.input,
             "cached_input_tokens": self.cached_input,
             "cache_write_tokens": self.cache_write,
             "output_tokens": self.output,
             "reasoning_tokens": self.reasoning_rate,
         }
+        return usual | {str(unit): rate for unit, rate in self.more.items()}
 
 
 FREE = Rates()
 
 
-def rate_picodollars(usd_per_million: Decimal) -> int:
-    """Picodollars a token from dollars per million tokens.
+def rate_picodollars(usd: Decimal, unit: MoreUnit | None = None) -> int:
+    """Picodollars a unit from dollars for as many as `UNITS_PER_PRICE` says; a million tokens.
 
     Raises:
-        PriceError: negative, not finite, above `RATE_MAX_PICODOLLARS`, or finer than a picodollar.
+        PriceError: negative, not finite, above the dearest there can be, or finer than a
+            picodollar.
     """
-    if not usd_per_million.is_finite() or usd_per_million < 0:
-        raise PriceError(f"a price must be zero or more, not {usd_per_million}")
-    rate = usd_per_million * _PICODOLLARS_PER_TOKEN_AT_ONE_DOLLAR_PER_MILLION
+    if not usd.is_finite() or usd < 0:
+        raise PriceError(f"a price must be zero or more, not {usd}")
+    per = UNITS_PER_PRICE.get(unit, _TOKENS_PER_PRICE) if unit else _TOKENS_PER_PRICE
+    rate = usd * (_PICODOLLARS_PER_DOLLAR // per)
     if rate != rate.to_integral_value():
-        raise PriceError(f"{usd_per_million} is finer than a millionth of a dollar per million")
-    if rate > RATE_MAX_PICODOLLARS:
-        raise PriceError(f"{usd_per_million} is above 10000 dollars per million tokens")
+        raise PriceError(f"{usd} is finer than a millionth of a dollar per million")
+    if per == _TOKENS_PER_PRICE and rate > RATE_MAX_PICODOLLARS:
+        raise PriceError(f"{usd} is above 10000 dollars per million tokens")
+    if rate > _PIECE_MAX_PICODOLLARS:
+        raise PriceError(f"{usd} is above 1000 dollars apiece")
     return int(rate)
 
 
@@ -86,8 +183,9 @@ def usd_per_million(rate_picodollars: int) -> str:
     return f"{whole}.{fraction:06d}".rstrip("0").rstrip(".")
 
 
-def charge_nanodollars(usage: Usage, rates: Rates) -> int:
+def charge_nanodollars(usage: Usage, rates: Rates, service_tier: str | None = None) -> int:
     """What a usage costs, rounded down once: a fraction of a nanodollar is the client's."""
+    rates = rates.at(usage.input_tokens, service_tier)
     fresh = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     picodollars = (
         fresh * rates.input
@@ -96,18 +194,33 @@ def charge_nanodollars(usage: Usage, rates: Rates) -> int:
         + (usage.output_tokens - usage.reasoning_tokens) * rates.output
         + usage.reasoning_tokens * rates.reasoning_rate
     )
+    for unit, count in usage.more.items():
+        rate = rates.more.get(unit)
+        if rate is not None:
+            whole = PART_OF.get(unit)  # which was charged for it above
+            picodollars += count * (rate - (getattr(rates, whole) if whole else 0))
     return picodollars // PICODOLLARS_PER_NANODOLLAR
 
 
-def bound_nanodollars(input_tokens: int, output_tokens: int, rates: Rates) -> int:
-    """The most that so many tokens can cost, rounded up."""
-    picodollars = input_tokens * rates.dearest_input + output_tokens * rates.dearest_output
-    return -(-picodollars // PICODOLLARS_PER_NANODOLLAR)
+def bound_nanodollars(input_tokens: int, output_tokens: int, ceiling: Ceiling) -> int:
+    """The most that so many tokens can cost, rounded up, with all that is no token."""
+    return -(
+        -_bound_picodollars(input_tokens, output_tokens, ceiling) // PICODOLLARS_PER_NANODOLLAR
+    )
 
 
-def affordable_output_tokens(nanodollars: int, input_tokens: int, rates: Rates) -> int:
+def extension_nanodollars(output_tokens: int, ceiling: Ceiling) -> int:
+    """The most that so many further tokens of output can cost, rounded up."""
+    return -(-output_tokens * ceiling.output // PICODOLLARS_PER_NANODOLLAR)
+
+
+def affordable_output_tokens(nanodollars: int, input_tokens: int, ceiling: Ceiling) -> int:
     """How many output tokens a sum covers beside `input_tokens`; 0 if not even the input."""
-    left = nanodollars * PICODOLLARS_PER_NANODOLLAR - input_tokens * rates.dearest_input
-    if left < 0 or rates.dearest_output == 0:
+    left = nanodollars * PICODOLLARS_PER_NANODOLLAR - _bound_picodollars(input_tokens, 0, ceiling)
+    if left < 0 or ceiling.output == 0:
         return 0
-    return left // rates.dearest_output
+    return left // ceiling.output
+
+
+def _bound_picodollars(input_tokens: int, output_tokens: int, ceiling: Ceiling) -> int:
+    return input_tokens * ceiling.input + output_tokens * ceiling.output + ceiling.fixed

@@ -221,7 +221,7 @@ def _finish(reason: object, state: _Choice) -> Finish:
     )
 
 
-TIERS = {"default": "standard", "priority": "priority", "flex": "flex"}
+TIERS = {"default": "standard", "priority": "priority", "flex": "flex", "fast": "fast"}
 """Service tiers in `Begin`'s words."""
 
 FINISH_SPELLING: dict[FinishReason | None, str] = {

@@ -35,7 +35,7 @@ from engine.protocols.openai_shared import read_logprobs
 _ITEMS_MAX = 4_096
 _BETWEEN_SUMMARIES = "\n\n"
 
-TIERS = {"default": "standard", "priority": "priority", "flex": "flex"}
+TIERS = {"default": "standard", "priority": "priority", "flex": "flex", "fast": "fast"}
 """Service tiers in `Begin`'s words."""
 
 _INCOMPLETE = {

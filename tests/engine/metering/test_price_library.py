@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
+import genai_prices as library
 import pytest
 from genai_prices import data_snapshot
 from genai_prices.types import ModelInfo, Provider
 
-from engine.metering.price_library import ListedModel, _index, look_up
-from engine.metering.pricing import Rates
+from engine.metering.price_library import UNITS, _index, look_up
+from engine.metering.pricing import Rates, charge_nanodollars
+from engine.usage import Usage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OPENAI = "https://api.openai.com/v1"
@@ -29,9 +33,18 @@ PROVIDERS = {
 
 
 def test_a_listed_model() -> None:
-    gpt_5 = Rates(input=1_250_000, cached_input=125_000, cache_write=1_250_000, output=10_000_000)
-    assert look_up(OPENAI, "gpt-5", NOW) == ListedModel(gpt_5, 400_000)
-    assert look_up(OPENAI, "GPT-5", NOW) == ListedModel(gpt_5, 400_000)
+    gpt_5 = Rates(
+        input=1_250_000,
+        cached_input=125_000,
+        cache_write=1_250_000,
+        output=10_000_000,
+        more={"web_searches": 10_000_000_000},
+    )
+    listed = look_up(OPENAI, "gpt-5", NOW)
+    assert listed == look_up(OPENAI, "GPT-5", NOW)
+    assert listed is not None
+    assert listed.rates is not None
+    assert (replace(listed.rates, services={}), listed.context_window_tokens) == (gpt_5, 400_000)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +80,96 @@ def test_every_list_price_can_be_used() -> None:
         assert listed is not None
         if prices.input_mtok is not None and prices.output_mtok is not None:
             assert listed.rates is not None, model.id
+
+
+BASE_KEYS = {
+    "input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "output_reasoning_mtok",
+}  # fmt: skip
+NOT_CHARGED = {
+    "storage_searches_kcount", "input_text_messages_kcount", "output_citation_mtok",
+    "input_document_kpages", "input_annotated_document_kpages",
+}  # fmt: skip
+"""Searches of files at the provider, which no request can name here; Cohere's old messages; the
+citations of one model of Perplexity's; pages that a model of Mistral's reads."""
+
+
+def test_all_kinds_of_prices_are_known() -> None:
+    found = set()
+    for provider in data_snapshot.get_snapshot().providers:
+        for model in provider.models:
+            dated = model.prices
+            every = [each.prices for each in dated] if isinstance(dated, list) else [dated]
+            every += [variant.prices for variant in model.price_variants or ()]
+            for prices in every:
+                found |= {key for key, price in vars(prices).items() if price is not None}
+    assert found - BASE_KEYS - UNITS.keys() == NOT_CHARGED
+
+
+GOOGLE = "https://generativelanguage.googleapis.com/v1beta"
+ANTHROPIC = "https://api.anthropic.com/v1"
+LATER = datetime(2026, 11, 1, tzinfo=UTC)
+SHORT = Usage(12_345, 2_345, 0, 6_789, 1_234)
+WRITTEN = Usage(
+    250_001, 20_000, 30_000, 777, more={"cache_write_1h_tokens": 10_000, "web_searches": 3}
+)
+GROUNDED = Usage(300_000, 1_000, 0, 9_999, 4_000, more={"web_searches": 2})
+HEARD = Usage(5_000, 0, 0, 500, more={"input_audio_tokens": 4_000})
+ASKED = Usage(100, output_tokens=50, more={"requests": 1})
+DRAWN = Usage(100, 0, 0, 1_300, more={"output_image_tokens": 1_290})
+
+
+@pytest.mark.parametrize(
+    ("base_url", "model", "usage", "tier", "nanodollars"),
+    [
+        (OPENAI, "gpt-5", SHORT, None, 80_683_125),
+        (OPENAI, "gpt-5", SHORT, "priority", 161_366_250),
+        (OPENAI, "gpt-5-mini", SHORT, "flex", 8_068_312),
+        (OPENAI, "gpt-4.1-mini", SHORT, None, 15_096_900),
+        (OPENAI, "o3", SHORT, "flex", 37_742_250),
+        (ANTHROPIC, "claude-sonnet-4-5", SHORT, None, 132_538_500),
+        (ANTHROPIC, "claude-sonnet-4-5", WRITTEN, None, 1_529_488_500),
+        (ANTHROPIC, "claude-opus-4-8", SHORT, "fast", 441_795_000),
+        (GOOGLE, "gemini-2.5-pro", SHORT, None, 80_683_125),
+        (GOOGLE, "gemini-2.5-pro", GROUNDED, None, 967_735_000),
+        (GOOGLE, "gemini-2.5-flash", HEARD, None, 5_550_000),
+        (GOOGLE, "gemini-2.5-flash-image", DRAWN, None, 38_755_000),
+        (
+            "https://api.perplexity.ai",
+            "sonar",
+            ASKED,
+            None,
+            12_150_000,
+        ),
+        ("https://api.mistral.ai/v1", "mistral-large-latest", SHORT, None, 65_424_000),
+        ("https://api.deepseek.com/v1", "deepseek-chat", SHORT, None, 5_166_025),
+    ],
+)
+def test_a_charge_is_what_the_library_calculates(
+    base_url: str, model: str, usage: Usage, tier: str | None, nanodollars: int
+) -> None:
+    listed = look_up(base_url, model, LATER)
+    assert listed is not None
+    assert listed.rates is not None
+    ours = charge_nanodollars(usage, listed.rates, tier)
+    assert ours == int(calculated(base_url, model, usage, tier) * 10**9)
+    assert ours == nanodollars
+
+
+def calculated(base_url: str, model: str, usage: Usage, tier: str | None) -> Decimal:
+    """By the library, whose kinds of media include what is cached."""
+    provider = data_snapshot.get_snapshot().find_provider(None, None, base_url)
+    found = _searched(provider, model)
+    assert found is not None
+    counts: dict[str, int] = {
+        "input_tokens": usage.input_tokens,
+        "cache_read_tokens": usage.cached_input_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "output_tokens": usage.output_tokens,
+        "output_reasoning_tokens": usage.reasoning_tokens,
+        **{unit: count for unit, count in usage.more.items() if unit != "requests"},
+    }
+    context = {"speed" if "anthropic" in base_url else "service_tier": tier} if tier else None
+    price = found.calc_price(
+        library.Usage(**counts), provider, genai_request_timestamp=LATER, price_context=context
+    )
+    return price.total_price
