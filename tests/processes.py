@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,10 @@ async def open_process(
     try:
         assert process.stdout is not None
         with trio.fail_after(60):
-            line, _, _ = (await process.stdout.receive_some()).partition(b"\n")
+            line = b""
+            while not line.endswith(b"\n"):
+                line += (piece := await process.stdout.receive_some())
+                assert piece, "it has ended"
             port = int(line.rpartition(b":")[2])
             while not await is_ready(port):  # noqa: ASYNC110 - it has no event for that
                 await trio.sleep(0.01)
@@ -112,8 +115,8 @@ class Client:
         """It had enough before the end."""
         return self.leaves_after is not None and not self.done and self.words >= self.leaves_after
 
-    async def run(self, port: int, key: str) -> None:
-        """Ask and read."""
+    async def run(self, port: int, key: str, watch: Callable[[], None] = lambda: None) -> None:
+        """Ask and read; `watch` is called after each read."""
         body = chat_body(f"tokens={self.tokens} tokens_per_second={self.tokens_per_s}")
         with suppress(OSError, trio.BrokenResourceError):
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -124,6 +127,7 @@ class Client:
                 )
                 async for data in stream:
                     self.body += data
+                    watch()
                     if self._has_enough():
                         break
 
