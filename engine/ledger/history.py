@@ -30,17 +30,20 @@ SELECT created_at, seq, body,
         WHERE transfers.request_id = receipts.request_id AND transfers.kind = 'refund'
           AND amount > 0)
 FROM receipts
-WHERE (created_at, seq) > (:after, :seq) AND created_at < :until
+WHERE (created_at, seq) > (:after, :seq) AND created_at < :until AND seq > :archived_to
   AND (:account_id IS NULL OR account_id = :account_id)
   AND (:key_id IS NULL OR key_id = :key_id)
   AND (:model IS NULL OR model = :model)
 ORDER BY created_at, seq LIMIT :rows
 """
 _ARCHIVES = """
-SELECT path, (SELECT max(at_ms) FROM hold_records
-              WHERE seq BETWEEN from_seq AND to_seq) AS last_at_ms
-FROM archives ORDER BY from_seq
+SELECT path, to_seq, (SELECT max(at_ms) FROM hold_records
+                      WHERE seq BETWEEN from_seq AND to_seq) AS last_at_ms
+FROM archives WHERE from_seq > ? ORDER BY from_seq
 """
+
+_Place = tuple[str, int]
+"""How far the database was read: when an exchange arrived, and its record."""
 
 _LAST_MS = 253_402_300_799_999
 """The end of the year 9999: what RFC 3339 can say."""
@@ -84,46 +87,60 @@ def settled_exchanges(
 ) -> Iterator[SettledExchange]:
     """Every settled exchange of a selection: archived ones first, then by their arrival.
 
-    Read a page at a time, so that it holds no server up; what settles meanwhile may be in it.
+    Read a page at a time, so that it holds no server up; what settles meanwhile may be in it. Each
+    is there once, also while receipts are being archived: they are in the database and in a file
+    until they have been removed.
 
     Raises:
         LedgerError: a file of archived receipts cannot be read.
         UnavailableError: the database cannot be read now.
     """
+    place: _Place = ("" if selection.from_ms is None else format_time(selection.from_ms), -1)
+    archived_to = 0
     with reading(database) as db:
-        if archives:
-            for path, last_at_ms in db.execute(_ARCHIVES).fetchall():
+        while True:
+            db.execute("BEGIN")  # both are of one moment
+            files = db.execute(_ARCHIVES, (archived_to,)).fetchall()
+            archived_to = max([archived_to, *(to_seq for _, to_seq, _ in files)])
+            rows = _page(db, selection, place, archived_to)
+            db.execute("COMMIT")
+            for path, _, last_at_ms in files if archives else ():
                 if selection.from_ms is None or selection.from_ms <= last_at_ms:
-                    yield from _archived(db, path, selection)
-        yield from _stored(db, selection)
+                    yield from _archived(db, path, selection, place)
+            for _, _, body, attempts, refunded in rows:
+                yield SettledExchange(orjson.loads(body), dict(orjson.loads(attempts)), refunded)
+            if len(rows) < _PAGE_ROWS:
+                return
+            place = rows[-1][:2]
 
 
-def _stored(db: Database, selection: Selection) -> Iterator[SettledExchange]:
-    parameters: dict[str, Any] = {
-        "after": "" if selection.from_ms is None else format_time(selection.from_ms),
-        "seq": -1,
+def _page(
+    db: Database, selection: Selection, place: _Place, archived_to: int
+) -> list[tuple[Any, ...]]:
+    parameters = {
+        "after": place[0],
+        "seq": place[1],
         "until": format_time(_LAST_MS if selection.to_ms is None else selection.to_ms),
+        "archived_to": archived_to,
         "account_id": selection.account_id,
         "key_id": selection.key_id,
         "model": selection.model,
         "rows": _PAGE_ROWS,
     }
-    while True:
-        rows = db.execute(_PAGE, parameters).fetchall()
-        for _, _, body, attempts, refunded in rows:
-            yield SettledExchange(orjson.loads(body), dict(orjson.loads(attempts)), refunded)
-        if len(rows) < _PAGE_ROWS:
-            return
-        parameters["after"], parameters["seq"] = rows[-1][:2]
+    rows: list[tuple[Any, ...]] = db.execute(_PAGE, parameters).fetchall()
+    return rows
 
 
-def _archived(db: Database, path: str, selection: Selection) -> Iterator[SettledExchange]:
+def _archived(
+    db: Database, path: str, selection: Selection, place: _Place
+) -> Iterator[SettledExchange]:
+    """What a file has of a selection, and was not read from the database before."""
     try:
         with gzip.open(path, "rb") as lines:
             for line in lines:
                 value = orjson.loads(line)
                 receipt = value["receipt"]
-                if not selection.takes(receipt):
+                if not selection.takes(receipt) or (receipt["created_at"], value["seq"]) <= place:
                     continue
                 attempts = {each["number"]: each["at_ms"] for each in value["attempts"]}
                 (refunded,) = db.execute(_REFUNDED, (receipt["request_id"],)).fetchone()

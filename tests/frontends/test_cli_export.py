@@ -15,6 +15,9 @@ import trio
 from click.testing import CliRunner, Result
 
 from engine.ledger import CostLine, Ledger, open_ledger
+from engine.ledger.archive import record_archive, write_archive
+from engine.ledger.history import Selection, settled_exchanges
+from engine.ledger.sqlite import Store
 from frontends.cli import main
 from tests.engine.ledger.samples import USD, completed, opening, settings_for
 
@@ -156,6 +159,34 @@ async def test_more_rows_than_a_page(db: Path) -> None:
                 nursery.start_soon(settle, ledger, account_id, f"req_{number}")
         rows = await exported("--db", db)
     assert len({row["request_id"] for row in rows}) == len(rows) == 1_050
+
+
+async def test_each_is_there_once_while_receipts_are_archived(db: Path) -> None:
+    """Killed or read between the file and the removal: both the file and the database have them."""
+    async with two_accounts(db):
+        before = await exported("--db", db)
+    written = write_archive(db, db.parent / "old", 2**50, 4)
+    assert written is not None
+    store = Store(settings_for(db))
+    record_archive(store, written)
+    store.close()
+    again = await exported("--db", db)
+    assert sorted(row["request_id"] for row in again) == sorted(row["request_id"] for row in before)
+    assert len(await exported("--db", db, "--without-archives")) == 3
+
+
+async def test_none_is_missed_that_is_archived_between_two_pages(db: Path) -> None:
+    async with open_ledger(settings_for(db)) as ledger:
+        account_id = (await ledger.create_account("alice")).account_id
+        await ledger.fund(account_id, USD, "first")
+        async with trio.open_nursery() as nursery:
+            for number in range(1_050):
+                nursery.start_soon(settle, ledger, account_id, f"req_{number}")
+        reading = settled_exchanges(db, Selection())
+        seen = [next(reading).receipt["request_id"]]
+        await ledger.archive(db.parent / "old", 2**50)
+        seen += [exchange.receipt["request_id"] for exchange in reading]
+    assert len(set(seen)) == len(seen) == 1_050
 
 
 async def test_an_archive_that_is_gone_is_named(db: Path) -> None:
