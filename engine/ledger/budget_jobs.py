@@ -9,11 +9,12 @@ import orjson
 from sqlite_utils import Database
 
 from engine.errors import NotFoundError
-from engine.ledger.budgets import Budget, Period, Spent, day_of, month_of, window_name
+from engine.ledger.budgets import Budget, Spent
 from engine.ledger.notice_jobs import told_of_budget
 from engine.ledger.notices import budget_subject
 from engine.ledger.queries import find_key, is_customer
 from engine.ledger.sqlite import Store
+from engine.ledger.windows import Period, day_of, month_of, window_name
 
 _BUDGETS = """
 SELECT change_id, account_id, key_id, period, limit_nanodollars, hard, soft_percents FROM budgets

@@ -9,7 +9,7 @@ import trio
 from engine.errors import BudgetExceededError
 from engine.ledger.books import Books
 from engine.ledger.budget_jobs import Wanted, load_budgets, remove_budget, set_budget
-from engine.ledger.budgets import Budget, BudgetView, Period, Spent, check_budget
+from engine.ledger.budgets import Budget, BudgetView, Spent, check_budget
 from engine.ledger.entries import Ended
 from engine.ledger.journal import Journal
 from engine.ledger.noticing import Noticing
@@ -17,6 +17,7 @@ from engine.ledger.records import Hold, LedgerSettings
 from engine.ledger.running import OpenHold
 from engine.ledger.sqlite import Store
 from engine.ledger.transfers import check_amount
+from engine.ledger.windows import Period
 
 
 class Budgeting(Noticing):

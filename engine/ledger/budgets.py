@@ -10,25 +10,18 @@ Accounts without a budget cost one look-up.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from typing import Final, Literal
 
 from engine.errors import BudgetExceededError
 from engine.ledger.receipts import format_time, format_usd
+from engine.ledger.windows import PERIODS, Period, day_of, month_of, resets_at_ms, window_name
 
-Period = Literal["day", "month", "total"]
-PERIODS: Final[tuple[Period, ...]] = ("day", "month", "total")
-
-DAY_MS = 86_400_000
 DAYS_KEPT = 64
 MONTHS_KEPT = 3
 """A clock that is set back finds what was counted before."""
 PERCENTS_MAX = 10
 PERCENT_MAX = 1_000
-_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,41 +84,6 @@ def check_budget(limit_nanodollars: int, soft_percents: Iterable[int]) -> tuple[
             f"a budget tells at most at {PERCENTS_MAX} percentages, from 1 to {PERCENT_MAX}"
         )
     return percents
-
-
-def day_of(at_ms: int) -> int:
-    """Days since 1970, UTC."""
-    return at_ms // DAY_MS
-
-
-@functools.lru_cache(maxsize=256)
-def month_of(day: int) -> int:
-    """Months since year 0 of a day."""
-    on = _EPOCH + timedelta(day)
-    return on.year * 12 + on.month - 1
-
-
-def window_name(period: Period, day: int) -> str:
-    """The window of a day, for people: "2026-01-05", "2026-01", "total"."""
-    match period:
-        case "day":
-            return (_EPOCH + timedelta(day)).isoformat()
-        case "month":
-            return (_EPOCH + timedelta(day)).isoformat()[:7]
-        case "total":
-            return "total"
-
-
-def resets_at_ms(period: Period, day: int) -> int | None:
-    """When the window after that of this day begins."""
-    match period:
-        case "day":
-            return (day + 1) * DAY_MS
-        case "month":
-            year, month = divmod(month_of(day) + 1, 12)
-            return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp()) * 1_000
-        case "total":
-            return None
 
 
 class Count:

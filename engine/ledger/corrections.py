@@ -13,13 +13,13 @@ from sqlite_utils import Database
 
 from engine.errors import InsufficientFundsError, NotFoundError
 from engine.ledger.budget_jobs import SPEND
-from engine.ledger.budgets import day_of
 from engine.ledger.queries import is_customer
 from engine.ledger.receipts import format_usd
 from engine.ledger.records import ConflictError
 from engine.ledger.sqlite import Store
 from engine.ledger.transfers import Transfer, TransferKind, changes
 from engine.ledger.transfers import refund as refund_transfer
+from engine.ledger.windows import day_of
 
 _EARLIER = """
 SELECT transfers.request_id, reason, postings.account_id, amount

@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from engine.ledger.budgets import day_of
 from engine.ledger.entries import Attempted, Ended, Entry, Extended, Noticed, Opened, Progressed
 from engine.ledger.notices import Notice
 from engine.ledger.records import ProgressEntry
 from engine.ledger.transfers import PROVIDER_PREFIX, Transfer, changes
+from engine.ledger.windows import day_of
 
 _TABLES = {
     "accounts": ("account_id", "kind", "name", "created_at_ms"),

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import orjson
 
-from engine.ledger.budgets import Crossing, day_of, window_name
+from engine.ledger.budgets import Crossing
 from engine.ledger.receipts import Receipt, format_time, money_json
+from engine.ledger.windows import day_of, window_name
 
 NoticeKind = Literal["budget.threshold", "budget.refused", "account.overrun"]
 

@@ -11,13 +11,14 @@ import trio
 from engine.ledger import notice_jobs as jobs
 from engine.ledger.administration import Administration
 from engine.ledger.books import Books
-from engine.ledger.budgets import Crossing, day_of
+from engine.ledger.budgets import Crossing
 from engine.ledger.entries import Ended, Noticed
 from engine.ledger.journal import Journal
 from engine.ledger.notice_jobs import NoticeEnd, PendingNotice
 from engine.ledger.notices import Notice, of_budget, of_overrun
 from engine.ledger.queries import reading
 from engine.ledger.records import LedgerSettings, Ticket
+from engine.ledger.windows import day_of
 
 log = logging.getLogger("parshall.ledger")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import NoneType
 
-from engine.ledger.budgets import PERIODS, Budget, BudgetView, Period
+from engine.ledger.budgets import Budget, BudgetView
 from engine.ledger.receipts import format_time, money_json
+from engine.ledger.windows import PERIODS, Period
 from frontends.commands.command import (
     BadCommandError,
     Command,

@@ -14,7 +14,8 @@ import trio
 
 from engine.errors import BudgetExceededError, InsufficientFundsError, NotFoundError
 from engine.ledger import Hold, Ledger, ProgressEntry, Receipt, Ticket, open_ledger
-from engine.ledger.budgets import Budgets, BudgetView, Count, Period, resets_at_ms
+from engine.ledger.budgets import Budgets, BudgetView, Count
+from engine.ledger.windows import Period, resets_at_ms
 from tests.clocks import DAY_MS, HandClock, at
 from tests.engine.ledger.samples import USD, completed, opening, raw_database, settings_for
 

@@ -34,7 +34,7 @@ from engine.ledger import (
     ProgressEntry,
     open_ledger,
 )
-from engine.ledger.budgets import PERIODS, Period, day_of, month_of
+from engine.ledger.windows import PERIODS, Period, day_of, month_of
 from tests.clocks import DAY_MS, HandClock
 from tests.engine.ledger.samples import completed, opening, raw_database, replay, settings_for
 
