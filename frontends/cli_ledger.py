@@ -71,8 +71,8 @@ def restore(
     """Put the copy FILE in the database's place (--db), and audit it.
 
     What was under way when the copy was made is ended at its last progress. What was written after
-    it is lost: charges, fundings, keys. No server may run with the database; try it with another
-    --db first, as a drill.
+    it is lost: charges, fundings, keys, and that keys were revoked. No server may run with the
+    database; try it with another --db first, as a drill.
     """
     from engine.ledger.backup import restore as put_back
     from engine.ledger.replay import replay as replayed

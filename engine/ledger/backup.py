@@ -5,7 +5,6 @@ A copy is one moment's state, read in one transaction; it is checked before it g
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,14 +56,19 @@ def back_up(database: Path, target: Path) -> Backup:
     if target.exists():
         raise LedgerError(f"{target} is there already; a backup never replaces a file")
     with partial_file(target) as partial:
-        try:
-            with reading(database) as db:
-                db.execute("VACUUM INTO ?", (str(partial.absolute()),))
-        except sqlite3.DatabaseError as error:
-            raise LedgerError(f"cannot back up {database}: {error}") from error
+        _copy(database, partial)
         backup = _described(partial, target)
         keep(partial, target)
     return backup
+
+
+def _copy(database: Path, partial: Path) -> None:
+    """All that a reader sees now, what is in the write-ahead log beside it too."""
+    try:
+        with reading(database) as db:
+            db.execute("VACUUM INTO ?", (str(partial.absolute()),))
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(f"cannot copy {database}: {error}") from error
 
 
 def _described(partial: Path, target: Path) -> Backup:
@@ -83,32 +87,41 @@ def _described(partial: Path, target: Path) -> Backup:
 def restore(backup: Path, database: Path, *, replace: bool) -> Restored:
     """Put a copy in the place of a database, and end what was under way when it was made.
 
-    A database that is there is kept beside it under another name. Whatever was written after the
-    copy was made is not in it.
+    A database that is there is kept beside it under another name, once the copy is ready for use:
+    brought up to date, and what was under way ended. Whatever was written after the copy was made
+    is not in it.
 
     Raises:
         LedgerLockedError: a process owns the database.
-        LedgerError: a database is there and `replace` is false; the copy cannot be read or is
-            damaged; a file cannot be written.
+        LedgerError: a database is there and `replace` is false; the copy cannot be read, is
+            damaged or of a newer program; a file cannot be written.
         UnavailableError: the copy cannot be read now.
     """
+    database = database.resolve()
     if database.exists() and not replace:
         raise LedgerError(f"there is a database at {database} already")
     _check_copy(backup)
     with own_database(database), partial_file(database) as partial:
-        try:
-            shutil.copyfile(backup, partial)
-        except OSError as error:
-            raise LedgerError(f"cannot copy {backup}: {error.strerror}") from error
+        _copy(backup, partial)
+        recovered_holds = _made_ready(partial)
+        findings = audit_database(partial)
         kept = _set_aside(database)
         keep(partial, database)
-        settings = LedgerSettings(database)
-        store = Store(settings)
-        try:
-            recovered_holds = recover(store, settings.group_max_records)
-        finally:
-            store.close()
-        return Restored(database, kept, recovered_holds, audit_database(database))
+        return Restored(database, kept, recovered_holds, findings)
+
+
+def _made_ready(partial: Path) -> int:
+    """Open a copy as a server would; how many holds that has ended. All of it is in the file."""
+    settings = LedgerSettings(partial)
+    store = Store(settings)
+    try:
+        recovered_holds = recover(store, settings.group_max_records)
+        store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise LedgerError(f"cannot recover {partial}: {error}") from error
+    finally:
+        store.close()
+    return recovered_holds
 
 
 def _check_copy(backup: Path) -> None:

@@ -158,6 +158,47 @@ async def test_a_restore_keeps_the_database_that_was_there(path: Path, tmp_path:
     assert again.kept not in (None, restored.kept)
 
 
+async def test_a_copy_is_put_back_with_its_write_ahead_log(path: Path, tmp_path: Path) -> None:
+    """What a restore has kept of a killed server has one, and can itself be put back."""
+    kept = tmp_path / "kept.db"
+    async with funded_ledger(path) as (ledger, account_id):
+        await ledger.fund(account_id, 5, "in the log")
+        for suffix in ("", "-wal"):
+            live = path.with_name(path.name + suffix)
+            kept.with_name(kept.name + suffix).write_bytes(live.read_bytes())
+        expected = ledger.balances()
+    restore(kept, path, replace=True)
+    assert stored_balances(path) == expected
+
+
+async def test_a_copy_of_a_newer_program_leaves_the_database(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    async with funded_ledger(path):
+        back_up(path, copy)
+    with raw_database(copy) as connection:
+        connection.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('parshall.ledger', 'm999_later', '')"
+        )
+    before = stored_balances(path)
+    with pytest.raises(LedgerError, match="newer than this program"):
+        restore(copy, path, replace=True)
+    assert stored_balances(path) == before
+    assert files(tmp_path, "*before*") == files(tmp_path, "*partial*") == []
+
+
+async def test_a_restore_follows_a_link_to_the_database(path: Path, tmp_path: Path) -> None:
+    copy, link = tmp_path / "copy.db", tmp_path / "link.db"
+    async with funded_ledger(path) as (ledger, account_id):
+        back_up(path, copy)
+        await ledger.fund(account_id, 5, "after the backup")
+    link.symlink_to(path)
+    restored = restore(copy, link, replace=True)
+    assert link.is_symlink()
+    assert restored.path == path
+    assert stored_balances(path) == stored_balances(copy)
+
+
 async def test_a_backup_never_replaces_a_file(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     async with funded_ledger(path):
