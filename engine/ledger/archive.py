@@ -77,7 +77,9 @@ def write_archive(
 ) -> Archive | None:
     """Write a file of the oldest receipts settled before a moment; None when there is none.
 
-    Doing it again writes the same file. The database stays as it is.
+    Doing it again writes the same file. Its name has its digest, so that none is replaced by
+    another: a restored database gives numbers again, two databases may share a folder. The
+    database stays as it is.
 
     Raises:
         LedgerError: the file cannot be written, or does not read back.
@@ -93,7 +95,7 @@ def write_archive(
         from_seq, to_seq, count = db.execute(_PLAN, bounds).fetchone()
         if not count:
             return None
-        path = folder.absolute() / f"receipts-{from_seq:012d}-{to_seq:012d}.jsonl.gz"
+        path = folder.absolute() / f"receipts-{from_seq:012d}-{to_seq:012d}"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with partial_file(path) as partial:
@@ -101,6 +103,7 @@ def write_archive(
                 if written != count or _read_back(partial) != count:
                     raise LedgerError(f"{path} does not hold what was written")
                 digest = _sha256(partial)
+                path = path.with_name(f"{path.name}-{digest[:12]}.jsonl.gz")
                 keep(partial, path)
         except OSError as error:
             raise LedgerError(f"cannot write {path}: {error.strerror or error}") from error

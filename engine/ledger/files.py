@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,12 @@ from engine.ledger.records import LedgerError
 def partial_file(target: Path) -> Iterator[Path]:
     """An empty file beside the target, its owner's alone, that does not outlive the block.
 
+    What a process that was killed has left is in nobody's way: in containers process ids recur.
+
     Raises:
         LedgerError: it cannot be made.
     """
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    partial = target.with_name(f"{target.name}.partial-{secrets.token_hex(4)}")
     try:
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,38 @@ async def test_what_is_interrupted_is_gone_on_with(path: Path, tmp_path: Path) -
     with raw_database(path) as connection:
         left = connection.execute("SELECT request_id FROM receipts ORDER BY seq").fetchall()
     assert left == [("req_8",), ("req_9",), ("req_open",)]
+
+
+async def test_a_file_is_never_replaced_by_another(path: Path, tmp_path: Path) -> None:
+    """Two databases that archive to one folder, or one that was put back from a copy."""
+    files = []
+    for name in ("one.db", "two.db"):
+        calendar = Calendar()
+        async with open_ledger(dated(path.with_name(name), calendar)) as ledger:
+            await ten_days(ledger, calendar)
+            [file] = await ledger.archive(tmp_path / "old", 104 * DAY_MS)
+            files.append(file)
+    for file in files:
+        assert digest_of_private(file.path) == file.sha256
+
+
+def leave_partial_files(written: Archive) -> None:
+    stem = written.path.removesuffix(f"-{written.sha256[:12]}.jsonl.gz")
+    for name in (written.path, stem, f"{stem}.jsonl.gz"):
+        Path(f"{name}.partial-{os.getpid()}").touch()
+
+
+async def test_what_a_killed_process_was_writing_is_in_nobodys_way(
+    path: Path, tmp_path: Path
+) -> None:
+    """Its process id may be this one's: in a container it always is."""
+    calendar = Calendar()
+    async with open_ledger(dated(path, calendar)) as ledger:
+        await ten_days(ledger, calendar)
+        written = write_archive(path, tmp_path / "old", 104 * DAY_MS)
+        assert written is not None
+        leave_partial_files(written)
+        assert len(await ledger.archive(tmp_path / "old", 104 * DAY_MS)) == 1
 
 
 async def test_nothing_goes_that_is_not_archived(path: Path) -> None:
