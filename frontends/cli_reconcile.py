@@ -45,7 +45,8 @@ def reconcile(
     that goes on out. Snapshots (gpt-5-2025-08-07) count as the model they are of.
 
     --post moves each difference between the house's cost and the provider's account, once: a file
-    posted again changes nothing. Exit code 1 if something differs and was not posted.
+    posted again posts what has changed since. A day is posted by requests, by models or as a whole,
+    not by two of them. Exit code 1 if something differs and was not posted.
     """
     from engine.reconcile.lines import ReportError
     from engine.reconcile.reconcile import lines_to_post
@@ -54,7 +55,7 @@ def reconcile(
     with explain():
         database = existing_database(db, config_path)
         data = _read(file)
-        posted = 0
+        posted = unposted = 0
         try:
             report = _report(data)
             result = compared(database, provider, report)
@@ -67,8 +68,11 @@ def reconcile(
                 part = [asdict(line) for line in lines[start : start + POSTED_AT_ONCE]]
                 done = run(db, config_path, "ledger.reconcile", provider=provider, lines=part)
                 posted += done["posted"]
+            unposted = len(lines) - posted
     items = result.items if everything else result.differing
     _show(items, result, report, posted=posted, as_json=as_json)
+    if unposted:
+        fail(f"{unposted} differences were posted by somebody else meanwhile: run it again", FAILED)
     if result.differing and not post:
         hint = "; --post posts the differences" if report.has_amounts else ""
         fail(f"{len(result.differing)} of {len(result.items)} items differ{hint}", FAILED)

@@ -6,12 +6,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from engine.ledger.history import SettledExchange
 from engine.reconcile.lines import Report, ReportLine
 
 Grouping = Literal["day", "model", "request"]
+GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 Key = tuple[Grouping, str, str]
 """How an item was told apart; its day ('' if nobody says); its model, request id, or ''."""
 
@@ -91,30 +92,34 @@ def compare(
     What the file says only of tokens is compared by tokens, of amounts by amounts. `posted` is
     what earlier reconciliations have added to our cost.
     """
+    known = list(attempts)
+    request_days = _request_days(report, known)
     named = {line.request_id for line in report.lines if line.request_id is not None}
     by_model = {line.day for line in report.lines if line.request_id is None and line.model}
-    known = list(attempts)
     models = {attempt.model for attempt in known}
     sides: dict[Key, tuple[Figures, Figures]] = {}
     for attempt in known:
-        if attempt.request_id in named:
-            key: Key = ("request", "", attempt.request_id or "")
+        name = attempt.request_id or ""
+        if name in named or (named and attempt.day in report.days):
+            key: Key = ("request", attempt.day.isoformat(), name)
         elif attempt.day not in report.days:
             continue
-        elif named:  # the file goes by requests, and does not have this one
-            key = ("request", "", attempt.request_id or "")
         else:
             key = _day_key(attempt.day, attempt.model, by_model)
         _add(_side(sides, key)[0], attempt, report)
     for line in report.lines:
         model = None if line.model is None else _our_name(line.model, models)
         if line.request_id is not None:
-            key = ("request", "", line.request_id)
+            key = ("request", request_days[line.request_id], line.request_id)
+        elif named:  # a file goes by requests as a whole
+            key = ("request", "" if line.day is None else line.day.isoformat(), "")
         else:
             key = _day_key(line.day, model, by_model)
         _add(_side(sides, key)[1], line, report)
-    for key, amount_nanodollars in posted.items() if report.has_amounts else ():
-        if key in sides or _is_of(key, report, by_model):
+    told = _told(report, named, by_model)
+    for (grouping, day, name), amount_nanodollars in posted.items() if report.has_amounts else ():
+        key = (grouping, request_days.get(name, day) if grouping == "request" else day, name)
+        if key in sides or (grouping, day) in told:
             _side(sides, key)[0].amount_nanodollars += amount_nanodollars
     return [Item(key, *sides[key]) for key in sorted(sides)]
 
@@ -125,10 +130,17 @@ def conflicts(items: Iterable[Item], posted: Collection[Key]) -> list[str]:
     days = {
         day
         for grouping, day, _ in (item.key for item in items)
-        for other in ("day", "model")
+        for other in GROUPINGS
         if day and other != grouping and (day, other) in before
     }
     return sorted(days)
+
+
+def _request_days(report: Report, attempts: Iterable[OurAttempt]) -> dict[str, str]:
+    """The day of each request, as we know it, else as the report says."""
+    days = {line.request_id: line.day for line in report.lines if line.request_id is not None}
+    days |= {each.request_id: each.day for each in attempts if each.request_id is not None}
+    return {name: "" if day is None else day.isoformat() for name, day in days.items()}
 
 
 def _day_key(day: date | None, model: str | None, by_model: Collection[date | None]) -> Key:
@@ -137,11 +149,17 @@ def _day_key(day: date | None, model: str | None, by_model: Collection[date | No
     return ("model", text, model or "") if day in by_model else ("day", text, "")
 
 
-def _is_of(key: Key, report: Report, by_model: Collection[date | None]) -> bool:
-    """Whether a report says something of this item even where it has no line for it."""
-    grouping, day, _ = key
-    by = {each.isoformat(): "model" if each in by_model else "day" for each in report.days}
-    return bool(report.lines) and by.get(day) == grouping
+def _told(
+    report: Report, named: Collection[str], by_model: Collection[date | None]
+) -> set[tuple[Grouping, str]]:
+    """The days of which a report says something also where it has no line, and by what."""
+    told: set[tuple[Grouping, str]] = set()
+    for each in report.days if report.lines else ():
+        if named:
+            told.add(("request", each.isoformat()))
+        else:
+            told.add(("model" if each in by_model else "day", each.isoformat()))
+    return told
 
 
 def _our_name(model: str, ours: Collection[str]) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 from engine.ledger.history import Selection, settled_exchanges
 from engine.ledger.queries import paid_providers, posted_reconciliations
 from engine.ledger.receipts import format_usd
 from engine.ledger.records import ReconciliationLine
-from engine.reconcile.compare import Grouping, Item, Key, attempts_at, compare, conflicts
+from engine.reconcile.compare import Item, Key, attempts_at, compare, conflicts
 from engine.reconcile.lines import Report, ReportError
 
 
@@ -24,6 +24,8 @@ class Reconciliation:
     items: list[Item]
     conflicts: list[str]
     """Days that were posted by another grouping before, and must not be posted by this one."""
+    postings: Mapping[Key, int]
+    """How often each item was posted before."""
 
     @property
     def differing(self) -> list[Item]:
@@ -43,12 +45,15 @@ def reconcile(database: Path, provider: str, report: Report) -> Reconciliation:
         known = ", ".join(providers) or "none yet"
         raise ReportError(f"nothing was ever paid to a provider '{provider}'; there are: {known}")
     posted: dict[Key, int] = {}
+    postings: Counter[Key] = Counter()
     for reference, amount_nanodollars in posted_reconciliations(database, provider).items():
         key = _key_of(provider, reference)
-        posted[key] = posted.get(key, 0) + amount_nanodollars
+        if key is not None:
+            posted[key] = posted.get(key, 0) + amount_nanodollars
+            postings[key] += 1
     exchanges = settled_exchanges(database, _selection(report))
     items = compare(report, attempts_at(provider, exchanges), posted)
-    return Reconciliation(provider, items, conflicts(items, posted))
+    return Reconciliation(provider, items, conflicts(items, posted), postings)
 
 
 def _selection(report: Report) -> Selection:
@@ -66,24 +71,34 @@ def _begin_ms(day: date) -> int:
 def lines_to_post(
     reconciliation: Reconciliation, file_name: str, sha256: str
 ) -> Sequence[ReconciliationLine]:
-    """A transfer for each item whose amount differs; the file's digest makes it idempotent."""
+    """A transfer for each item whose amount differs.
+
+    Which of an item's transfers it is makes it idempotent: of two that were compared with the same
+    state, from whatever files, one is posted.
+    """
     return [
         ReconciliationLine(
             amount_nanodollars=item.difference_nanodollars,
             reason=(
-                f"{file_name}: {' '.join(part for part in item.key[1:] if part) or 'no day'}:"
+                f"{file_name} ({sha256[:16]}):"
+                f" {' '.join(part for part in item.key[1:] if part) or 'no day'}:"
                 f" ${format_usd(item.theirs.amount_nanodollars)}"
                 f" against ${format_usd(item.ours.amount_nanodollars)}"
             ),
-            reference="/".join((reconciliation.provider, *item.key, sha256[:16])),
+            reference="/".join(
+                (reconciliation.provider, *item.key, str(reconciliation.postings.get(item.key, 0)))
+            ),
         )
         for item in reconciliation.items
         if item.difference_nanodollars
     ]
 
 
-def _key_of(provider: str, reference: str) -> Key:
-    """The inverse of the reference that `lines_to_post` writes."""
+def _key_of(provider: str, reference: str) -> Key | None:
+    """The inverse of the reference that `lines_to_post` writes; None: that was not it."""
     item, _, _ = reference.removeprefix(f"{provider}/").rpartition("/")
-    grouping, day, name = item.split("/", 2)
-    return cast("Grouping", grouping), day, name
+    match item.split("/", 2):
+        case [("day" | "model" | "request") as grouping, day, name]:
+            return grouping, day, name
+        case _:
+            return None

@@ -13,6 +13,10 @@ import trio
 from click.testing import CliRunner, Result
 
 from engine.ledger import Attempt, AttemptRow, CostLine, Ledger, open_ledger
+from engine.ledger.records import ReconciliationLine
+from engine.reconcile.readers import read_report
+from engine.reconcile.reconcile import lines_to_post
+from engine.reconcile.reconcile import reconcile as compared
 from frontends.cli import main
 from frontends.commands.command import LedgerDesk
 from frontends.control import open_control
@@ -118,6 +122,49 @@ async def test_a_day_is_posted_by_one_grouping_only(db: Path) -> None:
         assert refused.exit_code == 1
         assert "2026-05-01: posted before" in refused.stderr
         assert ledger.balances()["provider:openai"] == 4_000
+
+
+async def test_a_day_and_its_requests_are_not_both_posted(db: Path) -> None:
+    whole = "date,amount\n2026-05-01,0.000004\n"
+    by_request = "request_id,amount\np_0,0.0000015\n"
+    async with costs(db) as ledger:
+        assert parsed(await reconcile(db, whole, "--post", "--json"))["posted"] == 1
+        refused = await reconcile(db, by_request, "--post")
+        assert "2026-05-01: posted before" in refused.stderr
+        assert ledger.balances()["provider:openai"] == 4_000
+
+
+async def test_a_file_posted_again_posts_what_has_changed_since(db: Path) -> None:
+    report = "date,amount\n2026-05-01,0.000004\n"
+    other = "date,amount\n2026-05-01,0.000005\n"
+    async with costs(db) as ledger:
+        for text, posted, total in ((report, 1, 4_000), (other, 1, 5_000), (report, 1, 4_000)):
+            done = parsed(await reconcile(db, text, "--post", "--json"))
+            assert (done["posted"], ledger.balances()["provider:openai"]) == (posted, total)
+        [account] = await ledger.accounts()
+        await settle(ledger, account.account_id, 7, "gpt-5", 300)
+        assert parsed(await reconcile(db, report, "--post", "--json"))["posted"] == 1
+        assert ledger.balances()["provider:openai"] == 4_000
+        assert parsed(await reconcile(db, report, "--post", "--json"))["posted"] == 0
+
+
+async def test_of_two_files_posted_at_once_one_is(db: Path) -> None:
+    async with costs(db) as ledger:
+        added = []
+        for number in range(2):
+            report = read_report(f"date,amount\n2026-05-01,0.00000{number + 4}\n")
+            result = await trio.to_thread.run_sync(compared, db, "openai", report)
+            added.append(lines_to_post(result, "costs.csv", str(number)))
+        assert [await ledger.reconcile("openai", lines) for lines in added] == [1, 0]
+        assert ledger.balances()["provider:openai"] == 4_000
+
+
+async def test_what_was_posted_by_hand_is_no_item(db: Path) -> None:
+    report = "date,amount\n2026-05-01,0.000004\n"
+    async with costs(db) as ledger:
+        await ledger.reconcile("openai", [ReconciliationLine(7, "a fee", "ticket-1")])
+        assert parsed(await reconcile(db, report, "--post", "--json"))["posted"] == 1
+        assert ledger.balances()["provider:openai"] == 4_007
 
 
 async def test_requests_by_their_ids(db: Path) -> None:

@@ -84,10 +84,22 @@ def test_requests_by_the_providers_ids() -> None:
         {},
     )
     assert amounts(items) == {
-        ("request", "", ""): (8, 0),
-        ("request", "", "r1"): (5, 5),
-        ("request", "", "r2"): (6, 0),
-        ("request", "", "r3"): (0, 9),
+        ("request", "2026-05-01", ""): (8, 0),
+        ("request", "2026-05-01", "r1"): (5, 5),
+        ("request", "2026-05-01", "r2"): (6, 0),
+        ("request", "2026-05-01", "r3"): (0, 9),
+    }
+
+
+def test_requests_have_their_day_where_anybody_knows_it() -> None:
+    lines = (cost(4, day=None, name="r1"), cost(1, day=None, name="r3"), cost(2))
+    items = compare(
+        report(*lines), [attempt(5, day=NEXT, name="r1")], {("request", "2026-05-01", "r1"): 7}
+    )
+    assert amounts(items) == {
+        ("request", "", "r3"): (0, 1),
+        ("request", "2026-05-01", ""): (0, 2),
+        ("request", "2026-05-02", "r1"): (12, 4),
     }
 
 
@@ -117,7 +129,10 @@ def test_what_was_posted_of_an_item_that_a_later_report_has_not_is_taken_back() 
 def test_a_day_posted_by_another_grouping_is_a_conflict() -> None:
     items = compare(report(cost(30, "gpt-5")), [attempt(25)], {})
     assert conflicts(items, {("day", "2026-05-01", "")}) == ["2026-05-01"]
+    assert conflicts(items, {("request", "2026-05-01", "r1")}) == ["2026-05-01"]
     assert conflicts(items, {("model", "2026-05-01", "gpt-5"), ("day", "2026-05-02", "")}) == []
+    by_request = compare(report(cost(9, day=None, name="r1")), [attempt(5, name="r1")], {})
+    assert conflicts(by_request, {("model", "2026-05-01", "gpt-5")}) == ["2026-05-01"]
 
 
 figures = st.integers(-(10**12), 10**12)
