@@ -93,7 +93,7 @@ class ExchangeBilling:
         self._progress_tokens = 0
         self._delivered_at_leave: int | None = None
         self._flags: tuple[str, ...] = ()
-        price_rates, cost_rates = self._measuring.rates(0, self._measuring.bounds.service_tier)
+        price_rates, cost_rates = self._measuring.rates()
         self.receipt = Receipt(
             request_id=call.request_id,
             account_id=principal.account_id,
@@ -274,8 +274,7 @@ class ExchangeBilling:
             overrun = bill.charge_nanodollars - posted
         now = trio.current_time()
         self._timings = replace(self._timings, ended_ms=self._ms(now), settled_ms=self._ms(now))
-        tier = bill.measured.service_tier
-        price_rates, cost_rates = self._measuring.rates(bill.usage.input_tokens, tier)
+        price_rates, cost_rates = self._measuring.rates(bill.measured)
         self.receipt = self.receipt.replace(
             outcome=outcome,
             state="settled",
@@ -283,7 +282,8 @@ class ExchangeBilling:
             usage=bill.usage.units(),
             provenance=bill.provenance,
             usage_provenance=bill.measured.provenance,
-            service_tier=tier,
+            counted_by=self._measuring.counted_by(bill.measured),
+            service_tier=bill.measured.service_tier,
             rates_picodollars=price_rates,
             cost_rates_picodollars=cost_rates,
             received_output_tokens=received,

@@ -10,7 +10,7 @@ from engine.attempt import Attempt
 from engine.bounds import bounds_of
 from engine.events import Outcome, Provenance
 from engine.metering.pricing import Rates
-from engine.metering.tokens import count_prompt
+from engine.metering.tokens import count_prompt, counted_by
 from engine.metering.usage import OutputMeter
 from engine.protocols.codec import ClientCodec, ClientRequest
 from engine.routing.plan import Deployment
@@ -112,14 +112,23 @@ class Measuring:
         usage = replace(said, input_tokens=input_tokens, output_tokens=output_tokens).clamped()
         return self._with_fee(usage)
 
+    def counted_by(self, measured: funds.Measured) -> str | None:
+        """What counted where the provider has not; None: nothing was counted."""
+        if Provenance.COUNTED not in measured.provenance.values():
+            return None
+        return counted_by(self._deployment.upstream_model)
+
     def service_tier(self, meter: OutputMeter) -> str | None:
         """As the provider says that it serves, else as it was asked to."""
         return meter.service_tier or self.bounds.service_tier
 
-    def rates(self, input_tokens: int, service_tier: str | None) -> Iterator[dict[str, int]]:
-        """The price's and the cost's rates for so much input, as pinned at the hold, by unit."""
+    def rates(self, measured: funds.Measured | None = None) -> Iterator[dict[str, int]]:
+        """The price's and the cost's rates by unit, as pinned at the hold: those that apply to what
+        was consumed; without it, to a short context served as asked."""
+        tier = self.bounds.service_tier if measured is None else measured.service_tier
+        input_tokens = 0 if measured is None else measured.usage.input_tokens
         for rates in (self._price, self._deployment.cost):
-            yield rates.at(input_tokens, service_tier).units()
+            yield rates.at(input_tokens, tier).units()
 
     def _with_fee(self, usage: Usage) -> Usage:
         """A request is a unit where there is a price for it."""

@@ -164,6 +164,8 @@ class Receipt:
     """The weakest of `usage_provenance`."""
     usage_provenance: Mapping[str, Provenance] = field(default_factory=dict)
     """How each unit of the usage is known."""
+    counted_by: str | None = None
+    """The vocabulary that what is `counted` was counted with, and how far it is off."""
     received_output_tokens: int = 0
     delivered_output_tokens: int = 0
     price_nanodollars: int = 0
@@ -218,6 +220,7 @@ class Receipt:
             "usage": dict(self.usage),
             "provenance": None if self.provenance is None else str(self.provenance),
             "usage_provenance": {unit: str(how) for unit, how in self.usage_provenance.items()},
+            "counted_by": self.counted_by,
             "received_output_tokens": self.received_output_tokens,
             "delivered_output_tokens": self.delivered_output_tokens,
             "price": money_json(self.price_nanodollars),
@@ -259,6 +262,7 @@ class Receipt:
             usage_provenance={
                 unit: Provenance(how) for unit, how in value.get("usage_provenance", {}).items()
             },
+            counted_by=value.get("counted_by"),
             received_output_tokens=value["received_output_tokens"],
             delivered_output_tokens=value["delivered_output_tokens"],
             price_nanodollars=value["price"]["nanodollars"],

@@ -202,6 +202,7 @@ async def test_an_input_counts_without_its_output(
             "output_tokens": Provenance.COUNTED,
         }
         assert (receipt.provenance, receipt.flags) == (Provenance.COUNTED, flags)
+        assert receipt.counted_by == "o200k_base"
 
 
 async def test_an_output_counts_without_its_input(tmp_path: Path) -> None:
