@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal, DecimalException
 
 _NANODOLLARS_PER_USD = 1_000_000_000
 _AMOUNT_MAX = Decimal(10_000_000)
 """US dollars of one line: what the ledger takes in one transfer."""
+_TOKENS_MAX = 10**15
+"""Of one line. A count such as 1e999999999 would fill the memory."""
 
 
 class ReportError(Exception):
@@ -57,7 +59,7 @@ def nanodollars(value: object, *, per_usd: int = 1) -> int:
         raise ReportError(f"{value} was read as a float; amounts are read as decimals")
     try:
         amount = Decimal(str(value).strip().removeprefix("$")) / per_usd
-    except InvalidOperation:
+    except DecimalException:
         raise ReportError(f"{value!r} is not an amount") from None
     if not amount.is_finite() or abs(amount) > _AMOUNT_MAX:
         raise ReportError(f"{value!r} is not an amount that a line can have")
@@ -68,9 +70,9 @@ def tokens(value: object) -> int:
     """A count of tokens. Raises ReportError."""
     try:
         count = Decimal(str(value).strip())
-    except InvalidOperation:
+    except DecimalException:
         raise ReportError(f"{value!r} is not a count") from None
-    if not count.is_finite() or count < 0 or count != count.to_integral_value():
+    if not count.is_finite() or not 0 <= count <= _TOKENS_MAX or count != count.to_integral_value():
         raise ReportError(f"{value!r} is not a count")
     return int(count)
 

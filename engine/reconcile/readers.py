@@ -50,6 +50,7 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 
 _ANTHROPIC_INPUT = ("uncached_input_tokens", "cache_read_input_tokens")
 _DAY = timedelta(days=1)
+_SPAN_MAX = timedelta(days=3_660)
 _CENTS = 100
 
 
@@ -77,21 +78,28 @@ def _pages(text: str) -> list[Json]:
             value, position = decoder.raw_decode(text, position)
             pages += value if isinstance(value, list) else [value]
             position += len(text[position:]) - len(text[position:].lstrip())
-    except json.JSONDecodeError as error:
-        raise ReportError(f"the file is not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"the file is not JSON that can be read: {error}") from None
     return pages
 
 
 def _read_buckets(pages: Sequence[Json]) -> Report:
     lines: list[ReportLine] = []
     days: set[date] = set()
+    seen: list[Json] = []
     for page in pages:
         if not isinstance(page, dict) or not isinstance(page.get("data"), list):
             raise ReportError("the file has no 'data' with buckets: is it a costs or usage report?")
+        before = len(lines)
         for bucket in page["data"]:
             day = _bucket_day(bucket)
             days.add(day)
             lines += [_result_line(day, result) for result in bucket["results"]]
+        if len(lines) > before and page["data"] in seen:
+            raise ReportError("a page is in the file twice, and would count twice")
+        seen.append(page["data"])
+    if not pages:
+        raise ReportError("the file has no pages")
     if pages[-1].get("has_more"):
         raise ReportError("the report goes on (has_more): append its next pages to the file")
     return Report(tuple(lines), frozenset(days))
@@ -103,7 +111,7 @@ def _bucket_day(bucket: Json) -> date:
         ends = _moment(bucket.get("end_time") or bucket["ending_at"])
         if not isinstance(bucket["results"], list):
             raise TypeError
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, OSError, TypeError, ValueError):
         raise ReportError("a bucket has no start, end and results") from None
     if ends - begins > _DAY:
         raise ReportError("the buckets are longer than a day: ask for bucket_width=1d")
@@ -126,22 +134,29 @@ def _result_line(day: date, result: Json) -> ReportLine:
         case {"amount": str(value)}:  # Anthropic's cost report
             check_currency(result.get("currency"))
             amount_nanodollars = nanodollars(value, per_usd=_CENTS)
-            return ReportLine(day, result.get("model"), amount_nanodollars=amount_nanodollars)
+            return ReportLine(day, _model(result), amount_nanodollars=amount_nanodollars)
         case {"uncached_input_tokens": _}:  # Anthropic's usage report
-            written = (result.get("cache_creation") or {}).values()
+            creation = result.get("cache_creation")
+            written = creation.values() if isinstance(creation, dict) else ()
             read = [result.get(name) or 0 for name in _ANTHROPIC_INPUT]
             return ReportLine(
                 day,
-                result.get("model"),
+                _model(result),
                 input_tokens=sum(tokens(count) for count in (*written, *read)),
                 output_tokens=tokens(result.get("output_tokens") or 0),
             )
         case {"input_tokens": count}:  # OpenAI's usage
             output = tokens(result.get("output_tokens") or 0)
-            model = result.get("model")
-            return ReportLine(day, model, input_tokens=tokens(count), output_tokens=output)
+            return ReportLine(day, _model(result), input_tokens=tokens(count), output_tokens=output)
         case _:
             raise ReportError("a bucket has a result with neither an amount nor tokens")
+
+
+def _model(result: Mapping[str, Json]) -> str | None:
+    model = result.get("model")
+    if model is not None and not isinstance(model, str):
+        raise ReportError("a result has a 'model' that is no name")
+    return model
 
 
 def _model_of_item(item: object) -> str | None:
@@ -162,6 +177,8 @@ def _read_table(text: str) -> Report:
     if not days:
         return Report(tuple(lines), frozenset())
     first, last = min(days), max(days)
+    if last - first > _SPAN_MAX:
+        raise ReportError(f"the file goes from {first} to {last}: are these days?")
     every = {first + number * _DAY for number in range((last - first).days + 1)}
     return Report(tuple(lines), frozenset(every))
 
@@ -189,8 +206,13 @@ def _table_lines(table: Iterator[list[str]], columns: Mapping[str, int]) -> Iter
             yield _table_line(cells)
         except IndexError:
             raise ReportError(f"line {number} has too few columns") from None
-        except (ReportError, ValueError) as error:
+        except (ReportError, ArithmeticError, OSError, ValueError) as error:
             raise ReportError(f"line {number}: {error}") from None
+
+
+def _day(text: str) -> date:
+    """Of a day, a time, or seconds since 1970. Eight digits are a day: 20260501."""
+    return _moment(int(text) if text.isdecimal() and len(text) != len("YYYYMMDD") else text).date()
 
 
 def _table_line(cells: Mapping[str, str]) -> ReportLine:
@@ -198,7 +220,7 @@ def _table_line(cells: Mapping[str, str]) -> ReportLine:
     day, amount = cells.get("day"), cells.get("amount")
     input_tokens, output_tokens = cells.get("input_tokens"), cells.get("output_tokens")
     return ReportLine(
-        day=_moment(int(day) if day.isdecimal() else day).date() if day else None,
+        day=_day(day) if day else None,
         model=cells.get("model") or _model_of_item(cells.get("item")),
         request_id=cells.get("request_id") or None,
         amount_nanodollars=nanodollars(amount) if amount else None,
