@@ -85,6 +85,9 @@ class Target:
     pid: int
     port: int
     key: str
+    provider_port: int
+    folder: Path
+    """Where its ledger is; `sys.argv[1]` of its program."""
 
     def cpu_s(self) -> float:
         """CPU used since it began, user and system, all threads."""
@@ -110,11 +113,15 @@ def running(program: str, *arguments: str) -> Iterator[tuple[int, list[str]]]:
 
 
 @contextmanager
-def running_gateway() -> Iterator[Target]:
-    """A simulated provider, and a gateway in front of it."""
+def running_gateway(prelude: str = "") -> Iterator[Target]:
+    """A simulated provider, and a gateway in front of it; its process runs `prelude` first."""
     with (
         tempfile.TemporaryDirectory() as folder,
         running(_PROVIDER) as (_, [provider]),
-        running(_GATEWAY, folder, provider) as (pid, [address, key]),
+        running(prelude + _GATEWAY, folder, provider) as (pid, [address, key]),
     ):
-        yield Target(pid, int(address.rpartition(":")[2]), key)
+        yield Target(pid, _port(address), key, _port(provider), Path(folder))
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
