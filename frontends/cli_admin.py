@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,7 +62,7 @@ def signed_usd(value: str) -> int:
     """US dollars as an exact decimal with at most nine places, in nanodollars; not zero."""
     try:
         nanodollars = Decimal(value.removeprefix("$")) * NANODOLLARS_PER_USD
-    except InvalidOperation:
+    except DecimalException:
         raise click.BadParameter(
             f"'{value}' is not an amount of US dollars, such as 25 or 0.50"
         ) from None
@@ -79,11 +79,11 @@ def moment(value: str) -> int:
     """A day, or a time of RFC 3339, in UTC unless it says otherwise; milliseconds since 1970."""
     try:
         at = datetime.fromisoformat(value)
-    except ValueError:
+        at = at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise click.BadParameter(
             f"'{value}' is not a day such as 2026-05-01, nor a time such as 2026-05-01T12:00:00Z"
         ) from None
-    at = at.replace(tzinfo=at.tzinfo or UTC)
     return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 

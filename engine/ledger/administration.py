@@ -97,8 +97,6 @@ class Administration:
             ValueError: the amount is not positive, or the reference is empty.
             UnavailableError: the database cannot be written now.
         """
-        if not reference:
-            raise ValueError("a funding needs a reference")
         transfer = funding(account_id, amount_nanodollars, reference)
         await self._journal.run(
             lambda store: jobs.fund(store, account_id, transfer),

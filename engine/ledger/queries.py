@@ -106,7 +106,11 @@ def stored_accounts(path: Path) -> list[AccountRow]:
 def stored_account(path: Path, account_id: str) -> AccountRow | None:
     """One of `stored_accounts`, by its id or its name."""
     with reading(path) as db:
-        rows = db.query(_ACCOUNTS + " AND ? IN (account_id, name)", [account_id])
+        # An account may be named like another's id: the id counts.
+        rows = db.query(
+            _ACCOUNTS + " AND :given IN (account_id, name) ORDER BY account_id = :given DESC",
+            {"given": account_id},
+        )
         return next((AccountRow(**row) for row in rows), None)
 
 

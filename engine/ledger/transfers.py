@@ -77,6 +77,13 @@ def check_amount(amount_nanodollars: int) -> int:
     return amount_nanodollars
 
 
+def check_positive(amount_nanodollars: int) -> int:
+    """The amount itself. Raises ValueError also for zero."""
+    if check_amount(amount_nanodollars) == 0:
+        raise ValueError("the amount must be positive")
+    return amount_nanodollars
+
+
 def within_hold(
     posted_nanodollars: int, overrun_nanodollars: int, held_nanodollars: int
 ) -> tuple[int, int]:
@@ -119,10 +126,10 @@ def funding(account_id: str, amount_nanodollars: int, reference: str) -> Transfe
     """Money that comes in from outside.
 
     Raises:
-        ValueError: the amount is not positive, or absurd.
+        ValueError: the amount is not positive, or absurd; no reference.
     """
-    if check_amount(amount_nanodollars) == 0:
-        raise ValueError("the amount must be positive")
+    check_positive(amount_nanodollars)
+    _check_text("a funding", "reference", reference)
     postings = _move(HOUSE_FUNDING, account_id, amount_nanodollars)
     return Transfer("funding", postings, reference=reference)
 
@@ -135,8 +142,7 @@ def refund(
     Raises:
         ValueError: the amount is not positive, or absurd; no reason or reference.
     """
-    if check_amount(amount_nanodollars) == 0:
-        raise ValueError("the amount must be positive")
+    check_positive(amount_nanodollars)
     _check_why(reason, reference)
     postings = _move(HOUSE_REVENUE, account_id, amount_nanodollars)
     return Transfer("refund", postings, request_id, reason, reference)
@@ -169,11 +175,15 @@ def reconciliation(provider: str, amount_nanodollars: int, reason: str, referenc
 
 
 def _check_why(reason: str, reference: str) -> None:
-    for name, text in (("reason", reason), ("reference", reference)):
-        if not text.strip():
-            raise ValueError(f"a correction needs a {name}")
-        if len(text) > TEXT_MAX or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValueError(f"the {name} is no text of at most {TEXT_MAX} characters")
+    _check_text("a correction", "reason", reason)
+    _check_text("a correction", "reference", reference)
+
+
+def _check_text(of: str, name: str, text: str) -> None:
+    if not text.strip():
+        raise ValueError(f"{of} needs a {name}")
+    if len(text) > TEXT_MAX or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"the {name} is no text of at most {TEXT_MAX} characters")
 
 
 def changes(transfers: Iterable[Transfer]) -> dict[str, int]:

@@ -8,32 +8,41 @@ from types import NoneType
 
 from engine.ledger.receipts import format_time, money_json
 from engine.ledger.records import AccountView, Correction
+from engine.ledger.transfers import check_positive
 from frontends.commands.command import Command, Desk, Json, Parameters, find_account
 
 
 async def _create_account(desk: Desk, given: Parameters) -> Json:
+    amount_nanodollars = given["fund_nanodollars"]
+    if amount_nanodollars is not None:
+        check_positive(amount_nanodollars)  # or there would be an account without funds
     account = await desk.ledger.create_account(given["name"])
-    if given["fund_nanodollars"] is not None:
+    if amount_nanodollars is not None:
         reference = f"opening-{account.account_id}"
-        amount_nanodollars = given["fund_nanodollars"]
         account = await desk.ledger.fund(account.account_id, amount_nanodollars, reference)
     return account_json(account)
 
 
 async def _fund_account(desk: Desk, given: Parameters) -> Json:
     account = await find_account(desk, given["account"])
-    reference = given["reference"] or f"cli-{secrets.token_hex(8)}"
+    reference = reference_of(given)
     account = await desk.ledger.fund(account.account_id, given["amount_nanodollars"], reference)
     return {**account_json(account), "reference": reference}
 
 
 async def _adjust_account(desk: Desk, given: Parameters) -> Json:
     account = await find_account(desk, given["account"])
-    reference = given["reference"] or f"cli-{secrets.token_hex(8)}"
+    reference = reference_of(given)
     done = await desk.ledger.adjust(
         account.account_id, given["amount_nanodollars"], given["reason"], reference
     )
     return correction_json(done)
+
+
+def reference_of(given: Parameters) -> str:
+    """The one that was given, or a new one. An empty one was meant to be one, and is refused."""
+    reference: str | None = given["reference"]
+    return f"cli-{secrets.token_hex(8)}" if reference is None else reference
 
 
 async def _show_accounts(desk: Desk, given: Parameters) -> Json:

@@ -31,11 +31,21 @@ async def _archive(desk: Desk, given: Parameters) -> Json:
 
 
 async def _reconcile(desk: Desk, given: Parameters) -> Json:
-    try:
-        lines = [ReconciliationLine(**line) for line in given["lines"]]
-    except TypeError:
-        raise BadCommandError("A line has an amount, a reason and a reference.") from None
+    lines = [_line(value) for value in given["lines"]]
     return {"posted": await desk.ledger.reconcile(given["provider"], lines)}
+
+
+def _line(value: Json) -> ReconciliationLine:
+    match value:
+        case {
+            "amount_nanodollars": int(amount_nanodollars),
+            "reason": str(reason),
+            "reference": str(reference),
+            **others,
+        } if not others and amount_nanodollars is not True and amount_nanodollars is not False:
+            return ReconciliationLine(amount_nanodollars, reason, reference)
+        case _:
+            raise BadCommandError("A line has an amount, a reason and a reference.")
 
 
 COMMANDS: Mapping[str, Command] = {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from types import NoneType
 
 from engine.errors import NotFoundError
 from engine.ledger.records import ReceiptArchivedError
-from frontends.commands.accounts import correction_json
+from frontends.commands.accounts import correction_json, reference_of
 from frontends.commands.command import Command, Desk, Json, Parameters, find_account
 from frontends.receipt_queries import FIELDS, page_json, receipt_query
 
@@ -39,9 +38,8 @@ async def _list_receipts(desk: Desk, given: Parameters) -> Json:
 
 
 async def _refund(desk: Desk, given: Parameters) -> Json:
-    reference = given["reference"] or f"cli-{secrets.token_hex(8)}"
     done = await desk.ledger.refund(
-        given["request_id"], given["amount_nanodollars"], given["reason"], reference
+        given["request_id"], given["amount_nanodollars"], given["reason"], reference_of(given)
     )
     return correction_json(done)
 

@@ -76,6 +76,7 @@ def test_an_account_is_adjusted(db: Path) -> None:
     [
         (("accounts", "adjust", "alice", "5"), 2, "Missing option '--reason'"),
         (("accounts", "adjust", "alice", "0", "--reason", "x"), 2, "moves money"),
+        (("accounts", "adjust", "alice", "1e999999999", "--reason", "x"), 2, "is not an amount"),
         (("accounts", "adjust", "bob", "5", "--reason", "x"), 1, "no account 'bob'"),
         (("accounts", "adjust", "alice", "5", "--reason", " "), 1, "needs a reason"),
         (("receipts", "refund", "req_0", "--reason", "x"), 1, "no request 'req_0'"),
