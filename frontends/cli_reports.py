@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,9 @@ from frontends.cli_output import EXAMPLES, FAILED, explain, fail
 
 if TYPE_CHECKING:
     from engine.ledger.reports import Dimension
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""How a cell begins that a spreadsheet calculates."""
 
 
 def dimensions(value: str) -> list[Dimension]:
@@ -45,7 +49,12 @@ def dimensions(value: str) -> list[Dimension]:
     show_default=True,
     help="A table, or a JSON object a line.",
 )
-@click.option("--output", type=click.File("w", lazy=True), default="-", help="A file to write.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="-",
+    help="A file to write, for its owner only.",
+)
 @click.option("--without-archives", is_flag=True, help="Leave archived receipts out.")
 @source_options
 def export(
@@ -56,7 +65,7 @@ def export(
     model: str | None,
     by: list[Dimension] | None,
     form: str,
-    output: TextIO,
+    output: Path,
     without_archives: bool,
     db: Path | None,
     config_path: Path | None,
@@ -83,20 +92,49 @@ def export(
         names = {row.account_id: row.name for row in stored_accounts(database)}
         selection = Selection(from_ms, to_ms, account_id, key_id, model)
         exchanges = settled_exchanges(database, selection, archives=not without_archives)
-        if by is None:
-            write_rows(receipt_rows(exchanges, names), form, output)
-        else:
-            write_rows(summed_rows(exchanges, names, by), form, output)
+        rows = receipt_rows(exchanges, names) if by is None else summed_rows(exchanges, names, by)
+        with _opened(output) as file:
+            write_rows(rows, form, file)
 
 
-def write_rows(rows: Iterable[dict[str, Any]], form: str, output: TextIO) -> None:
+@contextmanager
+def _opened(output: Path) -> Iterator[IO[str]]:
+    """A file that is replaced as a whole, its owner's alone: it tells who asked for what, and when.
+
+    What is no file (-, a pipe, a device) is written to as it is.
+    """
+    from engine.ledger.files import keep, partial_file
+
+    if output == Path("-") or (output.exists() and not output.is_file()):
+        with click.open_file(str(output), "w") as stream:
+            yield stream
+        return
+    target = output.resolve()
+    with partial_file(target) as partial:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        keep(partial, target)
+
+
+def write_rows(rows: Iterable[dict[str, Any]], form: str, output: IO[str]) -> None:
     """Rows as they come; a table without rows is empty."""
     if form == "jsonl":
         output.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return
-    iterator = iter(rows)
+    iterator = map(_as_text, rows)
     for first in itertools.islice(iterator, 1):
         table = csv.DictWriter(output, list(first), lineterminator="\n")
         table.writeheader()
         table.writerow(first)
         table.writerows(iterator)
+
+
+def _as_text(row: dict[str, Any]) -> dict[str, Any]:
+    """Names that a spreadsheet would take for formulas are quoted, as OWASP advises (CSV
+    injection): who names accounts is not who opens the table."""
+    return {
+        column: f"'{value}"
+        if isinstance(value, str) and value.startswith(_FORMULA) and not column.endswith("_usd")
+        else value
+        for column, value in row.items()
+    }

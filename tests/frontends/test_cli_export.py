@@ -150,6 +150,41 @@ async def test_lines_of_json_to_a_file(db: Path, tmp_path: Path) -> None:
     assert rows[0]["output_tokens"] == 20
 
 
+def partial_files(folder: Path) -> list[Path]:
+    return list(folder.glob("*partial*"))
+
+
+async def test_a_file_is_replaced_as_a_whole_and_private(db: Path, tmp_path: Path) -> None:
+    file = tmp_path / "receipts.csv"
+    await trio.Path(file).write_text("of last month")
+    async with two_accounts(db) as ledger:
+        [archive] = await ledger.archive(db.parent / "old", 2**50)
+        await exported("--db", db, "--output", file, "--from", "2027-01-01")
+        assert await trio.Path(file).read_text() == "", "nothing was asked for then"
+        await exported("--db", db, "--output", file)
+        whole = await trio.Path(file).read_text()
+        assert len(whole.splitlines()) == 8
+        assert (await trio.Path(file).stat()).st_mode & 0o077 == 0
+        packed = await trio.Path(archive.path).read_bytes()
+        await trio.Path(archive.path).write_bytes(packed[:-20])
+    assert parshall("receipts", "export", "--db", db, "--output", file).exit_code == 1
+    assert await trio.Path(file).read_text() == whole
+    assert partial_files(tmp_path) == []
+
+
+async def test_a_name_is_never_a_formula(db: Path) -> None:
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "plain"]
+    async with open_ledger(settings_for(db)) as ledger:
+        for number, name in enumerate(names):
+            account_id = (await ledger.create_account(name)).account_id
+            await ledger.fund(account_id, USD, name)
+            await settle(ledger, account_id, f"req_{number}", created_at_ms=FIRST_MS + number)
+        rows = await exported("--db", db)
+        by_account = await exported("--db", db, "--by", "account")
+    assert [row["account"] for row in rows] == [*(f"'{name}" for name in names[:-1]), "plain"]
+    assert {row["account"] for row in by_account} == {row["account"] for row in rows}
+
+
 async def test_more_rows_than_a_page(db: Path) -> None:
     async with open_ledger(settings_for(db)) as ledger:
         account_id = (await ledger.create_account("alice")).account_id
