@@ -171,6 +171,23 @@ async def test_a_fault_in_counting_ends_its_exchange_not_the_gateway(
         assert await setup.balance() == DOLLAR
 
 
+async def test_a_fault_of_ours_costs_the_house_the_input_that_was_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_text: str) -> int:
+        raise RuntimeError("counting is broken")
+
+    def script(request: Request) -> None:
+        request.answer(usage_only(777, 0) + word(" word"))
+
+    storage = "progress_interval_s = 0.02"
+    async with open_scripted(tmp_path, script, storage=storage) as setup:
+        monkeypatch.setattr("engine.passage.counter_for", lambda _encoding: broken)
+        _, receipt, _ = await run(setup, setup.call())
+        assert receipt.outcome is Outcome.GATEWAY_FAILED
+        assert (receipt.price_nanodollars, receipt.cost_nanodollars) == (0, charge(777, 0))
+
+
 async def test_a_huge_error_message_is_cut(tmp_path: Path) -> None:
     body = word(" word") + event(error={"message": "x" * 300_000, "code": "y" * 300_000})
     async with open_scripted(tmp_path, answering(body)) as setup:
