@@ -182,8 +182,8 @@ class Attempt:
 
     def fail(self, error: UpstreamError) -> None:
         """Give up on the provider."""
-        if self.error is None and not self.relay.terminal:  # a whole answer stays whole
-            self.error = error
+        if self.error is None and not (self.relay.terminal or self._stopped):
+            self.error = error  # a whole answer stays whole, and one that was stopped ends well
         self._changed.set()
 
     def close(self) -> None:

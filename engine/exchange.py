@@ -313,7 +313,8 @@ class Exchange:
 
     def _refused(self, outcome: Outcome, error: GatewayError) -> GatewayError:
         self._attempt.close()
-        self._conclusion.settle(outcome, error)
+        if self._billing.owed:  # or it was ended by its receipt before this happened
+            self._conclusion.settle(outcome, error)
         self._refusal = error
         return error
 
