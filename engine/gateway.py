@@ -17,12 +17,12 @@ from engine.catalogue import build_catalogue
 from engine.clock import Clock, wall_ms
 from engine.config import Config, ProviderConfig
 from engine.drains import open_drains
-from engine.errors import GatewayError, NotFoundError
+from engine.errors import NotFoundError
 from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
-from engine.ledger.records import KeyRow, LedgerError, LedgerSettings
+from engine.ledger.records import KeyRow, LedgerSettings
 from engine.listing import ModelInfo, list_models
 from engine.metering.tokens import counter_for
 from engine.notices import open_notices
@@ -317,7 +317,7 @@ async def _open_upkeep(parts: Parts) -> AsyncIterator[None]:
             before_ms = parts.clock() - storage.receipts_keep_days * _DAY_S * 1_000
             try:
                 files = await parts.ledger.archive(storage.archive_folder, before_ms)
-            except (GatewayError, LedgerError) as error:
+            except Exception as error:  # noqa: BLE001 - a corrupt page must not end the gateway
                 logger.error("old receipts stay in the database: %s", error)
             else:
                 for file in files:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,6 +167,25 @@ async def test_old_receipts_are_archived_once_a_day(tmp_path: Path) -> None:
         with pytest.raises(NotFoundError, match="has been archived"):
             await gateway.receipt(principal, receipt.request_id)
         await assert_invariants(gateway)
+
+
+async def test_receipts_that_cannot_be_archived_end_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is wrong with them, requests are served on."""
+    async with open_setup(tmp_path) as setup:
+        await run(setup, setup.call("tokens=3"))
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute(
+            "CREATE TRIGGER refused BEFORE INSERT ON archives BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    storage = 'receipts_keep_days = 30\narchive_dir = "old"'
+    text = config_text(tmp_path / "ledger.db", "http://127.0.0.1:1", storage=storage)
+    later_ms = wall_ms() + 31 * 86_400_000
+    async with open_gateway(parse_config(text, "t", {}), clock=lambda: later_ms) as gateway:
+        await settled(lambda: "old receipts stay in the database" in caplog.text)
+        assert await gateway.ledger.accounts()
+        assert gateway.not_ready is None
 
 
 async def test_warm_connections_and_their_figures(tmp_path: Path) -> None:
