@@ -79,8 +79,9 @@ class Attempts:
         return self._tapped
 
     async def dispatch(self) -> None:
-        """Send the request; where waiting for the head is taken up again, it is sent once."""
-        if self._dispatched:
+        """Send the request; where waiting for the head is taken up again, it is sent once, and
+        never when it was ended before."""
+        if self._dispatched or self.current.over:
             return
         self._billing.dispatched(self.current)
         with trio.move_on_at(self.watch.start()):

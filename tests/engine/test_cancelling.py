@@ -18,6 +18,18 @@ async def cancel(setup: Setup, request_id: str) -> dict[str, Any]:
     return await setup.gateway.cancel(setup.gateway.authenticate(setup.key), request_id)
 
 
+async def test_before_it_was_sent_it_never_is(tmp_path: Path) -> None:
+    async with open_setup(tmp_path) as setup:
+        async with setup.gateway.open_exchange(setup.call("tokens=20")) as exchange:
+            exchange.cancel()
+            exchange.cancel()
+            body = await drain(exchange)
+        assert body.endswith(b"data: [DONE]\n\n")
+        assert exchange.receipt.flags == ("cancelled",)
+        assert exchange.receipt.price_nanodollars == exchange.receipt.cost_nanodollars == 0
+        assert list(setup.sim.truth.records()) == []
+
+
 async def test_while_the_provider_is_connected_to_in_vain(tmp_path: Path) -> None:
     """Its client gets a valid ending, not the failure that came after it."""
     async with trio.open_nursery() as nursery:
