@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from engine.reconcile.reconcile import Reconciliation
 
 FILE_MAX_BYTES = 256 * 1024 * 1024
-POSTED_AT_ONCE = 100
-"""Lines of one command: it has to fit the control socket's request."""
+POSTED_MAX_BYTES = 48 * 1024
+"""Of the lines of one command: it has to fit the control socket's request."""
 
 
 @click.command("reconcile", epilog=EXAMPLES["reconcile"])
@@ -64,8 +66,7 @@ def reconcile(
         if post:
             _check_postable(file, report, result)
             lines = lines_to_post(result, file.name, hashlib.sha256(data).hexdigest())
-            for start in range(0, len(lines), POSTED_AT_ONCE):
-                part = [asdict(line) for line in lines[start : start + POSTED_AT_ONCE]]
+            for part in _parts([asdict(line) for line in lines]):
                 done = run(db, config_path, "ledger.reconcile", provider=provider, lines=part)
                 posted += done["posted"]
             unposted = len(lines) - posted
@@ -76,6 +77,21 @@ def reconcile(
     if result.differing and not post:
         hint = "; --post posts the differences" if report.has_amounts else ""
         fail(f"{len(result.differing)} of {len(result.items)} items differ{hint}", FAILED)
+
+
+def _parts(lines: list[dict[str, Json]]) -> Iterator[list[dict[str, Json]]]:
+    """The lines, as many at a time as one command takes. A line is of 24 KiB at most."""
+    part: list[dict[str, Json]] = []
+    size_bytes = 0
+    for line in lines:
+        line_bytes = len(json.dumps(line))
+        if part and size_bytes + line_bytes > POSTED_MAX_BYTES:
+            yield part
+            part, size_bytes = [], 0
+        part.append(line)
+        size_bytes += line_bytes + len(", ")
+    if part:
+        yield part
 
 
 def _read(file: Path) -> bytes:

@@ -45,6 +45,9 @@ FROM archives WHERE from_seq > ? ORDER BY from_seq
 _Place = tuple[str, int]
 """How far the database was read: when an exchange arrived, and its record."""
 
+_CLOCK_STEP_MS = 86_400_000
+"""How far the clock may have been set back while a request ran: it ended before it arrived then."""
+
 _LAST_MS = 253_402_300_799_999
 """The end of the year 9999: what RFC 3339 can say."""
 
@@ -105,7 +108,7 @@ def settled_exchanges(
             rows = _page(db, selection, place, archived_to)
             db.execute("COMMIT")
             for path, _, last_at_ms in files if archives else ():
-                if selection.from_ms is None or selection.from_ms <= last_at_ms:
+                if selection.from_ms is None or selection.from_ms <= last_at_ms + _CLOCK_STEP_MS:
                     yield from _archived(db, path, selection, place)
             for _, _, body, attempts, refunded in rows:
                 yield SettledExchange(orjson.loads(body), dict(orjson.loads(attempts)), refunded)

@@ -57,10 +57,13 @@ def reconcile(database: Path, provider: str, report: Report) -> Reconciliation:
 
 
 def _selection(report: Report) -> Selection:
-    """What may have attempts in the report's days: an exchange lasts a day at most."""
-    if not report.days or any(line.request_id for line in report.lines):
+    """What may have attempts in the report's days: an exchange lasts a day at most. A provider may
+    date a request by a day of another time zone; where it does not date one, that is any."""
+    requests = [line for line in report.lines if line.request_id is not None]
+    if not report.days or any(line.day is None for line in requests):
         return Selection()
-    first, last = min(report.days), max(report.days)
+    margin = timedelta(days=1 if requests else 0)
+    first, last = min(report.days) - margin, max(report.days) + margin
     return Selection(_begin_ms(first - timedelta(days=1)), _begin_ms(last + timedelta(days=1)))
 
 

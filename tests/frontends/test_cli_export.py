@@ -14,6 +14,7 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
+from engine.clock import wall_ms
 from engine.ledger import CostLine, Ledger, open_ledger
 from engine.ledger.archive import record_archive, write_archive
 from engine.ledger.history import Selection, settled_exchanges
@@ -208,6 +209,18 @@ async def test_each_is_there_once_while_receipts_are_archived(db: Path) -> None:
     again = await exported("--db", db)
     assert sorted(row["request_id"] for row in again) == sorted(row["request_id"] for row in before)
     assert len(await exported("--db", db, "--without-archives")) == 3
+
+
+async def test_one_that_ended_before_it_arrived_is_found_in_its_archive(db: Path) -> None:
+    """The clock was set back meanwhile."""
+    arrived_ms = wall_ms() + 3_600_000
+    async with open_ledger(settings_for(db)) as ledger:
+        account_id = (await ledger.create_account("alice")).account_id
+        await ledger.fund(account_id, USD, "first")
+        await settle(ledger, account_id, "req_0", created_at_ms=arrived_ms)
+        assert await ledger.archive(db.parent / "old", 2**50)
+    [found] = settled_exchanges(db, Selection(from_ms=arrived_ms - 1_000))
+    assert found.receipt["request_id"] == "req_0"
 
 
 async def test_none_is_missed_that_is_archived_between_two_pages(db: Path) -> None:

@@ -185,6 +185,26 @@ async def test_more_items_than_one_command_takes(db: Path) -> None:
         assert ledger.balances()["provider:openai"] == 3_500 + 250 * 1_000
 
 
+async def test_items_and_a_file_with_long_names(db: Path) -> None:
+    name = "費用" * 40
+    lines = [f"{name}-{number},0.000001\n" for number in range(150)]
+    async with costs(db) as ledger:
+        report = "request_id,amount\n" + "".join(lines)
+        assert parsed(await reconcile(db, report, "--post", "--json"))["posted"] == 150
+        assert ledger.balances()["provider:openai"] == 3_500 + 150 * 1_000
+
+
+async def test_requests_that_are_dated_are_sought_near_their_days(db: Path) -> None:
+    """Dated in another time zone, or not at all, they are found too."""
+    async with costs(db) as ledger:
+        await ledger.archive(db.parent / "old", 2**50)
+        for day in ("2026-04-30", "2026-05-02", ""):
+            report = f"request_id,date,amount\np_0,{day},0.000001\n"
+            shown = json.loads((await reconcile(db, report, "--json", "--all")).stdout)
+            items = {item["provider_request_id"]: item for item in shown["items"]}
+            assert items["p_0"]["difference"]["nanodollars"] == 0
+
+
 async def test_archived_receipts_are_compared_too(db: Path) -> None:
     report = HEADER + "2026-05-01,gpt-5,0.000003\n2026-05-01,gpt-5-mini,0.0000005\n"
     async with costs(db) as ledger:
