@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import trio
 
 from engine import funds
 from engine.admission.keys import Principal
 from engine.attempt import Attempt
+from engine.attempt_log import AttemptLog
 from engine.config import BillingConfig
 from engine.errors import (
     BudgetExceededError,
@@ -24,9 +24,16 @@ from engine.errors import (
 )
 from engine.events import Call, Outcome, Usage
 from engine.ledger.ledger import Ledger
-from engine.ledger.receipts import Attempt as AttemptReceipt
-from engine.ledger.receipts import Receipt, ReceiptError, Timings
-from engine.ledger.records import AttemptRow, CostLine, Hold, ProgressEntry, Ticket
+from engine.ledger.receipts import Receipt, ReceiptError
+from engine.ledger.records import (
+    AttemptRow,
+    CostLine,
+    Hold,
+    IdempotencyKey,
+    ProgressEntry,
+    StoredAnswer,
+    Ticket,
+)
 from engine.measuring import Measuring, delivered_tokens
 from engine.metering.pricing import Rates, charge_nanodollars, extension_nanodollars
 from engine.protocols.codec import ClientCodec, ClientRequest
@@ -45,6 +52,7 @@ class ExchangeBilling:
 
     Attributes:
         receipt: the account so far; final once the exchange is settled.
+        idempotency: becomes durable with the hold; set before it is taken.
     """
 
     def __init__(
@@ -83,12 +91,8 @@ class ExchangeBilling:
         self._output_max = (
             math.inf if max_output_tokens is None else max_output_tokens * request.choices
         )
-        self._started = trio.current_time()
-        self._timings = Timings()
+        self._log = AttemptLog(self._deployment.provider, self._deployment.upstream_model)
         self._attempt: Attempt | None = None
-        self._attempted_at = 0.0
-        self._attempts: list[AttemptReceipt] = []
-        """Those that have ended and were followed by another."""
         self._settlement: Ticket | None = None
         self._progress_tokens = 0
         self._delivered_at_leave: int | None = None
@@ -112,6 +116,7 @@ class ExchangeBilling:
             cost_rates_picodollars=cost_rates,
         )
         self._held: Hold | None = None
+        self.idempotency: IdempotencyKey | None = None
 
     @trio.lowlevel.enable_ki_protection
     def reserve(self) -> funds.FirstSlice:
@@ -140,8 +145,15 @@ class ExchangeBilling:
             raise self._over_budget(available_nanodollars) or error from None
         if first.lowered_limit is not None:
             self._note_budget(self._ledger.available_nanodollars(account_id))
+        known = self.idempotency
+        if known is not None:
+            self.receipt = self.receipt.replace(idempotency_key=known.key)
         self._held = self._ledger.hold(
-            account_id, self.receipt.request_id, first.amount_nanodollars, self.receipt
+            account_id,
+            self.receipt.request_id,
+            first.amount_nanodollars,
+            self.receipt,
+            idempotency=known,
         )
         return first
 
@@ -162,9 +174,8 @@ class ExchangeBilling:
             return
         self._attempt = attempt
         attempt.relay.meter.limits = self._measuring.bounds.limits
-        self._attempted_at = trio.current_time()
         row = AttemptRow(
-            len(self._attempts) + 1,
+            self._log.begin(),
             self._deployment.provider,
             self._deployment.upstream_model,
             self._clock(),
@@ -173,9 +184,7 @@ class ExchangeBilling:
 
     def followed(self, error: GatewayError) -> None:
         """The attempt has failed without output and another will follow it."""
-        now = trio.current_time()
-        receipts = self._attempt_receipts(Outcome.UPSTREAM_FAILED, error, funds.NOTHING, now)
-        self._attempts = list(receipts)
+        self._log.follow(self._attempt, error)
 
     def metered(self, relay: Relay) -> bool:
         """Output was metered: extend the hold when three quarters of a slice are spent.
@@ -244,11 +253,12 @@ class ExchangeBilling:
         *,
         drained: bool = False,
         flags: tuple[str, ...] = (),
+        answer: Callable[[], StoredAnswer | None] = lambda: None,
     ) -> Usage:
         """End the exchange: post what is owed, release the rest, write the receipt. Once.
 
         `drained`: all of the answer was read, though the client had left. `flags` go onto the
-        receipt.
+        receipt. `answer` is asked, when the receipt is there, for what is to be kept with it.
 
         Returns the usage that was billed or, where nothing was, consumed.
         """
@@ -272,13 +282,12 @@ class ExchangeBilling:
         overrun = 0
         if attempt is not None and attempt.relay.meter.reported is not None:
             overrun = bill.charge_nanodollars - posted
-        now = trio.current_time()
-        self._timings = replace(self._timings, ended_ms=self._ms(now), settled_ms=self._ms(now))
+        self._log.note("ended_ms", "settled_ms")
         price_rates, cost_rates = self._measuring.rates(bill.measured)
         self.receipt = self.receipt.replace(
             outcome=outcome,
             state="settled",
-            attempts=self._attempt_receipts(outcome, error, bill, now),
+            attempts=self._log.receipts(attempt, outcome, error, bill.cost_nanodollars),
             usage=bill.usage.units(),
             provenance=bill.provenance,
             usage_provenance=bill.measured.provenance,
@@ -293,20 +302,24 @@ class ExchangeBilling:
             overrun_nanodollars=overrun,
             flags=(*self.receipt.flags, *self._flags, *flags, *bill.measured.flags),
             error=None if error is None else ReceiptError(error.code, error.message),
-            timings=self._timings,
+            timings=self._log.timings,
         )
-        costs = self._costs(bill.cost_nanodollars)
-        if bill.charge_nanodollars:
-            self._settlement = self._ledger.settle(
-                hold,
-                posted_nanodollars=posted,
-                overrun_nanodollars=overrun,
-                costs=costs,
-                receipt=self.receipt,
-            )
-        else:
-            self._settlement = self._ledger.void(hold, costs=costs, receipt=self.receipt)
+        self._settlement = self._end(bill, answer())
         return bill.usage
+
+    def _end(self, bill: funds.Bill, answer: StoredAnswer | None) -> Ticket:
+        """End the hold as the receipt says."""
+        hold, receipt, costs = self._hold, self.receipt, self._costs(bill.cost_nanodollars)
+        if not bill.charge_nanodollars:
+            return self._ledger.void(hold, costs=costs, receipt=receipt, answer=answer)
+        return self._ledger.settle(
+            hold,
+            posted_nanodollars=receipt.price_nanodollars,
+            overrun_nanodollars=receipt.overrun_nanodollars,
+            costs=costs,
+            receipt=receipt,
+            answer=answer,
+        )
 
     def abandon(self, error: GatewayError | None) -> Usage:
         """The settlement has failed for a fault of ours. What cannot be measured is not charged;
@@ -328,7 +341,7 @@ class ExchangeBilling:
         """
         if not await self._wait_durable(self._hold.ticket):
             raise UnavailableError("The gateway cannot record the request now.", retry_after_s=5)
-        self._timings = replace(self._timings, hold_durable_ms=self._ms(trio.current_time()))
+        self._log.note("hold_durable_ms")
 
     async def wait_settlement_durable(self) -> None:
         """The second barrier: the end of the answer leaves after this returns.
@@ -342,7 +355,7 @@ class ExchangeBilling:
 
     def head_ready(self) -> None:
         """Note the time for the receipt."""
-        self._timings = replace(self._timings, head_ms=self._ms(trio.current_time()))
+        self._log.note("head_ms")
 
     async def _wait_durable(self, ticket: Ticket) -> bool:
         if self._ledger.is_durable(ticket):
@@ -370,30 +383,3 @@ class ExchangeBilling:
         if not amount_nanodollars:
             return ()
         return (CostLine(self._deployment.provider, amount_nanodollars),)
-
-    def _attempt_receipts(
-        self, outcome: Outcome, error: GatewayError | None, bill: funds.Bill, now: float
-    ) -> tuple[AttemptReceipt, ...]:
-        attempt = self._attempt
-        if attempt is None:
-            return ()
-        first_byte_ms = None if attempt.answered_at is None else self._ms(attempt.answered_at)
-        self._timings = replace(self._timings, first_byte_ms=first_byte_ms)
-        return (
-            *self._attempts,
-            AttemptReceipt(
-                number=len(self._attempts) + 1,
-                provider=self._deployment.provider,
-                upstream_model=self._deployment.upstream_model,
-                status=attempt.status,
-                outcome=str(outcome) if error is None else error.code,
-                provider_request_id=attempt.provider_request_id,
-                started_ms=self._ms(self._attempted_at),
-                first_byte_ms=first_byte_ms,
-                ended_ms=self._ms(now),
-                cost_nanodollars=bill.cost_nanodollars,
-            ),
-        )
-
-    def _ms(self, at: float) -> float:
-        return (at - self._started) * 1_000

@@ -10,13 +10,14 @@ import trio
 from engine.attempts import Attempts
 from engine.billing import ExchangeBilling
 from engine.errors import DeadlineError, GatewayError, UpstreamError
-from engine.events import Outcome, Usage
+from engine.events import Head, Outcome, Usage
+from engine.idempotency import stored_answer
 from engine.ledger.receipts import Receipt, format_credits, format_usd
+from engine.ledger.records import StoredAnswer
 from engine.parts import Parts
 from engine.passage import Passage
 from engine.protocols.codec import ClientRequest
 from engine.protocols.costs import ShownCost
-from engine.wire.http import Headers
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ class Conclusion:
         self._billing = billing
         self._attempts = attempts
         self._ending: bytes | None = None
+        self._head: Head | None = None
+        self.replayed: bytes | None = None
+        """What another request of the same key has got: nothing is settled."""
 
     def settle(
         self,
@@ -49,7 +53,9 @@ class Conclusion:
     ) -> Usage:
         """As `ExchangeBilling.settle`; a fault in it costs the client nothing."""
         try:
-            usage = self._billing.settle(outcome, error, drained=drained, flags=flags)
+            usage = self._billing.settle(
+                outcome, error, drained=drained, flags=flags, answer=self._kept
+            )
         except Exception as fault:  # noqa: BLE001
             # What cannot be measured is not charged; the hold ends all the same.
             trace = "".join(traceback.format_tb(fault.__traceback__))
@@ -65,20 +71,38 @@ class Conclusion:
 
     async def ending(self) -> bytes:
         """Settle what the end of the answer says; its last bytes, once that is durable."""
+        if self.replayed is not None:
+            await trio.lowlevel.checkpoint()
+            return self.replayed
         with self._attempts.own_faults():
             ending = self._conclude()
             await self._billing.wait_settlement_durable()
         return ending
 
-    def cost_headers(self) -> Headers:
-        """What the settled answer has cost its client, where that is shown."""
-        if not self._parts.config.billing.show_cost:
-            return []
-        cost = shown_cost(self._billing.receipt)
-        return [
-            (b"x-parshall-cost", cost.usd.encode()),
-            (b"x-credits-used", cost.credits.encode()),
-        ]
+    async def whole(self, head: Head) -> Head:
+        """The head of an answer in one piece, which is settled: it says what that has cost."""
+        self._head = head
+        ending = await self.ending()
+        return self._whole_head(head, ending)
+
+    def _whole_head(self, head: Head, body: bytes) -> Head:
+        cost = []
+        if self._parts.config.billing.show_cost:
+            shown = shown_cost(self._billing.receipt)
+            cost = [
+                (b"x-parshall-cost", shown.usd.encode()),
+                (b"x-credits-used", shown.credits.encode()),
+            ]
+        length = (b"content-length", str(len(body)).encode())
+        return Head(head.status, (*head.headers, *cost, length))
+
+    def _kept(self) -> StoredAnswer | None:
+        """What is given again when the request is repeated."""
+        completed = self._billing.receipt.outcome is Outcome.COMPLETED
+        if self._head is None or self._billing.idempotency is None or not completed:
+            return None
+        body = self._with_cost(self._attempts.current.relay.finish())
+        return stored_answer(self._whole_head(self._head, body), body)
 
     @trio.lowlevel.enable_ki_protection
     def _conclude(self) -> bytes:

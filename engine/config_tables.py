@@ -46,6 +46,8 @@ class StorageConfig:
     """How long an answer waits for its hold or its settlement to become durable."""
     progress_interval_s: float = 1.0
     """How old the progress of a stream may be that a crash would bill."""
+    idempotency_keep_s: float = 86_400.0
+    """Idempotency keys, and the answers given under them, are forgotten after so long."""
     hold_lease_s: float = 60.0
     """A hold that no exchange owns any more, for a fault of ours, is ended after so long."""
     receipts_keep_days: int = 0

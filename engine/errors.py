@@ -93,6 +93,39 @@ class NotAStreamError(ClientError):
     code = "not_a_stream"
 
 
+class IdempotencyError(ClientError):
+    """Another request has, or had, the idempotency key of this one (409)."""
+
+    status = 409
+    code = "idempotency_key_used"
+
+    def __init__(
+        self, message: str, *, request_id: str, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.request_id = request_id
+        """The other one's, of the same account."""
+
+
+class IdempotencyUsedError(IdempotencyError):
+    """The other request is a stream, or its answer is not kept: only its receipt is."""
+
+
+class IdempotencyMismatchError(IdempotencyError):
+    """The other request was not the same."""
+
+    code = "idempotency_key_mismatch"
+
+
+class IdempotencyInProgressError(IdempotencyError):
+    """The other request has not ended."""
+
+    code = "idempotency_in_progress"
+
+    def __init__(self, message: str, *, request_id: str) -> None:
+        super().__init__(message, request_id=request_id, retry_after_s=1)
+
+
 class BodyTooLargeError(ClientError):
     """The body is over the configured limit (413)."""
 

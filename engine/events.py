@@ -61,6 +61,7 @@ class Call:
         stream: likewise.
         array: a stream as one JSON array (Gemini without `alt=sse`), not as server-sent events.
         headers: those a provider of the same protocol has to see (`anthropic-beta`), lower case.
+        idempotency_key: the client's own name of the request; providers never see it.
     """
 
     body: bytes = field(repr=False)
@@ -73,6 +74,7 @@ class Call:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     peer: str = ""
     client_request_id: str | None = None
+    idempotency_key: str | None = None
     request_id: str = field(default_factory=new_request_id)
 
 

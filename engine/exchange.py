@@ -6,6 +6,7 @@ block settles, always and exactly once, in code without a checkpoint.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,6 +23,7 @@ from engine.errors import (
     UnavailableError,
 )
 from engine.events import Call, Event, Head, Outcome
+from engine.idempotency import Replay
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.metering.pricing import Rates
@@ -42,6 +44,7 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
         AuthenticationError: the key is missing or unknown.
         InvalidRequestError, ModelNotFoundError: the body cannot be served.
         InsufficientFundsError: the account does not cover a first slice.
+        IdempotencyError: another request has, or had, its idempotency key.
         UnavailableError: the gateway takes no requests now.
     """
     # authenticate
@@ -57,7 +60,8 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
     exchange = Exchange(parts, call, principal, request, model)
     try:
         # hold
-        exchange.begin()
+        if call.idempotency_key is None or not await exchange.replays():
+            exchange.begin()
         # attempt, relay
         yield exchange
     finally:
@@ -105,6 +109,27 @@ class Exchange:
         self._head: Head | None = None
         self._refusal: GatewayError | None = None
         self._finished = False
+
+    async def replays(self) -> bool:
+        """Take the call's idempotency key. True where its request was carried out before: then
+        this exchange gives that one's answer and receipt, and owes nothing.
+
+        Raises as `IdempotencyKeys.take`.
+        """
+        account_id, stream = self.receipt.account_id, self._request.stream
+        taken = await self._parts.idempotency.take(account_id, self._call, stream=stream)
+        if isinstance(taken, Replay):
+            self._attempt.stop()
+            self._head, self._conclusion.replayed = taken.head, taken.body
+            self._billing.receipt = Receipt.from_json(taken.receipt)
+            return True
+        self._billing.idempotency = taken
+        return False
+
+    @property
+    def replayed(self) -> bool:
+        """The answer is that of an earlier request, whose receipt this is."""
+        return self._conclusion.replayed is not None
 
     @trio.lowlevel.enable_ki_protection
     def begin(self) -> None:
@@ -194,7 +219,11 @@ class Exchange:
         Asked for before anything else of the answer. The iterator raises the GatewayError that
         the answer ended with, after the events that came before it.
         """
-        return Events(self, self._attempts.tap(), lambda: self.error)
+        if (body := self._conclusion.replayed) is not None:
+            tapped = deque(self._passage.client.decode_response(body))
+        else:
+            tapped = self._attempts.tap()
+        return Events(self, tapped, lambda: self.error)
 
     @property
     def error(self) -> GatewayError | None:
@@ -246,6 +275,13 @@ class Exchange:
             return
         attempt.close()
         self._pulled.abort()
+        try:
+            self._settle_early()
+        finally:
+            self._release_key()
+
+    def _settle_early(self) -> None:
+        attempt = self._attempt
         if not self._billing.owed:
             return
         # Cutting everything at once closes the provider's connections under open streams too.
@@ -293,13 +329,21 @@ class Exchange:
         attempt = self._attempt
         del self._parts.draining[self._call.request_id]
         attempt.close()
-        if not self._billing.owed:
-            return
-        if attempt.crash is not None:
-            self._conclusion.settle(Outcome.GATEWAY_FAILED)
-        else:
-            whole = attempt.relay.terminal and attempt.error is None
-            self._conclusion.settle(Outcome.CLIENT_LEFT, drained=whole)
+        try:
+            if not self._billing.owed:
+                return
+            if attempt.crash is not None:
+                self._conclusion.settle(Outcome.GATEWAY_FAILED)
+            else:
+                whole = attempt.relay.terminal and attempt.error is None
+                self._conclusion.settle(Outcome.CLIENT_LEFT, drained=whole)
+        finally:
+            self._release_key()
+
+    def _release_key(self) -> None:
+        known, self._billing.idempotency = self._billing.idempotency, None
+        if known is not None:
+            self._parts.idempotency.release(self.receipt.account_id, known.key)
 
     # attempt
 
@@ -328,11 +372,7 @@ class Exchange:
         if self._request.stream:
             return head
         await trio.lowlevel.checkpoint_if_cancelled()  # who has left by now pays nothing
-        length = str(len(await self._conclusion.ending())).encode()
-        return Head(
-            head.status,
-            (*head.headers, *self._conclusion.cost_headers(), (b"content-length", length)),
-        )
+        return await self._conclusion.whole(head)
 
     # relay
 

@@ -17,12 +17,13 @@ from engine.catalogue import build_catalogue
 from engine.clock import Clock, wall_ms
 from engine.config import Config, ProviderConfig
 from engine.drains import open_drains
-from engine.errors import NotFoundError
+from engine.errors import GatewayError, NotFoundError
 from engine.events import Call, Head
 from engine.exchange import Exchange
+from engine.idempotency import IdempotencyKeys
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
-from engine.ledger.records import KeyRow, LedgerSettings
+from engine.ledger.records import KeyRow, LedgerError, LedgerSettings
 from engine.listing import ModelInfo, list_models
 from engine.metering.tokens import counter_for
 from engine.notices import open_notices
@@ -37,6 +38,7 @@ from engine.upstream.providers import Provider
 logger = logging.getLogger(__name__)
 
 _PROGRESS_MIN_INTERVAL_S = 0.02
+_PRUNE_EVERY_S = 600.0
 _DAY_S = 86_400
 
 
@@ -199,6 +201,7 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
             pool=pool,
             telemetry=Telemetry(),
             drains=drains,
+            idempotency=IdempotencyKeys(ledger, clock, config.storage.idempotency_keep_s),
             clock=clock,
         )
         _expose(parts)
@@ -292,7 +295,7 @@ def _expose(parts: Parts) -> None:
 @asynccontextmanager
 async def _open_upkeep(parts: Parts) -> AsyncIterator[None]:
     """Record the progress of all open streams, every tick or sooner if one has come far; end holds
-    that no exchange owns any more; archive old receipts."""
+    that no exchange owns any more; archive old receipts; forget old idempotency keys."""
 
     async def record() -> None:
         while True:
@@ -324,9 +327,18 @@ async def _open_upkeep(parts: Parts) -> AsyncIterator[None]:
                     logger.info("%d receipts were moved to %s", file.receipts, file.path)
             await trio.sleep(_DAY_S)
 
+    async def prune() -> None:
+        while True:
+            await trio.sleep(_PRUNE_EVERY_S)
+            try:
+                await parts.idempotency.prune()
+            except (GatewayError, LedgerError) as error:
+                logger.error("old idempotency keys are kept for now: %s", error)
+
     async with open_tasks() as nursery:
         nursery.start_soon(record)
         nursery.start_soon(expire)
+        nursery.start_soon(prune)
         if parts.config.storage.receipts_keep_days:
             nursery.start_soon(archive)
         yield

@@ -13,6 +13,7 @@ from engine.catalogue import Catalogue
 from engine.clock import Clock
 from engine.config import Config
 from engine.drains import Drains
+from engine.idempotency import IdempotencyKeys
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
@@ -64,6 +65,7 @@ class Parts:
     telemetry: Telemetry
     drains: Drains
     clock: Clock
+    idempotency: IdempotencyKeys
     open_exchanges: dict[str, OpenExchange] = field(default_factory=dict)
     draining: dict[str, OpenExchange] = field(default_factory=dict)
     """Those whose client has left and whose provider is read on."""

@@ -39,6 +39,8 @@ class AccessEntry:
     error_code: str | None = None
     response_bytes: int = 0
     receipt: Receipt | None = None
+    replay_of: str | None = None
+    """The request whose answer was given again."""
     started: float = field(default_factory=time.monotonic)
 
     def write(self) -> None:
@@ -64,6 +66,8 @@ class AccessEntry:
             "response_bytes": self.response_bytes,
             "duration_ms": round((time.monotonic() - self.started) * 1_000, 3),
         }
+        if self.replay_of is not None:
+            fields["replay_of"] = self.replay_of
         receipt = self.receipt
         if receipt is not None:
             fields |= {

@@ -122,6 +122,8 @@ class GatewayConnection(TrioASGIHTTPConnection):
         try:
             async with self._gateway.open_exchange(call) as exchange:
                 head = await exchange.head()
+                if exchange.replayed:
+                    self._entry.replay_of = exchange.receipt.request_id
                 headers = list(head.headers)
                 await send(
                     {"type": "http.response.start", "status": head.status, "headers": headers}
@@ -133,7 +135,7 @@ class GatewayConnection(TrioASGIHTTPConnection):
                     await self._push(open_sink(), exchange)
                     await send(_body(b"", more=False))
         finally:
-            if exchange is not None:
+            if exchange is not None and not exchange.replayed:
                 self._entry.receipt = exchange.receipt
 
     async def _pull(self, send: Send, exchange: Exchange) -> None:
@@ -157,7 +159,7 @@ class GatewayConnection(TrioASGIHTTPConnection):
         if message["type"] == "http.response.start":
             self._answered = True
             self._entry.status = message["status"]
-            own_id = self._entry.request_id.encode()
+            own_id = (self._entry.replay_of or self._entry.request_id).encode()
             names = _ID_HEADERS[self._entry.protocol]
             return {
                 **message,

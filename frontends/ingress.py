@@ -138,6 +138,7 @@ class Ingress:
             ),
             peer=entry.peer,
             client_request_id=entry.client_request_id,
+            idempotency_key=_idempotency_key(),
             request_id=entry.request_id,
         )
 
@@ -145,6 +146,11 @@ class Ingress:
 def query_value(*names: str) -> str | None:
     """The first of the URL's parameters that has one of these names."""
     return next((v for name, v in read_query(request.query_string) if name in names), None)
+
+
+def _idempotency_key() -> str | None:
+    """Of several there is no telling which is meant: joined, they are none."""
+    return ", ".join(request.headers.getlist("idempotency-key")) or None
 
 
 def _key() -> str | None:

@@ -13,6 +13,7 @@ from engine.errors import (
     ClientError,
     DeadlineError,
     GatewayError,
+    IdempotencyError,
     UpstreamRejectedError,
 )
 from engine.events import Protocol
@@ -41,6 +42,8 @@ def render_error(protocol: Protocol, error: GatewayError, request_id: str) -> Re
         response.headers["x-should-retry"] = "false"
     if isinstance(error, AuthenticationError) and status == error.status:
         response.headers["www-authenticate"] = "Bearer"
+    if isinstance(error, IdempotencyError):
+        response.headers["x-parshall-receipt"] = error.request_id
     if isinstance(error, UpstreamRejectedError) and error.provider_request_id is not None:
         response.headers["x-provider-request-id"] = error.provider_request_id
     return response

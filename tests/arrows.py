@@ -49,6 +49,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.config_tables",
             "engine.drains",
             "engine.funds",
+            "engine.idempotency",
             "engine.notices",
             "engine.prices",
             "engine.relay",
@@ -60,6 +61,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "engine.attempt",
+            "engine.attempt_log",
             "engine.billing",
             "engine.listing",
             "engine.measuring",

@@ -8,7 +8,7 @@ from typing import Literal
 
 from engine.ledger.notices import Notice
 from engine.ledger.receipts import Receipt
-from engine.ledger.records import AttemptRow, ProgressEntry
+from engine.ledger.records import AttemptRow, IdempotencyKey, ProgressEntry, StoredAnswer
 from engine.ledger.transfers import Transfer
 
 HoldEnd = Literal["posted", "voided", "expired"]
@@ -23,6 +23,7 @@ class Opened:
     amount_nanodollars: int
     opening: Receipt
     at_ms: int
+    idempotency: IdempotencyKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Ended:
     receipt: Receipt
     at_ms: int
     notices: tuple[Notice, ...] = ()
+    answer: StoredAnswer | None = None
+    """Kept for a request that came with an idempotency key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from engine.ledger.windows import day_of
 _TABLES = {
     "accounts": ("account_id", "kind", "name", "created_at_ms"),
     "holds": ("seq", "request_id", "account_id", "epoch", "opening", "key_id"),
+    "idempotency": ("seq", "request_id", "account_id", "key", "digest", "stream", "at_ms"),
     "hold_records": ("seq", "request_id", "kind", "amount", "at_ms"),
     "attempts": ("request_id", "number", "provider", "upstream_model", "at_ms"),
     "transfers": ("transfer_id", "kind", "request_id", "reason", "reference", "at_ms"),
@@ -28,6 +29,7 @@ _TABLES = {
     "balances": ("account_id", "amount"),
     "spending": ("account_id", "key_id", "day", "amount"),
     "receipts": ("seq", "request_id", "account_id", "body"),
+    "answers": ("request_id", "status", "headers", "body"),
     "progress": ("seq", "at_ms", "entries"),
     "notices": ("notice_id", "kind", "subject", "body", "at_ms"),
 }
@@ -129,6 +131,9 @@ class GroupRows:
                 shown, key_id = opening.to_json(), opening.key_id
                 rows["holds"].append((seq, request_id, account_id, self._epoch, shown, key_id))
                 rows["hold_records"].append((seq, request_id, "held", amount, at_ms))
+                if (known := entry.idempotency) is not None:
+                    named = (account_id, known.key, known.digest, int(known.stream), at_ms)
+                    rows["idempotency"].append((seq, request_id, *named))
             case Extended(request_id, amount, at_ms):
                 rows["hold_records"].append((seq, request_id, "extended", amount, at_ms))
             case Attempted(request_id, row):
@@ -145,6 +150,9 @@ class GroupRows:
                     spender = (receipt.account_id, receipt.key_id or "", day_of(at_ms))
                     self._spending[spender] = self._spending.get(spender, 0) + amount
                 self._add_notices(entry.notices)
+                if (answer := entry.answer) is not None:
+                    given = (answer.status, answer.headers, answer.body)
+                    rows["answers"].append((request_id, *given))
             case Noticed(notices):
                 self._add_notices(notices)
 

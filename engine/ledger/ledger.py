@@ -16,6 +16,7 @@ import trio
 from engine.errors import UnavailableError
 from engine.ledger.books import Books
 from engine.ledger.entries import Attempted, Ended, Extended, HoldEnd, Opened, Rejected
+from engine.ledger.idempotency import Keeping
 from engine.ledger.journal import Journal
 from engine.ledger.lock import own_database
 from engine.ledger.queries import all_balances
@@ -24,22 +25,23 @@ from engine.ledger.records import (
     AttemptRow,
     CostLine,
     Hold,
+    IdempotencyKey,
     LedgerError,
     LedgerSettings,
     LedgerStatistics,
     ProgressEntry,
+    StoredAnswer,
     Ticket,
 )
 from engine.ledger.recovery import recover, recovered
 from engine.ledger.running import OpenHold
-from engine.ledger.showing import Showing
 from engine.ledger.sqlite import Store
 from engine.ledger.transfers import check_amount, settlement, within_hold
 
 _ABANDONED = ReceiptError("gateway_failed", "The gateway lost this request before it had ended.")
 
 
-class Ledger(Showing):
+class Ledger(Keeping):
     """Made by `open_ledger`. Amounts are integer nanodollars throughout."""
 
     def __init__(self, store: Store, settings: LedgerSettings, recovered_holds: int) -> None:
@@ -61,9 +63,17 @@ class Ledger(Showing):
 
     @trio.lowlevel.enable_ki_protection
     def hold(
-        self, account_id: str, request_id: str, amount_nanodollars: int, opening: Receipt
+        self,
+        account_id: str,
+        request_id: str,
+        amount_nanodollars: int,
+        opening: Receipt,
+        *,
+        idempotency: IdempotencyKey | None = None,
     ) -> Hold:
         """Reserve funds for an exchange. It must end in `settle` or `void`.
+
+        An idempotency key becomes durable with it.
 
         Raises:
             BudgetExceededError: a hard budget of the account or the opening's key leaves less.
@@ -80,7 +90,7 @@ class Ledger(Showing):
             raise ValueError(f"the request {request_id} has a hold already")
         key_id, at_ms = opening.key_id, self.clock()
         self._books.reserve(account_id, key_id, amount_nanodollars, at_ms)
-        entry = Opened(request_id, account_id, amount_nanodollars, opening, at_ms)
+        entry = Opened(request_id, account_id, amount_nanodollars, opening, at_ms, idempotency)
         ticket = self._journal.append(entry)
         hold = Hold(request_id, account_id, key_id, amount_nanodollars, ticket)
         self._open[request_id] = OpenHold(hold, opening, trio.current_time())
@@ -161,11 +171,12 @@ class Ledger(Showing):
         overrun_nanodollars: int,
         costs: Sequence[CostLine],
         receipt: Receipt,
+        answer: StoredAnswer | None = None,
     ) -> Ticket:
         """End a hold: post what was consumed, release the rest, write the receipt. Exactly once.
 
         What is posted above the hold becomes overrun. The receipt's state, durability and amounts
-        are set here.
+        are set here. An answer to keep becomes durable with it, unless too many wait for that.
 
         Raises:
             ValueError: the hold has ended; an amount is absurd; the receipt is of another request
@@ -174,12 +185,19 @@ class Ledger(Showing):
         posted, overrun = within_hold(
             posted_nanodollars, overrun_nanodollars, hold.amount_nanodollars
         )
-        return self._end(hold, "posted", posted, overrun, costs, receipt)
+        return self._end(hold, "posted", posted, overrun, costs, receipt, answer)
 
     @trio.lowlevel.enable_ki_protection
-    def void(self, hold: Hold, *, costs: Sequence[CostLine], receipt: Receipt) -> Ticket:
-        """End a hold without a charge; costs are the house's. Raises as `settle` does."""
-        return self._end(hold, "voided", 0, 0, costs, receipt)
+    def void(
+        self,
+        hold: Hold,
+        *,
+        costs: Sequence[CostLine],
+        receipt: Receipt,
+        answer: StoredAnswer | None = None,
+    ) -> Ticket:
+        """End a hold without a charge; costs are the house's. Otherwise as `settle`."""
+        return self._end(hold, "voided", 0, 0, costs, receipt, answer)
 
     def _end(
         self,
@@ -189,6 +207,7 @@ class Ledger(Showing):
         overrun: int,
         costs: Sequence[CostLine],
         receipt: Receipt,
+        answer: StoredAnswer | None,
     ) -> Ticket:
         self._opened(hold)
         request_id = hold.request_id
@@ -210,9 +229,16 @@ class Ledger(Showing):
             overrun_nanodollars=overrun,
             cost_nanodollars=sum(cost.amount_nanodollars for cost in costs),
         )
-        return self._close_hold(
-            hold, Ended(request_id, end, posted, transfers, receipt, self.clock())
+        ended = Ended(
+            request_id,
+            end,
+            posted,
+            transfers,
+            receipt,
+            self.clock(),
+            answer=self._room_for(answer),
         )
+        return self._close_hold(hold, ended)
 
     def _close_hold(self, hold: Hold, ended: Ended) -> Ticket:
         ended = self._end_reserve(hold, ended)
@@ -223,6 +249,7 @@ class Ledger(Showing):
         if ended.notices:
             self._written(ended.notices, ticket)
         self._show_settling(ticket, ended.receipt)
+        self._answer_waits(ticket, ended.answer)
         return ticket
 
     @trio.lowlevel.enable_ki_protection

@@ -185,6 +185,8 @@ class Receipt:
     durability: Durability = "pending"
     flags: tuple[str, ...] = ()
     """What is worth knowing beside the figures, e.g. `cancelled`: ended by its own receipt."""
+    idempotency_key: str | None = None
+    """The client's own name of the request, if it gave one."""
     error: ReceiptError | None = None
     timings: Timings = Timings()
 
@@ -233,6 +235,7 @@ class Receipt:
             "service_tier": self.service_tier,
             "durability": self.durability,
             "flags": list(self.flags),
+            "idempotency_key": self.idempotency_key,
             "error": None if error is None else {"code": error.code, "message": error.message},
             "timings": self.timings.to_json(),
         }
@@ -274,6 +277,7 @@ class Receipt:
             service_tier=value.get("service_tier"),
             durability=value["durability"],
             flags=tuple(value.get("flags", ())),
+            idempotency_key=value.get("idempotency_key"),
             error=None if error is None else ReceiptError(error["code"], error["message"]),
             timings=Timings(**value["timings"]),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NewType
 
@@ -74,6 +74,29 @@ class Hold:
     def __repr__(self) -> str:
         state = "open" if self.open else "ended"
         return f"<Hold {self.request_id} of {self.amount_nanodollars} nanodollars, {state}>"
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A client's own name of a request.
+
+    Attributes:
+        key: visible ASCII.
+        digest: of everything that makes two requests the same.
+    """
+
+    key: str
+    digest: str
+    stream: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """An answer in one piece, as its client was given it."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

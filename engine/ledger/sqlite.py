@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import orjson
 from sqlite_utils import Database
 
-from engine.ledger.entries import Entry, Rejected
+from engine.ledger.entries import Ended, Entry, Rejected
 from engine.ledger.groups import EPOCH_LOST, GROUP_SQL, SETUP_SQL, GroupRows, OpenHolds
 from engine.ledger.migrations import migrate
 from engine.ledger.records import EpochLostError, LedgerError, LedgerSettings
@@ -129,10 +130,13 @@ class Store:
 
         Once: a second time changes nothing.
         """
+        entry = rejected.entry
+        if isinstance(entry, Ended):
+            entry = replace(entry, answer=None)  # what was said is no evidence
         try:
-            record = orjson.dumps(rejected.entry, default=str).decode()
+            record = orjson.dumps(entry, default=str).decode()
         except TypeError:
-            record = ascii(rejected.entry)
+            record = ascii(entry)
 
         def insert(db: Database) -> None:
             db.table("rejected").insert(

@@ -15,10 +15,18 @@ from engine.ledger.migrations import (
     m003_archives,
     m004_budgets,
     m005_notices,
+    m006_idempotency,
 )
 from engine.ledger.records import LedgerError
 
-_MODULES = (m001_ledger, m002_corrections, m003_archives, m004_budgets, m005_notices)
+_MODULES = (
+    m001_ledger,
+    m002_corrections,
+    m003_archives,
+    m004_budgets,
+    m005_notices,
+    m006_idempotency,
+)
 
 migrations = Migrations("parshall.ledger")
 for _module in _MODULES:

@@ -1,0 +1,161 @@
+"""Idempotency keys: the same request sent twice is carried out once.
+
+A key belongs to an account. While a request with it is under way it is taken, in memory; what the
+latest one came to is in the ledger. Requests without a key cost nothing here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import trio
+
+from engine.clock import Clock
+from engine.errors import (
+    IdempotencyInProgressError,
+    IdempotencyMismatchError,
+    IdempotencyUsedError,
+    InvalidRequestError,
+)
+from engine.events import Call, Head, Outcome
+from engine.ledger.idempotency import EarlierRequest
+from engine.ledger.ledger import Ledger
+from engine.ledger.records import IdempotencyKey, StoredAnswer
+
+KEY_MAX_CHARS = 255
+ANSWER_MAX_BYTES = 1024 * 1024
+"""A larger answer is not kept."""
+
+REPLAYED = (b"idempotent-replayed", b"true")
+
+_KEPT = frozenset({Outcome.COMPLETED, Outcome.FUNDS_EXHAUSTED})
+"""The client got an answer. After any other outcome its key is free again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The answer that a request with the same key and body has got, and its receipt."""
+
+    receipt: Mapping[str, Any]
+    head: Head
+    body: bytes
+
+
+class IdempotencyKeys:
+    """Of one gateway."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, keep_s: float) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._keep_ms = int(keep_s * 1_000)
+        self._taken: dict[tuple[str, str], tuple[str, bool]] = {}
+        """Request and whether it is a stream, by account and key."""
+
+    async def take(self, account_id: str, call: Call, *, stream: bool) -> IdempotencyKey | Replay:
+        """Take the call's key, to be released when its exchange has ended; or what to give again.
+
+        Raises:
+            InvalidRequestError: the key is none.
+            IdempotencyInProgressError: a request with this key is under way.
+            IdempotencyMismatchError: it was another request that had this key.
+            IdempotencyUsedError: its request has ended, or is a stream; the answer is not kept.
+            UnavailableError: the ledger cannot be read now.
+        """
+        key = checked_key(call.idempotency_key)
+        if (holder := self._taken.get((account_id, key))) is not None:
+            raise _in_progress(*holder)
+        self._taken[account_id, key] = (call.request_id, stream)
+        kept = False
+        try:
+            digest = await trio.to_thread.run_sync(digest_of, call)
+            since_ms = self._clock() - self._keep_ms
+            earlier = await self._ledger.earlier_request(account_id, key, since_ms)
+            replay = None if earlier is None else decide(earlier, digest)
+            kept = replay is None
+        finally:
+            if not kept:
+                del self._taken[account_id, key]
+        return IdempotencyKey(key, digest, stream) if replay is None else replay
+
+    def release(self, account_id: str, key: str) -> None:
+        """The exchange has ended; what it came to is the ledger's."""
+        del self._taken[account_id, key]
+
+    async def prune(self) -> int:
+        """Forget what is older than is kept; how many requests. Raises UnavailableError."""
+        return await self._ledger.prune_idempotency(self._clock() - self._keep_ms)
+
+
+def checked_key(key: str | None) -> str:
+    """A key as it can be stored and shown. Raises InvalidRequestError."""
+    if key and len(key) <= KEY_MAX_CHARS and all("\x21" <= char <= "\x7e" for char in key):
+        return key
+    raise InvalidRequestError(
+        f"'Idempotency-Key' must be 1 to {KEY_MAX_CHARS} characters of visible ASCII.",
+        param="Idempotency-Key",
+    )
+
+
+def digest_of(call: Call) -> str:
+    """Of everything that makes two calls the same."""
+    named = (call.protocol, call.operation, call.model, call.stream, call.array)
+    hashed = hashlib.sha256(orjson.dumps(named))
+    hashed.update(call.body)
+    return hashed.hexdigest()
+
+
+def decide(earlier: EarlierRequest, digest: str) -> Replay | None:
+    """What the latest request with a key means for another one; None: the key is free.
+
+    Raises:
+        IdempotencyInProgressError, IdempotencyMismatchError, IdempotencyUsedError: as `take`.
+    """
+    if not earlier.ended:
+        raise _in_progress(earlier.request_id, earlier.stream)
+    receipt, answer = earlier.receipt, earlier.answer
+    if receipt is not None and Outcome(receipt["outcome"]) not in _KEPT:
+        return None
+    if earlier.digest != digest:
+        raise IdempotencyMismatchError(
+            "This idempotency key was used for another request; choose a new one.",
+            request_id=earlier.request_id,
+        )
+    if receipt is None or answer is None:
+        raise _used(earlier.request_id)
+    headers = tuple((name.encode(), value.encode("latin-1")) for name, value in answer.headers)
+    return Replay(receipt, Head(answer.status, (*headers, REPLAYED)), answer.body.encode())
+
+
+def stored_answer(head: Head, body: bytes) -> StoredAnswer | None:
+    """An answer as it is kept, if it can be."""
+    if len(body) > ANSWER_MAX_BYTES:
+        return None
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return None
+    headers = tuple((name.decode(), value.decode("latin-1")) for name, value in head.headers)
+    return StoredAnswer(head.status, headers, text)
+
+
+def _in_progress(
+    request_id: str, stream: bool
+) -> IdempotencyInProgressError | IdempotencyUsedError:
+    if stream:
+        return _used(request_id)
+    return IdempotencyInProgressError(
+        f"A request with this idempotency key is under way: '{request_id}'. Try again later.",
+        request_id=request_id,
+    )
+
+
+def _used(request_id: str) -> IdempotencyUsedError:
+    return IdempotencyUsedError(
+        f"This idempotency key is that of the request '{request_id}', whose answer is not kept; "
+        "its receipt tells what became of it.",
+        request_id=request_id,
+    )
