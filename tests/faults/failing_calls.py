@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 import pytest
 import trio
-from trio import _socket
+from trio._socket import _SocketType
 
 _CALLS_MAX: Final = 2_000
 """A scenario with more calls does not end."""
@@ -105,7 +105,7 @@ def failing_sockets(
             return False
 
     def failing_call(name: str) -> Callable[..., Awaitable[Any]]:
-        call = getattr(_socket._SocketType, name)
+        call = getattr(_SocketType, name)
 
         async def wrapper(self: Any, *arguments: Any) -> Any:
             # One that is known by now may have been closed when the call is done.
@@ -134,7 +134,7 @@ def failing_sockets(
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("connect", "recv", "send"):
-            patch.setattr(_socket._SocketType, name, failing_call(name))
+            patch.setattr(_SocketType, name, failing_call(name))
         if local_port is not None:  # a server writes to its clients without Trio
             patch.setattr(os, "write", failing_write)
         active = True
