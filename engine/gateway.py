@@ -17,13 +17,13 @@ from engine.catalogue import build_catalogue
 from engine.clock import Clock, wall_ms
 from engine.config import Config, ProviderConfig
 from engine.drains import open_drains
-from engine.errors import GatewayError, NotFoundError
+from engine.errors import NotFoundError
 from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.idempotency import IdempotencyKeys
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
-from engine.ledger.records import KeyRow, LedgerError, LedgerSettings
+from engine.ledger.records import KeyRow, LedgerSettings
 from engine.listing import ModelInfo, list_models
 from engine.metering.tokens import counter_for
 from engine.notices import open_notices
@@ -332,7 +332,7 @@ async def _open_upkeep(parts: Parts) -> AsyncIterator[None]:
             await trio.sleep(_PRUNE_EVERY_S)
             try:
                 await parts.idempotency.prune()
-            except (GatewayError, LedgerError) as error:
+            except Exception as error:  # noqa: BLE001 - as above
                 logger.error("old idempotency keys are kept for now: %s", error)
 
     async with open_tasks() as nursery:

@@ -30,6 +30,7 @@ _BATCH = 100
 _LOOK_AGAIN_S = 60.0
 """A wall clock that was set is noticed within this time."""
 _UNWELL_S = 1.0
+_REFUSED_S = 60.0  # what was sent may be sent again then
 _JITTER = 0.5
 
 
@@ -75,6 +76,9 @@ class _Sender:
             except UnavailableError as error:  # the database; the queue is as it was
                 logger.info("notices wait: %s", error.message)
                 await trio.sleep(_UNWELL_S)
+            except Exception as error:  # noqa: BLE001 - a corrupt page must not end the gateway
+                logger.error("notices wait: %s", error)
+                await trio.sleep(_REFUSED_S)
 
     async def _send_due(self) -> float | None:
         """Send what is due; in how many seconds the next one is, None if there is none."""

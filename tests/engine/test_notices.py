@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,23 @@ async def test_a_message_is_sent_until_it_is_taken(tmp_path: Path) -> None:
             await run(setup, setup.call("tokens=20"))  # it is told once
             assert await ends(tmp_path, 1) == ["delivered"]
             assert len(receiver.messages) == 5
+
+
+async def test_a_database_that_refuses_their_ends_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is wrong with it, requests are served on."""
+    async with open_receiver() as receiver:
+        section = notices(tmp_path, receiver.url)
+        async with open_setup(tmp_path, models=section) as setup:
+            with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+                connection.execute(
+                    "CREATE TRIGGER refused BEFORE INSERT ON notice_ends"
+                    " BEGIN SELECT RAISE(ABORT, 'no'); END"
+                )
+            async with spent_half(setup):
+                await settled(lambda: "notices wait: no" in caplog.text)
+                await run(setup, setup.call("tokens=20"))
 
 
 async def test_a_receiver_that_does_not_answer_is_left(tmp_path: Path) -> None:
