@@ -102,6 +102,9 @@ class GeminiVerbatim(GeminiDecoder):
         self._array = request.array
         self._begun = False
         self._elements = 0
+        self._ended: set[int] = set()
+        """Candidates whose end has gone out."""
+        self._blocked = False
 
     def decode(self, frame: bytes) -> Sequence[Event]:
         """What one frame says; the stream has to have the form that the client asked for."""
@@ -114,6 +117,9 @@ class GeminiVerbatim(GeminiDecoder):
     def client_frame(self, frame: bytes) -> bytes:
         """The frame, untouched."""
         self._begun = True
+        reader = self._reader
+        self._blocked = reader.blocked
+        self._ended = {index for index, choice in reader.choices.items() if choice.finished}
         if self._array and b"{" in frame:
             self._elements += 1
         return frame
@@ -129,15 +135,9 @@ class GeminiVerbatim(GeminiDecoder):
 
     def cut(self, usage: Usage) -> bytes:
         """A chunk that ends every open candidate for length, with usage; and the array's end."""
-        choices = self._reader.choices
-        open_choices = sorted(
-            index
-            for index in {*range(self._choices), *choices}
-            if index not in choices or not choices[index].finished
-        )
-        chunk = length_chunk(
-            () if self._reader.blocked else open_choices, usage, self._reader.identity
-        )
+        known = {*range(self._choices), *self._reader.choices}
+        open_choices = () if self._blocked else sorted(known - self._ended)
+        chunk = length_chunk(open_choices, usage, self._reader.identity)
         if not self._array:
             return frame_chunk(chunk, array=False, first=False)
         if self._begun and not self._elements:  # the opening bracket alone has gone out

@@ -180,6 +180,20 @@ def test_only_open_candidates_are_cut() -> None:
     assert "candidates" not in orjson.loads(cut_after(1, blocked, array=True))[-1]
 
 
+@pytest.mark.parametrize("array", [False, True])
+def test_an_end_that_has_not_gone_out_is_cut_too(array: bool) -> None:
+    """The last frame was read, and what is in it is not covered by the funds."""
+    decoder = verbatim(array=array)
+    first, last, *_ = decoder.split(array_of(*STREAM) if array else sse(*STREAM))
+    decoder.decode(first)
+    sent = decoder.client_frame(first)
+    decoder.decode(last)
+    body = sent + decoder.cut(USAGE)
+    chunks = [sdk.whole(orjson.dumps(one)) for one in orjson.loads(body)] if array else []
+    ending = chunks[-1] if array else sdk.chunks(body)[0][-1]
+    assert sdk.ends(ending) == [(0, "MAX_TOKENS")]
+
+
 def test_nothing_is_decoded_after_the_end() -> None:
     decoder = verbatim()
     for frame in decoder.split(sse(STREAM[0], ERROR)):
