@@ -24,7 +24,7 @@ class Showing(Budgeting):
         self, books: Books, journal: Journal, settings: LedgerSettings, store: Store
     ) -> None:
         super().__init__(books, journal, settings, store)
-        self._settling: dict[str, Receipt] = {}
+        self._settling: dict[str, tuple[Ticket, Receipt]] = {}
         self._settling_order: deque[tuple[int, str]] = deque()
 
     def running_receipt(self, account_id: str, request_id: str) -> Receipt | None:
@@ -33,8 +33,10 @@ class Showing(Budgeting):
         opened = self._open.get(request_id)
         if opened is not None:
             return opened.receipt() if opened.hold.account_id == account_id else None
-        receipt = self._settling.get(request_id)
-        if receipt is None or receipt.account_id != account_id:
+        ticket, receipt = self._settling.get(request_id, (None, None))
+        if ticket is None or receipt is None or receipt.account_id != account_id:
+            return None
+        if self._journal.is_durable(ticket):  # said a moment later by `_on_durable`
             return None
         return receipt.replace(state="settling", durability="pending")
 
@@ -72,7 +74,7 @@ class Showing(Budgeting):
 
     def _show_settling(self, ticket: Ticket, receipt: Receipt) -> None:
         """Until its settlement is durable."""
-        self._settling[receipt.request_id] = receipt
+        self._settling[receipt.request_id] = ticket, receipt
         self._settling_order.append((ticket, receipt.request_id))
 
     def _on_durable(self, durable_ticket: int) -> None:

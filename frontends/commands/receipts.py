@@ -20,11 +20,14 @@ async def _show_receipt(desk: Desk, given: Parameters) -> Json:
     else:
         accounts = await desk.ledger.accounts()
     for account in accounts:
+        receipt, archived = None, False
         try:
             receipt = await desk.ledger.read_receipt(account.account_id, request_id)
         except ReceiptArchivedError:
+            archived = True
+        if archived:
             path = await desk.ledger.archive_of(account.account_id, request_id)
-            raise NotFoundError(f"The receipt '{request_id}' is in the archive {path}.") from None
+            raise NotFoundError(f"The receipt '{request_id}' is in the archive {path}.")
         if receipt is not None:
             return receipt
     raise NotFoundError(f"There is no receipt '{request_id}'.")

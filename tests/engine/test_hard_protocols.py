@@ -113,6 +113,7 @@ async def test_hidden_thoughts_end_the_funds_as_soon_as_they_are_reported(
     funds = charge(1_000, 12_000)
     async with open_scripted(tmp_path, answering(body), funds_nanodollars=funds) as setup:
         call = setup.call_of(client, "gemini")
+        call = replace(call, body=call.body.replace(b'"max_tokens":4096', b'"max_tokens":500000'))
         _, receipt, _ = await run(setup, call)
         assert receipt.outcome is Outcome.FUNDS_EXHAUSTED
         assert receipt.usage["output_tokens"] <= 20_000
