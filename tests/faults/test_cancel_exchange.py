@@ -140,8 +140,11 @@ async def test_an_exchange(
 
 
 POLICIES = ("stop", "drain", "waive")
-CASES = [(protocol, policy, True) for protocol in PROTOCOLS for policy in POLICIES] + [
-    (protocol, "drain", False) for protocol in PROTOCOLS
+CASES = [
+    (protocol, policy, stream)
+    for stream in (True, False)
+    for protocol in PROTOCOLS
+    for policy in POLICIES
 ]
 
 
