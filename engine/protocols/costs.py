@@ -13,7 +13,11 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _STRINGS = re.compile(_STRING, re.DOTALL)
 _TOKENS = re.compile(_STRING + rb"|[{}\[\],]", re.DOTALL)
 _NAME = re.compile(rb'\s*"([^"\\]*)"')
+_OPENING = re.compile(rb"\s*:\s*\{")
 _BACKSLASH = 0x5C
+_CANDIDATES_MAX = 8
+# The ending of a stream is smaller.
+_BEHIND_MAX_BYTES = 1024 * 1024
 # Usage is a dozen figures; whatever is larger is none.
 _USAGE_MAX_BYTES = 64 * 1024
 
@@ -55,16 +59,28 @@ def add_cost(ending: bytes, cost: ShownCost, name: bytes, depth: int = 1) -> byt
 def _last_object(text: bytes, name: bytes, depth: int) -> int | None:
     """Where the last object called `name` at this depth begins, behind its brace."""
     # A key is followed by a colon, and inside a string its quotes would be escaped.
-    key = re.compile(b'"%b"\\s*:\\s*\\{' % re.escape(name))
-    found = [m.end() for m in key.finditer(text) if text[m.start() - 1] != _BACKSLASH]
-    open_behind, behind = 0, len(text)
-    for start in reversed(found):
-        # Whole documents are balanced: what closes behind a place was open there.
-        open_behind += _closed_in(text[start:behind])
-        behind = start
-        if open_behind == depth + 1:
-            return start
+    key, at = b'"%b"' % name, len(text)
+    for _ in range(_CANDIDATES_MAX):
+        at = text.rfind(key, 0, at)
+        if at < 0:
+            return None
+        opening = _OPENING.match(text, at + len(key))
+        if opening is not None and text[at - 1] != _BACKSLASH:
+            start = opening.end()
+            if _depth_at(text, at, start) == depth:
+                return start
     return None
+
+
+def _depth_at(text: bytes, at: int, start: int) -> int:
+    """How many objects and arrays a key at `at` is in, whose own object begins at `start`.
+
+    What closes behind it tells. Where that is much, the answer is whole, and what opens before it
+    tells the same.
+    """
+    if len(text) - start > _BEHIND_MAX_BYTES and at < len(text) - start:
+        return -_closed_in(text[:at])
+    return _closed_in(text[start:]) - 1
 
 
 def _closed_in(text: bytes) -> int:
