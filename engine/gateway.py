@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from engine.exchange import Exchange
 from engine.idempotency import IdempotencyKeys
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
+from engine.ledger.receipts import for_customer
 from engine.ledger.records import KeyRow, LedgerSettings
 from engine.listing import ModelInfo, list_models
 from engine.metering.tokens import counter_for
@@ -81,7 +82,8 @@ class Gateway:
         return self._models
 
     async def receipt(self, principal: Principal, request_id: str) -> dict[str, Any]:
-        """A receipt of the principal's own account, also of an exchange under way.
+        """A receipt of the principal's own account, as its customer sees it; also of an exchange
+        under way.
 
         Raises:
             NotFoundError: this account has none of that id.
@@ -89,7 +91,7 @@ class Gateway:
         found = await self._parts.ledger.read_receipt(principal.account_id, request_id)
         if found is None:
             raise NotFoundError(f"There is no receipt '{request_id}'.")
-        return found
+        return for_customer(found)
 
     async def receipts(self, principal: Principal, query: ReceiptQuery) -> ReceiptPage:
         """A page of the receipts of the principal's own account, those under way first.
@@ -97,7 +99,8 @@ class Gateway:
         Raises:
             InvalidRequestError: the cursor is none.
         """
-        return await self._parts.ledger.list_receipts(principal.account_id, query)
+        page = await self._parts.ledger.list_receipts(principal.account_id, query)
+        return replace(page, receipts=tuple(map(for_customer, page.receipts)))
 
     async def cancel(self, principal: Principal, request_id: str) -> dict[str, Any]:
         """End a stream of the principal's own account where it is, and return its receipt.
@@ -115,7 +118,7 @@ class Gateway:
             exchange.cancel()
             if exchange.receipt.state == "settled":
                 await exchange.wait_settled()
-                return exchange.receipt.to_json()
+                return for_customer(exchange.receipt.to_json())
         return await self.receipt(principal, request_id)
 
     async def create_key(self, account_id: str, name: str) -> tuple[KeyRow, str]:

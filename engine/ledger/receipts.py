@@ -283,6 +283,19 @@ class Receipt:
         )
 
 
+_OF_THE_OPERATOR = frozenset({"cost", "cost_rates_picodollars"})
+
+
+def for_customer(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A receipt's JSON without what the providers charge the operator: that tells the margin."""
+    shown = {name: value for name, value in document.items() if name not in _OF_THE_OPERATOR}
+    shown["attempts"] = [
+        {name: value for name, value in attempt.items() if name not in _OF_THE_OPERATOR}
+        for attempt in document["attempts"]
+    ]
+    return shown
+
+
 _FIELDS = frozenset(each.name for each in dataclasses.fields(Receipt))
 
 

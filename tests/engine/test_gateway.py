@@ -14,6 +14,8 @@ import pytest
 from engine import Gateway, Outcome, open_gateway, parse_config
 from engine.clock import wall_ms
 from engine.errors import AuthenticationError, NotFoundError
+from engine.ledger.receipt_lists import ReceiptQuery
+from engine.ledger.receipts import for_customer
 from engine.ledger.records import LedgerLockedError
 from tests.gateways import assert_invariants, config_text, drain, open_setup, run, settled
 
@@ -28,8 +30,27 @@ async def test_a_receipt_is_there_while_the_exchange_runs_and_after(tmp_path: Pa
             await exchange.head()
             await drain(exchange)
         stored = await setup.gateway.receipt(principal, call.request_id)
-        assert stored == exchange.receipt.to_json()
+        assert stored == for_customer(exchange.receipt.to_json())
         assert stored["outcome"] == "completed"
+
+
+async def test_no_customer_is_shown_what_the_provider_charges(tmp_path: Path) -> None:
+    """The operator's margin: in the operator's own view, in no answer to a customer."""
+    async with open_setup(tmp_path, billing="markup = 3") as setup:
+        _, receipt, _ = await run(setup, setup.call("tokens=3"))
+        assert receipt.cost_nanodollars > 0
+        principal = setup.gateway.authenticate(setup.key)
+        page = await setup.gateway.receipts(principal, ReceiptQuery())
+        for shown in (
+            await setup.gateway.receipt(principal, receipt.request_id),
+            await setup.gateway.cancel(principal, receipt.request_id),
+            *page.receipts,
+        ):
+            assert shown["price"]["nanodollars"] == receipt.price_nanodollars
+            assert b"cost" not in orjson.dumps(shown)
+        kept = await setup.gateway.ledger.read_receipt(setup.account_id, receipt.request_id)
+        assert kept is not None
+        assert kept["cost"]["nanodollars"] == receipt.cost_nanodollars
 
 
 async def test_a_receipt_is_its_accounts_own(tmp_path: Path) -> None:
