@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from typing import Final
 
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
@@ -87,7 +88,7 @@ class GatewayApp(QuartTrio):
         problem = self.gateway.not_ready
         if problem is None:
             return json_response({"status": "ready"})
-        reason = problem if is_local(current_entry().peer) else None
+        reason = problem if _asked_here() else None
         return json_response({"status": "unavailable", "reason": reason}, 503)
 
     async def metrics(self) -> Response:
@@ -96,7 +97,7 @@ class GatewayApp(QuartTrio):
         Raises:
             NotFoundError: for everybody else.
         """
-        if not is_local(current_entry().peer):
+        if not _asked_here():
             raise _unknown_url(current_entry())
         return Response(self.gateway.telemetry.exposition(), content_type=METRICS_TYPE)
 
@@ -129,12 +130,24 @@ def render_server_error(status: int) -> ErrorBody:
     """
     error: GatewayError = InvalidRequestError("The request is not valid HTTP.")
     if status == UnavailableError.status:
-        error = UnavailableError("There are too many connections.")
+        error = UnavailableError("There are too many connections.", retry_after_s=1)
     headers = [
         (b"content-type", b"application/json"),
         (b"x-request-id", new_request_id().encode()),
     ]
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
     return ErrorBody(headers, codec_of("openai_chat").encode_error(error))
+
+
+_FORWARDED: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP")
+"""What a proxy on this machine adds to the requests of others."""
+
+
+def _asked_here() -> bool:
+    """Whether who asks is on this machine, and no proxy asks for somebody else."""
+    forwarded = any(name in request.headers for name in _FORWARDED)
+    return is_local(current_entry().peer) and not forwarded
 
 
 def is_local(peer: str) -> bool:

@@ -318,6 +318,17 @@ async def test_operations(tmp_path: Path) -> None:
         assert (await post(front, chat_body())).status_code == 503
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Forwarded-For", "X-Real-IP"])
+async def test_a_proxy_on_this_machine_asks_for_somebody_else(tmp_path: Path, header: str) -> None:
+    async with open_front(tmp_path) as front:
+        front.setup.gateway.stop_admission()
+        through = {header: "198.51.100.7"}
+        assert (await front.client.get("/metrics", headers=through)).status_code == 404
+        unready = await front.client.get("/readyz", headers=through)
+        assert (unready.status_code, unready.json()["reason"]) == (503, None)
+        assert (await front.client.get("/metrics")).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("peer", "local"),
     [("unix", True), ("127.0.0.1", True), ("::1", True), ("192.0.2.7", False), ("?", False)],
