@@ -244,14 +244,16 @@ def report(title: str, unit: str, measure: Callable[[Pair], float], repeats: int
     sys.stdout.write(f"{title}\n")
     for pair in PAIRS:
         client, provider = pair
-        ratio = statistics.median(
+        ratios = [
             mine / verbatim
             for mine, verbatim in zip(figures[pair], figures[provider, provider], strict=True)
-        )
+            if verbatim  # the kernel counts CPU in ticks: a short run may take less than one
+        ]
+        ratio = f"{statistics.median(ratios):.2f} x verbatim" if ratios else "too short to compare"
         sys.stdout.write(
             f"  {client:>11} client, {provider:>11} provider: "
             f"{statistics.median(figures[pair]):6.1f} {unit} "
-            f"({min(figures[pair]):.1f} to {max(figures[pair]):.1f}), {ratio:.2f} x verbatim\n"
+            f"({min(figures[pair]):.1f} to {max(figures[pair]):.1f}), {ratio}\n"
         )
 
 

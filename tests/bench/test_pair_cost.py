@@ -12,5 +12,5 @@ def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     for words in ("CPU of the relay alone", "to translate a request", "CPU of the gateway"):
         assert words in printed
-    assert printed.count("x verbatim") == 3 * len(PAIRS)
+    assert printed.count(" provider: ") == 3 * len(PAIRS)
     assert "the event loop stood still" in printed

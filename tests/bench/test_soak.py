@@ -109,6 +109,6 @@ async def test_nothing_is_left_behind(seed: int) -> None:
             await simulator.wait_idle()
         statistics = simulator.statistics()
         assert (statistics.scheduled_replies, statistics.crashes) == (0, 0), f"seed {seed}"
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
         assert len(simulator.truth) > 100
         crowd.check()
