@@ -38,7 +38,12 @@ def each_protocol(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     return http2
 
 
+SLOWEST = ("tests/test_quality.py", "tests/test_readme.py", "tests/frontends/test_serving.py")
+"""They begin first: a worker that began one of them last would be waited for."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOWEST))
     if config.getoption("--long"):
         return
     for item in items:

@@ -251,4 +251,6 @@ async def test_the_client_leaves_after_every_event(simulator: Simulator) -> None
         record = await ended(simulator, str(seen))
         assert received <= record.tokens_written <= record.tokens_generated <= 10
         assert record.ended in {"reset", "done"}
+        with trio.fail_after(5):
+            await simulator.wait_idle()
         assert simulator.statistics().scheduled_replies == 0

@@ -8,7 +8,7 @@ from bench.pair_cost import PAIRS, main
 
 
 def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--repeats", "1", "--seconds", "0.2", "--streams", "4", "--rate", "100"])
+    main(["--repeats", "1", "--seconds", "0.05", "--streams", "4", "--rate", "100"])
     printed = capsys.readouterr().out
     for words in ("CPU of the relay alone", "to translate a request", "CPU of the gateway"):
         assert words in printed
