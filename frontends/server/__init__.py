@@ -9,8 +9,8 @@ words the few answers that no app gets to see.
 from __future__ import annotations
 
 from frontends.server.binds import BindError
+from frontends.server.hypercorn.sink import EXTENSION as SINK
 from frontends.server.listener import Server, open_server
 from frontends.server.settings import ErrorBody, ServerSettings
-from frontends.server.sink import EXTENSION as SINK
 
 __all__ = ["SINK", "BindError", "ErrorBody", "Server", "ServerSettings", "open_server"]

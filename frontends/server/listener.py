@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
@@ -15,10 +15,13 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from engine.nurseries import open_tasks
 from frontends.server.binds import address_of, listening
-from frontends.server.connection import READ_MAX_BYTES, Connection
+from frontends.server.hypercorn.connection import READ_MAX_BYTES, Connection
 from frontends.server.settings import ServerSettings
 
 log = logging.getLogger("parshall.server")
+
+FLUSH_S = 2.0
+"""So long the last bytes of an answer that is ended by a stop may take to leave."""
 
 
 class Server:
@@ -51,9 +54,15 @@ class Server:
         return self._refused
 
     async def stop(
-        self, grace_s: float = math.inf, before_cut: Callable[[], None] = lambda: None
+        self,
+        grace_s: float = math.inf,
+        before_cut: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
-        """Stop accepting, let open requests end for up to `grace_s`, then cut what is left."""
+        """Stop accepting, let open requests end for up to `grace_s`, then cut what is left.
+
+        `before_cut` has the app end its answers; what they say last gets `FLUSH_S` to leave. May
+        be called again, also while it runs, with a shorter grace.
+        """
         self._accepting.cancel()
         await self._context.terminated.set()
         for connection in tuple(self._connections):
@@ -62,9 +71,11 @@ class Server:
             self._quiet.set()
         with trio.move_on_after(grace_s) as waiting:
             await self._quiet.wait()
-        if waiting.cancelled_caught:
-            log.warning("%d connections did not end in time: cut", len(self._connections))
-            before_cut()
+        if waiting.cancelled_caught and self._connections:
+            log.warning("%d connections did not end in time", len(self._connections))
+            with trio.move_on_after(FLUSH_S):
+                await before_cut()
+                await self._quiet.wait()
             self._abort()
 
     async def _accept(self, listeners: list[trio.SocketListener], nursery: trio.Nursery) -> None:

@@ -16,9 +16,9 @@ from hypercorn.protocol.events import Body, EndBody, Request
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
-from frontends.server.conversation import ConversationGroup
+from frontends.server.hypercorn.conversation import ConversationGroup
+from frontends.server.hypercorn.sink import EXTENSION, ChunkSink, Socket
 from frontends.server.settings import ServerSettings
-from frontends.server.sink import EXTENSION, ChunkSink, Socket
 
 
 class Http2PrefaceError(Exception):

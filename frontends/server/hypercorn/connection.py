@@ -19,11 +19,11 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from frontends.server.conversation import ConversationGroup
-from frontends.server.http1 import Http1, Http2PrefaceError
-from frontends.server.http2 import Http2
+from frontends.server.hypercorn.conversation import ConversationGroup
+from frontends.server.hypercorn.http1 import Http1, Http2PrefaceError
+from frontends.server.hypercorn.http2 import Http2
+from frontends.server.hypercorn.sink import ChunkSink
 from frontends.server.settings import ServerSettings
-from frontends.server.sink import ChunkSink
 
 log = logging.getLogger("parshall.server")
 
