@@ -57,7 +57,11 @@ async def serve(config: Config, announce: Announce) -> None:
                     config.server.shutdown_grace_s,
                 )
                 gateway.stop_admission()
-                await server.stop(config.server.shutdown_grace_s, before_cut=gateway.cut_off)
+
+                async def cut_off() -> None:
+                    gateway.cut_off()
+
+                await server.stop(config.server.shutdown_grace_s, before_cut=cut_off)
             nursery.cancel_scope.cancel()
 
 
