@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from frontends.server import SINK, Server, ServerSettings, open_server
-from frontends.server.sink import ChunkSink
+from frontends.server.hypercorn.sink import ChunkSink
 from tests.frontends.server.apps import dial, headers, open_http2, read_all, read_until
 
 Body = Callable[[ChunkSink], Awaitable[None]]
