@@ -30,6 +30,7 @@ from frontends.anthropic import AnthropicRoutes
 from frontends.bodies import BodyRoom, BodyTimeoutError, LazyRequest
 from frontends.connection import GatewayConnection, current_entry
 from frontends.gemini import GeminiRoutes
+from frontends.headers import SECURITY
 from frontends.ingress import Ingress
 from frontends.models import ModelRoutes
 from frontends.openai import OpenAIRoutes
@@ -134,6 +135,7 @@ def render_server_error(status: int) -> ErrorBody:
     headers = [
         (b"content-type", b"application/json"),
         (b"x-request-id", new_request_id().encode()),
+        *SECURITY,
     ]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))

@@ -21,6 +21,7 @@ from engine.errors import GatewayError
 from engine.events import Protocol
 from frontends.access import AccessEntry, clean_client_id
 from frontends.bodies import LazyRequest
+from frontends.headers import answer_headers
 from frontends.keys import without_key
 from frontends.protocols import protocol_of
 from frontends.rendering import render_error
@@ -161,10 +162,8 @@ class GatewayConnection(TrioASGIHTTPConnection):
             self._entry.status = message["status"]
             own_id = (self._entry.replay_of or self._entry.request_id).encode()
             names = _ID_HEADERS[self._entry.protocol]
-            return {
-                **message,
-                "headers": [*message["headers"], *((name, own_id) for name in names)],
-            }
+            headers = [*message["headers"], *((name, own_id) for name in names)]
+            return {**message, "headers": answer_headers(headers, self.scope["scheme"])}
         self._entry.response_bytes += len(message.get("body", b""))
         return message
 

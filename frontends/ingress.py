@@ -12,17 +12,9 @@ from engine.events import Protocol
 from engine.listing import ModelInfo
 from frontends.bodies import BodyRoom, LazyRequest, read_body
 from frontends.connection import RelayResponse, current_entry
+from frontends.headers import PROVIDER_HEADERS
 from frontends.keys import read_key, read_query
 from frontends.receipt_queries import page_json, read_receipt_query
-
-_PROVIDER_HEADERS: dict[Protocol, tuple[str, ...]] = {
-    "openai_chat": (),
-    "openai_responses": (),
-    "openai_completions": (),
-    "anthropic": ("anthropic-beta", "anthropic-version"),
-    "gemini": (),
-}
-"""What a client says in headers that a provider of the same protocol has to see."""
 
 
 class Ingress:
@@ -133,7 +125,7 @@ class Ingress:
             array=array,
             headers=tuple(
                 (name.encode(), value.encode("latin-1"))
-                for name in _PROVIDER_HEADERS[protocol]
+                for name in PROVIDER_HEADERS[protocol]
                 for value in request.headers.getlist(name)
             ),
             peer=entry.peer,

@@ -1,0 +1,65 @@
+"""Which headers cross the gateway, and those that every answer has.
+
+Both directions are allow-lists: what is not named here does not pass, whoever said it. So neither
+a client's `authorization` or `x-forwarded-for` reaches a provider, nor a provider's `set-cookie` or
+`cache-control` a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from engine.events import Protocol
+
+Header = tuple[bytes, bytes]
+
+PROVIDER_HEADERS: Final[dict[Protocol, tuple[str, ...]]] = {
+    "openai_chat": (),
+    "openai_responses": (),
+    "openai_completions": (),
+    "anthropic": ("anthropic-beta", "anthropic-version"),
+    "gemini": (),
+}
+"""What a client says in headers that a provider of the same protocol has to see."""
+
+ANSWER_HEADERS: Final = frozenset(
+    {
+        b"allow",
+        b"content-length",
+        b"content-type",
+        b"request-id",
+        b"retry-after",
+        b"www-authenticate",
+        b"x-credits-used",
+        b"x-model-used",
+        b"x-parshall-cost",
+        b"x-parshall-counted",
+        b"x-parshall-dropped",
+        b"x-parshall-receipt",
+        b"x-provider-request-id",
+        b"x-request-id",
+        b"x-should-retry",
+    }
+)
+"""What an answer of the app may say; the server adds `date` and the framing of its protocol."""
+
+SECURITY: Final[tuple[Header, ...]] = (
+    (b"cache-control", b"private, no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+"""Answers hold what customers said and paid: nobody keeps, frames, runs or sniffs them."""
+
+_HSTS: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
+"""Only where the client came by TLS (RFC 6797 section 7.2). Subdomains are the operator's."""
+
+
+def answer_headers(headers: Iterable[Header], scheme: str) -> list[Header]:
+    """The head of an answer by the app: what may pass, and what each answer has."""
+    passed = [header for header in headers if header[0].lower() in ANSWER_HEADERS]
+    passed += SECURITY
+    if scheme == "https":
+        passed.append(_HSTS)
+    return passed
