@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import orjson
 
-from engine.conversation import Effort, MediaKind, ReasoningRequest
+from engine.capabilities import Capabilities
+from engine.conversation import (
+    Conversation,
+    Effort,
+    MediaKind,
+    NativeTool,
+    ReasoningRequest,
+    Tool,
+    ToolChoice,
+)
 from engine.errors import GatewayError, InvalidRequestError, UpstreamRejectedError
 from engine.events import TokenLogprob
 from engine.protocols.codec import InexpressibleError, spell
@@ -172,3 +181,28 @@ def call_id_of(call_id: str, max_chars: int) -> str:
     if len(call_id) <= max_chars:
         return call_id
     return f"call_{hashlib.blake2s(call_id.encode(), digest_size=16).hexdigest()}"
+
+
+def checked_tools(
+    conversation: Conversation, capabilities: Capabilities
+) -> tuple[Tool | NativeTool, ...]:
+    """The conversation's tools; raises InexpressibleError when the model can call none."""
+    if conversation.tools and capabilities.tools is False:
+        raise InexpressibleError("tools", "This model cannot call tools.")
+    return conversation.tools
+
+
+def tool_fields(
+    conversation: Conversation,
+    tools: list[dict[str, Any]],
+    encode_choice: Callable[[ToolChoice], str | dict[str, Any]],
+) -> dict[str, Any]:
+    """The fields of a request that are about tools; none without tools."""
+    if not tools:
+        return {}
+    document: dict[str, Any] = {"tools": tools}
+    if conversation.tool_choice is not None:
+        document["tool_choice"] = encode_choice(conversation.tool_choice)
+    if conversation.parallel_tool_calls is not None:
+        document["parallel_tool_calls"] = conversation.parallel_tool_calls
+    return document

@@ -20,11 +20,11 @@ from engine.conversation import (
     Turn,
     Unexpressed,
 )
-from engine.errors import InvalidRequestError
 from engine.protocols import carried
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.parsing import kind_of
+from engine.protocols.openai_values import wrong
 
 # What a client sends back of an answer, and what no model needs to see again.
 _ANSWER_FIELDS = frozenset({"annotations", "audio", "reasoning_details", "parsed"})
@@ -116,7 +116,7 @@ class MessageReader:
         if refusal := _text(message, "refusal", path):
             parts.append(Refusal(refusal))
         if calls is not None and not isinstance(calls, list):
-            raise _wrong(f"{path}.tool_calls", "must be an array")
+            raise wrong(f"{path}.tool_calls", "must be an array")
         for index, call in enumerate(calls or ()):
             parts.append(_read_call(call, f"{path}.tool_calls[{index}]"))
         if legacy := message.get("function_call"):
@@ -127,7 +127,7 @@ class MessageReader:
         fields = dict_of(function)
         name = _text(fields, "name", f"{path}.function_call")
         if not name:
-            raise _wrong(f"{path}.function_call.name", "must be the name of a function")
+            raise wrong(f"{path}.function_call.name", "must be the name of a function")
         call_id = f"call_of_{path.removeprefix('messages[').removesuffix(']')}"
         self._legacy_calls[name] = call_id
         arguments = _text(fields, "arguments", f"{path}.function_call")
@@ -137,14 +137,14 @@ class MessageReader:
         name = _text(message, "name", path)
         call_id = self._legacy_calls.get(name)
         if call_id is None:
-            raise _wrong(f"{path}.name", "must name a function that the assistant has called")
+            raise wrong(f"{path}.name", "must name a function that the assistant has called")
         content = tuple(self._read_result_content(message.get("content"), path))
         return ToolResult(call_id, content, name=name)
 
     def _read_result(self, message: dict[str, Any], path: str) -> ToolResult:
         call_id = _text(message, "tool_call_id", path)
         if not call_id:
-            raise _wrong(f"{path}.tool_call_id", "must be the id of a tool call")
+            raise wrong(f"{path}.tool_call_id", "must be the id of a tool call")
         content = tuple(self._read_result_content(message.get("content"), path))
         return ToolResult(carried.uncarry(call_id)[0], content)
 
@@ -160,14 +160,14 @@ class MessageReader:
         if content is None and not required:
             return
         if not isinstance(content, list):
-            raise _wrong(f"{path}.content", "must be a string or an array of content parts")
+            raise wrong(f"{path}.content", "must be a string or an array of content parts")
         for index, part in enumerate(content):
             at = f"{path}.content[{index}]"
             if isinstance(part, str):
                 yield Text(part)
                 continue
             if not isinstance(part, dict):
-                raise _wrong(at, "must be an object with a 'type'")
+                raise wrong(at, "must be an object with a 'type'")
             read = list(_read_part(part, at))
             if not read:
                 self.unexpressed.append(Unexpressed(f"{at}.type", harmless=False))
@@ -209,7 +209,7 @@ def _read_file(file: dict[str, Any], path: str, cache: CacheHint | None) -> Medi
     name = _text(file, "filename", path) or None
     data = _text(file, "file_data", path)
     if not data:
-        raise _wrong(f"{path}.file_data", "must be the file's content")
+        raise wrong(f"{path}.file_data", "must be the file's content")
     if data.startswith("data:"):
         mime_type, data = _split_data_url(data, f"{path}.file_data")
     else:
@@ -227,7 +227,7 @@ def _from_url(
 ) -> Media:
     url = _text(fields, "url", path)
     if not url:
-        raise _wrong(f"{path}.url", "must be an address or a data: URL")
+        raise wrong(f"{path}.url", "must be an address or a data: URL")
     if url.startswith("data:"):
         mime_type, data = _split_data_url(url, f"{path}.url")
         return Media(kind, mime_type, data=data, detail=detail, cache=cache)
@@ -239,7 +239,7 @@ def _split_data_url(url: str, path: str) -> tuple[str, str]:
     head, comma, data = url.partition(",")
     mime_type, _, encoding = head.removeprefix("data:").rpartition(";")
     if not comma or encoding.strip() != "base64":
-        raise _wrong(path, "must hold base64: data:<media type>;base64,<data>")
+        raise wrong(path, "must hold base64: data:<media type>;base64,<data>")
     return mime_type.partition(";")[0].strip().lower() or "text/plain", data
 
 
@@ -259,7 +259,7 @@ def _read_call(call: object, path: str) -> ToolCall:
     inner = f"{path}.{'custom' if custom else 'function'}"
     name = _text(body, "name", inner)
     if not call_id or not name:
-        raise _wrong(path if name else f"{inner}.name", "must have an 'id' and name a tool")
+        raise wrong(path if name else f"{inner}.name", "must have an 'id' and name a tool")
     plain, signature = carried.uncarry(call_id)
     return ToolCall(
         plain,
@@ -275,9 +275,5 @@ def _text(fields: dict[str, Any], name: str, path: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise _wrong(f"{path}.{name}", "must be a string")
+        raise wrong(f"{path}.{name}", "must be a string")
     return value
-
-
-def _wrong(path: str, problem: str) -> InvalidRequestError:
-    return InvalidRequestError(f"'{path}' {problem}.", param=path)

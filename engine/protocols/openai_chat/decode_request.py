@@ -18,11 +18,11 @@ from engine.conversation import (
     ToolChoice,
     Unexpressed,
 )
-from engine.errors import InvalidRequestError
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, text_of
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.decode_messages import MessageReader
+from engine.protocols.openai_values import number, stop_of, string, whole, wrong
 
 _EFFORTS = frozenset(get_args(Effort))
 
@@ -83,24 +83,24 @@ def decode_request(request: ClientRequest) -> Conversation:
         turns=turns,
         choices=request.choices,
         max_output_tokens=request.max_output_tokens,
-        temperature=_number(document, "temperature", 0, 2),
-        top_p=_number(document, "top_p", 0, 1),
-        top_k=_whole(document, "top_k"),
-        stop=_stop(document.get("stop")),
-        seed=_whole(document, "seed"),
-        presence_penalty=_number(document, "presence_penalty", -2, 2) or None,
-        frequency_penalty=_number(document, "frequency_penalty", -2, 2) or None,
+        temperature=number(document, "temperature", 0, 2),
+        top_p=number(document, "top_p", 0, 1),
+        top_k=whole(document, "top_k"),
+        stop=stop_of(document.get("stop")),
+        seed=whole(document, "seed"),
+        presence_penalty=number(document, "presence_penalty", -2, 2) or None,
+        frequency_penalty=number(document, "frequency_penalty", -2, 2) or None,
         top_logprobs=_top_logprobs(document),
         reasoning=_reasoning(document),
-        verbosity=_string(document, "verbosity"),
+        verbosity=string(document, "verbosity"),
         output_format=_output_format(document.get("response_format")),
         tools=tuple(_tools(document)),
         tool_choice=_tool_choice(document),
         parallel_tool_calls=False if document.get("parallel_tool_calls") is False else None,
         modalities=_modalities(document.get("modalities")),
-        end_user=_string(document, "safety_identifier") or _string(document, "user"),
+        end_user=string(document, "safety_identifier") or string(document, "user"),
         metadata=_metadata(document.get("metadata")),
-        service_tier=_string(document, "service_tier"),
+        service_tier=string(document, "service_tier"),
         unexpressed=tuple(unexpressed),
     )
 
@@ -119,51 +119,14 @@ def _unexpressed(document: dict[str, Any]) -> Iterator[Unexpressed]:
         yield Unexpressed("stream_options.include_obfuscation", harmless=True)
 
 
-def _wrong(path: str, problem: str) -> InvalidRequestError:
-    return InvalidRequestError(f"'{path}' {problem}.", param=path)
-
-
-def _number(document: dict[str, Any], name: str, least: float, most: float) -> float | None:
-    value = document.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise _wrong(name, f"must be a number from {least} to {most}")
-    return value
-
-
-def _whole(document: dict[str, Any], name: str) -> int | None:
-    value = document.get(name)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise _wrong(name, "must be a whole number")
-    return value
-
-
-def _string(document: dict[str, Any], name: str) -> str | None:
-    value = document.get(name)
-    if value is not None and not isinstance(value, str):
-        raise _wrong(name, "must be a string")
-    return value or None
-
-
-def _stop(value: object) -> tuple[str, ...]:
-    if value is None or value == "":
-        return ()
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise _wrong("stop", "must be a string or an array of strings")
-
-
 def _top_logprobs(document: dict[str, Any]) -> int | None:
-    top = _whole(document, "top_logprobs")
+    top = whole(document, "top_logprobs")
     if document.get("logprobs") is True:
         if top is not None and not 0 <= top <= 20:
-            raise _wrong("top_logprobs", "must be a whole number from 0 to 20")
+            raise wrong("top_logprobs", "must be a whole number from 0 to 20")
         return top or 0
     if top:
-        raise _wrong("top_logprobs", "needs 'logprobs' to be true")
+        raise wrong("top_logprobs", "needs 'logprobs' to be true")
     return None
 
 
@@ -173,7 +136,7 @@ def _reasoning(document: dict[str, Any]) -> ReasoningRequest | None:
     fields, thinking = document.get("reasoning"), document.get("thinking")
     if isinstance(fields, dict) and fields:
         effort = fields.get("effort", effort)
-        budget = _whole(fields, "max_tokens")
+        budget = whole(fields, "max_tokens")
         if fields.get("enabled") is False:
             budget = 0
         visible = False if fields.get("exclude") is True else None
@@ -181,7 +144,7 @@ def _reasoning(document: dict[str, Any]) -> ReasoningRequest | None:
             None if budget is not None else _effort(effort), budget, visible=visible
         )
     if isinstance(thinking, dict) and thinking and effort is None:
-        budget = _whole(thinking, "budget_tokens")
+        budget = whole(thinking, "budget_tokens")
         match thinking.get("type"):
             case "disabled":
                 return ReasoningRequest(budget_tokens=0)
@@ -190,7 +153,7 @@ def _reasoning(document: dict[str, Any]) -> ReasoningRequest | None:
             case "enabled":
                 return ReasoningRequest(budget_tokens=-1 if budget is None else budget)
             case _:
-                raise _wrong("thinking.type", "must be 'enabled', 'disabled' or 'adaptive'")
+                raise wrong("thinking.type", "must be 'enabled', 'disabled' or 'adaptive'")
     level = _effort(effort)
     return None if level is None else ReasoningRequest(level)
 
@@ -201,7 +164,7 @@ def _effort(value: object) -> Effort | None:
     for effort in get_args(Effort):
         if effort == value:
             return effort  # type: ignore[no-any-return]
-    raise _wrong("reasoning_effort", f"must be one of {', '.join(get_args(Effort))}")
+    raise wrong("reasoning_effort", f"must be one of {', '.join(get_args(Effort))}")
 
 
 def _output_format(value: object) -> JsonObject | JsonSchema | None:
@@ -217,7 +180,7 @@ def _output_format(value: object) -> JsonObject | JsonSchema | None:
             said = dict_of(fields.get("json_schema"))
             schema = said.get("schema")
             if schema is not None and not isinstance(schema, dict):
-                raise _wrong("response_format.json_schema.schema", "must be an object")
+                raise wrong("response_format.json_schema.schema", "must be an object")
             strict = said.get("strict")
             return JsonSchema(
                 {} if schema is None else schema,
@@ -225,17 +188,17 @@ def _output_format(value: object) -> JsonObject | JsonSchema | None:
                 text_of(said.get("description")) or None,
                 strict if isinstance(strict, bool) else None,
             )
-    raise _wrong("response_format.type", "must be 'text', 'json_object' or 'json_schema'")
+    raise wrong("response_format.type", "must be 'text', 'json_object' or 'json_schema'")
 
 
 def _tools(document: dict[str, Any]) -> Iterator[Tool | NativeTool]:
     for path, read in (("tools", _tool), ("functions", _function)):
         tools = document.get(path)
         if tools is not None and not isinstance(tools, list):
-            raise _wrong(path, "must be an array")
+            raise wrong(path, "must be an array")
         for index, tool in enumerate(tools or ()):
             if not isinstance(tool, dict):
-                raise _wrong(f"{path}[{index}]", "must be an object")
+                raise wrong(f"{path}[{index}]", "must be an object")
             yield read(tool, f"{path}[{index}]")
 
 
@@ -252,10 +215,10 @@ def _tool(tool: dict[str, Any], path: str) -> Tool | NativeTool:
 def _function(function: dict[str, Any], path: str, cache: CacheHint | None = None) -> Tool:
     name = function.get("name")
     if not isinstance(name, str) or not name:
-        raise _wrong(f"{path}.name", "must be the name of a function")
+        raise wrong(f"{path}.name", "must be the name of a function")
     parameters = function.get("parameters")
     if parameters is not None and not isinstance(parameters, dict):
-        raise _wrong(f"{path}.parameters", "must be a JSON schema")
+        raise wrong(f"{path}.parameters", "must be a JSON schema")
     strict = function.get("strict")
     return Tool(
         name,
@@ -285,7 +248,7 @@ def _tool_choice(document: dict[str, Any]) -> ToolChoice | None:
             names = tuple(filter(None, map(_tool_name, tools)))
             if mode in ("auto", "required") and len(names) == len(tools):
                 return ToolChoice(mode, names)
-    raise _wrong("tool_choice", "must be 'auto', 'none', 'required' or name tools")
+    raise wrong("tool_choice", "must be 'auto', 'none', 'required' or name tools")
 
 
 def _tool_name(tool: object) -> str:
@@ -297,7 +260,7 @@ def _modalities(value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _wrong("modalities", "must be an array of strings")
+        raise wrong("modalities", "must be an array of strings")
     names = tuple(item.lower() for item in value)
     return None if names in ((), ("text",)) else names
 
@@ -306,5 +269,5 @@ def _metadata(value: object) -> dict[str, str] | None:
     if value is None or value == {}:
         return None
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise _wrong("metadata", "must be an object of strings")
+        raise wrong("metadata", "must be an object of strings")
     return value

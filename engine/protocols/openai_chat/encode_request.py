@@ -21,6 +21,7 @@ from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget, 
 from engine.protocols.fields import write_json
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.encode_messages import MessageWriter
+from engine.protocols.openai_shared import checked_tools, tool_fields
 
 _CANONICAL = {"user": "end_user"}
 """What `_harmless` writes under another name than `Conversation`'s."""
@@ -60,7 +61,8 @@ def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encode
         document[_limit_name(target)] = limit
     document |= _sampling(conversation, capabilities)
     document |= _answers(conversation)
-    document |= _tools(conversation, capabilities, dropped)
+    tools = [_tool(tool, dropped) for tool in checked_tools(conversation, capabilities)]
+    document |= tool_fields(conversation, tools, _tool_choice)
     document |= _reasoning(conversation.reasoning, capabilities, dropped)
     document |= _format(conversation, capabilities)
     for name, value in _harmless(conversation, dropped).items():
@@ -125,21 +127,6 @@ def _answers(conversation: Conversation) -> dict[str, Any]:
         document |= {"logprobs": True} | ({"top_logprobs": top} if top else {})
     if conversation.modalities is not None and set(conversation.modalities) != {"text"}:
         raise InexpressibleError("modalities", "This model's provider is asked for text only.")
-    return document
-
-
-def _tools(
-    conversation: Conversation, capabilities: Capabilities, dropped: set[str]
-) -> dict[str, Any]:
-    if not conversation.tools:
-        return {}
-    if capabilities.tools is False:
-        raise InexpressibleError("tools", "This model cannot call tools.")
-    document: dict[str, Any] = {"tools": [_tool(tool, dropped) for tool in conversation.tools]}
-    if conversation.tool_choice is not None:
-        document["tool_choice"] = _tool_choice(conversation.tool_choice)
-    if conversation.parallel_tool_calls is not None:
-        document["parallel_tool_calls"] = conversation.parallel_tool_calls
     return document
 
 

@@ -14,6 +14,7 @@ from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, dicts, load_request, text_of, write_json
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.held import refuse_held_ids
+from engine.protocols.openai_values import flag, whole
 from engine.protocols.quirks import PLAIN, Quirks
 
 ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
@@ -43,10 +44,10 @@ def parse_request(call: Call) -> ClientRequest:
     return ClientRequest(
         protocol=NAME,
         model=model,
-        stream=_flag(document, "stream"),
-        include_usage=_flag(options or {}, "include_usage"),
+        stream=flag(document, "stream"),
+        include_usage=flag(options or {}, "include_usage"),
         max_output_tokens=_max_output_tokens(document),
-        choices=_whole(document, "n", 1, _CHOICES_MAX) or 1,
+        choices=whole(document, "n", 1, _CHOICES_MAX) or 1,
         media=Counter(_media(document)),
         document=document,
     )
@@ -67,27 +68,9 @@ def _check_messages(messages: object) -> None:
             )
 
 
-def _flag(document: dict[str, Any], name: str) -> bool:
-    value = document.get(name)
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise InvalidRequestError(f"'{name}' must be true or false.", param=name)
-
-
-def _whole(document: dict[str, Any], name: str, least: int, most: int) -> int | None:
-    value = document.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidRequestError(
-            f"'{name}' must be a whole number from {least} to {most}.", param=name
-        )
-    return value
-
-
 def _max_output_tokens(document: dict[str, Any]) -> int | None:
     limits = [
-        value for name in LIMITS if (value := _whole(document, name, 1, 2**31 - 1)) is not None
+        value for name in LIMITS if (value := whole(document, name, 1, 2**31 - 1)) is not None
     ]
     return min(limits, default=None)
 

@@ -11,6 +11,7 @@ from engine.errors import InvalidRequestError
 from engine.events import Call
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import load_request, write_json
+from engine.protocols.openai_values import flag, number, stop_of, string, whole
 from engine.protocols.quirks import PLAIN, Quirks
 
 NAME: Final = "openai_completions"
@@ -61,13 +62,13 @@ def parse_request(call: Call) -> ClientRequest:
     if options is not None and not isinstance(options, dict):
         raise InvalidRequestError("'stream_options' must be an object.", param="stream_options")
     prompts = read_prompts(document.get("prompt"))
-    generated = max(choices_of(document), _whole(document, "best_of", 1, _BEST_OF_MAX) or 1)
-    limit = _whole(document, "max_tokens", 0, _TOKENS_MAX)
+    generated = max(choices_of(document), whole(document, "best_of", 1, _BEST_OF_MAX) or 1)
+    limit = whole(document, "max_tokens", 0, _TOKENS_MAX)
     return ClientRequest(
         protocol=NAME,
         model=model,
-        stream=_flag(document, "stream"),
-        include_usage=_flag(options or {}, "include_usage"),
+        stream=flag(document, "stream"),
+        include_usage=flag(options or {}, "include_usage"),
         max_output_tokens=DEFAULT_MAX_TOKENS if limit is None else limit,
         choices=generated * len(prompts),
         document=document,
@@ -76,7 +77,7 @@ def parse_request(call: Call) -> ClientRequest:
 
 def choices_of(document: dict[str, Any]) -> int:
     """The choices that are asked for of each prompt; raises InvalidRequestError."""
-    return _whole(document, "n", 1, _CHOICES_MAX) or 1
+    return whole(document, "n", 1, _CHOICES_MAX) or 1
 
 
 def read_prompts(value: object) -> list[Prompt]:
@@ -161,14 +162,14 @@ def decode_request(request: ClientRequest) -> Conversation:
         turns=(Turn("user", (Text(_one_text(document)),)),),
         choices=choices_of(document),
         max_output_tokens=request.max_output_tokens,
-        temperature=_number(document, "temperature", 0, 2),
-        top_p=_number(document, "top_p", 0, 1),
-        stop=_stop(document.get("stop")),
-        seed=_whole(document, "seed", -(2**63), 2**63),
-        presence_penalty=_number(document, "presence_penalty", -2, 2) or None,
-        frequency_penalty=_number(document, "frequency_penalty", -2, 2) or None,
-        top_logprobs=_whole(document, "logprobs", 0, 5),
-        end_user=_user(document.get("user")),
+        temperature=number(document, "temperature", 0, 2),
+        top_p=number(document, "top_p", 0, 1),
+        stop=stop_of(document.get("stop")),
+        seed=whole(document, "seed", -(2**63), 2**63),
+        presence_penalty=number(document, "presence_penalty", -2, 2) or None,
+        frequency_penalty=number(document, "frequency_penalty", -2, 2) or None,
+        top_logprobs=whole(document, "logprobs", 0, 5),
+        end_user=string(document, "user"),
         unexpressed=tuple(_unexpressed(document)),
     )
 
@@ -199,46 +200,3 @@ def _unexpressed(document: dict[str, Any]) -> Iterator[Unexpressed]:
         said = value not in (None, False, "", [], {})
         if name not in _READ and said and not (name == "best_of" and value == choices):
             yield Unexpressed(name, harmless=False)
-
-
-def _user(value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise InvalidRequestError("'user' must be a string.", param="user")
-    return value or None
-
-
-def _flag(document: dict[str, Any], name: str) -> bool:
-    value = document.get(name)
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise InvalidRequestError(f"'{name}' must be true or false.", param=name)
-
-
-def _whole(document: dict[str, Any], name: str, least: int, most: int) -> int | None:
-    value = document.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidRequestError(
-            f"'{name}' must be a whole number from {least} to {most}.", param=name
-        )
-    return value
-
-
-def _number(document: dict[str, Any], name: str, least: float, most: float) -> float | None:
-    value = document.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise InvalidRequestError(f"'{name}' must be a number from {least} to {most}.", param=name)
-    return value
-
-
-def _stop(value: object) -> tuple[str, ...]:
-    if value is None or value == "":
-        return ()
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise InvalidRequestError("'stop' must be a string or an array of strings.", param="stop")

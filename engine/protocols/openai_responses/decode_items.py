@@ -19,11 +19,11 @@ from engine.conversation import (
     Turn,
     Unexpressed,
 )
-from engine.errors import InvalidRequestError
 from engine.protocols import carried
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.openai_responses.marks import native, read_reasoning
 from engine.protocols.openai_shared import kind_of, split_data_url
+from engine.protocols.openai_values import wrong
 
 # What an answer's items hold beside what a model is told again.
 _ITEM_FIELDS: dict[str, frozenset[str]] = {
@@ -95,7 +95,7 @@ class ItemReader:
     def _read_result(self, item: dict[str, Any], path: str) -> ToolResult:
         call_id = text_of(item.get("call_id"))
         if not call_id:
-            raise _wrong(f"{path}.call_id", "must be the id of a call")
+            raise wrong(f"{path}.call_id", "must be the id of a call")
         parts = self._read_content(item.get("output"), f"{path}.output")
         content = tuple(part for part in parts if isinstance(part, (Text, Media)))
         return ToolResult(carried.uncarry(call_id)[0], content)
@@ -105,11 +105,11 @@ class ItemReader:
             yield Text(content)
             return
         if not isinstance(content, list):
-            raise _wrong(path, "must be a string or an array of content parts")
+            raise wrong(path, "must be a string or an array of content parts")
         for index, part in enumerate(content):
             at = f"{path}[{index}]"
             if not isinstance(part, dict):
-                raise _wrong(at, "must be an object with a 'type'")
+                raise wrong(at, "must be an object with a 'type'")
             read = _read_part(part, at)
             if read is None:
                 self.unexpressed.append(Unexpressed(f"{at}.type", harmless=False))
@@ -145,7 +145,7 @@ def _read_image(part: dict[str, Any], path: str, cache: CacheHint | None) -> Med
     detail = text_of(part.get("detail")) or None
     detail = None if detail == "auto" else detail
     if not url:
-        raise _wrong(f"{path}.image_url", "must be an address or a data: URL")
+        raise wrong(f"{path}.image_url", "must be an address or a data: URL")
     if url.startswith("data:"):
         mime_type, data = split_data_url(url, f"{path}.image_url")
         return Media("image", mime_type, data=data, detail=detail, cache=cache)
@@ -161,7 +161,7 @@ def _read_file(part: dict[str, Any], path: str, cache: CacheHint | None) -> Medi
         return Media(kind_of(mime_type), mime_type, data=data, name=name, cache=cache)
     url = _text(part, "file_url", path)
     if not url:
-        raise _wrong(f"{path}.file_data", "must be the file's content, or 'file_url' its address")
+        raise wrong(f"{path}.file_data", "must be the file's content, or 'file_url' its address")
     return Media("document", "application/pdf", url=url, name=name, cache=cache)
 
 
@@ -176,7 +176,7 @@ def _visible(item: dict[str, Any]) -> str:
 def _read_call(item: dict[str, Any], path: str) -> ToolCall:
     call_id, name = _text(item, "call_id", path), _text(item, "name", path)
     if not call_id or not name:
-        raise _wrong(f"{path}.{'call_id' if name else 'name'}", "must be there in a call")
+        raise wrong(f"{path}.{'call_id' if name else 'name'}", "must be there in a call")
     plain, signature = carried.uncarry(call_id)
     return ToolCall(plain, name, _text(item, "arguments", path), signature)
 
@@ -186,9 +186,5 @@ def _text(fields: dict[str, Any], name: str, path: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise _wrong(f"{path}.{name}", "must be a string")
+        raise wrong(f"{path}.{name}", "must be a string")
     return value
-
-
-def _wrong(path: str, problem: str) -> InvalidRequestError:
-    return InvalidRequestError(f"'{path}' {problem}.", param=path)

@@ -15,12 +15,12 @@ from engine.conversation import (
     ToolChoice,
     Unexpressed,
 )
-from engine.errors import InvalidRequestError
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, text_of
 from engine.protocols.openai_responses.decode_items import ItemReader
 from engine.protocols.openai_responses.marks import native
 from engine.protocols.openai_shared import read_effort
+from engine.protocols.openai_values import number, string, wrong
 
 LOGPROBS = "message.output_text.logprobs"
 
@@ -73,15 +73,15 @@ def decode_request(request: ClientRequest) -> Conversation:
     """
     document = request.document
     reader = ItemReader()
-    turns = reader.read(_string(document, "instructions"), document["input"])
+    turns = reader.read(string(document, "instructions"), document["input"])
     tool_choice, unknown_choice = _tool_choice(document.get("tool_choice"))
     unexpressed = [*reader.unexpressed, *unknown_choice, *_unexpressed(document)]
     text = _members(document, "text")
     return Conversation(
         turns=turns,
         max_output_tokens=request.max_output_tokens,
-        temperature=_number(document, "temperature", 0, 2),
-        top_p=_number(document, "top_p", 0, 1),
+        temperature=number(document, "temperature", 0, 2),
+        top_p=number(document, "top_p", 0, 1),
         top_logprobs=_top_logprobs(document),
         reasoning=_reasoning(_members(document, "reasoning")),
         verbosity=text_of(text.get("verbosity")) or None,
@@ -89,9 +89,9 @@ def decode_request(request: ClientRequest) -> Conversation:
         tools=tuple(_tools(document.get("tools"))),
         tool_choice=tool_choice,
         parallel_tool_calls=False if document.get("parallel_tool_calls") is False else None,
-        end_user=_string(document, "safety_identifier") or _string(document, "user"),
+        end_user=string(document, "safety_identifier") or string(document, "user"),
         metadata=_metadata(document.get("metadata")),
-        service_tier=_string(document, "service_tier"),
+        service_tier=string(document, "service_tier"),
         unexpressed=tuple(unexpressed),
     )
 
@@ -116,41 +116,21 @@ def _unexpressed(document: dict[str, Any]) -> Iterator[Unexpressed]:
         yield Unexpressed("stream_options.include_obfuscation", harmless=True)
 
 
-def _wrong(path: str, problem: str) -> InvalidRequestError:
-    return InvalidRequestError(f"'{path}' {problem}.", param=path)
-
-
 def _members(document: dict[str, Any], name: str) -> dict[str, Any]:
     value = document.get(name)
     if value is not None and not isinstance(value, dict):
-        raise _wrong(name, "must be an object")
+        raise wrong(name, "must be an object")
     return value or {}
-
-
-def _number(document: dict[str, Any], name: str, least: float, most: float) -> float | None:
-    value = document.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise _wrong(name, f"must be a number from {least} to {most}")
-    return value
-
-
-def _string(document: dict[str, Any], name: str) -> str | None:
-    value = document.get(name)
-    if value is not None and not isinstance(value, str):
-        raise _wrong(name, "must be a string")
-    return value or None
 
 
 def _top_logprobs(document: dict[str, Any]) -> int | None:
     top, include = document.get("top_logprobs"), document.get("include")
     if include is not None and not isinstance(include, list):
-        raise _wrong("include", "must be an array")
+        raise wrong("include", "must be an array")
     if top is not None and (isinstance(top, bool) or not isinstance(top, int)):
-        raise _wrong("top_logprobs", "must be a whole number from 0 to 20")
+        raise wrong("top_logprobs", "must be a whole number from 0 to 20")
     if not 0 <= (top or 0) <= 20:
-        raise _wrong("top_logprobs", "must be a whole number from 0 to 20")
+        raise wrong("top_logprobs", "must be a whole number from 0 to 20")
     return (top or 0) if LOGPROBS in (include or ()) else None
 
 
@@ -158,7 +138,7 @@ def _reasoning(fields: dict[str, Any]) -> ReasoningRequest | None:
     effort = read_effort(fields.get("effort"), "reasoning.effort")
     summary = fields.get("summary") or fields.get("generate_summary")
     if summary is not None and text_of(summary) not in _SUMMARIES:
-        raise _wrong("reasoning.summary", f"must be one of {', '.join(sorted(_SUMMARIES))}")
+        raise wrong("reasoning.summary", f"must be one of {', '.join(sorted(_SUMMARIES))}")
     visible = True if summary else None
     return ReasoningRequest(effort, visible=visible) if effort or visible else None
 
@@ -175,22 +155,22 @@ def _output_format(value: object) -> JsonObject | JsonSchema | None:
         case "json_schema":
             schema, strict = fields.get("schema"), fields.get("strict")
             if schema is not None and not isinstance(schema, dict):
-                raise _wrong("text.format.schema", "must be an object")
+                raise wrong("text.format.schema", "must be an object")
             return JsonSchema(
                 {} if schema is None else schema,
                 text_of(fields.get("name")) or None,
                 text_of(fields.get("description")) or None,
                 strict if isinstance(strict, bool) else None,
             )
-    raise _wrong("text.format.type", "must be 'text', 'json_object' or 'json_schema'")
+    raise wrong("text.format.type", "must be 'text', 'json_object' or 'json_schema'")
 
 
 def _tools(tools: object) -> Iterator[Tool | NativeTool]:
     if tools is not None and not isinstance(tools, list):
-        raise _wrong("tools", "must be an array")
+        raise wrong("tools", "must be an array")
     for index, tool in enumerate(tools or ()):
         if not isinstance(tool, dict):
-            raise _wrong(f"tools[{index}]", "must be an object")
+            raise wrong(f"tools[{index}]", "must be an object")
         yield _tool(tool, f"tools[{index}]")
 
 
@@ -206,10 +186,10 @@ def _tool(tool: dict[str, Any], path: str) -> Tool | NativeTool:
         return NativeTool(native({"tool": tool}), label)
     name = tool.get("name")
     if not isinstance(name, str) or not name:
-        raise _wrong(f"{path}.name", "must be the name of a function")
+        raise wrong(f"{path}.name", "must be the name of a function")
     parameters, strict = tool.get("parameters"), tool.get("strict")
     if parameters is not None and not isinstance(parameters, dict):
-        raise _wrong(f"{path}.parameters", "must be a JSON schema")
+        raise wrong(f"{path}.parameters", "must be a JSON schema")
     return Tool(
         name,
         text_of(tool.get("description")) or None,
@@ -236,12 +216,12 @@ def _tool_choice(choice: object) -> tuple[ToolChoice | None, list[Unexpressed]]:
             return None, [Unexpressed("tool_choice.tools", harmless=False)]
         case {"type": str(kind)} if kind not in ("function", "allowed_tools"):
             return None, [Unexpressed("tool_choice", harmless=False)]
-    raise _wrong("tool_choice", "must be 'auto', 'none', 'required' or name tools")
+    raise wrong("tool_choice", "must be 'auto', 'none', 'required' or name tools")
 
 
 def _metadata(value: object) -> dict[str, str] | None:
     if value is None or value == {}:
         return None
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise _wrong("metadata", "must be an object of strings")
+        raise wrong("metadata", "must be an object of strings")
     return value

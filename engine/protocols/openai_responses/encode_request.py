@@ -20,7 +20,7 @@ from engine.protocols.openai_responses.decode_request import LOGPROBS
 from engine.protocols.openai_responses.encode_items import ItemWriter
 from engine.protocols.openai_responses.marks import own
 from engine.protocols.openai_responses.parsing import LIMIT
-from engine.protocols.openai_shared import effort_of, nearest_effort
+from engine.protocols.openai_shared import checked_tools, effort_of, nearest_effort, tool_fields
 
 _LIMIT_MIN = 16  # "integer below minimum value", says OpenAI of less
 _TOP_LOGPROBS_MAX = 20
@@ -62,7 +62,8 @@ def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encode
     if raised is not None:
         dropped.add("max_output_tokens")
     document |= _sampling(conversation, capabilities)
-    document |= _tools(conversation, capabilities, dropped)
+    tools = [_tool(tool, dropped) for tool in checked_tools(conversation, capabilities)]
+    document |= tool_fields(conversation, tools, _tool_choice)
     if reasoning := _reasoning(conversation.reasoning, capabilities, dropped):
         document["reasoning"] = reasoning
     if text := _text(conversation, capabilities, dropped):
@@ -122,21 +123,6 @@ def _include(conversation: Conversation, capabilities: Capabilities) -> list[str
     if conversation.top_logprobs is not None:
         include.append(LOGPROBS)
     return include
-
-
-def _tools(
-    conversation: Conversation, capabilities: Capabilities, dropped: set[str]
-) -> dict[str, Any]:
-    if not conversation.tools:
-        return {}
-    if capabilities.tools is False:
-        raise InexpressibleError("tools", "This model cannot call tools.")
-    document: dict[str, Any] = {"tools": [_tool(tool, dropped) for tool in conversation.tools]}
-    if conversation.tool_choice is not None:
-        document["tool_choice"] = _tool_choice(conversation.tool_choice)
-    if conversation.parallel_tool_calls is not None:
-        document["parallel_tool_calls"] = conversation.parallel_tool_calls
-    return document
 
 
 def _tool(tool: Tool | NativeTool, dropped: set[str]) -> dict[str, Any]:
