@@ -48,6 +48,7 @@ class Attempts:
         self._deadline = trio.current_time() + parts.config.server.exchange_deadline_s
         self._output_limit: int | None = None
         self._tapped: deque[Event] | None = None
+        self._dispatching = trio.CancelScope()
         self._dispatched = False
         self._resent = False
         self.body = body
@@ -84,7 +85,8 @@ class Attempts:
         if self._dispatched or self.current.over:
             return
         self._billing.dispatched(self.current)
-        with trio.move_on_at(self.watch.start()):
+        self._dispatching = trio.CancelScope(deadline=self.watch.start())
+        with self._dispatching:
             try:
                 headers = self._passage.request_headers(self.body)
                 stream = await self._parts.pool.open_stream(
@@ -96,6 +98,11 @@ class Attempts:
                 self.current.opened(stream)
         self._dispatched = True
         self.watch.check_deadlines()
+
+    def stop(self) -> None:
+        """End the answer where it is, also one that is being asked for."""
+        self.current.stop()
+        self._dispatching.cancel()
 
     async def wait_committed(self) -> None:
         """Return once there is something to send, or a client has waited long enough for a head;

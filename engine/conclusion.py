@@ -40,6 +40,8 @@ class Conclusion:
         self._attempts = attempts
         self._ending: bytes | None = None
         self._head: Head | None = None
+        self.error: GatewayError | None = None
+        """Why the gateway itself has ended it."""
         self.replayed: bytes | None = None
         """What another request of the same key has got: nothing is settled."""
 
@@ -68,6 +70,12 @@ class Conclusion:
         """The stream was ended by its receipt: settle what came, with a valid ending."""
         usage = self.settle(Outcome.CLIENT_LEFT, flags=("cancelled",))
         self._ending = self._with_cost(self._attempts.current.relay.cut(usage))
+
+    def shut_down(self, error: GatewayError) -> None:
+        """The gateway stops: settle what came, with the protocol's error ending."""
+        self.error = error
+        self.settle(Outcome.SHUTDOWN, error)
+        self._ending = self._attempts.current.relay.fail(error)
 
     async def ending(self) -> bytes:
         """Settle what the end of the answer says; its last bytes, once that is durable."""

@@ -20,6 +20,7 @@ from engine.conclusion import Conclusion, outcome_of
 from engine.errors import (
     GatewayError,
     NotAStreamError,
+    ShutdownError,
     UnavailableError,
 )
 from engine.events import Call, Event, Head, Outcome
@@ -228,7 +229,7 @@ class Exchange:
     @property
     def error(self) -> GatewayError | None:
         """What the answer ended with, where it did not end well."""
-        return self._refusal or self._attempt.error
+        return self._refusal or self._attempt.error or self._conclusion.error
 
     def progress(self) -> ProgressEntry | None:
         """What a crash would bill now, if that has changed. Never raises: others are asked too."""
@@ -254,8 +255,18 @@ class Exchange:
             )
         if self._attempt.over or not self._billing.owed:
             return
-        self._attempt.stop()
+        self._attempts.stop()
         self._conclusion.cancel()
+
+    @trio.lowlevel.enable_ki_protection
+    def shut_down(self, error: ShutdownError) -> None:
+        """End it here because the gateway stops: what came is billed, and the client gets its
+        protocol's error ending or, where no head has gone out, a refusal. Nothing happens where
+        the end has been reached already."""
+        if self._attempt.over or not self._billing.owed:
+            return
+        self._attempts.stop()
+        self._conclusion.shut_down(error)
 
     async def wait_settled(self) -> None:
         """Wait until the settlement is durable, or `barrier_timeout_s`. It has been settled."""
@@ -351,6 +362,8 @@ class Exchange:
         attempt = self._attempt
         if attempt.crash is not None:
             raise self._refused(Outcome.GATEWAY_FAILED, GatewayError("The gateway failed."))
+        if self._conclusion.error is not None and not attempt.relay.meter.has_output:
+            raise self._refused(Outcome.SHUTDOWN, self._conclusion.error)
         if attempt.error is not None and not attempt.relay.meter.has_output:
             outcome = outcome_of(attempt.error)
             raise self._refused(outcome, attempt.error)

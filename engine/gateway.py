@@ -17,7 +17,7 @@ from engine.catalogue import build_catalogue
 from engine.clock import Clock, wall_ms
 from engine.config import Config, ProviderConfig
 from engine.drains import open_drains
-from engine.errors import NotFoundError
+from engine.errors import NotFoundError, ShutdownError
 from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.idempotency import IdempotencyKeys
@@ -143,7 +143,7 @@ class Gateway:
     @property
     def not_ready(self) -> str | None:
         """Why no requests are taken now, for the operator; None when they are."""
-        if self._parts.stopping:
+        if self._parts.leaving or self._parts.stopping:
             return "stopping"
         return self._parts.ledger.problem
 
@@ -158,6 +158,10 @@ class Gateway:
 
     def cut_off(self) -> None:
         """Say that what is cancelled from now on is cut by us: it ends as `shutdown`."""
+    def withdraw(self) -> None:
+        """Say that it will stop: it is not ready any more, but takes calls still."""
+        self._parts.leaving = True
+
         self._parts.stopping = self._parts.cutting = True
 
     def statistics(self) -> dict[str, Any]:
@@ -166,6 +170,15 @@ class Gateway:
             "open_exchanges": self.open_exchanges,
             "counts_open": self._parts.counts_open,
             "open_drains": self._parts.drains.open,
+    async def end_all(self) -> None:
+        """End what is under way: each is settled as `shutdown`, and its client gets the error
+        ending of its protocol, or a refusal where no head has gone out."""
+        self.cut_off()
+        error = ShutdownError("The gateway is stopping.", retry_after_s=1)
+        for under_way in tuple(self._parts.open_exchanges.values()):
+            under_way.shut_down(error)
+            await trio.lowlevel.checkpoint()  # the endings leave meanwhile
+
             "ledger": asdict(self._parts.ledger.statistics()),
             "upstream": asdict(self._parts.pool.statistics()),
         }

@@ -13,6 +13,7 @@ from engine.catalogue import Catalogue
 from engine.clock import Clock
 from engine.config import Config
 from engine.drains import Drains
+from engine.errors import ShutdownError
 from engine.idempotency import IdempotencyKeys
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
@@ -31,6 +32,8 @@ class OpenExchange(Protocol):
     def cancel(self) -> None: ...
 
     async def wait_settled(self) -> None: ...
+    def shut_down(self, error: ShutdownError) -> None: ...
+
 
     def progress(self) -> ProgressEntry | None:
         """What a crash would bill now, if that has changed."""
@@ -74,5 +77,7 @@ class Parts:
     progress_due: Alarm = field(default_factory=Alarm)
     stopping: bool = False
     """No new calls are taken."""
+    leaving: bool = False
+    """Nobody should send new calls any more."""
     cutting: bool = False
     """What ends early from now on was cut by us, not left by its client."""
