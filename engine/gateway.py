@@ -152,24 +152,18 @@ class Gateway:
         """How many exchanges are under way."""
         return len(self._parts.open_exchanges)
 
+    def withdraw(self) -> None:
+        """Say that it will stop: it is not ready any more, but takes calls still."""
+        self._parts.leaving = True
+
     def stop_admission(self) -> None:
         """Refuse new calls; what is under way goes on."""
         self._parts.stopping = True
 
     def cut_off(self) -> None:
         """Say that what is cancelled from now on is cut by us: it ends as `shutdown`."""
-    def withdraw(self) -> None:
-        """Say that it will stop: it is not ready any more, but takes calls still."""
-        self._parts.leaving = True
-
         self._parts.stopping = self._parts.cutting = True
 
-    def statistics(self) -> dict[str, Any]:
-        """Figures of the parts, for people."""
-        return {
-            "open_exchanges": self.open_exchanges,
-            "counts_open": self._parts.counts_open,
-            "open_drains": self._parts.drains.open,
     async def end_all(self) -> None:
         """End what is under way: each is settled as `shutdown`, and its client gets the error
         ending of its protocol, or a refusal where no head has gone out."""
@@ -179,6 +173,12 @@ class Gateway:
             under_way.shut_down(error)
             await trio.lowlevel.checkpoint()  # the endings leave meanwhile
 
+    def statistics(self) -> dict[str, Any]:
+        """Figures of the parts, for people."""
+        return {
+            "open_exchanges": self.open_exchanges,
+            "counts_open": self._parts.counts_open,
+            "open_drains": self._parts.drains.open,
             "ledger": asdict(self._parts.ledger.statistics()),
             "upstream": asdict(self._parts.pool.statistics()),
         }

@@ -31,9 +31,9 @@ class OpenExchange(Protocol):
 
     def cancel(self) -> None: ...
 
-    async def wait_settled(self) -> None: ...
     def shut_down(self, error: ShutdownError) -> None: ...
 
+    async def wait_settled(self) -> None: ...
 
     def progress(self) -> ProgressEntry | None:
         """What a crash would bill now, if that has changed."""
@@ -75,9 +75,9 @@ class Parts:
     counts_open: int = 0
     """Prompts whose tokens are being counted."""
     progress_due: Alarm = field(default_factory=Alarm)
-    stopping: bool = False
-    """No new calls are taken."""
     leaving: bool = False
     """Nobody should send new calls any more."""
+    stopping: bool = False
+    """No new calls are taken."""
     cutting: bool = False
     """What ends early from now on was cut by us, not left by its client."""
