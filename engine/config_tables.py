@@ -25,6 +25,10 @@ class ServerConfig:
     body_max_bytes: int = 50 * 1024 * 1024
     connections_max: int = 10_000
     exchanges_max: int = 10_000
+    parsing_max_bytes: int = 400 * 1024 * 1024
+    """Of all request bodies that arrive, or that their providers have not answered yet."""
+    memory_max_bytes: int = field(default=0, metadata={"positive": False})
+    """A process that takes more refuses new requests; 0: four fifths of what it may take."""
     shutdown_grace_s: float = 30.0
     write_stall_s: float = 30.0
     exchange_deadline_s: float = 3_600.0

@@ -26,6 +26,7 @@ from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
 from engine.ledger.receipts import for_customer
 from engine.ledger.records import KeyRow, LedgerSettings
 from engine.listing import ModelInfo, list_models
+from engine.load import Load
 from engine.metering.tokens import counter_for
 from engine.notices import open_notices
 from engine.nurseries import open_tasks
@@ -64,6 +65,11 @@ class Gateway:
     def telemetry(self) -> Telemetry:
         """Its metrics."""
         return self._parts.telemetry
+
+    @property
+    def load(self) -> Load:
+        """How loaded the process is."""
+        return self._parts.load
 
     def authenticate(self, key: str | None) -> Principal:
         """Who a key belongs to. Raises AuthenticationError."""
@@ -218,6 +224,7 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
             telemetry=Telemetry(),
             drains=drains,
             idempotency=IdempotencyKeys(ledger, clock, config.storage.idempotency_keep_s),
+            load=Load(),
             clock=clock,
         )
         _expose(parts)
@@ -296,6 +303,8 @@ def _expose(parts: Parts) -> None:
     gauge = parts.telemetry.gauge
     gauge("parshall_open_exchanges", "Exchanges under way.", lambda: len(parts.open_exchanges))
     gauge("parshall_open_drains", "Streams read on without a client.", lambda: parts.drains.open)
+    gauge("parshall_loop_lag_seconds", "How long the loop lags.", lambda: parts.load.lag.seconds)
+    gauge("parshall_memory_bytes", "Resident memory; 0: unknown.", parts.load.memory_bytes)
     gauge(
         "parshall_held_nanodollars",
         "Funds held for exchanges under way.",
@@ -357,5 +366,6 @@ async def _open_upkeep(parts: Parts) -> AsyncIterator[None]:
         nursery.start_soon(prune)
         if parts.config.storage.receipts_keep_days:
             nursery.start_soon(archive)
-        yield
+        with parts.load.measured():
+            yield
         nursery.cancel_scope.cancel()

@@ -18,6 +18,7 @@ from engine.idempotency import IdempotencyKeys
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
+from engine.load import Load
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
 from engine.upstream.providers import Provider
@@ -69,6 +70,7 @@ class Parts:
     drains: Drains
     clock: Clock
     idempotency: IdempotencyKeys
+    load: Load
     open_exchanges: dict[str, OpenExchange] = field(default_factory=dict)
     draining: dict[str, OpenExchange] = field(default_factory=dict)
     """Those whose client has left and whose provider is read on."""

@@ -30,6 +30,7 @@ class Telemetry:
         self._refused = counter(
             "parshall_refused", "Requests refused before they were admitted.", "code"
         )
+        self._shed = counter("parshall_shed", "Requests refused for the load.", "reason")
         self._tokens = counter("parshall_tokens", "Tokens billed or consumed.", "model", "unit")
         self._charged = counter(
             "parshall_charged_nanodollars", "What customers were charged.", "model"
@@ -78,6 +79,10 @@ class Telemetry:
     def refused(self, code: str) -> None:
         """Count a request that was refused before it was admitted."""
         self._refused.labels(code).inc()
+
+    def shed(self, reason: str) -> None:
+        """Count a request that was refused because there was too much of something."""
+        self._shed.labels(reason).inc()
 
     def exposition(self) -> bytes:
         """All metrics, as Prometheus reads them."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from typing import Final
+from typing import Any, Final
 
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -27,7 +27,7 @@ from engine.events import new_request_id
 from engine.protocols.registry import codec_of
 from frontends.access import AccessEntry
 from frontends.anthropic import AnthropicRoutes
-from frontends.bodies import BodyRoom, BodyTimeoutError, LazyRequest
+from frontends.bodies import BodyTimeoutError, LazyRequest, ParseBudget
 from frontends.connection import GatewayConnection, current_entry
 from frontends.gemini import GeminiRoutes
 from frontends.headers import SECURITY
@@ -37,11 +37,10 @@ from frontends.openai import OpenAIRoutes
 from frontends.receipts import ReceiptRoutes
 from frontends.rendering import json_response, render_error
 from frontends.server import ErrorBody
+from frontends.shedding import LoadShedder
 
 log = logging.getLogger("parshall.app")
 
-BODIES_AT_ONCE = 8
-"""So many bodies of the largest size may be arriving at once, or more smaller ones."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _ERRORS_BY_STATUS: dict[int, type[ClientError]] = {
@@ -71,14 +70,23 @@ class GatewayApp(QuartTrio):
             MAX_CONTENT_LENGTH=None,
             PROVIDE_AUTOMATIC_OPTIONS=False,
         )
-        body_room = BodyRoom(BODIES_AT_ONCE * gateway.config.server.body_max_bytes)
-        ingress = Ingress(gateway, body_room)
+        shedder = LoadShedder(gateway)
+        ingress = Ingress(gateway, shedder)
+        self._budget = ParseBudget(
+            max(gateway.config.server.parsing_max_bytes, gateway.config.server.body_max_bytes),
+            lambda: shedder.refused("bodies", "Too many large requests at once."),
+        )
         for routes in (OpenAIRoutes, AnthropicRoutes, GeminiRoutes, ModelRoutes, ReceiptRoutes):
             self.register_blueprint(routes(ingress).blueprint())
         self.register_error_handler(Exception, self._answer_error)
         self.get("/healthz")(self.healthz)
         self.get("/readyz")(self.readyz)
         self.get("/metrics")(self.metrics)
+
+    async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request (or what else a scope is of), and the end of what its body takes."""
+        with self._budget.taking(scope):
+            await super().asgi_app(scope, receive, send)
 
     async def healthz(self) -> Response:
         """200 while the process serves."""

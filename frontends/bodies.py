@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ from engine.errors import BodyTooLargeError, ClientError, UnavailableError
 GRACE_S = 30.0
 RATE_MIN_BYTES_PER_S = 1_024
 """A body may take `GRACE_S` and one second more for every KiB of it that has arrived."""
+
+_TAKING = "parshall.taking"
 
 
 class BodyTimeoutError(ClientError):
@@ -58,66 +60,87 @@ class LazyRequest(TrioRequest):
     body: LazyBody
 
 
-class BodyRoom:
-    """How many bytes of bodies may be arriving in the whole process."""
+class ParseBudget:
+    """How many bytes of bodies the whole process may hold until their providers have answered."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._free_bytes = max_bytes
+    def __init__(self, max_bytes: int, refused: Callable[[], UnavailableError]) -> None:
+        """`refused` makes the error for what there is no room for."""
+        self._max_bytes = max_bytes
+        self._refused = refused
+        self.held_bytes = 0
+
+    def check(self, size_bytes: int) -> None:
+        """Raises UnavailableError when there is no room for so much."""
+        if self.held_bytes + size_bytes > self._max_bytes:
+            raise self._refused()
 
     @contextmanager
-    def taking(self) -> Iterator[Taking]:
-        """Room for one body, given back when the block is left."""
-        taking = Taking(self)
+    def taking(self, scope: Any) -> Iterator[Taking]:
+        """Room for the body of one request, which is given back when the block is left, or before;
+        `taking_of` its ASGI scope."""
+        taking = scope[_TAKING] = Taking(self)
         try:
             yield taking
         finally:
-            self._free_bytes += taking.taken_bytes
-
-    def take(self, size_bytes: int) -> None:
-        """Raises UnavailableError when there is no room."""
-        if size_bytes > self._free_bytes:
-            raise UnavailableError("Too many large requests at once.", retry_after_s=1)
-        self._free_bytes -= size_bytes
+            taking.give_back()
 
 
 class Taking:
     """The room that one body takes."""
 
-    def __init__(self, room: BodyRoom) -> None:
-        self._room = room
+    def __init__(self, budget: ParseBudget) -> None:
+        self._budget = budget
         self.taken_bytes = 0
+
+    def check(self, size_bytes: int) -> None:
+        """Raises UnavailableError when there is no room for so much more."""
+        self._budget.check(size_bytes)
 
     def more(self, size_bytes: int) -> None:
         """Raises UnavailableError when there is no room."""
-        self._room.take(size_bytes)
+        self._budget.check(size_bytes)
+        self._budget.held_bytes += size_bytes
         self.taken_bytes += size_bytes
 
+    def give_back(self) -> None:
+        """Nothing is held any more."""
+        self._budget.held_bytes -= self.taken_bytes
+        self.taken_bytes = 0
 
-async def read_body(request: LazyRequest, room: BodyRoom, *, max_bytes: int) -> bytes:
-    """The whole body.
+
+def taking_of(scope: Any) -> Taking:
+    """The room of the body of the request that an ASGI scope is of."""
+    taking: Taking = scope[_TAKING]
+    return taking
+
+
+async def read_body(request: LazyRequest, taking: Taking, *, max_bytes: int) -> bytes:
+    """The whole body, whose room `taking` takes as it arrives.
 
     Raises:
         BodyTooLargeError: it is longer than `max_bytes`; known before all of it is read.
         BodyTimeoutError: it arrives too slowly.
-        UnavailableError: too much is arriving in the whole process.
+        UnavailableError: the whole process holds too much; known before it is read where the
+            client says how long it is.
     """
-    if (request.content_length or 0) > max_bytes:
+    expected_bytes = request.content_length or 0
+    if expected_bytes > max_bytes:
         raise _too_large(max_bytes)
+    taking.check(expected_bytes)  # taken only as it arrives: claiming is cheap
     parts: list[bytes] = []
     started = trio.current_time()
-    with room.taking() as taking:
-        while True:
-            allowed_s = GRACE_S + taking.taken_bytes / RATE_MIN_BYTES_PER_S
-            with trio.move_on_at(started + allowed_s) as waiting:
-                part = await anext(request.body, None)
-            if waiting.cancelled_caught:
-                raise BodyTimeoutError("The request body arrived too slowly.")
-            if part is None:
-                return b"".join(parts)
-            if taking.taken_bytes + len(part) > max_bytes:
-                raise _too_large(max_bytes)
-            taking.more(len(part))
-            parts.append(part)
+    while True:
+        allowed_s = GRACE_S + taking.taken_bytes / RATE_MIN_BYTES_PER_S
+        with trio.move_on_at(started + allowed_s) as waiting:
+            part = await anext(request.body, None)
+        if waiting.cancelled_caught:
+            raise BodyTimeoutError("The request body arrived too slowly.")
+        if part is None:
+            return b"".join(parts)
+        if taking.taken_bytes + len(part) > max_bytes:
+            raise _too_large(max_bytes)
+        taking.more(len(part))
+        parts.append(part)
 
 
 def _too_large(max_bytes: int) -> BodyTooLargeError:

@@ -10,19 +10,20 @@ from engine import Call, Gateway
 from engine.admission.keys import Principal
 from engine.events import Protocol
 from engine.listing import ModelInfo
-from frontends.bodies import BodyRoom, LazyRequest, read_body
+from frontends.bodies import LazyRequest, read_body, taking_of
 from frontends.connection import RelayResponse, current_entry
 from frontends.headers import PROVIDER_HEADERS
 from frontends.keys import read_key, read_query
 from frontends.receipt_queries import page_json, read_receipt_query
+from frontends.shedding import LoadShedder
 
 
 class Ingress:
     """The way from HTTP into one gateway. Its methods are called while a request is handled."""
 
-    def __init__(self, gateway: Gateway, body_room: BodyRoom) -> None:
+    def __init__(self, gateway: Gateway, shedder: LoadShedder) -> None:
         self._gateway = gateway
-        self._body_room = body_room
+        self._shedder = shedder
 
     async def relay(
         self,
@@ -103,16 +104,19 @@ class Ingress:
         stream: bool | None = None,
         array: bool = False,
     ) -> Call:
-        """The call that the request is. The key is checked before the body is read.
+        """The call that the request is. The key is checked before the body is read, and whether
+        the process can carry one more.
 
         Raises:
-            GatewayError: as `authenticate` and `read_body`.
+            GatewayError: as `authenticate` and `read_body`, or the load is too high.
         """
         self.authenticate()
+        if (refusal := self._shedder.refusal()) is not None:
+            raise refusal
         entry = current_entry()
         body = await read_body(
             cast(LazyRequest, request),
-            self._body_room,
+            taking_of(request.scope),
             max_bytes=self._gateway.config.server.body_max_bytes,
         )
         return Call(

@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.conversation",
             "engine.errors",
             "engine.events",
+            "engine.load",
             "engine.media_params",
             "engine.nurseries",
             "engine.toml",

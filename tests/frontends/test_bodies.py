@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from engine.errors import BodyTooLargeError, UnavailableError
-from frontends.bodies import GRACE_S, BodyRoom, BodyTimeoutError, LazyBody, read_body
+from frontends.bodies import GRACE_S, BodyTimeoutError, LazyBody, ParseBudget, read_body, taking_of
 from tests.frontends.apps import open_front
 from tests.frontends.server.apps import read_until
 from tests.gateways import DOLLAR, chat_body
@@ -30,8 +30,13 @@ def clock() -> MockClock:
     return MockClock(autojump_threshold=0)
 
 
+def budget_of(max_bytes: int) -> ParseBudget:
+    return ParseBudget(max_bytes, lambda: UnavailableError("Too much at once.", retry_after_s=1))
+
+
 async def read(request: Any, *, room: int = 10_000, max_bytes: int = 1_000) -> bytes:
-    return await read_body(request, BodyRoom(room), max_bytes=max_bytes)
+    with budget_of(room).taking({}) as taking:
+        return await read_body(request, taking, max_bytes=max_bytes)
 
 
 async def test_the_parts_of_a_body_are_joined() -> None:
@@ -110,19 +115,33 @@ async def test_a_large_body_may_take_its_time(clock: MockClock) -> None:
     assert len(data) == 409_600
 
 
-async def test_room_is_given_back() -> None:
-    room = BodyRoom(100)
+async def test_room_is_taken_until_a_request_ends_or_needs_it_no_more() -> None:
+    budget = budget_of(100)
     for _ in range(5):
         request: Any = FakeRequest()
         request.body.append(b"x" * 100)
         request.body.set_complete()
-        assert len(await read_body(request, room, max_bytes=1_000)) == 100
-    with room.taking() as taking:
+        with budget.taking(scope := dict[str, Any]()) as taking:
+            assert len(await read_body(request, taking, max_bytes=1_000)) == 100
+            assert budget.held_bytes == 100
+            taking_of(scope).give_back()
+            assert budget.held_bytes == 0
+    with budget.taking({}) as taking, budget.taking({}) as another:
         taking.more(60)
         request = FakeRequest()
         request.body.append(b"x" * 41)
         with pytest.raises(UnavailableError):
-            await read_body(request, room, max_bytes=1_000)
+            await read_body(request, another, max_bytes=1_000)
+        assert budget.held_bytes == 60
+    assert budget.held_bytes == 0
+
+
+async def test_what_finds_no_room_is_refused_unread() -> None:
+    request: Any = FakeRequest(101)
+    with budget_of(100).taking({}) as taking, pytest.raises(UnavailableError):
+        await read_body(request, taking, max_bytes=1_000)
+
+    assert not request.body.wanted.is_set()
 
 
 async def test_a_refused_body_is_dropped() -> None:
@@ -166,21 +185,26 @@ async def test_a_large_upload_asks_before_it_is_sent(tmp_path: Path) -> None:
 
 
 async def test_many_bodies_at_once(tmp_path: Path) -> None:
-    statuses: list[int] = []
+    statuses: list[tuple[int, str | None]] = []
     body = chat_body("tokens=1", stream=False, user="x" * 200_000)
-    options = {"server": "body_max_bytes = 250_000", "funds_nanodollars": 1_000 * DOLLAR}
-    async with open_front(tmp_path, **options) as front:
+    server = "body_max_bytes = 250_000\nparsing_max_bytes = 1_000_000"
+    async with open_front(tmp_path, server=server, funds_nanodollars=1_000 * DOLLAR) as front:
 
         async def post() -> None:
             headers = {"authorization": f"Bearer {front.setup.key}"}
             base_url = f"http://{front.server.addresses[0]}"
             async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=20) as client:
                 response = await client.post("/v1/chat/completions", content=body)
-                statuses.append(response.status_code)
+                statuses.append((response.status_code, response.headers.get("retry-after")))
 
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(post)
+        await post()
+        metrics = front.setup.gateway.telemetry.exposition().decode()
 
-    assert set(statuses) <= {200, 503}
-    assert 200 in statuses
+    assert statuses[-1] == (200, None), "room was given back"
+    refused = [retry for status, retry in statuses if status == 503]
+    assert set(refused) <= set("12345")
+    assert len(refused) + sum(status == 200 for status, _ in statuses) == 21
+    assert refused == [] or f'parshall_shed_total{{reason="bodies"}} {len(refused)}.0' in metrics
