@@ -29,6 +29,8 @@ class ServerConfig:
     """Of all request bodies that arrive, or that their providers have not answered yet."""
     memory_max_bytes: int = field(default=0, metadata={"positive": False})
     """A process that takes more refuses new requests; 0: four fifths of what it may take."""
+    drain_delay_s: float = field(default=0.0, metadata={"positive": False})
+    """A server that is to stop serves on for so long, not ready, that balancers take notice."""
     shutdown_grace_s: float = 30.0
     write_stall_s: float = 30.0
     exchange_deadline_s: float = 3_600.0

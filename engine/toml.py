@@ -85,8 +85,8 @@ class TableReader:
         values = {}
         for key, value in table.items():
             values[key] = self._value(hints[key], value, (*keys, key))
-            if fields[key].metadata.get("positive", True):
-                self._check_positive(values[key], (*keys, key))
+            zero = not fields[key].metadata.get("positive", True)
+            self._check_positive(values[key], (*keys, key), zero=zero)
         for name, spec in fields.items():
             required = (
                 spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
@@ -149,9 +149,12 @@ class TableReader:
         }
         raise self.error(keys, f"must be {words.get(hint, 'a number')}")
 
-    def _check_positive(self, value: object, keys: Keys) -> None:
-        if type(value) in (int, float) and not typing.cast("float", value) > 0:
-            raise self.error(keys, f"must be more than 0, not {value}")
+    def _check_positive(self, value: object, keys: Keys, *, zero: bool) -> None:
+        if type(value) not in (int, float):
+            return
+        number = typing.cast("float", value)
+        if not (number > 0 or (zero and number == 0)):
+            raise self.error(keys, f"must be {'0 or more' if zero else 'more than 0'}, not {value}")
 
     def _secret(self, value: str, keys: Keys) -> str:
         kind, _, name = value.partition(":")

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import trio
 
 from engine import Config, Gateway, open_gateway
+from engine.config_tables import ServerConfig
 from engine.nurseries import open_tasks
 from frontends.app import create_app, render_server_error
 from frontends.control import open_control
-from frontends.server import ServerSettings, open_server
+from frontends.server import Server, ServerSettings, open_server
 
 log = logging.getLogger("parshall.server")
 
@@ -23,46 +24,73 @@ Announce = Callable[[Gateway, tuple[str, ...]], Awaitable[None]]
 async def serve(config: Config, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    The first signal stops gracefully: no new connection, no new call, and what is under way may
-    end within `shutdown_grace_s`. A second one, or one before it serves, cuts everything at once;
-    what was received until then is billed and made durable all the same.
+    The first signal stops gracefully: not ready for `drain_delay_s`, then no new connection and no
+    new call, and what is under way may end within `shutdown_grace_s`; the rest ends in its
+    protocol's error ending. A second one ends the grace. A third, or one before it serves, cuts
+    everything at once. What was received until then is billed and made durable all the same.
 
     Raises:
         ConfigError, LedgerError, BindError, OSError: it cannot start.
     """
-    stopping = trio.Event()
-    serving: Gateway | None = None
-
-    async def obey(signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
-        async for _ in signals:
-            if serving is None or stopping.is_set():
-                if serving is not None:
-                    serving.cut_off()
-                everything.cancel()
-            stopping.set()
-
+    stop = _Stop()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_tasks() as nursery:
-            nursery.start_soon(obey, signals, nursery.cancel_scope)
+            nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
             async with (
                 open_gateway(config) as gateway,
                 open_control(gateway, config.storage.path),
                 open_server(create_app(gateway), config.server.bind, _bounds(config)) as server,
             ):
                 await announce(gateway, server.addresses)
-                serving = gateway
-                await stopping.wait()
-                log.info(
-                    "stopping: what runs may end within %g s; a second signal cuts it",
-                    config.server.shutdown_grace_s,
-                )
-                gateway.stop_admission()
-
-                async def cut_off() -> None:
-                    gateway.cut_off()
-
-                await server.stop(config.server.shutdown_grace_s, before_cut=cut_off)
+                stop.gateway = gateway
+                await stop.asked.wait()
+                await _stop_serving(gateway, server, config.server, stop.hurried)
             nursery.cancel_scope.cancel()
+
+
+class _Stop:
+    """What the signals have said so far."""
+
+    def __init__(self) -> None:
+        self.asked = trio.Event()
+        self.hurried = trio.Event()
+        self.gateway: Gateway | None = None
+        """None before it serves: then there is nothing to end gracefully."""
+
+
+async def _obey(signals: AsyncIterator[int], stop: _Stop, everything: trio.CancelScope) -> None:
+    async for _ in signals:
+        if stop.gateway is None:
+            everything.cancel()
+        elif not stop.asked.is_set():
+            stop.asked.set()
+        elif not stop.hurried.is_set():
+            stop.hurried.set()
+        else:
+            stop.gateway.cut_off()
+            everything.cancel()
+
+
+async def _stop_serving(
+    gateway: Gateway, server: Server, settings: ServerConfig, hurried: trio.Event
+) -> None:
+    log.info(
+        "stopping: what runs may end within %g s; a second signal ends it",
+        settings.drain_delay_s + settings.shutdown_grace_s,
+    )
+    gateway.withdraw()
+    with trio.move_on_after(settings.drain_delay_s):
+        await hurried.wait()
+    gateway.stop_admission()
+
+    async def hurry() -> None:
+        await hurried.wait()
+        await server.stop(0, before_cut=gateway.end_all)
+
+    async with open_tasks() as nursery:
+        nursery.start_soon(hurry)
+        await server.stop(settings.shutdown_grace_s, before_cut=gateway.end_all)
+        nursery.cancel_scope.cancel()
 
 
 def _bounds(config: Config) -> ServerSettings:

@@ -309,10 +309,10 @@ def test_connections_and_timeouts() -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("warm_connections = -1", "must be from 0 to 'connections_max' (256)"),
         ("warm_connections = 3\nconnections_max = 2", "must be from 0 to 'connections_max' (2)"),
         ("connections_max = 0", "connections_max must be more than 0"),
         ("total_timeout_s = 0", "total_timeout_s must be more than 0"),
+        ("warm_connections = -1", "warm_connections must be 0 or more"),
         ("total_timeout_s = nan", "total_timeout_s must be more than 0"),
         ('connection_max_age_s = "1h"', "connection_max_age_s must be a number"),
         ('ca_file = "/nonexistent"', "ca_file cannot be used: No such file"),
