@@ -59,7 +59,7 @@ class Wire(Protocol):
         """
 
     def on_drained(self, call: Callable[[], None]) -> None:
-        """Call once: when what waits has sunk under the low-water mark, or the wire is gone."""
+        """Call once: when nothing waits any more, or the wire is gone; at once if that is so."""
 
     def end(self) -> None:
         """Send what waits, then FIN, and read on for `linger_s` (RFC 9112 section 9.6)."""
