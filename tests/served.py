@@ -13,7 +13,7 @@ import trio
 
 from engine.events import Protocol
 from frontends.app import create_app
-from frontends.server import open_server
+from frontends.server import ServerSettings, open_server
 from tests.gateways import MODELS, Setup, chat_body, open_setup
 
 
@@ -56,11 +56,13 @@ class Served:
 
 
 @asynccontextmanager
-async def open_served(folder: Path, **options: Any) -> AsyncIterator[Served]:
+async def open_served(
+    folder: Path, *, settings: ServerSettings | None = None, **options: Any
+) -> AsyncIterator[Served]:
     """Serve a gateway; on leaving, the invariants are checked."""
     async with (
         open_setup(folder, **options) as setup,
-        open_server(create_app(setup.gateway), ["127.0.0.1:0"]) as server,
+        open_server(create_app(setup.gateway), ["127.0.0.1:0"], settings) as server,
     ):
         yield Served(setup, int(server.addresses[0].rpartition(":")[2]))
 
@@ -135,10 +137,15 @@ async def open_raw_of(
 
 async def _asked(served: Served, path: str, body: bytes) -> trio.SocketStream:
     stream = await trio.open_tcp_stream("127.0.0.1", served.port)
-    await stream.send_all(
+    await stream.send_all(raw_request(served, path, body))
+    return stream
+
+
+def raw_request(served: Served, path: str, body: bytes) -> bytes:
+    """A request over HTTP/1.1, with the account's key."""
+    return (
         b"POST %s HTTP/1.1\r\nhost: localhost\r\n"
         b"authorization: Bearer %s\r\ncontent-type: application/json\r\n"
         b"content-length: %d\r\n\r\n%s"
         % (path.encode(), served.setup.key.encode(), len(body), body)
     )
-    return stream
