@@ -49,6 +49,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.config_rows",
             "engine.config_tables",
             "engine.drains",
+            "engine.egress",
             "engine.funds",
             "engine.idempotency",
             "engine.notices",

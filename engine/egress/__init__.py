@@ -1,0 +1,27 @@
+"""The one way out to an address that a user has named.
+
+Owns: which URLs may be fetched, the check of what their hosts resolve to, the connection to an
+address that was checked, and the bounds of the answer. Does not own: providers and proxies that the
+operator has configured (`engine.upstream`), nor what is done with what was fetched.
+"""
+
+from __future__ import annotations
+
+from engine.egress.errors import EgressFailedError, EgressRefusedError
+from engine.egress.fetching import Fetched, fetch
+from engine.egress.hosts import HostSet, is_public, parse_hosts
+from engine.egress.policy import EgressPolicy
+from engine.egress.targets import Target, parse_target
+
+__all__ = [
+    "EgressFailedError",
+    "EgressPolicy",
+    "EgressRefusedError",
+    "Fetched",
+    "HostSet",
+    "Target",
+    "fetch",
+    "is_public",
+    "parse_hosts",
+    "parse_target",
+]
