@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _PROVIDER = """
 import trio
 from bench.simulate import SimulatorSettings, open_simulator
+from engine.wire.http2 import Http2Limits
 
 async def main():
-    async with open_simulator(SimulatorSettings()) as simulator:
+    limits = Http2Limits(resets_max=1_000_000)
+    async with open_simulator(SimulatorSettings(http2=limits)) as simulator:
         print(simulator.base_url, flush=True)
         await trio.sleep_forever()
 
@@ -91,12 +90,18 @@ class Target:
 
     def cpu_s(self) -> float:
         """CPU used since it began, user and system, all threads."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return cpu_s(self.pid)
 
-    def memory_bytes(self) -> int:
-        """Resident memory."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    def memory(self) -> dict[str, int]:
+        """Bytes in memory: all that is mapped (`rss`), and its share of what others map (`pss`)."""
+        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:]
+        fields = dict(line.split()[:2] for line in lines)
+        return {"rss": int(fields["Rss:"]) * 1024, "pss": int(fields["Pss:"]) * 1024}
+
+
+def cpu_s(pid: int) -> float:
+    """CPU that a process has used, user and system, all threads; to the nanosecond."""
+    return time.clock_gettime((~pid << 3) | 2)  # the clock that clock_getcpuclockid(3) names
 
 
 @contextmanager
@@ -113,14 +118,18 @@ def running(program: str, *arguments: str) -> Iterator[tuple[int, list[str]]]:
 
 
 @contextmanager
-def running_gateway(prelude: str = "") -> Iterator[Target]:
-    """A simulated provider, and a gateway in front of it; its process runs `prelude` first."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        running(_PROVIDER) as (_, [provider]),
-        running(prelude + _GATEWAY, folder, provider) as (pid, [address, key]),
-    ):
-        yield Target(pid, _port(address), key, _port(provider), Path(folder))
+def running_gateway(prelude: str = "", *, provider_port: int | None = None) -> Iterator[Target]:
+    """A gateway in front of a simulated provider, which is started with it if none is given; the
+    gateway's process runs `prelude` first."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        if provider_port is None:
+            _, [provider] = stack.enter_context(running(_PROVIDER))
+            provider_port = _port(provider)
+        program = prelude + _GATEWAY
+        arguments = (folder, f"http://127.0.0.1:{provider_port}")
+        pid, [address, key] = stack.enter_context(running(program, *arguments))
+        yield Target(pid, _port(address), key, provider_port, Path(folder))
 
 
 def _port(address: str) -> int:
