@@ -139,12 +139,15 @@ class Http2Connection(Http2Inbound):
         if stream.head_sent and not ended:
             raise ValueError("trailers end the stream")
         self._machine.send_headers(stream_id, headers, end_stream=ended)
+        self._guard.sent(1)
         if not stream.head_sent:
             stream.head_sent = not headers[0][1].startswith(b"1")  # 1xx: another head follows
         if ended:
             self._sent_end(stream)
 
-    def send_data(self, stream_id: int, data: bytes | memoryview, *, ended: bool = False) -> int:
+    def send_data(
+        self, stream_id: int, data: bytes | bytearray | memoryview, *, ended: bool = False
+    ) -> int:
         """Queue as much as the windows allow; returns the bytes taken, 0 to `len(data)`.
 
         `ended` is applied when all is taken. If not all is, `take_writable` names the stream once
@@ -160,7 +163,8 @@ class Http2Connection(Http2Inbound):
         if not whole:
             self._blocked[stream_id] = None
         if size or (ended and whole):
-            self._machine.data_frames(stream.h2, data, size, ended=ended and whole)
+            frames = self._machine.data_frames(stream.h2, data, size, ended=ended and whole)
+            self._guard.sent(frames)
             if ended and whole:
                 self._sent_end(stream)
         return size

@@ -50,6 +50,8 @@ _ACK: Final = 0x1
 _PRIORITY_BYTES: Final = 5
 _STREAM_ID_MASK: Final = 2**31 - 1
 _COUNTED: Final = frozenset({PING, SETTINGS, PRIORITY})
+_COUNTED_OF_CLIENTS: Final = _COUNTED | {WINDOW_UPDATE}
+"""A server opens windows for what a client chose to send; a client does so as it likes."""
 _CHECKED: Final = frozenset({SETTINGS, PRIORITY, WINDOW_UPDATE})
 
 
@@ -61,12 +63,18 @@ class Http2Inbound(Http2Streams):
     ) -> None:
         super().__init__(client_side=client_side, limits=limits, machine=machine, guard=guard)
         self._preface_left = 0 if client_side else _PREFACE_BYTES
+        self._counted = _COUNTED if client_side else _COUNTED_OF_CLIENTS
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._wanted_bytes = 0
         self._continuations = -1
         """CONTINUATION frames of the open header block; −1 when none is open."""
         self._block_bytes = 0
+
+    @property
+    def in_header_block(self) -> bool:
+        """HEADERS have come whose CONTINUATION has not: nothing else may come before that."""
+        return self._continuations >= 0
 
     def receive(self, data: bytes) -> list[Delivery]:
         """Take what one read brought: at most one delivery a stream, in order of appearance.
@@ -158,7 +166,7 @@ class Http2Inbound(Http2Streams):
             self._count_header_block(kind, flags, size)
         elif kind == DATA and not size and not flags & _END_STREAM:
             self._count(EMPTY_DATA)
-        elif kind in _COUNTED or kind > CONTINUATION:
+        elif kind in self._counted or kind > CONTINUATION:
             self._count(kind)
         elif kind == RST_STREAM and (
             not self.client_side or int.from_bytes(frame[5:9], "big") not in self._streams

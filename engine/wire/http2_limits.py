@@ -32,6 +32,8 @@ class Http2Limits:
         pings_max, settings_max: each costs us an answer.
         empty_data_max: no flow control holds these back.
         oddities_max: PRIORITY and extension frames, each.
+        window_updates_max: of a client's, those beyond four for each frame of an answer that it
+            was sent.
     """
 
     streams_max: int = 100
@@ -44,7 +46,13 @@ class Http2Limits:
     settings_max: int = 50
     empty_data_max: int = 100
     oddities_max: int = 1_000
+    window_updates_max: int = 1_000
     window_s: float = 10.0
+
+
+_UPDATES_PER_FRAME = 4
+"""WINDOW_UPDATE frames that a frame of ours may be answered with: two are usual, the stream's and
+the connection's; some clients also open the stream's window at its start."""
 
 
 class FloodGuard:
@@ -55,6 +63,9 @@ class FloodGuard:
         self._window_s = limits.window_s
         self._window_end_s = float("-inf")
         self._counts: dict[int, int] = {}
+        self._sent_frames = 0
+        self._sent_before = 0
+        self._window_updates_max = limits.window_updates_max
         self._bounds = {
             RST_STREAM: limits.resets_max,
             PING: limits.pings_max,
@@ -69,6 +80,14 @@ class FloodGuard:
         if now_s >= self._window_end_s:
             self._counts.clear()
             self._window_end_s = now_s + self._window_s
+            self._sent_before, self._sent_frames = self._sent_frames, 0
         count = self._counts.get(kind, 0) + 1
         self._counts[kind] = count
+        if kind == WINDOW_UPDATE:
+            earned = _UPDATES_PER_FRAME * (self._sent_before + self._sent_frames)
+            return count > self._window_updates_max + earned
         return count > self._bounds.get(kind, self._oddities_max)
+
+    def sent(self, frames: int) -> None:
+        """Frames of answers, HEADERS and DATA, have gone to the peer."""
+        self._sent_frames += frames

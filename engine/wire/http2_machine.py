@@ -333,12 +333,16 @@ class Http2Machine(H2Connection):
             self.increment_flow_control_window(size - self.inbound_flow_control_window)
 
     def data_frames(
-        self, stream: H2Stream, data: bytes | memoryview, size: int, *, ended: bool
-    ) -> None:
-        """Queue the first `size` bytes, which fit both windows, in frames the peer takes."""
+        self, stream: H2Stream, data: bytes | bytearray | memoryview, size: int, *, ended: bool
+    ) -> int:
+        """Queue the first `size` bytes, which fit both windows, in frames the peer takes.
+
+        Returns how many frames.
+        """
         out, step = self._data_to_send, self.max_outbound_frame_size
-        at = 0
+        at = frames = 0
         while True:
+            frames += 1
             part = min(step, size - at)
             last = at + part == size
             out += FRAME_HEAD.pack(
@@ -352,6 +356,7 @@ class Http2Machine(H2Connection):
         stream.outbound_flow_control_window -= size
         if ended:
             stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        return frames
 
     def announce_goaway(self, code: int, last_stream_id: int) -> None:
         """GOAWAY that lets streams finish; h2's `close_connection` would forbid them."""

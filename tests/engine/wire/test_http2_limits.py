@@ -10,7 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.wire.http2 import ErrorCodes, Http2Connection, Http2Error, Http2Limits
-from engine.wire.http2_limits import CONTINUATION, DATA, HEADERS, PING, PRIORITY, RST_STREAM
+from engine.wire.http2_limits import (
+    CONTINUATION,
+    DATA,
+    HEADERS,
+    PING,
+    PRIORITY,
+    RST_STREAM,
+    WINDOW_UPDATE,
+)
 from engine.wire.http2_limits import SETTINGS as SETTINGS_TYPE
 
 from .pair import REQUEST, connected_pair
@@ -61,9 +69,14 @@ def request_and(server: Http2Connection, spoil: Callable[[int], bytes]) -> None:
         (frame(0x42, 0, 0, b"extension"), Http2Limits(oddities_max=10)),
         (frame(DATA, 0, 1, b""), Http2Limits(empty_data_max=10)),
         (frame(DATA, 8, 1, b"\0"), Http2Limits(empty_data_max=10)),
+        (frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"), Http2Limits(window_updates_max=10)),
+        (frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1"), Http2Limits(window_updates_max=10)),
     ],
-    ids=["ping", "pong", "settings", "priority", "extension", "empty data", "padding only"],
-)
+    ids=[
+        "ping", "pong", "settings", "priority", "extension", "empty data", "padding only",
+        "window updates", "window updates of a stream",
+    ],
+)  # fmt: skip
 def test_cheap_frames_are_counted_in_windows(cheap: bytes, limits: Http2Limits) -> None:
     clock = Clock()
     server = serving(limits, clock)
@@ -75,6 +88,45 @@ def test_cheap_frames_are_counted_in_windows(cheap: bytes, limits: Http2Limits) 
         server.receive(cheap * 2)
     assert caught.value.code == ErrorCodes.ENHANCE_YOUR_CALM
     assert b"\x07" in server.outgoing()  # GOAWAY
+
+
+def test_an_answer_earns_its_client_window_updates() -> None:
+    server = serving(Http2Limits(window_updates_max=10))
+    request(server, 1, ended=True)
+    server.send_headers(1, [(b":status", b"200")])
+    for _ in range(9):
+        server.send_data(1, b"token")
+    update = frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1")
+    server.receive(update * 50)
+    with pytest.raises(Http2Error) as caught:
+        server.receive(update)
+    assert caught.value.code == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+def test_updates_may_be_late_by_a_window() -> None:
+    clock = Clock()
+    server = serving(Http2Limits(window_updates_max=10), clock)
+    request(server, 1, ended=True)
+    server.send_headers(1, [(b":status", b"200")])
+    server.send_data(1, b"token")
+    clock.now_s += Http2Limits().window_s
+    server.receive(frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1") * 18)
+
+
+def test_a_client_takes_as_many_window_updates_as_a_server_sends() -> None:
+    client = Http2Connection(client_side=True, limits=Http2Limits(window_updates_max=10))
+    client.start()
+    client.receive(frame(SETTINGS_TYPE, 0, 0, b"") + frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1") * 500)
+    assert client.windows().send_bytes == 65_535 + 500
+
+
+def test_an_open_header_block_shows() -> None:
+    server = serving(Http2Limits())
+    block = Encoder().encode(REQUEST)
+    server.receive(frame(HEADERS, END_STREAM, 1, block[:5]))
+    assert server.in_header_block
+    server.receive(frame(CONTINUATION, END_HEADERS, 1, block[5:]))
+    assert not server.in_header_block
 
 
 def test_rapid_reset() -> None:
