@@ -13,10 +13,11 @@ from engine.attempt import Attempt
 from engine.billing import ExchangeBilling
 from engine.errors import GatewayError, UpstreamError
 from engine.events import Event
+from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.passage import Passage
-from engine.protocols.codec import ClientRequest
 from engine.sink import PullSink
+from engine.uploads import Upload
 from engine.upstream.providers import Provider
 from engine.watch import Watch
 
@@ -26,21 +27,22 @@ class Attempts:
 
     Attributes:
         current, watch: the attempt that runs or will run, and who watches it.
-        body: what goes to the provider.
+        body: what goes to the provider; empty once it has begun to answer.
     """
 
     def __init__(
         self,
         parts: Parts,
-        request: ClientRequest,
+        prepared: Prepared,
+        upload: Upload | None,
         passage: Passage,
-        body: bytes,
         billing: ExchangeBilling,
         provider: Provider,
         pulled: PullSink,
     ) -> None:
         self._parts = parts
-        self._request = request
+        self._request = prepared.request
+        self._upload = upload
         self._passage = passage
         self._billing = billing
         self._provider = provider
@@ -51,7 +53,7 @@ class Attempts:
         self._dispatching = trio.CancelScope()
         self._dispatched = False
         self._resent = False
-        self.body = body
+        self.body = prepared.body
         self._renew()
 
     def _renew(self) -> None:
@@ -66,11 +68,15 @@ class Attempts:
         )
         self.watch = Watch(self.current, self._provider, self._deadline)
 
-    def limit(self, covered_tokens: int | None, lowered_limit: int | None) -> None:
-        """What the first hold covers, and what each choice must be lowered to for it."""
+    def limit(self, covered_tokens: int | None) -> None:
+        """What the first hold covers."""
         self._output_limit = self.current.relay.output_limit = covered_tokens
-        if lowered_limit is not None:
-            self.body = self._passage.encode(lowered_limit)
+
+    def forget_body(self) -> None:
+        """The request will not be sent again: nobody needs its body."""
+        self.body = b""
+        if self._upload is not None:
+            self._upload.release()
 
     def tap(self) -> deque[Event]:
         """Where the canonical events will go as well. Asked for before the dispatch."""

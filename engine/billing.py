@@ -36,7 +36,7 @@ from engine.ledger.records import (
 )
 from engine.measuring import Measuring, delivered_tokens
 from engine.metering.pricing import Rates, charge_nanodollars, extension_nanodollars
-from engine.protocols.codec import ClientCodec, ClientRequest
+from engine.parsing.jobs import Prepared
 from engine.relay import Relay
 from engine.routing.plan import Deployment, Model
 
@@ -62,9 +62,7 @@ class ExchangeBilling:
         *,
         call: Call,
         principal: Principal,
-        request: ClientRequest,
-        codec: ClientCodec,
-        max_output_tokens: int | None,
+        prepared: Prepared,
         model: Model[Rates],
         waive: bool,
         barrier_timeout_s: float,
@@ -72,22 +70,21 @@ class ExchangeBilling:
     ) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._request = request
+        self._request = request = prepared.request
         self._price = model.price
         self._deployment: Deployment[Rates] = model.deployments[0]
         self._barrier_timeout_s = barrier_timeout_s
         self._progress_due = progress_due
         self._clock = ledger.clock
         self._measuring = Measuring(
-            request=request,
-            codec=codec,
+            bounds=prepared.bounds,
+            prompt=prepared.input,
+            stream=request.stream,
             deployment=self._deployment,
             price=model.price,
-            body_bytes=len(call.body),
-            max_output_tokens=max_output_tokens,
             waive=waive,
         )
-        self._max_output_tokens = max_output_tokens
+        self._max_output_tokens = max_output_tokens = prepared.max_output_tokens
         self._output_max = (
             math.inf if max_output_tokens is None else max_output_tokens * request.choices
         )
@@ -127,22 +124,7 @@ class ExchangeBilling:
             InsufficientFundsError: the account does not cover a useful minimum.
             UnavailableError: the ledger takes no charges now.
         """
-        account_id, request = self.receipt.account_id, self._request
-        spendable_nanodollars = self._ledger.spendable_nanodollars(account_id, self.receipt.key_id)
-        try:
-            first = funds.first_slice(
-                input_bound_tokens=self._measuring.bounds.input_tokens,
-                max_output_tokens=self._max_output_tokens,
-                choices=request.choices,
-                stream=request.stream,
-                unseen_tokens=self._measuring.bounds.output_tokens,
-                ceiling=self._measuring.ceiling,
-                available_nanodollars=spendable_nanodollars,
-                settings=self._settings,
-            )
-        except InsufficientFundsError as error:
-            available_nanodollars = self._ledger.available_nanodollars(account_id)
-            raise self._over_budget(available_nanodollars) or error from None
+        account_id, first = self.receipt.account_id, self.check_funds()
         if first.lowered_limit is not None:
             self._note_budget(self._ledger.available_nanodollars(account_id))
         known = self.idempotency
@@ -156,6 +138,25 @@ class ExchangeBilling:
             idempotency=known,
         )
         return first
+
+    def check_funds(self) -> funds.FirstSlice:
+        """What would be held now. Raises as `reserve` for want of funds."""
+        account_id, request = self.receipt.account_id, self._request
+        spendable_nanodollars = self._ledger.spendable_nanodollars(account_id, self.receipt.key_id)
+        try:
+            return funds.first_slice(
+                input_bound_tokens=self._measuring.bounds.input_tokens,
+                max_output_tokens=self._max_output_tokens,
+                choices=request.choices,
+                stream=request.stream,
+                unseen_tokens=self._measuring.bounds.output_tokens,
+                ceiling=self._measuring.ceiling,
+                available_nanodollars=spendable_nanodollars,
+                settings=self._settings,
+            )
+        except InsufficientFundsError as error:
+            available_nanodollars = self._ledger.available_nanodollars(account_id)
+            raise self._over_budget(available_nanodollars) or error from None
 
     @property
     def _hold(self) -> Hold:
@@ -305,6 +306,7 @@ class ExchangeBilling:
             timings=self._log.timings,
         )
         self._settlement = self._end(bill, answer())
+        self._measuring.forget_prompt()
         return bill.usage
 
     def _end(self, bill: funds.Bill, answer: StoredAnswer | None) -> Ticket:
@@ -332,6 +334,10 @@ class ExchangeBilling:
             self.receipt = self.receipt.replace(outcome=Outcome.GATEWAY_FAILED, state="settled")
             self._settlement = self._ledger.void(self._hold, costs=(), receipt=self.receipt)
             return Usage()
+
+    async def release_prompt(self) -> None:
+        """The memory of the prompt is wanted; its tokens can be counted all the same."""
+        await self._measuring.release_prompt()
 
     async def wait_hold_durable(self) -> None:
         """The first barrier: no generated byte leaves before this returns.

@@ -31,8 +31,8 @@ from engine.gateway import build_provider
 from engine.metering.pricing import Rates, bound_nanodollars, charge_nanodollars
 from engine.metering.tokens import counter_for
 from engine.nurseries import open_tasks
+from engine.parsing.jobs import prepare_here, target_of
 from engine.passage import Passage
-from engine.protocols.registry import codec_of
 from engine.routing.plan import Deployment
 from engine.sink import PullSink
 from engine.upstream.credentials import open_credentials
@@ -265,9 +265,8 @@ async def _ask(pool: Pool, check: Check, body: dict[str, Any], timeout_s: float)
     call = Call(body=orjson.dumps(body), key=None)
     events: deque[Event] = deque(maxlen=_EVENTS_MAX)
     try:
-        request = codec_of(call.protocol).parse_request(call)
-        passage = Passage(call, request, deployment, provider, wall_ms)
-        encoded = passage.encode(None)
+        target = target_of(call.protocol, deployment, provider)
+        prepared = prepare_here(call, lambda _model: target)
     except InvalidRequestError as error:
         return _Answer(error=error)
 
@@ -275,6 +274,7 @@ async def _ask(pool: Pool, check: Check, body: dict[str, Any], timeout_s: float)
         attempt.drained()
 
     sink = PullSink(_BUFFER_BYTES, drained)
+    passage = Passage(call, prepared, deployment, provider, wall_ms)
     relay = passage.open_relay(events)
     relay.output_limit = _OUTPUT_MAX_TOKENS
     attempt = Attempt(
@@ -290,7 +290,7 @@ async def _ask(pool: Pool, check: Check, body: dict[str, Any], timeout_s: float)
         with trio.move_on_at(watch.start()):
             try:
                 stream = await pool.open_stream(
-                    provider, passage.request_headers(encoded), encoded, attempt
+                    provider, passage.request_headers(prepared.body), prepared.body, attempt
                 )
             except UpstreamError as error:
                 attempt.fail(error)

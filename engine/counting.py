@@ -46,6 +46,7 @@ async def count_tokens(parts: Parts, call: Call) -> tuple[Head, bytes]:
 
 
 async def _count(parts: Parts, call: Call) -> tuple[Head, bytes]:
+    call = call.opened()
     codec = codec_of(call.protocol)
     request = codec.parse_request(call)
     deployment = plan(request.model, parts.catalogue).deployments[0]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
 from engine.conversation import Native, Signature
+from engine.uploads import Upload
 from engine.usage import Usage as Usage
 from engine.usage import is_count as is_count
 from engine.usage import read_count as read_count
@@ -76,6 +77,14 @@ class Call:
     client_request_id: str | None = None
     idempotency_key: str | None = None
     request_id: str = field(default_factory=new_request_id)
+    upload: Upload | None = field(default=None, repr=False)
+    """In place of `body`: it goes once the provider has begun to answer."""
+
+    def opened(self) -> Call:
+        """The call with its body, taken from the upload where that holds it."""
+        if self.upload is None:
+            return self
+        return replace(self, body=self.upload.take(), upload=None)
 
 
 @dataclass(frozen=True, slots=True)

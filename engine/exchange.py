@@ -27,14 +27,13 @@ from engine.events import Call, Event, Head, Outcome
 from engine.idempotency import Replay
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
-from engine.metering.pricing import Rates
+from engine.parsing.jobs import Prepared, prepare_here
 from engine.parts import Parts
 from engine.passage import Passage
-from engine.protocols.codec import ClientRequest
-from engine.protocols.registry import client_codec
 from engine.pulling import Events
-from engine.routing.plan import Model, plan
+from engine.routing.plan import plan
 from engine.sink import PullSink, Sink, wait_taken
+from engine.uploads import Upload
 
 
 @asynccontextmanager
@@ -55,14 +54,15 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
         raise UnavailableError("The gateway is stopping.", retry_after_s=1)
     if len(parts.open_exchanges) >= parts.config.server.exchanges_max:
         raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
-    request = client_codec(call.protocol).parse_request(call)
-    # plan
-    model = plan(request.model, parts.catalogue)
-    exchange = Exchange(parts, call, principal, request, model)
+    # parse, plan
+    upload, call = call.upload, call.opened()
+    prepared = prepare_here(call, parts.aim(call.protocol))
+    exchange = Exchange(parts, call, principal, prepared, upload)
     try:
         # hold
-        if call.idempotency_key is None or not await exchange.replays():
-            exchange.begin()
+        if call.idempotency_key is None or not await exchange.replays(call):
+            exchange.begin(call)
+        del call, prepared  # the exchange knows when their memory is not needed any more
         # attempt, relay
         yield exchange
     finally:
@@ -78,25 +78,22 @@ class Exchange:
         parts: Parts,
         call: Call,
         principal: Principal,
-        request: ClientRequest,
-        model: Model[Rates],
+        prepared: Prepared,
+        upload: Upload | None,
     ) -> None:
         self._parts = parts
-        self._call = call
-        self._request = request
+        self._request_id = call.request_id
+        self._request = prepared.request
+        model = plan(self._request.model, parts.catalogue)
         deployment = model.deployments[0]
         self._provider = parts.providers[deployment.provider]
-        # What is wrong with the body is said before money is touched.
-        self._passage = Passage(call, request, deployment, self._provider, parts.clock)
-        body = self._passage.encode(None)
+        self._passage = Passage(call, prepared, deployment, self._provider, parts.clock)
         self._billing = ExchangeBilling(
             parts.ledger,
             parts.config.billing,
             call=call,
             principal=principal,
-            request=request,
-            codec=self._passage.client,
-            max_output_tokens=self._passage.max_output_tokens,
+            prepared=prepared,
             model=model,
             waive=self._provider.on_cancel == "waive",
             barrier_timeout_s=parts.config.storage.barrier_timeout_s,
@@ -104,25 +101,28 @@ class Exchange:
         )
         self._pulled = PullSink(parts.config.server.buffered_output_max_bytes, self._drained)
         self._attempts = Attempts(
-            parts, request, self._passage, body, self._billing, self._provider, self._pulled
+            parts, prepared, upload, self._passage, self._billing, self._provider, self._pulled
         )
-        self._conclusion = Conclusion(parts, request, self._passage, self._billing, self._attempts)
+        self._conclusion = Conclusion(
+            parts, self._request, self._passage, self._billing, self._attempts
+        )
         self._head: Head | None = None
         self._refusal: GatewayError | None = None
         self._finished = False
 
-    async def replays(self) -> bool:
+    async def replays(self, call: Call) -> bool:
         """Take the call's idempotency key. True where its request was carried out before: then
         this exchange gives that one's answer and receipt, and owes nothing.
 
         Raises as `IdempotencyKeys.take`.
         """
         account_id, stream = self.receipt.account_id, self._request.stream
-        taken = await self._parts.idempotency.take(account_id, self._call, stream=stream)
+        taken = await self._parts.idempotency.take(account_id, call, stream=stream)
         if isinstance(taken, Replay):
             self._attempt.stop()
             self._head, self._conclusion.replayed = taken.head, taken.body
             self._billing.receipt = Receipt.from_json(taken.receipt)
+            self._attempts.forget_body()
             return True
         self._billing.idempotency = taken
         return False
@@ -133,11 +133,14 @@ class Exchange:
         return self._conclusion.replayed is not None
 
     @trio.lowlevel.enable_ki_protection
-    def begin(self) -> None:
+    def begin(self, call: Call) -> None:
         """Hold funds; `close` is owed from now on. Raises as `ExchangeBilling.reserve`."""
         first = self._billing.reserve()
-        self._attempts.limit(first.covered_tokens, first.lowered_limit)
-        self._parts.open_exchanges[self._call.request_id] = self
+        self._attempts.limit(first.covered_tokens)
+        if first.lowered_limit is not None:
+            aim = self._parts.aim(call.protocol)
+            self._attempts.body = prepare_here(call, aim, first.lowered_limit).body
+        self._parts.open_exchanges[self._request_id] = self
 
     @property
     def _attempt(self) -> Attempt:
@@ -173,6 +176,9 @@ class Exchange:
                         await self._attempts.dispatch()
                         await self._attempts.wait_committed()
                     self._check_failed()
+                    self._attempts.forget_body()
+                    if self._request.stream:
+                        await self._billing.release_prompt()
                     await self._billing.wait_hold_durable()
                 except UnavailableError as error:
                     raise self._refused(Outcome.GATEWAY_FAILED, error) from None
@@ -279,7 +285,8 @@ class Exchange:
         A provider whose `on_cancel` is `drain` is read on without the client: then the gateway's
         own task settles, and this exchange is `settling` until it has.
         """
-        attempt, request_id = self._attempt, self._call.request_id
+        attempt, request_id = self._attempt, self._request_id
+        self._attempts.forget_body()
         if self._parts.open_exchanges.get(request_id) is self:
             del self._parts.open_exchanges[request_id]
         if self._drains():
@@ -316,7 +323,7 @@ class Exchange:
             return False
         if not parts.drains.adopt(self.receipt.account_id, self._drain):
             return False
-        parts.draining[self._call.request_id] = self
+        parts.draining[self._request_id] = self
         try:
             self._billing.client_left()
         except Exception as error:  # noqa: BLE001
@@ -338,7 +345,7 @@ class Exchange:
     @trio.lowlevel.enable_ki_protection
     def _drained_off(self) -> None:
         attempt = self._attempt
-        del self._parts.draining[self._call.request_id]
+        del self._parts.draining[self._request_id]
         attempt.close()
         try:
             if not self._billing.owed:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from engine import funds
 from engine.attempt import Attempt
-from engine.bounds import bounds_of
+from engine.bounds import Bounds
 from engine.events import Outcome, Provenance
 from engine.metering.pricing import Rates
-from engine.metering.tokens import count_prompt, counted_by
+from engine.metering.tokens import counted_by
 from engine.metering.usage import OutputMeter
-from engine.protocols.codec import ClientCodec, ClientRequest
+from engine.parsing.jobs import Counted, Input
 from engine.routing.plan import Deployment
 from engine.usage import Usage
 
@@ -28,30 +28,22 @@ class Measuring:
     def __init__(
         self,
         *,
-        request: ClientRequest,
-        codec: ClientCodec,
+        bounds: Bounds,
+        prompt: Input,
+        stream: bool,
         deployment: Deployment[Rates],
         price: Rates,
-        body_bytes: int,
-        max_output_tokens: int | None,
         waive: bool,
     ) -> None:
-        self.bounds = bounds_of(
-            request,
-            body_bytes,
-            max_output_tokens=max_output_tokens,
-            capabilities=deployment.capabilities,
-            hides_reasoning=deployment.hides_reasoning,
-        )
+        self.bounds = bounds
         self.ceiling = price.ceiling(
             self.bounds.input_tokens, self.bounds.service_tier, self.bounds.pieces
         )
-        self._request = request
-        self._codec = codec
+        self._prompt = prompt
+        self._unary = not stream
         self._deployment = deployment
         self._price = price
         self._waive = waive
-        self._counted_input: int | None = None
 
     def bill(
         self, outcome: Outcome, attempt: Attempt | None, *, drained: bool = False
@@ -73,7 +65,7 @@ class Measuring:
             measured,
             answered=attempt.answered,
             has_output=meter.has_output,
-            unary=not self._request.stream,
+            unary=self._unary,
             waive=self._waive,
             price=self._price,
             cost=self._deployment.cost,
@@ -130,6 +122,14 @@ class Measuring:
         for rates in (self._price, self._deployment.cost):
             yield rates.at(input_tokens, tier).units()
 
+    async def release_prompt(self) -> None:
+        """Take less memory; what is asked for later is known all the same."""
+        await self._prompt.release()
+
+    def forget_prompt(self) -> None:
+        """Nothing is measured any more."""
+        self._prompt = Counted(0)
+
     def _with_fee(self, usage: Usage) -> Usage:
         """A request is a unit where there is a price for it."""
         if "requests" in self._price.more or "requests" in self._deployment.cost.more:
@@ -137,13 +137,8 @@ class Measuring:
         return usage
 
     def _input_tokens(self) -> int:
-        """The prompt by our own count, made once and only where it is needed."""
-        if self._counted_input is None:
-            texts = self._codec.prompt_texts(self._request)
-            counted = count_prompt(texts, self._deployment.encoding)
-            overhead = self._codec.prompt_overhead_tokens(self._request)
-            self._counted_input = min(counted + overhead, self.bounds.input_tokens)
-        return self._counted_input
+        """The prompt by our own count, made only where it is needed."""
+        return min(self._prompt.count(), self.bounds.input_tokens)
 
 
 def _says_input(meter: OutputMeter) -> bool:

@@ -19,6 +19,8 @@ from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.load import Load
+from engine.parsing.jobs import Aim, Target, target_of
+from engine.routing.plan import plan
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
 from engine.upstream.providers import Provider
@@ -83,3 +85,12 @@ class Parts:
     """No new calls are taken."""
     cutting: bool = False
     """What ends early from now on was cut by us, not left by its client."""
+
+    def aim(self, protocol: str) -> Aim:
+        """Where the requests of clients of a protocol go, by their model."""
+
+        def aim(model: str) -> Target:
+            deployment = plan(model, self.catalogue).deployments[0]
+            return target_of(protocol, deployment, self.providers[deployment.provider])
+
+        return aim

@@ -1,29 +1,19 @@
-"""A request on its way from its client's protocol to one deployment's, and what comes back.
+"""A request's way to one deployment, and what comes back.
 
-Decides between verbatim and translated; everything that depends on the two protocols is asked here.
+What of it depends on the two protocols is asked here, but for the body: see `engine.parsing`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 
-from engine.capability_table import check_media
 from engine.clock import Clock
 from engine.events import Call, Event, Head
 from engine.metering.pricing import Rates
 from engine.metering.tokens import counter_for
-from engine.protocols.codec import (
-    ClientCodec,
-    ClientRequest,
-    Encoded,
-    Identity,
-    InexpressibleError,
-    UpstreamTarget,
-    spell,
-)
-from engine.protocols.leaving_out import leave_out
-from engine.protocols.registry import client_codec, provider_codec, upstream_codec
+from engine.parsing.jobs import Prepared
+from engine.protocols.codec import ClientCodec, Identity
+from engine.protocols.registry import client_codec, upstream_codec
 from engine.relay import Relay, RelaySettings, open_relay
 from engine.routing.plan import Deployment
 from engine.upstream.providers import Provider
@@ -38,16 +28,12 @@ class Passage:
     Attributes:
         client, provider_codec: the codecs of the two sides; the same one means verbatim.
         dropped: fields of the client's that were harmlessly left out, in its own spelling.
-        max_output_tokens: what one choice may generate, as last encoded; None: nobody said.
-
-    Raises:
-        InvalidRequestError: the deployment's protocol or model cannot say what is asked.
     """
 
     def __init__(
         self,
         call: Call,
-        request: ClientRequest,
+        prepared: Prepared,
         deployment: Deployment[Rates],
         provider: Provider,
         clock: Clock,
@@ -56,67 +42,18 @@ class Passage:
         self.provider_codec: ClientCodec = upstream_codec(
             call.protocol, provider.protocol, provider.also
         )
-        self.dropped: tuple[str, ...] = ()
-        self.max_output_tokens = request.max_output_tokens
-        self._call = call
-        self._request = request
+        self.dropped = prepared.dropped
+        self._request_id = call.request_id
+        self._sent_headers = call.headers
+        self._request = prepared.request
         self._deployment = deployment
         self._provider = provider
         self._clock = clock
-        check_media(request.media, deployment.capabilities, request.model)
-        self._conversation = None if self.verbatim else self.client.decode_request(request)
-        if self._conversation is not None:
-            for lost in self._conversation.unexpressed:
-                if not lost.harmless:
-                    raise InexpressibleError(
-                        lost.field,
-                        f"'{lost.field}' cannot be translated to what the provider of this model "
-                        "speaks; leave it out or choose another model.",
-                    )
 
     @property
     def verbatim(self) -> bool:
         """Both sides speak one protocol."""
         return self.client is self.provider_codec
-
-    def encode(self, output_limit: int | None) -> bytes:
-        """The body for the provider; `output_limit` lowers what one choice may generate.
-
-        Raises:
-            InvalidRequestError: it cannot be said there; names the client's field.
-        """
-        model = self._deployment.upstream_model
-        conversation = self._conversation
-        if conversation is None:
-            return self._encode_verbatim(model, output_limit)
-        target = UpstreamTarget(
-            model,
-            self._deployment.capabilities,
-            self._request.stream,
-            output_limit,
-            self._provider.quirks,
-        )
-        try:
-            translator = provider_codec(self._provider.protocol)
-            encoded: Encoded = translator.encode_request(conversation, target)
-        except InexpressibleError as error:
-            error.param = self._spelled(error.field)
-            raise
-        lost = [lost.field for lost in conversation.unexpressed]  # in the client's spelling
-        more = [self._spelled(field) for field in encoded.dropped if field not in lost]
-        self.dropped = tuple(dict.fromkeys([*lost, *more]))
-        self.max_output_tokens = encoded.output_limit or self._request.max_output_tokens
-        return encoded.body
-
-    def _encode_verbatim(self, model: str, output_limit: int | None) -> bytes:
-        quirks, request = self._provider.quirks, self._request
-        kept, self.dropped = leave_out(request.document, quirks.refuses)
-        if self.dropped:
-            request = replace(request, document=kept)
-        return self.client.encode_verbatim(request, model, output_limit, quirks)
-
-    def _spelled(self, field: str) -> str:
-        return spell(field, self.client.field_names)
 
     def request_headers(self, body: bytes) -> Headers:
         """The head of the request to the provider.
@@ -145,16 +82,16 @@ class Passage:
             (b"accept", accept),
             (b"accept-encoding", b"identity"),
             (b"user-agent", b"parshall"),
-            (b"x-request-id", self._call.request_id.encode()),
+            (b"x-request-id", self._request_id.encode()),
             *provider.credentials.sign("POST", path, body),
-            *codec.provider_headers(self._call.headers if self.verbatim else (), provider.quirks),
+            *codec.provider_headers(self._sent_headers if self.verbatim else (), provider.quirks),
         ]
 
     def open_relay(self, tap: deque[Event] | None) -> Relay:
         """A relay for one attempt; `tap` gets the canonical events as well."""
         deployment = self._deployment
         created_s = self._clock() // 1_000
-        identity = Identity(self._call.request_id, deployment.upstream_model, created_s)
+        identity = Identity(self._request_id, deployment.upstream_model, created_s)
         return open_relay(
             RelaySettings(
                 client=self.client,

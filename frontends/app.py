@@ -76,6 +76,11 @@ class GatewayApp(QuartTrio):
             max(gateway.config.server.parsing_max_bytes, gateway.config.server.body_max_bytes),
             lambda: shedder.refused("bodies", "Too many large requests at once."),
         )
+        gateway.telemetry.gauge(
+            "parshall_body_bytes",
+            "Request bodies that arrive or are not answered yet.",
+            lambda: self._budget.held_bytes,
+        )
         for routes in (OpenAIRoutes, AnthropicRoutes, GeminiRoutes, ModelRoutes, ReceiptRoutes):
             self.register_blueprint(routes(ingress).blueprint())
         self.register_error_handler(Exception, self._answer_error)

@@ -10,6 +10,7 @@ from engine import Call, Gateway
 from engine.admission.keys import Principal
 from engine.events import Protocol
 from engine.listing import ModelInfo
+from engine.uploads import Upload
 from frontends.bodies import LazyRequest, read_body, taking_of
 from frontends.connection import RelayResponse, current_entry
 from frontends.headers import PROVIDER_HEADERS
@@ -114,13 +115,15 @@ class Ingress:
         if (refusal := self._shedder.refusal()) is not None:
             raise refusal
         entry = current_entry()
+        taking = taking_of(request.scope)
         body = await read_body(
             cast(LazyRequest, request),
-            taking_of(request.scope),
+            taking,
             max_bytes=self._gateway.config.server.body_max_bytes,
         )
         return Call(
-            body=body,
+            body=b"",
+            upload=Upload(body, taking.give_back),
             key=_key(),
             protocol=protocol,
             operation=operation,

@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.media_params",
             "engine.nurseries",
             "engine.toml",
+            "engine.uploads",
             "engine.usage",
         }
     ),
@@ -69,6 +70,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.measuring",
             "engine.reconcile",
             "engine.parts",
+            "engine.parsing",
             "engine.passage",
             "engine.pulling",
         }

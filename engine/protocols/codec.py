@@ -266,6 +266,10 @@ class ClientCodec(Protocol):
             InvalidRequestError: what the provider of this protocol would refuse.
         """
 
+    def answered(self, request: ClientRequest) -> ClientRequest:
+        """What of a request its answer is made with: for all of `answers`, and without its prompt.
+        """
+
     def path(
         self,
         upstream_model: str,

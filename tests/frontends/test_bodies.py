@@ -14,7 +14,7 @@ from engine.errors import BodyTooLargeError, UnavailableError
 from frontends.bodies import GRACE_S, BodyTimeoutError, LazyBody, ParseBudget, read_body, taking_of
 from tests.frontends.apps import open_front
 from tests.frontends.server.apps import read_until
-from tests.gateways import DOLLAR, chat_body
+from tests.gateways import DOLLAR, chat_body, settled
 
 
 class FakeRequest:
@@ -142,6 +142,21 @@ async def test_what_finds_no_room_is_refused_unread() -> None:
         await read_body(request, taking, max_bytes=1_000)
 
     assert not request.body.wanted.is_set()
+
+
+async def test_room_is_given_back_once_the_answer_has_begun(tmp_path: Path) -> None:
+    async with open_front(tmp_path) as front:
+
+        def held_bytes() -> float | None:
+            return front.setup.gateway.telemetry.registry.get_sample_value("parshall_body_bytes")
+
+        body = chat_body("tokens=1000 tokens_per_second=100")
+        async with front.client.stream("POST", "/v1/chat/completions", content=body) as response:
+            assert response.status_code == 200
+            assert held_bytes() == 0
+        refused = await front.client.post("/v1/chat/completions", content=b"{")
+        assert refused.status_code == 400
+        await settled(lambda: held_bytes() == 0)
 
 
 async def test_a_refused_body_is_dropped() -> None:

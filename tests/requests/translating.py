@@ -9,12 +9,10 @@ from typing import Any
 import orjson
 
 from engine.capability_table import capabilities_of
-from engine.clock import wall_ms
 from engine.errors import InvalidRequestError
 from engine.events import Call, Protocol
 from engine.metering.pricing import FREE, Rates
-from engine.passage import Passage
-from engine.protocols.registry import codec_of
+from engine.parsing.jobs import prepare_here, target_of
 from engine.routing.plan import Deployment
 from engine.upstream.providers import Provider
 
@@ -72,14 +70,14 @@ def call_of(protocol: Protocol, document: object, *, stream: bool = False) -> Ca
 def translate(call: Call, target: Target) -> Translated | Refused:
     """The body for a provider of another protocol, or why there is none."""
     try:
-        request = codec_of(call.protocol).parse_request(call)
-        passage = Passage(call, request, _deployment(target), _PROVIDERS[target.protocol], wall_ms)
-        assert not passage.verbatim
-        body = orjson.loads(passage.encode(None))
+        aimed = target_of(call.protocol, _deployment(target), _PROVIDERS[target.protocol])
+        assert aimed.spoken != call.protocol
+        prepared = prepare_here(call, lambda _model: aimed)
+        body = orjson.loads(prepared.body)
     except InvalidRequestError as error:
         return Refused(error.code, error.param, error.message)
     assert isinstance(body, dict)
-    return Translated(body, passage.dropped)
+    return Translated(body, prepared.dropped)
 
 
 def _deployment(target: Target) -> Deployment[Rates]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -56,6 +57,10 @@ class AnthropicCodec:
     def decode_request(self, request: ClientRequest) -> Conversation:
         """The canonical form of a client's request."""
         return decoding.decode_request(request.document)
+
+    def answered(self, request: ClientRequest) -> ClientRequest:
+        """Nothing of the document."""
+        return replace(request, document={})
 
     def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
         """The body for a provider of this protocol."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 import orjson
@@ -71,6 +72,10 @@ class GeminiCodec:
     def decode_request(self, request: ClientRequest) -> Conversation:
         """The canonical form."""
         return decode_request.decode_request(request)
+
+    def answered(self, request: ClientRequest) -> ClientRequest:
+        """Nothing of the document."""
+        return replace(request, document={})
 
     def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
         """The body for Gemini."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -25,6 +26,7 @@ from engine.protocols.openai_chat import (
     decoders,
     encode_request,
     encoders,
+    encoding,
     errors,
     parsing,
     unary,
@@ -68,6 +70,11 @@ class OpenAIChatCodec:
     def decode_request(self, request: ClientRequest) -> Conversation:
         """The canonical form."""
         return decode_request.decode_request(request)
+
+    def answered(self, request: ClientRequest) -> ClientRequest:
+        """Only whether calls are told in the old way."""
+        legacy = {"functions": True} if encoding.wants_legacy(request) else {}
+        return replace(request, document=legacy)
 
     def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
         """The body for a provider of this protocol."""

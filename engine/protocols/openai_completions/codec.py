@@ -58,6 +58,10 @@ class OpenAICompletionsCodec:
         """The canonical form."""
         return requests.decode_request(request)
 
+    def answered(self, request: ClientRequest) -> ClientRequest:
+        """How many answers there are."""
+        return requests.without_prompts(request)
+
     def path(
         self,
         upstream_model: str,

@@ -4,6 +4,7 @@ its canonical form."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from engine.conversation import Conversation, Text, Turn, Unexpressed
@@ -119,6 +120,13 @@ def prompt_overhead_tokens(request: ClientRequest) -> int:
     """Input that comes as tokens; a prompt has no delimiters."""
     prompts = read_prompts(request.document.get("prompt"))
     return sum(len(prompt) for prompt in prompts if not isinstance(prompt, str))
+
+
+def without_prompts(request: ClientRequest) -> ClientRequest:
+    """The request with prompts that are empty, as many as there were."""
+    document = request.document
+    prompts = [""] * len(read_prompts(document.get("prompt")))
+    return replace(request, document={"n": document.get("n"), "prompt": prompts})
 
 
 def encode_verbatim(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -27,6 +28,7 @@ from engine.protocols.openai_responses import (
     encoders,
     errors,
     parsing,
+    response,
     unary,
 )
 from engine.protocols.openai_responses.marks import NAME
@@ -71,6 +73,10 @@ class OpenAIResponsesCodec:
     def decode_request(self, request: ClientRequest) -> Conversation:
         """The canonical form."""
         return decode_request.decode_request(request)
+
+    def answered(self, request: ClientRequest) -> ClientRequest:
+        """What an answer repeats."""
+        return replace(request, document=response.repeated(request.document))
 
     def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
         """The body for a provider of this protocol."""

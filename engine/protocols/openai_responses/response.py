@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine.events import Begin
@@ -28,6 +29,13 @@ _ECHOED: dict[str, Any] = {
     "user": None,
     "metadata": {},
 }
+
+_READ = frozenset({*_ECHOED, "reasoning", "text", "include"})
+
+
+def repeated(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a request's document an answer is made with."""
+    return {name: value for name, value in document.items() if name in _READ}
 
 
 def encode_response(
