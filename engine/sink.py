@@ -11,10 +11,13 @@ import trio
 class Sink(Protocol):
     """A client's side of a relay. Head, heartbeats and body all pass through it, in order."""
 
-    delivered_bytes: int
-    """How much of what was sent has been handed to the client."""
-    gone: bool
-    """The client has left."""
+    @property
+    def delivered_bytes(self) -> int:
+        """How much of what was sent has been handed to the client."""
+
+    @property
+    def gone(self) -> bool:
+        """The client has left."""
 
     def send_nowait(self, data: bytes) -> bool:
         """Take bytes; False when past the high-water mark: stop acknowledging. Never raises."""
