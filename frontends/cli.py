@@ -76,13 +76,29 @@ main.add_command(providers)
     show_default=True,
     help="Of the JSON lines on standard error.",
 )
-def serve(config_path: Path | None, bind: tuple[str, ...], db: Path | None, log_level: str) -> None:
+@click.option(
+    "--supervised",
+    is_flag=True,
+    help="Under a small supervisor, which holds the sockets and replaces a serving process that "
+    "dies. For production.",
+)
+def serve(
+    config_path: Path | None,
+    bind: tuple[str, ...],
+    db: Path | None,
+    log_level: str,
+    supervised: bool,
+) -> None:
     """Serve the gateway.
 
     Without --config it serves a demo: a simulated provider, a funded account whose key it prints,
     and the models of OpenAI, Anthropic and Google whose key is set (OPENAI_API_KEY,
     ANTHROPIC_API_KEY, GEMINI_API_KEY).
     """
+    from frontends.supervisor import SUPERVISED, become_supervisor
+
+    if supervised and SUPERVISED not in os.environ:
+        become_supervisor(sys.orig_argv[1:])
     import trio
 
     from frontends.logs import logging_to

@@ -30,7 +30,7 @@ EXAMPLES = {
     ),
     "serve": _examples(
         "parshall serve",
-        "parshall serve --config parshall.toml --bind 0.0.0.0:8787",
+        "parshall serve --config parshall.toml --bind 0.0.0.0:8787 --supervised",
         "parshall serve --bind unix:/run/parshall.sock --db /var/lib/parshall/parshall.db",
     ),
     "simulate": _examples(

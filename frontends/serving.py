@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -14,15 +15,18 @@ from engine.nurseries import open_tasks
 from frontends.app import create_app, render_server_error
 from frontends.control import open_control
 from frontends.server import Server, ServerSettings, open_server
+from frontends.supervised import Superior, open_superior
 
 log = logging.getLogger("parshall.server")
+
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 Announce = Callable[[Gateway, tuple[str, ...]], Awaitable[None]]
 """Told once it serves: the gateway, and the bound addresses."""
 
 
 async def serve(config: Config, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT, also SIGHUP of a terminal.
 
     The first signal stops gracefully: not ready for `drain_delay_s`, then no new connection and no
     new call, and what is under way may end within `shutdown_grace_s`; the rest ends in its
@@ -33,17 +37,25 @@ async def serve(config: Config, announce: Announce) -> None:
         ConfigError, LedgerError, BindError, OSError: it cannot start.
     """
     stop = _Stop()
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with (
+        open_superior(os.environ) as superior,
+        trio.open_signal_receiver(*_STOPS, signal.SIGHUP) as signals,
+    ):
         async with open_tasks() as nursery:
             nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
+            nursery.start_soon(_outlive, superior, stop, nursery.cancel_scope)
+            nursery.start_soon(superior.reassure)
+            binds = superior.binds(config.server.bind)
             async with (
                 open_gateway(config) as gateway,
                 open_control(gateway, config.storage.path),
-                open_server(create_app(gateway), config.server.bind, _bounds(config)) as server,
+                open_server(create_app(gateway), binds, _bounds(config), superior) as server,
             ):
                 await announce(gateway, server.addresses)
                 stop.gateway = gateway
+                superior.ready()
                 await stop.asked.wait()
+                superior.stopping()
                 await _stop_serving(gateway, server, config.server, stop.hurried)
             nursery.cancel_scope.cancel()
 
@@ -59,16 +71,31 @@ class _Stop:
 
 
 async def _obey(signals: AsyncIterator[int], stop: _Stop, everything: trio.CancelScope) -> None:
-    async for _ in signals:
+    heard = 0
+    has_terminal = os.isatty(0)
+    async for number in signals:
+        if number == signal.SIGHUP and not has_terminal:
+            log.info("SIGHUP: there is nothing to read again")
+            continue
+        heard += 1
         if stop.gateway is None:
             everything.cancel()
-        elif not stop.asked.is_set():
+        elif heard == 1:
             stop.asked.set()
-        elif not stop.hurried.is_set():
+        elif heard == 2:
             stop.hurried.set()
         else:
             stop.gateway.cut_off()
             everything.cancel()
+
+
+async def _outlive(superior: Superior, stop: _Stop, everything: trio.CancelScope) -> None:
+    """End gracefully when the supervisor has died: nobody else would end this process."""
+    await superior.wait_gone()
+    log.error("the supervisor has died: stopping")
+    if stop.gateway is None:
+        everything.cancel()
+    stop.asked.set()
 
 
 async def _stop_serving(

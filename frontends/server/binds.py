@@ -6,8 +6,9 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Protocol
 
 import trio
 
@@ -24,26 +25,55 @@ class BindError(Exception):
     """An address cannot be listened on; the message names it and says why."""
 
 
+class SocketHolder(Protocol):
+    """Another process, in which listening sockets outlive this one."""
+
+    def take(self, bind: str) -> list[socket.socket]:
+        """Sockets that listen there already, each given once; empty if there are none."""
+
+    def hold(self, opened: Mapping[str, Sequence[socket.socket]]) -> bool:
+        """Hold what this process has opened, by bind; it never unlinks Unix paths. False where
+        nothing can be held."""
+
+
+class NoHolder:
+    """Nobody: the sockets end with this process."""
+
+    def take(self, bind: str) -> list[socket.socket]:
+        """None."""
+        return []
+
+    def hold(self, opened: Mapping[str, Sequence[socket.socket]]) -> bool:
+        """Refused."""
+        return False
+
+
 @contextmanager
-def listening(binds: Sequence[str]) -> Iterator[list[trio.SocketListener]]:
-    """Listeners on all of `binds`; closed, and Unix paths removed, when the block is left.
+def listening(
+    binds: Sequence[str], holder: SocketHolder | None = None
+) -> Iterator[list[trio.SocketListener]]:
+    """Listeners on all of `binds`: those that `holder` has, and new ones for the rest. Closed when
+    the block is left; Unix paths are removed unless the holder keeps them.
 
     Raises:
         BindError: one of them cannot be had; none is held then.
     """
-    with ExitStack() as stack:
-        listeners = []
+    holder = holder or NoHolder()
+    with ExitStack() as stack, ExitStack() as paths:
+        opened: dict[str, list[socket.socket]] = {}
+        every: list[socket.socket] = []
         for bind in binds:
-            try:
-                sockets = _open_unix(bind[5:], stack) if is_unix(bind) else _open_tcp(bind)
-            except OSError as error:
-                raise BindError(f"cannot listen on {bind}: {reason(error)}") from error
+            sockets = holder.take(bind)
+            if not sockets:
+                sockets = opened[bind] = _open(bind, paths)
+            every += sockets
             for sock in sockets:
                 stack.callback(sock.close)
                 sock.listen(BACKLOG)
                 sock.setblocking(False)
-                listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(sock)))
-        yield listeners
+        if holder.hold(opened):
+            paths.pop_all()
+        yield [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in every]
 
 
 def is_unix(bind: str) -> bool:
@@ -52,14 +82,27 @@ def is_unix(bind: str) -> bool:
 
 def address_of(listener: trio.SocketListener) -> str:
     """The bound address, written as a bind: `127.0.0.1:8787`, `[::1]:8787`, `unix:/run/p.sock`."""
-    name = listener.socket.getsockname()
-    match listener.socket.family:
+    return address_of_socket(listener.socket)
+
+
+def address_of_socket(sock: socket.socket | trio.socket.SocketType) -> str:
+    """As `address_of`."""
+    name = sock.getsockname()
+    match sock.family:
         case socket.AF_UNIX:
             return f"unix:{name}"
         case socket.AF_INET6:
             return f"[{name[0]}]:{name[1]}"
         case _:
             return f"{name[0]}:{name[1]}"
+
+
+def _open(bind: str, paths: ExitStack) -> list[socket.socket]:
+    """Bound sockets; what `paths` is given removes those of Unix from the file system."""
+    try:
+        return _open_unix(bind[5:], paths) if is_unix(bind) else _open_tcp(bind)
+    except OSError as error:
+        raise BindError(f"cannot listen on {bind}: {reason(error)}") from error
 
 
 def _open_tcp(bind: str) -> list[socket.socket]:
@@ -85,7 +128,7 @@ def _open_tcp(bind: str) -> list[socket.socket]:
     return sockets
 
 
-def _open_unix(path: str, stack: ExitStack) -> list[socket.socket]:
+def _open_unix(path: str, paths: ExitStack) -> list[socket.socket]:
     remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -93,7 +136,7 @@ def _open_unix(path: str, stack: ExitStack) -> list[socket.socket]:
     except OSError:
         sock.close()
         raise
-    stack.callback(_remove, path, os.stat(path).st_ino)
+    paths.callback(_remove, path, os.stat(path).st_ino)
     return [sock]
 
 

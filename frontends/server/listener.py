@@ -14,7 +14,7 @@ import trio
 from hypercorn.trio.worker_context import WorkerContext
 
 from engine.nurseries import open_tasks
-from frontends.server.binds import address_of, listening
+from frontends.server.binds import SocketHolder, address_of, listening
 from frontends.server.hypercorn.connection import READ_MAX_BYTES, Connection
 from frontends.server.settings import ServerSettings
 
@@ -118,14 +118,18 @@ class Server:
 
 @asynccontextmanager
 async def open_server(
-    app: Any, binds: Sequence[str], settings: ServerSettings | None = None
+    app: Any,
+    binds: Sequence[str],
+    settings: ServerSettings | None = None,
+    holder: SocketHolder | None = None,
 ) -> AsyncIterator[Server]:
     """Serve an ASGI app on `binds` until the block is left, which cuts what is still open.
+    `holder` has, or gets, listening sockets that outlive this process.
 
     Raises:
         BindError: an address cannot be listened on.
     """
-    with listening(binds) as listeners:
+    with listening(binds, holder) as listeners:
         addresses = tuple(address_of(listener) for listener in listeners)
         server = Server(app, addresses, settings or ServerSettings())
         async with open_tasks() as nursery:
