@@ -35,6 +35,9 @@ class TrustedPeers:
         return parsed is not None and any(parsed in network for network in self.networks)
 
 
+NOBODY: Final = TrustedPeers()
+
+
 def parse_trusted(entries: Sequence[str]) -> TrustedPeers:
     """Addresses, networks in CIDR notation, and `unix` for Unix sockets.
 

@@ -2,41 +2,78 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
-import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final, Protocol
 
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 
 from engine.nurseries import open_tasks
 from frontends.server.binds import SocketHolder, address_of, listening
-from frontends.server.hypercorn.connection import READ_MAX_BYTES, Connection
+from frontends.server.descriptors import make_room
+from frontends.server.forwarded import UNIX, parse_address
+from frontends.server.hypercorn import hypercorn_config
+from frontends.server.hypercorn.connection import HypercornConnection
+from frontends.server.interfaces import Peer
+from frontends.server.peers import PeerBounds
+from frontends.server.proxy_protocol import ProxyError, parse_proxy
 from frontends.server.settings import ServerSettings
+from frontends.server.transport import OutputBudget, Transport
 
 log = logging.getLogger("parshall.server")
 
 FLUSH_S = 2.0
 """So long the last bytes of an answer that is ended by a stop may take to leave."""
+CHECK_S = 1.0
+"""Between two looks at all connections: who does not read, whose deadline has moved."""
+ACCEPTS_PER_TURN: Final = 64
+SHORTAGE_S: Final = 0.1
+"""Between attempts to accept while the system is out of descriptors or memory."""
+REFUSALS_MAX: Final = 100
+"""Clients turned away that are listened to for a little, so that they can read why."""
+_SHORTAGES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Connection(Protocol):
+    """One client's, of whichever server."""
+
+    transport: Transport
+
+    async def run(self) -> None:
+        """Serve until either side ends it."""
+
+    def stop_nowait(self) -> None:
+        """End now if idle, else with what is under way."""
+
+    def check(self, now_s: float) -> None:
+        """Called every `CHECK_S`."""
 
 
 class Server:
     """A running server. `addresses` are the bound ones, written as binds."""
 
-    def __init__(self, app: Any, addresses: tuple[str, ...], settings: ServerSettings) -> None:
+    def __init__(
+        self, app: Any, addresses: tuple[str, ...], settings: ServerSettings, nursery: trio.Nursery
+    ) -> None:
         self.addresses = addresses
         self._app = app
         self._settings = settings
-        self._config = settings.hypercorn_config()
+        self._nursery = nursery
+        self._budget = OutputBudget(settings.output_max_bytes)
+        self._peers = PeerBounds(settings.connections_per_ip_max, settings.trusted)
+        self._config = hypercorn_config(settings)
         self._context = WorkerContext(None)
         self._connections: set[Connection] = set()
         self._quiet = trio.Event()
         self._accepting = trio.CancelScope()
         self._refused = 0
+        self._refusing = 0
 
     @property
     def stopping(self) -> bool:
@@ -50,7 +87,7 @@ class Server:
 
     @property
     def refused_connections(self) -> int:
-        """Connections turned away at the bound, since the start."""
+        """Connections turned away at a bound, since the start."""
         return self._refused
 
     async def stop(
@@ -73,47 +110,148 @@ class Server:
             await self._quiet.wait()
         if waiting.cancelled_caught and self._connections:
             log.warning("%d connections did not end in time", len(self._connections))
-            await before_cut()
             with trio.move_on_after(FLUSH_S):
+                await before_cut()
                 await self._quiet.wait()
-            self._abort()
+            self.abort()
 
-    async def _accept(self, listeners: list[trio.SocketListener], nursery: trio.Nursery) -> None:
+    def abort(self) -> None:
+        """Cut every connection."""
+        for connection in tuple(self._connections):
+            connection.transport.abort()
+
+    async def accept(self, listeners: Sequence[socket.socket]) -> None:
+        """Take connections until the server stops; then the listeners are closed."""
         with self._accepting:
-            await trio.serve_listeners(self._handle, listeners, handler_nursery=nursery)
+            async with trio.open_nursery() as nursery:
+                for listener in listeners:
+                    nursery.start_soon(self._accept, listener)
 
-    async def _handle(self, stream: trio.SocketStream) -> None:
-        if self.stopping or len(self._connections) >= self._settings.connections_max:
-            self._refused += 1
-            self._refuse(stream)
+    async def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            listener.setblocking(False)
+            while True:
+                await trio.lowlevel.wait_readable(listener)
+                try:
+                    # Some at once: a busy loop comes round too seldom for one at a time.
+                    for _ in range(ACCEPTS_PER_TURN):
+                        self._begin(*listener.accept())
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    if error.errno in _SHORTAGES:
+                        log.error("cannot accept connections: %s", error.strerror)
+                        await trio.sleep(SHORTAGE_S)
+
+    async def watch(self) -> None:
+        """Look at all connections from time to time."""
+        while True:
+            await trio.sleep(CHECK_S)
+            now_s = trio.current_time()
+            for connection in tuple(self._connections):
+                connection.check(now_s)
+
+    def _begin(self, sock: socket.socket, address: Any) -> None:
+        sock.setblocking(False)
+        with suppress(OSError):  # a Unix socket; or the client has reset it already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            transport = self._open_transport(sock, address)
+        except OSError:  # the client has left
+            sock.close()
             return
-        connection = Connection(self._app, stream, self._settings, self._config, self._context)
+        if self.stopping or len(self._connections) >= self._settings.connections_max:
+            self._nursery.start_soon(self._refuse, transport)
+            return
+        connection = HypercornConnection(
+            self._app, transport, self._settings, self._config, self._context
+        )
         self._connections.add(connection)
+        self._nursery.start_soon(self._handle, connection)
+
+    def _open_transport(self, sock: socket.socket, address: Any) -> Transport:
+        own = sock.getsockname()
+        if sock.family == socket.AF_UNIX:
+            peer, server = Peer(UNIX, 0, "http", local=True), (str(own), None)
+        else:
+            parsed = parse_address(address[0])
+            local = parsed is not None and parsed.is_loopback
+            peer = Peer(str(parsed or address[0]), address[1], "http", local=local)
+            server = own[:2]
+        return Transport(sock, peer, server, self._settings, self._nursery, self._budget)
+
+    async def _handle(self, connection: Connection) -> None:
+        """One connection. Whatever goes wrong with it ends here."""
+        transport = connection.transport
+        try:
+            with trio.move_on_after(self._settings.header_timeout_s) as waiting:
+                await self._identify(transport)
+            if not waiting.cancelled_caught:
+                await self._serve(connection)
+        except ProxyError as error:
+            log.warning("%s, a trusted proxy, does not open with %s", transport.peer.address, error)
+        except Exception:
+            log.exception("a connection failed")
+        finally:
+            transport.abort()
+            self._connections.discard(connection)
+            if self.stopping and not self._connections:
+                self._quiet.set()
+
+    async def _serve(self, connection: Connection) -> None:
+        key = self._peers.enter(connection.transport.peer.address)
+        if key is None:
+            await self._refuse(connection.transport)
+            return
         try:
             await connection.run()
         finally:
-            self._forget(connection)
+            self._peers.leave(key)
 
-    def _forget(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        if self.stopping and not self._connections:
-            self._quiet.set()
+    async def _identify(self, transport: Transport) -> None:
+        """Have a trusted proxy say whom it stands for.
 
-    def _refuse(self, stream: trio.SocketStream) -> None:
-        """Say so at once, without waiting: a crowd at the door must cost little."""
+        Raises:
+            ProxyError: it does not say so.
+        """
+        peer = transport.peer
+        if not self._settings.proxy_protocol or peer.address not in self._settings.trusted:
+            return
+        data = b""
+        while (header := parse_proxy(data)) is None:
+            more = await transport.receive_raw()
+            if not more:
+                return
+            data += more
+        transport.push_back(data[header.size :])
+        if header.client is not None and header.server is not None:
+            transport.peer = Peer(*header.client, peer.scheme, local=False)
+            transport.server = header.server
+
+    async def _refuse(self, transport: Transport) -> None:
+        """Say why at once; then hear the client out, or a reset would overtake the answer."""
+        self._refused += 1
+        transport.write(self._refusal())
+        transport.end()
+        if self._refusing < REFUSALS_MAX:
+            self._refusing += 1
+            try:
+                with trio.move_on_after(self._settings.linger_s):
+                    while await transport.receive():
+                        pass
+            finally:
+                self._refusing -= 1
+                transport.close()
+        transport.close()
+
+    def _refusal(self) -> bytes:
         error = self._settings.render_error(HTTPStatus.SERVICE_UNAVAILABLE)
         lines = [b"HTTP/1.1 503 Service Unavailable", b"connection: close"]
         lines += [b"%s: %s" % header for header in error.headers]
+        if not any(name == b"retry-after" for name, _ in error.headers):
+            lines.append(b"retry-after: 1")
         lines += [b"content-length: %d" % len(error.body), b"", error.body]
-        descriptor = stream.socket.fileno()
-        with suppress(OSError):  # would block, or the client has gone: then there is no answer
-            os.read(descriptor, READ_MAX_BYTES)  # closing on unread data would reset the answer
-        with suppress(OSError):
-            os.write(descriptor, b"\r\n".join(lines))
-
-    def _abort(self) -> None:
-        for connection in tuple(self._connections):
-            connection.abort()
+        return b"\r\n".join(lines)
 
 
 @asynccontextmanager
@@ -129,13 +267,17 @@ async def open_server(
     Raises:
         BindError: an address cannot be listened on.
     """
+    settings = settings or ServerSettings()
+    make_room(settings.connections_max)
     with listening(binds, holder) as listeners:
         addresses = tuple(address_of(listener) for listener in listeners)
-        server = Server(app, addresses, settings or ServerSettings())
         async with open_tasks() as nursery:
-            nursery.start_soon(server._accept, listeners, nursery)
+            server = Server(app, addresses, settings, nursery)
+            nursery.start_soon(server.watch)
+            sockets = [socket.socket(fileno=one.socket.detach()) for one in listeners]
+            nursery.start_soon(server.accept, sockets)
             try:
                 yield server
             finally:
-                server._abort()
+                server.abort()
                 nursery.cancel_scope.cancel()

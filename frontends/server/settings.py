@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hypercorn.config import Config
+from frontends.server.forwarded import NOBODY, TrustedPeers
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -28,6 +28,12 @@ class ServerSettings:
     """Bounds of the connection boundary. Beyond each: a clear error or a reset, never growth."""
 
     connections_max: int = 10_000
+    connections_per_ip_max: int = 1_000
+    """Of one address, or IPv6 /64; this machine and trusted proxies are not counted."""
+    trusted: TrustedPeers = NOBODY
+    """Proxies whose `X-Forwarded-For` and PROXY protocol are believed."""
+    proxy_protocol: bool = False
+    """Trusted proxies open with a header of the PROXY protocol; nobody else may."""
     header_max_bytes: int = 32_768
     header_timeout_s: float = 20.0
     """From the connection to the end of its first request's head."""
@@ -41,19 +47,9 @@ class ServerSettings:
     """What a client may send ahead of the answer to its current request."""
     sink_high_water_bytes: int = 65_536
     """What a sink holds for a slow client before it says so."""
+    output_max_bytes: int = 256 * 1024 * 1024
+    """What waits for all clients that lag; beyond it the one that lags most is cut."""
     streams_max: int = 100
     """HTTP/2 streams of one connection at once."""
     render_error: Callable[[int], ErrorBody] = plain_error
     """Words an answer by status: malformed HTTP (4xx), too many connections (503)."""
-
-    def hypercorn_config(self) -> Config:
-        """The part of this that Hypercorn's protocol classes read themselves."""
-        config = Config()
-        config.accesslog = None
-        config.errorlog = None
-        config.include_server_header = False
-        config.h11_max_incomplete_size = self.header_max_bytes
-        config.h2_max_concurrent_streams = self.streams_max
-        config.h2_max_header_list_size = self.header_max_bytes
-        config.keep_alive_max_requests = 1 << 62  # its GOAWAY would cut the streams in flight
-        return config

@@ -198,9 +198,10 @@ class Transport:
 
     async def receive(self) -> bytes:
         """What the client sent next; empty once it has left, or was cut. Waits while paused."""
-        return await self._receive_raw()
+        return await self.receive_raw()
 
-    async def _receive_raw(self) -> bytes:
+    async def receive_raw(self) -> bytes:
+        """As `receive`, before anything was made of the bytes."""
         while True:
             if self._paused is not None:
                 await self._paused.wait()

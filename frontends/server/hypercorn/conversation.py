@@ -12,6 +12,9 @@ import trio
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent
 
+from frontends.server.forwarded import PEER, UNIX, TrustedPeers, client_of
+from frontends.server.interfaces import Peer
+
 log = logging.getLogger("parshall.server")
 
 CLOSING_TIMEOUT_S = 5.0
@@ -85,13 +88,21 @@ class Conversation:
 class ConversationGroup(TaskGroup):
     """The tasks of one connection. An app's exception is logged and ends its request only."""
 
-    latest: Conversation | None = None
-    """The conversation that was opened last."""
+    def __init__(self, peer: Peer, trusted: TrustedPeers) -> None:
+        super().__init__()
+        self._peer = peer
+        self._trusted = trusted
+        self.latest: Conversation | None = None
+        """The conversation that was opened last."""
 
     async def spawn_app(
         self, app: Any, config: Any, scope: Any, send: Send
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         """Hypercorn's hook: start `app` on a request; returns where its messages go."""
+        peer = client_of(self._peer, scope["headers"], self._trusted)
+        scope["client"] = None if peer.address == UNIX else (peer.address, peer.port)
+        scope["scheme"] = peer.scheme
+        scope["extensions"][PEER] = peer
         conversation = Conversation(send, messages_max=config.max_app_queue_size)
         self.latest = conversation
         self.spawn(self._converse, app, scope, conversation, send)

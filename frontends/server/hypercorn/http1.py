@@ -17,7 +17,8 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
 from frontends.server.hypercorn.conversation import ConversationGroup
-from frontends.server.hypercorn.sink import EXTENSION, ChunkSink, Socket
+from frontends.server.hypercorn.sink import EXTENSION, ChunkSink
+from frontends.server.interfaces import Wire
 from frontends.server.settings import ServerSettings
 
 
@@ -35,10 +36,10 @@ class Http1(H11Protocol):
     connection: h11.Connection
     task_group: ConversationGroup
 
-    def __init__(self, *arguments: Any, settings: ServerSettings, socket: Socket) -> None:
+    def __init__(self, *arguments: Any, settings: ServerSettings, wire: Wire) -> None:
         super().__init__(*arguments)
         self._settings = settings
-        self._socket = socket
+        self._wire = wire
         self._paused = False
         """The next request has begun to arrive before this one was answered."""
         self._stepping = trio.Lock()
@@ -114,7 +115,7 @@ class Http1(H11Protocol):
     def _open_sink(self) -> ChunkSink:
         """The app's way around us, for the body it sends now."""
         assert self.connection.our_state is h11.SEND_BODY
-        return ChunkSink(self._socket, self._settings.sink_high_water_bytes)
+        return ChunkSink(self._wire)
 
     async def _send_continue(self) -> None:
         if self.connection.they_are_waiting_for_100_continue:

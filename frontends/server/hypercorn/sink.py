@@ -8,69 +8,48 @@ returns, and end with an empty `http.response.body`. Without the extension it se
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
 import trio
+
+from frontends.server.interfaces import Wire
 
 EXTENSION = "parshall.sink"
 
 
-class Socket(Protocol):
-    """The connection, as a sink sees it."""
-
-    @property
-    def gone(self) -> bool:
-        """The client has left, or was cut."""
-
-    def write_nowait(self, data: memoryview) -> int:
-        """How many bytes went out at once; 0 while somebody else writes, or nobody can."""
-
-    def write_soon(self, sink: ChunkSink) -> None:
-        """Have a task call `flush`."""
-
-    def abort(self) -> None:
-        """Cut the client."""
-
-
 class ChunkSink:
-    """Frames data as chunks (RFC 9112 section 7.1) and hands them to one socket in order.
+    """Frames data as chunks (RFC 9112 section 7.1) and hands them to the connection's wire."""
 
-    What the socket does not take waits here, `high_water_bytes` and one call's data at most if
-    the caller heeds the answer of `send_nowait`.
-    """
-
-    def __init__(self, socket: Socket, high_water_bytes: int) -> None:
-        self.delivered_bytes = 0
-        """How much of the data has been handed to the kernel."""
-        self._socket = socket
-        self._high_water_bytes = high_water_bytes
-        self._waiting: deque[tuple[memoryview, int]] = deque()
-        """Frames, and the data bytes that count as delivered when the frame is out."""
-        self._waiting_bytes = 0
-        self._flushing = False
-        self._drained = trio.Event()
-        self._drained.set()
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._sent_bytes = 0
+        self._delivered_bytes = 0
+        self._marks: deque[tuple[int, int]] = deque()
+        """What the wire has to have written, for so much of the data to be delivered."""
 
     @property
     def gone(self) -> bool:
         """The client has left."""
-        return self._socket.gone
+        return self._wire.gone
+
+    @property
+    def delivered_bytes(self) -> int:
+        """How much of the data has been handed to the kernel."""
+        while self._marks and self._marks[0][0] <= self._wire.written_bytes:
+            _, self._delivered_bytes = self._marks.popleft()
+        return self._delivered_bytes
 
     def send_nowait(self, data: bytes) -> bool:
         """Take bytes; False when past the high-water mark. Never raises."""
-        if data and not self.gone:
-            frame = memoryview(b"%x\r\n%b\r\n" % (len(data), data))
-            written = 0 if self._flushing else self._socket.write_nowait(frame)
-            if written == len(frame):
-                self.delivered_bytes += len(data)
-                return True
-            self._waiting.append((frame[written:], len(data)))
-            self._waiting_bytes += len(frame) - written
-            if not self._flushing:
-                self._flushing = True
-                self._drained = trio.Event()
-                self._socket.write_soon(self)
-        return self._waiting_bytes < self._high_water_bytes
+        if not data or self.gone:
+            return True
+        below = self._wire.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._sent_bytes += len(data)
+        if self._wire.written_bytes == self._wire.accepted_bytes:
+            self._marks.clear()
+            self._delivered_bytes = self._sent_bytes
+        else:
+            self._marks.append((self._wire.accepted_bytes, self._sent_bytes))
+        return below
 
     def uncork(self, head: bytes) -> None:
         """The head went out before; there is no cork."""
@@ -78,23 +57,10 @@ class ChunkSink:
 
     def abort(self) -> None:
         """Drop the client at once."""
-        self._socket.abort()
+        self._wire.abort()
 
     async def wait_drained(self) -> None:
         """Return when everything was handed to the kernel, or the client has left."""
-        await self._drained.wait()
-
-    def take(self) -> tuple[memoryview, int] | None:
-        """The next frame for the task that flushes; None when there is none."""
-        if self._waiting and not self.gone:
-            return self._waiting.popleft()
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        self._flushing = False
-        self._drained.set()
-        return None
-
-    def taken(self, frame_bytes: int, data_bytes: int) -> None:
-        """A frame has gone out."""
-        self._waiting_bytes -= frame_bytes
-        self.delivered_bytes += data_bytes
+        drained = trio.Event()
+        self._wire.on_drained(drained.set)
+        await drained.wait()

@@ -83,10 +83,10 @@ async def test_a_slow_client_is_waited_for_within_the_high_water_mark() -> None:
 
     async def body(sink: ChunkSink) -> None:
         nonlocal most_waiting
-        for _ in range(count):
+        for number in range(count):
             if not sink.send_nowait(piece):
                 await sink.wait_drained()
-            most_waiting = max(most_waiting, sink._waiting_bytes)
+            most_waiting = max(most_waiting, (number + 1) * len(piece) - sink.delivered_bytes)
         await sink.wait_drained()
         assert sink.delivered_bytes == count * len(piece)
 
