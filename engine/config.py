@@ -19,6 +19,7 @@ from engine.config_tables import (
     BillingConfig,
     Config,
     DeploymentConfig,
+    EgressConfig,
     ModelConfig,
     NoticesConfig,
     PriceConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "BillingConfig",
     "Config",
     "DeploymentConfig",
+    "EgressConfig",
     "ModelConfig",
     "NoticesConfig",
     "PriceConfig",
@@ -78,7 +80,7 @@ def parse_config(text: str, name: str, environ: Mapping[str, str]) -> Config:
     )
     fill_in_rows(document, reader, environ)
     config = reader.read(Config, document, ())
-    check(config, reader)
+    check(config, document, reader)
     providers = {
         key: dataclasses.replace(row, proxy=resolve_proxy(key, row, document, reader, environ))
         for key, row in config.providers.items()

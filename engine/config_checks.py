@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
-from engine.config_tables import Config, ModelConfig, NoticesConfig, ProviderConfig
-from engine.toml import TableReader
-from engine.wire.proxy import complete_proxy, environment_proxy
+from engine.config_tables import (
+    Config,
+    EgressConfig,
+    ModelConfig,
+    NoticesConfig,
+    ProviderConfig,
+)
+from engine.egress import parse_hosts
+from engine.toml import Keys, TableReader
+from engine.wire.proxy import complete_proxy, environment_proxy, parse_proxy
 from engine.wire.webhooks import signing_key
 
 
-def check(config: Config, reader: TableReader) -> None:
+def check(config: Config, document: Mapping[str, Any], reader: TableReader) -> None:
     """What no single value can say.
 
     Raises:
@@ -29,6 +37,7 @@ def check(config: Config, reader: TableReader) -> None:
         if problem := bind_problem(bind):
             raise reader.error(("server", "bind"), f"entry {index + 1} ('{bind}') {problem}")
     _check_notices(config.notices, reader)
+    _check_egress(config.egress, document, reader)
     for name, provider in config.providers.items():
         _check_provider(name, provider, reader)
     for name, model in config.models.items():
@@ -67,6 +76,33 @@ def _check_notices(notices: NoticesConfig, reader: TableReader) -> None:
         ) from None
 
 
+def _check_egress(egress: EgressConfig, document: Mapping[str, Any], reader: TableReader) -> None:
+    for key, hosts in (("private", egress.private), ("denied", egress.denied)):
+        try:
+            parse_hosts(hosts)
+        except ValueError as error:
+            raise reader.error(("egress", key), str(error)) from None
+    for port in egress.ports:
+        if not 0 < port < 65_536:
+            raise reader.error(("egress", "ports"), f"has {port}, which is no port")
+    if egress.ca_file is not None:
+        _check_authorities(egress.ca_file, ("egress", "ca_file"), reader)
+    if egress.proxy is not None:
+        try:
+            proxy = parse_proxy(egress.proxy)
+        except ValueError as error:
+            raise reader.error(("egress", "proxy"), str(error)) from None
+        if proxy.authorization is not None and document["egress"]["proxy"] == egress.proxy:
+            raise reader.error(("egress", "proxy"), "holds a password: make the URL a secret")
+
+
+def _check_authorities(path: Path, keys: Keys, reader: TableReader) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError as error:  # ssl.SSLError is one
+        raise reader.error(keys, f"cannot be used: {error.strerror}") from None
+
+
 def _check_provider(name: str, provider: ProviderConfig, reader: TableReader) -> None:
     path = ("providers", name, "base_url")
     try:
@@ -91,12 +127,7 @@ def _check_provider(name: str, provider: ProviderConfig, reader: TableReader) ->
 def _check_tls_files(name: str, provider: ProviderConfig, reader: TableReader) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if provider.ca_file is not None:
-        try:
-            context.load_verify_locations(provider.ca_file)
-        except OSError as error:  # ssl.SSLError is one
-            raise reader.error(
-                ("providers", name, "ca_file"), f"cannot be used: {error.strerror}"
-            ) from None
+        _check_authorities(provider.ca_file, ("providers", name, "ca_file"), reader)
     cert_file, key_file = provider.client_cert_file, provider.client_key_file
     if cert_file is not None:
         try:

@@ -67,7 +67,7 @@ def _values(row: ProviderRow) -> dict[str, Any]:
         if field.name not in ("api_key_env", "environment", "hosts")
         and (value := getattr(row, field.name)) is not None
     }
-    return said | {"refuses": list(row.refuses)}
+    return said | {"refuses": list(row.refuses), "inlines": list(row.inlines)}
 
 
 def _from_environment(row: ProviderRow, environ: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from engine.capabilities import Capabilities
 from engine.errors import ConfigError
-from engine.protocols.quirks import Hosting, OutputLimitField
+from engine.protocols.quirks import Hosting, InlineKind, OutputLimitField
 from engine.toml import Keys, TableReader
 from engine.upstream.provider_table import Auth
 
@@ -107,6 +107,34 @@ class NoticesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressConfig:
+    """What is fetched of the URLs that clients name, for providers that take bytes only."""
+
+    enabled: bool = True
+    """Else such URLs are passed on, for the provider to judge."""
+    http: bool = False
+    """URLs without TLS too."""
+    ports: frozenset[int] = frozenset()
+    """Beside 443, and 80 where `http` is allowed."""
+    private: frozenset[str] = frozenset()
+    """Names, addresses and networks (CIDR) that are fetched from though they are not public."""
+    denied: frozenset[str] = frozenset()
+    """Those that never are; of a name, also those below it."""
+    urls_max: int = 20
+    max_bytes: int = 10 * 1024 * 1024
+    total_max_bytes: int = 20 * 1024 * 1024
+    """Of all URLs of a request."""
+    timeout_s: float = 20.0
+    """For each, redirects included."""
+    idle_timeout_s: float = 5.0
+    ca_file: Path | None = None
+    """Trusted in place of the system's authorities (PEM)."""
+    proxy: str | None = field(default=None, repr=False)
+    """`http://host:port`, or a secret that is such a URL with a password; what the environment
+    says of proxies is not heeded."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderConfig:
     """An origin with a protocol, credentials and policies."""
 
@@ -134,6 +162,8 @@ class ProviderConfig:
     """Fields of a request that it refuses, and that can be left out."""
     reasoning_apart: bool | None = None
     """Its `completion_tokens` leave reasoning out; left out: as its `total_tokens` prove."""
+    inlines: frozenset[InlineKind] = frozenset()
+    """Media that it takes as bytes only: what clients name by URL is fetched here."""
     hosting: Hosting | None = None
     """The cloud that offers the protocol in an envelope of its own."""
     region: str | None = None
@@ -258,6 +288,7 @@ class Config:
     storage: StorageConfig = field(default_factory=StorageConfig)
     billing: BillingConfig = field(default_factory=BillingConfig)
     notices: NoticesConfig = field(default_factory=NoticesConfig)
+    egress: EgressConfig = field(default_factory=EgressConfig)
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     prices: tuple[PriceRowConfig, ...] = ()

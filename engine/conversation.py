@@ -1,7 +1,7 @@
 """The canonical request: what a client asks of a model, in no protocol's spelling.
 
 Codecs decode their protocol into these values and encode them into it. Media and documents are
-carried as they came; nothing is fetched.
+carried as they came; what `engine.inlining` has fetched stands inline.
 
 Field names are the vocabulary that `Encoded.dropped` and `InexpressibleError` speak; a codec's
 `field_names` translates them into its own protocol's spelling for the client.
@@ -74,6 +74,14 @@ class Media:
     detail: str | None = None
     cache: CacheHint | None = None
     native: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """What was found at a URL: its type, and base64."""
+
+    mime_type: str
+    data: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

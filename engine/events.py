@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
-from engine.conversation import Native, Signature
+from engine.conversation import Inline, Native, Signature
 from engine.uploads import Upload
 from engine.usage import Usage as Usage
 from engine.usage import is_count as is_count
@@ -79,6 +80,9 @@ class Call:
     request_id: str = field(default_factory=new_request_id)
     upload: Upload | None = field(default=None, repr=False)
     """In place of `body`: it goes once the provider has begun to answer."""
+
+    inline: Mapping[str, Inline] = field(default_factory=dict, repr=False)
+    """What stands for URLs of the body, by URL: the gateway has fetched it."""
 
     def opened(self) -> Call:
         """The call with its body, taken from the upload where that holds it."""

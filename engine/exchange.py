@@ -7,8 +7,9 @@ block settles, always and exactly once, in code without a checkpoint.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import trio
 
@@ -17,6 +18,7 @@ from engine.attempt import Attempt
 from engine.attempts import Attempts
 from engine.billing import ExchangeBilling
 from engine.conclusion import Conclusion, outcome_of
+from engine.conversation import MediaKind
 from engine.errors import (
     GatewayError,
     NotAStreamError,
@@ -30,6 +32,7 @@ from engine.ledger.records import ProgressEntry
 from engine.parsing.jobs import Prepared, prepare_here
 from engine.parts import Parts
 from engine.passage import Passage
+from engine.protocols.codec import spell
 from engine.pulling import Events
 from engine.routing.plan import plan
 from engine.sink import PullSink, Sink, wait_taken
@@ -61,6 +64,7 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
     try:
         # hold
         if call.idempotency_key is None or not await exchange.replays(call):
+            call = await exchange.inline_media(call, prepared.urls)
             exchange.begin(call)
         del call, prepared  # the exchange knows when their memory is not needed any more
         # attempt, relay
@@ -131,6 +135,24 @@ class Exchange:
     def replayed(self) -> bool:
         """The answer is that of an earlier request, whose receipt this is."""
         return self._conclusion.replayed is not None
+
+    async def inline_media(self, call: Call, urls: Mapping[str, MediaKind]) -> Call:
+        """The call with the media that its provider would not fetch. Nobody's URLs are fetched who
+        could not pay for the answer.
+
+        Raises:
+            GatewayError: as `ExchangeBilling.check_funds` and `Inliner.fetch_all`.
+        """
+        if not urls or not self._parts.inliner.enabled:
+            return call
+        self._billing.check_funds()
+        try:
+            call = replace(call, inline=await self._parts.inliner.fetch_all(urls))
+        except GatewayError as error:
+            error.param = spell("turns", self._passage.client.field_names)
+            raise
+        self._attempts.body = prepare_here(call, self._parts.aim(call.protocol)).body
+        return call
 
     @trio.lowlevel.enable_ki_protection
     def begin(self, call: Call) -> None:

@@ -21,6 +21,7 @@ from engine.errors import NotFoundError, ShutdownError
 from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.idempotency import IdempotencyKeys
+from engine.inlining import Inliner
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
 from engine.ledger.receipts import for_customer
@@ -224,6 +225,7 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
             telemetry=Telemetry(),
             drains=drains,
             idempotency=IdempotencyKeys(ledger, clock, config.storage.idempotency_keep_s),
+            inliner=Inliner(config.egress),
             load=Load(),
             clock=clock,
         )
@@ -275,6 +277,7 @@ def build_provider(name: str, row: ProviderConfig) -> Provider:
             refuses=row.refuses,
             reasoning_apart=row.reasoning_apart,
             hosting=row.hosting,
+            inlines=row.inlines,
         ),
         connect_timeout_s=row.connect_timeout_s,
         first_byte_timeout_s=row.first_byte_timeout_s,

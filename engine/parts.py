@@ -15,6 +15,7 @@ from engine.config import Config
 from engine.drains import Drains
 from engine.errors import ShutdownError
 from engine.idempotency import IdempotencyKeys
+from engine.inlining import Inliner
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
@@ -72,6 +73,7 @@ class Parts:
     drains: Drains
     clock: Clock
     idempotency: IdempotencyKeys
+    inliner: Inliner
     load: Load
     open_exchanges: dict[str, OpenExchange] = field(default_factory=dict)
     draining: dict[str, OpenExchange] = field(default_factory=dict)

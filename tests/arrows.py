@@ -53,6 +53,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.egress",
             "engine.funds",
             "engine.idempotency",
+            "engine.inlining",
             "engine.notices",
             "engine.prices",
             "engine.relay",

@@ -87,6 +87,7 @@ def test_every_configuration_key_is_named() -> None:
     from engine.config import (
         BillingConfig,
         DeploymentConfig,
+        EgressConfig,
         ModelConfig,
         PriceConfig,
         PriceRowConfig,
@@ -104,6 +105,7 @@ def test_every_configuration_key_is_named() -> None:
         PriceRowConfig,
         ModelConfig,
         DeploymentConfig,
+        EgressConfig,
         Capabilities,
     ):
         for name in section.__dataclass_fields__:
@@ -125,6 +127,7 @@ def test_the_table_of_kinds() -> None:
         assert ("stream_options" in more) != row.include_usage
         assert ("eof" in more) == (row.terminal == "eof")
         assert ("reasoning" in more) == (row.reasoning_apart is True)
+        assert ("`inlines`" in more) == bool(row.inlines)
 
 
 async def test_the_first_requests(tmp_path: Path) -> None:

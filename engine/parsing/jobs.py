@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import trio
@@ -11,6 +11,7 @@ import trio
 from engine.bounds import Bounds, bounds_of
 from engine.capabilities import Capabilities
 from engine.capability_table import check_media
+from engine.conversation import MediaKind
 from engine.events import Call
 from engine.metering.pricing import Rates
 from engine.metering.tokens import count_prompt
@@ -20,6 +21,12 @@ from engine.protocols.codec import (
     InexpressibleError,
     UpstreamTarget,
     spell,
+)
+from engine.protocols.inlining import (
+    media_urls,
+    put_inline,
+    put_sources_inline,
+    source_urls,
 )
 from engine.protocols.leaving_out import leave_out
 from engine.protocols.quirks import Quirks
@@ -85,6 +92,7 @@ class Prepared:
         body: for the provider.
         dropped: fields of the client's that were harmlessly left out, in its own spelling.
         max_output_tokens: what one choice may generate; None: nobody said.
+        urls: media in it that the provider takes as bytes only.
     """
 
     request: ClientRequest
@@ -93,6 +101,7 @@ class Prepared:
     max_output_tokens: int | None
     bounds: Bounds
     input: Input
+    urls: Mapping[str, MediaKind] = field(default_factory=dict)
 
 
 class Parsed:
@@ -105,6 +114,8 @@ class Parsed:
     def __init__(self, call: Call) -> None:
         self._codec = client_codec(call.protocol)
         self._body_bytes = len(call.body)
+        self._inline = call.inline
+        self._urls: dict[str, MediaKind] = {}
         self.request = self._codec.parse_request(call)
 
     def prepare(self, target: Target, output_limit: int | None, prompt: Input) -> Prepared:
@@ -136,6 +147,7 @@ class Parsed:
                 hides_reasoning=target.hides_reasoning,
             ),
             input=prompt,
+            urls=self._urls,
         )
 
     def count(self, encoding: str) -> int:
@@ -145,6 +157,9 @@ class Parsed:
 
     def _verbatim(self, target: Target, output_limit: int | None) -> tuple[bytes, tuple[str, ...]]:
         request = self.request
+        if target.quirks.inlines and request.media:
+            put_sources_inline(request.document, self._inline)
+            self._note_urls(source_urls(request.document), target)
         kept, dropped = leave_out(request.document, target.quirks.refuses)
         if dropped:
             request = replace(request, document=kept)
@@ -155,6 +170,9 @@ class Parsed:
         self, target: Target, output_limit: int | None
     ) -> tuple[Encoded, tuple[str, ...]]:
         conversation = self._codec.decode_request(self.request)
+        if target.quirks.inlines and self.request.media:
+            conversation = put_inline(conversation, self._inline)
+            self._note_urls(media_urls(conversation), target)
         for lost in conversation.unexpressed:
             if not lost.harmless:
                 raise InexpressibleError(
@@ -173,6 +191,9 @@ class Parsed:
         lost_fields = [lost.field for lost in conversation.unexpressed]  # in the client's spelling
         more = [self._spelled(field) for field in encoded.dropped if field not in lost_fields]
         return encoded, tuple(dict.fromkeys([*lost_fields, *more]))
+
+    def _note_urls(self, urls: Iterable[tuple[MediaKind, str]], target: Target) -> None:
+        self._urls = {url: kind for kind, url in urls if kind in target.quirks.inlines}
 
     def _spelled(self, field: str) -> str:
         return spell(field, self._codec.field_names)

@@ -7,6 +7,7 @@ from typing import Literal
 
 Hosting = Literal["vertex", "bedrock"]
 """Clouds that offer another's protocol in an envelope of their own."""
+InlineKind = Literal["image", "document"]
 OutputLimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
@@ -20,6 +21,7 @@ class Quirks:
         refuses: fields of a request that it refuses and whose loss changes no answer; `a.b` is one
             inside another, which only a request that goes through verbatim can have.
         reasoning_apart: its `completion_tokens` leave reasoning out; None: as its total proves.
+        inlines: media that it takes as bytes only: what clients name by URL is fetched here.
         hosting: None where the protocol is offered as by its own provider.
     """
 
@@ -27,6 +29,7 @@ class Quirks:
     output_limit_field: OutputLimitField | None = None
     refuses: frozenset[str] = frozenset()
     reasoning_apart: bool | None = None
+    inlines: frozenset[InlineKind] = frozenset()
     hosting: Hosting | None = None
 
     @property

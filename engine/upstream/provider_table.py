@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.protocols.quirks import Hosting
+from engine.protocols.quirks import Hosting, InlineKind
 
 Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "google", "aws", "none"]
 """Where the key goes: `Authorization: Bearer`, a header of that name, or nowhere. `google`: a token
@@ -38,7 +38,7 @@ class ProviderRow:
         model_path: see `engine.upstream.providers.Provider`, as for `api_version`.
         terminal: whether a stream may end without its protocol's end marker.
         responses, completions: it speaks `/responses`, `/completions` too.
-        include_usage, output_limit_field, refuses, reasoning_apart: see
+        include_usage, output_limit_field, refuses, reasoning_apart, inlines: see
             `engine.protocols.quirks.Quirks`; `hosting` too.
         environment: variables that keys of the table are looked for in, the first one that is set
             counts: those that the provider's own SDKs read.
@@ -59,6 +59,7 @@ class ProviderRow:
     output_limit_field: Literal["max_tokens", "max_completion_tokens"] | None = None
     refuses: tuple[str, ...] = ()
     reasoning_apart: bool | None = None
+    inlines: tuple[InlineKind, ...] = ()
     hosting: Hosting | None = None
     environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=dict)
@@ -91,6 +92,9 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         "GEMINI_API_KEY",
         protocol="gemini",
         # on_cancel: goes on, by OpenRouter's list ("Google AI Studio").
+        # Files of its own and YouTube's only, and others' not for all models (Google's page of
+        # file input methods).
+        inlines=("image", "document"),
     ),
     "vertex": ProviderRow(
         # v1beta1 is what Google's SDK asks: v1 lacks what is new.
@@ -117,6 +121,9 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         protocol="anthropic",
         auth="google",
         # on_cancel: not known; `stop` as everywhere.
+        # "base64 image sources only", here and on Bedrock (the platforms' notes on Anthropic's
+        # page of vision).
+        inlines=("image", "document"),
         hosting="vertex",
         environment={
             "project": ("ANTHROPIC_VERTEX_PROJECT_ID", "GOOGLE_CLOUD_PROJECT"),
@@ -134,6 +141,7 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         # Not among the parameters of the model's page in Bedrock's user guide, which refuses what
         # it does not know: "Extra inputs are not permitted".
         refuses=("service_tier",),
+        inlines=("image", "document"),
         hosting="bedrock",
         environment={"region": ("AWS_REGION", "AWS_DEFAULT_REGION")},
     ),

@@ -1,0 +1,179 @@
+"""What clients name by URL is fetched within the bounds of a configuration, over real sockets."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import pytest
+import trio
+import trio.testing
+
+from engine.config import EgressConfig
+from engine.conversation import Inline, MediaKind
+from engine.egress import EgressRefusedError
+from engine.errors import InvalidRequestError, UnavailableError
+from engine.inlining import Inliner, egress_policy
+from tests.webserver import PNG, WebServer, answer, open_webserver
+
+PDF = b"%PDF-1.7\n%%EOF\n"
+JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
+WEBP = b"RIFF\x00\x00\x00\x00WEBPVP8 "
+HEIC = b"\x00\x00\x00\x18ftypheic"
+
+
+def config_for(server: WebServer) -> EgressConfig:
+    return EgressConfig(http=True, ports=frozenset({server.port}), private=frozenset({"127.0.0.1"}))
+
+
+def inline(mime_type: str, data: bytes) -> Inline:
+    return Inline(mime_type, base64.b64encode(data).decode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "content_type", "mime_type"),
+    [
+        ("image", PNG, "image/png", "image/png"),
+        ("image", JPEG, "image/png", "image/jpeg"),
+        ("image", WEBP, "application/octet-stream", "image/webp"),
+        ("image", b"GIF89a...", "binary/octet-stream", "image/gif"),
+        ("image", HEIC, "image/heic", "image/heic"),
+        ("document", PDF, "application/pdf", "application/pdf"),
+        ("document", PDF, "application/octet-stream", "application/pdf"),
+    ],
+)
+async def test_its_type_is_what_its_first_bytes_say(
+    kind: MediaKind, body: bytes, content_type: str, mime_type: str
+) -> None:
+    async with open_webserver({"/a": answer(body, content_type)}) as server:
+        url = f"http://127.0.0.1:{server.port}/a"
+        found = await Inliner(config_for(server)).fetch_all({url: kind})
+
+    assert found == {url: inline(mime_type, body)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "content_type"),
+    [
+        ("image", PDF, "application/pdf"),
+        ("image", PDF, "image/png"),
+        ("image", b"<html>", "text/html"),
+        ("image", b"<html>", "application/octet-stream"),
+        ("image", b"<svg/>", "image/svg+xml"),
+        ("document", PNG, "application/pdf"),
+        ("document", b"root:x:0:0", "text/plain"),
+    ],
+)
+async def test_what_is_of_another_kind_is_refused(
+    kind: MediaKind, body: bytes, content_type: str
+) -> None:
+    async with open_webserver({"/a": answer(body, content_type)}) as server:
+        with pytest.raises(EgressRefusedError, match="is none of"):
+            await Inliner(config_for(server)).fetch_all({f"http://127.0.0.1:{server.port}/a": kind})
+
+
+async def test_many_are_fetched_some_at_once() -> None:
+    open_now = most = 0
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        open_now -= 1
+        await stream.send_all(answer())
+
+    async with open_webserver({f"/{n}": serve for n in range(12)}) as server:
+        urls: dict[str, MediaKind] = {
+            f"http://127.0.0.1:{server.port}/{n}": "image" for n in range(12)
+        }
+        found = await Inliner(config_for(server)).fetch_all(urls)
+
+    assert set(found) == set(urls)
+    assert 1 < most <= 4
+
+
+async def test_a_request_with_too_many_fetches_none() -> None:
+    async with open_webserver({"/a": answer()}) as server:
+        config = replace(config_for(server), urls_max=2)
+        urls: dict[str, MediaKind] = {
+            f"http://127.0.0.1:{server.port}/a?{n}": "image" for n in range(3)
+        }
+        with pytest.raises(InvalidRequestError, match="can have 2 URLs"):
+            await Inliner(config).fetch_all(urls)
+
+    assert server.heads == []
+
+
+async def test_what_all_of_them_weigh_is_bounded() -> None:
+    answers = {f"/{n}": answer(PNG + bytes(1_000)) for n in range(3)}
+    async with open_webserver(answers) as server:
+        config = replace(config_for(server), total_max_bytes=2_500)
+        urls: dict[str, MediaKind] = {
+            f"http://127.0.0.1:{server.port}/{n}": "image" for n in range(3)
+        }
+        with pytest.raises(InvalidRequestError, match="2500 bytes in all"):
+            await Inliner(config).fetch_all(urls)
+
+
+async def test_one_that_fails_ends_the_others() -> None:
+    left = trio.Event()
+
+    async def wait(stream: trio.abc.Stream) -> None:
+        assert await stream.receive_some() == b""
+        left.set()
+
+    async with open_webserver({"/slow": wait}) as server:
+        base = f"http://127.0.0.1:{server.port}"
+        with pytest.raises(EgressRefusedError, match="status 404"):
+            await Inliner(config_for(server)).fetch_all(
+                {f"{base}/gone": "image", f"{base}/slow": "image"}
+            )
+        with trio.fail_after(5):
+            await left.wait()
+
+
+async def test_requests_wait_for_one_another_but_not_for_ever(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    autojump_clock.autojump_threshold = 0.05  # sockets are real: give them a moment
+    outcomes: list[str] = []
+
+    async def serve_slowly(stream: trio.abc.Stream) -> None:
+        await trio.sleep(4)
+        await stream.send_all(answer())
+
+    async def ask(inliner: Inliner, urls: dict[str, MediaKind]) -> None:
+        try:
+            outcomes.append(f"{len(await inliner.fetch_all(urls))} found")
+        except UnavailableError as error:
+            outcomes.append(str(error.status))
+
+    async with open_webserver({f"/{n}": serve_slowly for n in range(8)}) as server:
+        inliner = Inliner(replace(config_for(server), timeout_s=5.0))
+        urls: dict[str, MediaKind] = {
+            f"http://127.0.0.1:{server.port}/{n}": "image" for n in range(8)
+        }
+        async with trio.open_nursery() as nursery:
+            for _ in range(17):
+                nursery.start_soon(ask, inliner, urls)
+
+    assert outcomes == ["503", *["8 found"] * 16]
+
+
+def test_the_policy_is_the_configurations() -> None:
+    policy = egress_policy(
+        EgressConfig(
+            ports=frozenset({8443}),
+            private=frozenset({"10.0.0.0/8"}),
+            denied=frozenset({"evil.example"}),
+            proxy="http://user:secret@proxy:3128",
+        )
+    )
+
+    assert policy.allows("https", "a.example", 8443)
+    assert not policy.allows("http", "a.example", 80)
+    assert not policy.allows("https", "x.evil.example", 443)
+    assert policy.proxy is not None
+    assert policy.proxy.authority == "proxy:3128"
+    assert "secret" not in repr(policy)
