@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.admission.keys import KEY_PREFIX
 from engine.events import Protocol, new_request_id
 from engine.ledger.receipts import Receipt
 
@@ -84,7 +85,8 @@ class AccessEntry:
 
 
 def clean_client_id(value: str | None) -> str | None:
-    """The client's own id, if it is short and visible ASCII; else it is dropped."""
-    if not value or len(value) > CLIENT_ID_MAX_CHARS:
+    """The client's own id, if it is short and visible ASCII; else, or with a key in it, it is
+    dropped."""
+    if not value or len(value) > CLIENT_ID_MAX_CHARS or KEY_PREFIX in value:
         return None
     return value if all("\x21" <= char <= "\x7e" for char in value) else None

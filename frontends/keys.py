@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from werkzeug.datastructures import Headers
 
+from engine.admission.keys import KEY_PREFIX
 from engine.errors import InvalidRequestError
 
 _KEY_HEADERS = ("x-api-key", "x-goog-api-key")
@@ -20,6 +21,7 @@ _QUERY_FIELDS_MAX = 1_000
 
 # A query that has become part of the path, its `?`, `&` or `=` encoded once or often.
 _QUERY_IN_PATH = re.compile(r"(?i)(\?|%(?:25)*3f|key=|key%(?:25)*3d).*", re.DOTALL)
+_OWN_KEY = re.compile(re.escape(KEY_PREFIX) + r"[A-Za-z0-9_-]+")
 
 
 def read_key(headers: Headers, query_string: bytes) -> str | None:
@@ -65,7 +67,7 @@ def read_query(query_string: bytes) -> list[tuple[str, str]]:
 def without_key(path: str) -> str:
     """A path as it may be logged.
 
-    >>> without_key("/v1/models?key=sk-1&x=2")
-    '/v1/models?[redacted]'
+    >>> without_key("/v1/models?key=sk-1&x=2"), without_key("/v1/models/sk-parshall-abc")
+    ('/v1/models?[redacted]', '/v1/models/sk-parshall-[redacted]')
     """
-    return _QUERY_IN_PATH.sub(r"\1[redacted]", path)
+    return _OWN_KEY.sub(f"{KEY_PREFIX}[redacted]", _QUERY_IN_PATH.sub(r"\1[redacted]", path))

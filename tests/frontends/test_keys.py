@@ -75,6 +75,11 @@ def test_a_query_without_end_is_refused() -> None:
         ("/v1/models%25253fkey%25253dsk-1", "/v1/models%25253f[redacted]"),
         ("/v1/models&Key=sk-1", "/v1/models&Key=[redacted]"),
         ("/v1/models&key%3dsk-1\nsk-2", "/v1/models&key%3d[redacted]"),
+        (
+            f"/v1beta/models/{KEY}:generateContent",
+            "/v1beta/models/sk-parshall-[redacted]:generateContent",
+        ),
+        (f"/v1/{KEY}/x/{KEY}", "/v1/sk-parshall-[redacted]/x/sk-parshall-[redacted]"),
     ],
 )
 def test_what_of_a_path_may_be_logged(path: str, shown: str) -> None:

@@ -1,0 +1,255 @@
+"""A served gateway in a thread of its own, requests as raw as a case wants them, and what has to
+hold after each: the process lives, no money moved, nothing secret was logged or said."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from engine import Gateway
+from frontends.app import create_app, render_server_error
+from frontends.logs import JsonFormatter, logging_to
+from frontends.server import ServerSettings, open_server
+from tests.gateways import DOLLAR, HTTP2, Setup, open_setup
+from tests.webserver import Names, WebServer, open_webserver
+
+PROMPT_CANARY = "canary-of-a-prompt-7f3a"
+BODY_MAX_BYTES = 12 * 1024 * 1024
+TIMEOUT_S = 20.0
+
+MODELS_TEXT = f"""
+[egress]
+http = true
+ports = [WEB_PORT]
+private = ["images.test"]
+denied = ["denied.test"]
+urls_max = 3
+max_bytes = 100_000
+timeout_s = 3
+idle_timeout_s = 1
+[providers.inlining-gemini]
+protocol = "gemini"
+base_url = "$SIM/v1beta"
+http2 = "{HTTP2}"
+inlines = ["image", "document"]
+[models.inlining-gemini]
+deployments = [{{ provider = "inlining-gemini", model = "sim-gemini" }}]
+price = {{ input = 1, output = 2 }}
+[providers.inlining-anthropic]
+protocol = "anthropic"
+base_url = "$SIM/v1"
+http2 = "{HTTP2}"
+inlines = ["image", "document"]
+[models.inlining-anthropic]
+deployments = [{{ provider = "inlining-anthropic", model = "sim-anthropic" }}]
+price = {{ input = 1, output = 2 }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What an attack must not change."""
+
+    balances: tuple[int, ...]
+    asked: int
+    """Requests that have reached a provider."""
+    held: int
+    open_exchanges: int
+
+
+@dataclass
+class Rig:
+    """Where the gateway listens, two accounts with a key each, and what it has logged."""
+
+    setup: Setup
+    port: int
+    web: WebServer
+    names: Names
+    token: trio.lowlevel.TrioToken
+    other_account_id: str
+    other_key: str
+    log: io.StringIO
+    secrets: list[str] = field(default_factory=list)
+    """What must be in no log and no answer, beside the keys."""
+
+    @property
+    def key(self) -> str:
+        """Of the account that attacks."""
+        return self.setup.key
+
+    def state(self) -> State:
+        """As it is now."""
+        return trio.from_thread.run(self._state, trio_token=self.token)
+
+    async def _state(self) -> State:
+        await wait_all_tasks_blocked(0.003)  # what follows an answer has been done, and logged
+        ledger = self.setup.gateway.ledger
+        accounts = [
+            await ledger.account(account_id)
+            for account_id in (self.setup.account_id, self.other_account_id)
+        ]
+        return State(
+            tuple(account.balance_nanodollars for account in accounts),
+            len(self.setup.sim.truth.records()),
+            ledger.statistics().held_nanodollars,
+            self.setup.gateway.open_exchanges,
+        )
+
+    def logged(self) -> str:
+        """All lines so far."""
+        return self.log.getvalue()
+
+    def send(self, raw: bytes, *, method: str = "POST") -> Answer:
+        """The answer to bytes on a connection of their own."""
+        with socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S) as connection:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(raw)  # an early answer may be all that is read of it
+            response = http.client.HTTPResponse(connection, method=method)
+            response.begin()
+            body = response.read()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, headers, body)
+
+    def ask(
+        self,
+        path: str,
+        body: bytes | dict[str, Any] = b"",
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str | bytes] | None = None,
+    ) -> Answer:
+        """A request that is well formed but for what is given; headers go out as they are."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        fields: dict[str, str | bytes] = {
+            "host": "gateway",
+            "authorization": f"Bearer {self.key}",
+            "content-type": "application/json",
+            "content-length": str(len(data)),
+        }
+        fields |= headers or {}
+        lines = [
+            name.encode() + b": " + (value.encode() if isinstance(value, str) else value)
+            for name, value in fields.items()
+            if value
+        ]
+        head = b"%b %b HTTP/1.1\r\n" % (method.encode(), path.encode())
+        return self.send(head + b"\r\n".join(lines) + b"\r\n\r\n" + data, method=method)
+
+
+def chat(**changes: Any) -> dict[str, Any]:
+    """A small chat request with the canary in its prompt."""
+    message = {"role": "user", "content": f"#sim tokens=2\n{PROMPT_CANARY}"}
+    return {"model": "sim-openai", "messages": [message], "stream": False} | changes
+
+
+def check_error(answer: Answer, protocol: str = "openai_chat") -> dict[str, Any]:
+    """The error of an answer, after checking its shape in the protocol."""
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "private, no-store"
+    document = answer.document
+    error: dict[str, Any] = document["error"]
+    match protocol:
+        case "anthropic":
+            assert document["type"] == "error"
+            assert set(error) == {"type", "message"}
+            assert document["request_id"] == answer.headers["request-id"]
+        case "gemini":
+            assert set(error) <= {"code", "message", "status", "details"}
+            assert error["code"] == answer.status
+        case _:
+            assert set(document) == {"error"}
+            assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    return error
+
+
+@contextmanager
+def open_rig(folder: Path) -> Iterator[Rig]:
+    """Serve until the block is left; then the invariants are checked."""
+    started: queue.SimpleQueue[Rig | BaseException] = queue.SimpleQueue()
+    stop = trio.Event()
+    log = io.StringIO()
+
+    async def serve(names: Names) -> None:
+        settings = ServerSettings(render_error=render_server_error)
+        async with open_webserver({}) as web:
+            models = MODELS_TEXT.replace("WEB_PORT", str(web.port))
+            server = f"body_max_bytes = {BODY_MAX_BYTES}"
+            async with (
+                open_setup(folder, models=models, server=server) as setup,
+                open_server(create_app(setup.gateway), ["127.0.0.1:0"], settings) as served,
+            ):
+                other_account_id, other_key = await _add_account(setup.gateway)
+                port = int(served.addresses[0].rpartition(":")[2])
+                token = trio.lowlevel.current_trio_token()
+                started.put(Rig(setup, port, web, names, token, other_account_id, other_key, log))
+                await stop.wait()
+
+    def run(names: Names) -> None:
+        try:
+            trio.run(serve, names)
+        except BaseException as error:
+            started.put(error)
+            raise
+
+    with pytest.MonkeyPatch.context() as patch, _logging_to(log):
+        thread = threading.Thread(target=run, args=(Names(patch),))
+        thread.start()
+        rig = started.get(timeout=30)
+        if isinstance(rig, BaseException):
+            raise rig
+        try:
+            yield rig
+        finally:
+            trio.from_thread.run_sync(stop.set, trio_token=rig.token)
+            thread.join(30)
+    assert not thread.is_alive()
+    assert started.empty(), started.get()
+
+
+@contextmanager
+def _logging_to(stream: io.StringIO) -> Iterator[None]:
+    """As `frontends.logs.logging_to` in its words and levels, but at once."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    with logging_to(io.StringIO(), "debug"):
+        logging.getLogger().addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+
+
+async def _add_account(gateway: Gateway) -> tuple[str, str]:
+    account = await gateway.ledger.create_account("other")
+    await gateway.ledger.fund(account.account_id, DOLLAR, "second")
+    _, key = await gateway.create_key(account.account_id, "other")
+    return account.account_id, key
