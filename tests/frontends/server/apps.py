@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import h2.config
 import h2.connection
@@ -97,7 +97,15 @@ async def open_probe(**settings: Any) -> AsyncIterator[tuple[Probe, Server]]:
         yield probe, server
 
 
-async def dial(server: Server) -> trio.SocketStream:
+class Addressed(Protocol):
+    """Whatever can be dialled."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where, written as binds."""
+
+
+async def dial(server: Addressed) -> trio.SocketStream:
     """A raw connection to the server's first address."""
     host, _, port = server.addresses[0].rpartition(":")
     return await trio.open_tcp_stream(host, int(port))
@@ -122,7 +130,7 @@ async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     return bytes(data)
 
 
-async def get(server: Server, path: str = "/") -> bytes:
+async def get(server: Addressed, path: str = "/") -> bytes:
     """The whole answer to one request on a connection of its own."""
     async with await dial(server) as stream:
         request = f"GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
@@ -176,7 +184,7 @@ class RawHttp2:
 
 
 @asynccontextmanager
-async def open_http2(server: Server) -> AsyncIterator[RawHttp2]:
+async def open_http2(server: Addressed) -> AsyncIterator[RawHttp2]:
     """A connection by prior knowledge."""
     async with await dial(server) as stream:
         client = RawHttp2(stream)

@@ -1,0 +1,134 @@
+"""How HTTP/2 connections and streams end: by the client, by time, by a stop, by a fault."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h2.events
+import pytest
+import trio
+from h2.errors import ErrorCodes
+from hpack import Encoder
+from hyperframe.frame import GoAwayFrame, HeadersFrame
+from trio.testing import MockClock
+
+from tests.frontends.server.apps import dial, headers, make_probe, open_http2, read_all
+from tests.frontends.server.http2_served import Http2Served, answer, echo, serve_http2
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    return MockClock(autojump_threshold=0.005)
+
+
+@pytest.mark.parametrize("by", ["reset", "fin"])
+async def test_a_client_that_leaves_is_heard_at_once(by: str) -> None:
+    probe = make_probe()
+    async with serve_http2(probe.app) as served, open_http2(served) as client:
+        await client.request(1, headers(b"/stream"))
+        await client.wait_for(h2.events.DataReceived, 1)
+        if by == "reset":
+            client.state.reset_stream(1, ErrorCodes.CANCEL)
+            await client.flush()
+        else:
+            await client.stream.send_eof()
+        await probe.ended.wait()
+        assert probe.outcome != "completed"
+        assert served.protocols[0].idle
+
+
+async def test_a_request_that_is_taken_back_at_once_never_reaches_the_app() -> None:
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["path"])
+        await answer(send)
+
+    async with serve_http2(app) as served, open_http2(served) as client:
+        await client.wait_for(h2.events.SettingsAcknowledged)
+        client.state.send_headers(1, headers(b"/taken-back"))
+        client.state.reset_stream(1)
+        await client.request(3, headers(b"/kept"))
+        await client.wait_for(h2.events.StreamEnded, 3)
+    assert seen == ["/kept"]
+
+
+@pytest.mark.parametrize(("requests", "after_s"), [(0, 7.0), (1, 11.0)])
+async def test_an_idle_connection_ends_with_goaway(
+    clock: MockClock, requests: int, after_s: float
+) -> None:
+    timeouts: dict[str, Any] = {"header_timeout_s": 7.0, "keep_alive_s": 11.0}
+    async with serve_http2(echo, **timeouts) as served, open_http2(served) as client:
+        began_s = trio.current_time()
+        for number in range(requests):
+            await client.request(2 * number + 1, headers())
+        goaway = await client.wait_for(h2.events.ConnectionTerminated)
+        assert goaway.error_code == ErrorCodes.NO_ERROR
+        assert goaway.last_stream_id == requests
+        assert trio.current_time() - began_s == pytest.approx(after_s, abs=1.1)
+        assert await client.wait_for(h2.events.PriorityUpdated) is None  # it ends
+
+
+async def test_a_header_block_that_is_not_ended_in_time_ends_the_connection(
+    clock: MockClock,
+) -> None:
+    probe = make_probe()
+    async with serve_http2(probe.app, header_timeout_s=5) as served, open_http2(served) as client:
+        await client.request(1, headers(b"/stream"))
+        await client.wait_for(h2.events.DataReceived, 1)
+        block = Encoder().encode(headers())
+        await client.stream.send_all(HeadersFrame(3, data=block).serialize())
+        began_s = trio.current_time()
+        assert await client.wait_for(h2.events.ConnectionTerminated)
+        assert trio.current_time() - began_s == pytest.approx(5, abs=1.1)
+        await probe.ended.wait()
+
+
+async def test_a_stop_says_goodbye_to_an_idle_connection() -> None:
+    async with serve_http2(echo) as served, open_http2(served) as client:
+        await client.request(1, headers())
+        await client.wait_for(h2.events.StreamEnded, 1)
+        served.stop()
+        goaway = await client.wait_for(h2.events.ConnectionTerminated)
+        assert (goaway.error_code, goaway.last_stream_id) == (ErrorCodes.NO_ERROR, 1)
+        assert await client.wait_for(h2.events.PriorityUpdated) is None
+
+
+async def test_a_stop_lets_open_streams_end_and_takes_what_crosses_it(clock: MockClock) -> None:
+    probe = make_probe()
+    async with serve_http2(probe.app) as served, open_http2(served) as client:
+        await client.request(1, headers(b"/stream"))
+        await client.wait_for(h2.events.DataReceived, 1)
+        served.stop()
+        client.state.send_headers(3, headers(), end_stream=True)  # it has not heard yet
+        await client.flush()
+        client.state._frame_dispatch_table[GoAwayFrame] = _goaway_event
+        assert (await client.wait_for(h2.events.ConnectionTerminated)).last_stream_id == 2**31 - 1
+        assert await client.wait_for(h2.events.StreamEnded, 3)
+        client.events.clear()
+        assert (await client.wait_for(h2.events.ConnectionTerminated)).last_stream_id == 3
+        await client.request(5, headers())  # too late, and it was told
+        probe.release.set()
+        assert await client.wait_for(h2.events.StreamEnded, 1)
+        assert probe.outcome == "completed"
+        assert await client.wait_for(h2.events.ResponseReceived, 5) is None
+
+
+def _goaway_event(frame: GoAwayFrame) -> Any:
+    """h2 would take GOAWAY for the end of the connection (RFC 9113 section 6.8 does not)."""
+    event = h2.events.ConnectionTerminated()
+    event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+    return [], [event]
+
+
+async def test_a_protocol_error_is_told_and_ends_the_connection() -> None:
+    async with serve_http2(echo) as served, await dial_raw(served) as stream:
+        await stream.send_all(b"\0\0\x08\x06\0\0\0\0\1" + bytes(8))  # PING on a stream
+        data = await read_all(stream)
+    assert data.endswith(b"\0\0\0\1")  # GOAWAY's code: PROTOCOL_ERROR
+
+
+async def dial_raw(served: Http2Served) -> trio.SocketStream:
+    stream = await dial(served)
+    await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+    return stream
