@@ -21,6 +21,8 @@ from h2.events import (
     RemoteSettingsChanged,
     RequestReceived,
     StreamReset,
+    UnknownFrameReceived,
+    WindowUpdated,
 )
 from h2.exceptions import ProtocolError
 from hypercorn.events import Closed, RawData
@@ -32,13 +34,21 @@ from hypercorn.typing import Event
 
 from frontends.server.settings import ServerSettings
 
-FLOOD_WINDOW_S = 1.0
+
+class EmptyData:
+    """DATA with neither a byte nor the end of its stream."""
+
+
+FLOOD_WINDOW_S = 10.0
 FLOOD_LIMITS: dict[type, int] = {
-    StreamReset: 200,
+    StreamReset: 100,
     PingReceived: 100,
     RemoteSettingsChanged: 50,
     PriorityUpdated: 1_000,
-    RequestReceived: 1_000,
+    RequestReceived: 10_000,
+    WindowUpdated: 4_000,
+    UnknownFrameReceived: 1_000,
+    EmptyData: 100,
 }
 """Events of one kind within a window, past which the connection ends (ENHANCE_YOUR_CALM)."""
 
@@ -144,15 +154,18 @@ class Http2(H2Protocol):
         return bool(length > self.connection.max_inbound_frame_size)
 
     def _is_flood(self, event: object) -> bool:
-        limit = FLOOD_LIMITS.get(type(event))
+        kind = type(event)
+        if isinstance(event, DataReceived) and not (event.data or event.stream_ended):
+            kind = EmptyData
+        limit = FLOOD_LIMITS.get(kind)
         if limit is None:
             return False
         now = trio.current_time()
         if now >= self._window_ends:
             self._counts.clear()
             self._window_ends = now + FLOOD_WINDOW_S
-        self._counts[type(event)] += 1
-        return self._counts[type(event)] > limit
+        self._counts[kind] += 1
+        return self._counts[kind] > limit
 
     def _reset(self, stream_id: int, code: ErrorCodes) -> None:
         try:
