@@ -21,12 +21,13 @@ Found = Mapping[str, Inline]
 
 
 def is_web_url(url: str) -> bool:
-    """Whether anybody could fetch it; `gs://` and the like are the provider's own.
+    """Whether it is meant for anybody to fetch, well written or not; `gs://` and the like are the
+    provider's own.
 
     >>> is_web_url("HTTPS://a.example/x"), is_web_url("gs://bucket/x"), is_web_url("data:,x")
     (True, False, False)
     """
-    return url[:8].lower().startswith(("https://", "http://"))
+    return url[:6].lower().startswith(("https:", "http:"))
 
 
 def media_urls(conversation: Conversation) -> Iterator[tuple[MediaKind, str]]:
