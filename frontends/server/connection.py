@@ -69,18 +69,23 @@ class Connection:
         self.transport.check(now_s)
 
     async def _open(self) -> ServerProtocol | None:
-        """Read until the protocol is known; None when the client left or was late before."""
+        """Find out the protocol; None when the client left or was late before it was known."""
         data = b""
-        while len(data) < len(PREFACE) and PREFACE.startswith(data):
+        while self.transport.alpn is None and self._is_undecided(data):
             more = await self._receive()
             if not more:
                 return None
             if not self.transport.ending:
                 data += more
-        version: HttpVersion = "h2" if data.startswith(PREFACE) else "http/1.1"
-        self._protocol = self._open_protocol(version, self.transport)
-        self._protocol.receive(data)
+        http2 = self.transport.alpn == "h2" or data.startswith(PREFACE)
+        self._protocol = self._open_protocol("h2" if http2 else "http/1.1", self.transport)
+        if data:
+            self._protocol.receive(data)
         return self._protocol
+
+    @staticmethod
+    def _is_undecided(data: bytes) -> bool:
+        return len(data) < len(PREFACE) and PREFACE.startswith(data)
 
     async def _read(self, protocol: ServerProtocol) -> None:
         """Until the client has left, or our end has come."""

@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import trio
 from hypercorn.trio.worker_context import WorkerContext
@@ -24,6 +24,7 @@ from frontends.server.interfaces import Peer
 from frontends.server.peers import PeerBounds
 from frontends.server.proxy_protocol import ProxyError, parse_proxy
 from frontends.server.settings import ServerSettings
+from frontends.server.tls_transport import CleartextError, TlsTransport
 from frontends.server.transport import OutputBudget, Transport
 
 log = logging.getLogger("parshall.server")
@@ -35,8 +36,12 @@ CHECK_S = 1.0
 ACCEPTS_PER_TURN: Final = 64
 SHORTAGE_S: Final = 0.1
 """Between attempts to accept while the system is out of descriptors or memory."""
-REFUSALS_MAX: Final = 100
-"""Clients turned away that are listened to for a little, so that they can read why."""
+LEAVING_MAX: Final = 100
+"""Clients turned away that are heard out at once; a crowd at the door must cost little."""
+_NO_TLS: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n"
+    b"content-length: 29\r\n\r\nThis port speaks HTTPS only.\n"
+)
 _SHORTAGES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -73,7 +78,7 @@ class Server:
         self._quiet = trio.Event()
         self._accepting = trio.CancelScope()
         self._refused = 0
-        self._refusing = 0
+        self._leaving = 0
 
     @property
     def stopping(self) -> bool:
@@ -171,14 +176,18 @@ class Server:
 
     def _open_transport(self, sock: socket.socket, address: Any) -> Transport:
         own = sock.getsockname()
+        shared = (self._settings, self._nursery, self._budget)
         if sock.family == socket.AF_UNIX:
-            peer, server = Peer(UNIX, 0, "http", local=True), (str(own), None)
-        else:
-            parsed = parse_address(address[0])
-            local = parsed is not None and parsed.is_loopback
-            peer = Peer(str(parsed or address[0]), address[1], "http", local=local)
-            server = own[:2]
-        return Transport(sock, peer, server, self._settings, self._nursery, self._budget)
+            peer = Peer(UNIX, 0, "http", local=True)
+            return Transport(sock, peer, (str(own), None), *shared)
+        parsed = parse_address(address[0])
+        local = parsed is not None and parsed.is_loopback
+        store = self._settings.tls
+        scheme: Literal["http", "https"] = "http" if store is None else "https"
+        peer = Peer(str(parsed or address[0]), address[1], scheme, local=local)
+        if store is None:
+            return Transport(sock, peer, own[:2], *shared)
+        return TlsTransport(sock, peer, own[:2], *shared, store.context)
 
     async def _handle(self, connection: Connection) -> None:
         """One connection. Whatever goes wrong with it ends here."""
@@ -199,14 +208,25 @@ class Server:
                 self._quiet.set()
 
     async def _serve(self, connection: Connection) -> None:
-        key = self._peers.enter(connection.transport.peer.address)
+        transport = connection.transport
+        key = self._peers.enter(transport.peer.address)
         if key is None:
-            await self._refuse(connection.transport)
+            await self._refuse(transport)
             return
         try:
-            await connection.run()
+            if not isinstance(transport, TlsTransport) or await self._agree_on_keys(transport):
+                await connection.run()
         finally:
             self._peers.leave(key)
+
+    async def _agree_on_keys(self, transport: TlsTransport) -> bool:
+        with trio.move_on_after(self._settings.header_timeout_s):
+            try:
+                return await transport.handshake()
+            except CleartextError:
+                transport.refuse_cleartext(_NO_TLS)
+                await self._hear_out(transport)
+        return False
 
     async def _identify(self, transport: Transport) -> None:
         """Have a trusted proxy say whom it stands for.
@@ -229,20 +249,24 @@ class Server:
             transport.server = header.server
 
     async def _refuse(self, transport: Transport) -> None:
-        """Say why at once; then hear the client out, or a reset would overtake the answer."""
+        """Say why at once. Over TLS that would cost a handshake: there it is only closed."""
         self._refused += 1
-        transport.write(self._refusal())
-        transport.end()
-        if self._refusing < REFUSALS_MAX:
-            self._refusing += 1
+        if not isinstance(transport, TlsTransport):
+            transport.write(self._refusal())
+            transport.end()
+            await self._hear_out(transport)
+        transport.close()
+
+    async def _hear_out(self, transport: Transport) -> None:
+        """Read on for a little, or a reset could overtake what we said last."""
+        if self._leaving < LEAVING_MAX:
+            self._leaving += 1
             try:
                 with trio.move_on_after(self._settings.linger_s):
-                    while await transport.receive():
+                    while await transport.receive_raw():
                         pass
             finally:
-                self._refusing -= 1
-                transport.close()
-        transport.close()
+                self._leaving -= 1
 
     def _refusal(self) -> bytes:
         error = self._settings.render_error(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -274,6 +298,8 @@ async def open_server(
         async with open_tasks() as nursery:
             server = Server(app, addresses, settings, nursery)
             nursery.start_soon(server.watch)
+            if settings.tls is not None:
+                nursery.start_soon(settings.tls.watch)
             sockets = [socket.socket(fileno=one.socket.detach()) for one in listeners]
             nursery.start_soon(server.accept, sockets)
             try:

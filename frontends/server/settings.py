@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from frontends.server.forwarded import NOBODY, TrustedPeers
+from frontends.server.tls import CertificateStore
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -32,6 +33,8 @@ class ServerSettings:
     """Of one address, or IPv6 /64; this machine and trusted proxies are not counted."""
     trusted: TrustedPeers = NOBODY
     """Proxies whose `X-Forwarded-For` and PROXY protocol are believed."""
+    tls: CertificateStore | None = None
+    """With it TCP is TLS only; Unix sockets stay without."""
     proxy_protocol: bool = False
     """Trusted proxies open with a header of the PROXY protocol; nobody else may."""
     header_max_bytes: int = 32_768

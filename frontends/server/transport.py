@@ -123,6 +123,11 @@ class Transport:
         """The reader is held; `hear_leaving` has to be told what it cannot read."""
         return self._paused is not None
 
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that TLS chose; None where nothing was chosen."""
+        return None
+
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
         return self._socket.fileno()
@@ -132,12 +137,15 @@ class Transport:
         if self.gone or self.ending:
             return True
         self._accepted_bytes += len(data)
+        rest: bytes | memoryview | None = data
         if not self._flushing:
-            data = self._write_through(data)
-            if not data or self.gone:
+            rest = self._write_through(data)
+            if rest is None or self.gone:
                 return True
             self._begin_flushing()
-        self._keep(data)
+        if rest:
+            self._buffer += rest
+            self._budget.change(len(rest))
         return self.buffered_bytes < self._settings.sink_high_water_bytes
 
     def on_drained(self, call: Callable[[], None]) -> None:
@@ -239,15 +247,11 @@ class Transport:
                 self.abort()
             self._window = (now_s, acknowledged)
 
-    def _write_through(self, data: bytes | memoryview) -> bytes | memoryview:
-        """Nothing waits: try the socket. Returns what it did not take."""
+    def _write_through(self, data: bytes | memoryview) -> bytes | memoryview | None:
+        """Nothing waits: try the socket. Returns what it did not take; None: all is with it."""
         sent = self._send(data)
         self._written_bytes += sent
-        return b"" if sent == len(data) else memoryview(data)[sent:]
-
-    def _keep(self, data: bytes | memoryview) -> None:
-        self._buffer += data
-        self._budget.change(len(data))
+        return None if sent == len(data) else memoryview(data)[sent:]
 
     def _send(self, data: bytes | bytearray | memoryview) -> int:
         """How much the kernel took; on a broken connection nothing, and it is gone."""

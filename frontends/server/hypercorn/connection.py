@@ -84,7 +84,10 @@ class HypercornConnection:
                 (host, port),
                 self._send,
             )
-            self._protocol = Http1(*arguments, settings=self._settings, wire=self.transport)
+            if self.transport.alpn == "h2":
+                self._protocol = Http2(*arguments, settings=self._settings)
+            else:
+                self._protocol = Http1(*arguments, settings=self._settings, wire=self.transport)
             await self._protocol.initiate()
             self._reading.deadline = trio.current_time() + self._settings.header_timeout_s
             with self._reading:

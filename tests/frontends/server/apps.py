@@ -141,7 +141,7 @@ async def get(server: Addressed, path: str = "/") -> bytes:
 class RawHttp2:
     """An HTTP/2 client that sends what it is told, valid or not."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         config = h2.config.H2Configuration(
             client_side=True, validate_outbound_headers=False, normalize_outbound_headers=False
         )
