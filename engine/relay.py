@@ -22,6 +22,7 @@ from engine.protocols.codec import (
 )
 from engine.protocols.quirks import PLAIN, Quirks
 from engine.protocols.registry import codec_of
+from engine.repeats import Repeat
 from engine.wire.sse import EventTooLargeError
 from engine.writers import Translation, Verbatim, Writer
 
@@ -41,6 +42,10 @@ class Relay(Protocol):
     @property
     def pending_bytes(self) -> int:
         """What is held back as an incomplete event."""
+
+    def pass_by(self, data: bytes) -> bytes | None:
+        """What `feed` would give for an event that only brings more of the same text, where nothing
+        about it has to be looked at; else None, and nothing has happened."""
 
     def feed(self, data: bytes) -> bytes:
         """Whole events for the client, never the terminal one."""
@@ -118,17 +123,35 @@ class StreamRelay:
         self._frames: deque[bytes] = deque()
         self._decoded: tuple[bytes, Sequence[Event]] | None = None
         """What the output limit did not let through."""
+        self._repeat: Repeat | None = None
+        """What events may look like that pass by; None while something is unfinished."""
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of the incomplete event held back."""
         return self._decoder.pending_bytes
 
+    def pass_by(self, data: bytes) -> bytes | None:
+        """An event of the shape that was read last, unless it has to be counted now."""
+        repeat = self._repeat
+        if repeat is None:
+            return None
+        read = repeat.read(data)
+        if read is None:
+            return None
+        out, text = read
+        sent_bytes = self.sent_bytes + len(out)
+        if not self.meter.pass_by(text, sent_bytes):
+            return None
+        self.sent_bytes = sent_bytes
+        return out
+
     def feed(self, data: bytes) -> bytes:
         """Whole events for the client; stops at the output limit and keeps the rest.
 
         After `output_limit` was raised, `feed(b"")` goes on with what was kept.
         """
+        self._repeat = None
         if self.error is not None or self.terminal:
             return b""
         if data:
@@ -207,7 +230,16 @@ class StreamRelay:
                 break
         else:
             self.terminal = self.error is None and self._decoder.done
+            self._open_pass()
         return out[0] if len(out) == 1 else b"".join(out)
+
+    def _open_pass(self) -> None:
+        repeat = self._writer.repeat
+        if repeat is None or self.terminal or self.error is not None or self._tap is not None:
+            return
+        if not self._decoder.pending_bytes:
+            self._repeat = repeat
+            self.meter.open_pass(repeat.channel, self.output_limit)
 
     def _next(self) -> tuple[bytes, Sequence[Event]] | None:
         """The next frame and what it says; None when there is none, or it is a fault."""
@@ -258,6 +290,9 @@ class UnaryRelay:
     def pending_bytes(self) -> int:
         """Bytes gathered so far."""
         return self._gathered_bytes
+
+    def pass_by(self, data: bytes) -> None:
+        """Nothing passes an answer in one piece by."""
 
     def feed(self, data: bytes) -> bytes:
         """Gathers; the body comes out of `finish`."""

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from engine.errors import GatewayError
-from engine.events import Event, Usage
+from engine.events import Event, TextDelta, Usage
+from engine.metering.usage import text_channel
 from engine.protocols.codec import FailsInPlace, StreamEncoder, VerbatimDecoder
+from engine.repeats import Repeat, learn
 
 # An ending is a few chunks; a provider that goes on and on after it is relayed as it comes.
 _ENDING_MAX_BYTES = 1024 * 1024
@@ -15,6 +17,9 @@ _ENDING_MAX_BYTES = 1024 * 1024
 
 class Writer(Protocol):
     """One of the two ways from a provider's frames to a client's bytes."""
+
+    repeat: Repeat | None
+    """The shape of what was written last, where more of it can pass without being read."""
 
     @property
     def held_bytes(self) -> int:
@@ -40,13 +45,19 @@ class Verbatim:
         self._decoder = decoder
         self._ending: list[bytes] = []
         self.held_bytes = 0
+        self.repeat: Repeat | None = None
 
     def write(self, frame: bytes, events: Sequence[Event]) -> bytes:
         """The frame; from the one that begins the ending on, they are kept for `finish`."""
         decoder = self._decoder
         client_bytes = decoder.client_frame(frame) if frame else decoder.end_frame()
         if not decoder.ending:
+            if not decoder.repeatable:
+                self.repeat = None
+            elif (shape := _shape(frame, events, client_bytes)) is not None:
+                self.repeat = shape
             return client_bytes
+        self.repeat = None
         self._ending.append(client_bytes)
         self.held_bytes += len(client_bytes)
         if self.held_bytes <= _ENDING_MAX_BYTES:
@@ -67,11 +78,20 @@ class Verbatim:
         return self._decoder.fail(error) if isinstance(self._decoder, FailsInPlace) else None
 
 
+def _shape(frame: bytes, events: Sequence[Event], client_bytes: bytes) -> Repeat | None:
+    match events:
+        case [TextDelta(text=text, choice=choice)]:
+            return learn(frame, text, text_channel(choice), client_bytes)
+        case _:
+            return None
+
+
 class Translation:
     """The provider's events in the client's protocol."""
 
     def __init__(self, encoder: StreamEncoder) -> None:
         self._encoder = encoder
+        self.repeat: Repeat | None = None
 
     @property
     def held_bytes(self) -> int:

@@ -57,6 +57,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.notices",
             "engine.prices",
             "engine.relay",
+            "engine.repeats",
             "engine.sink",
             "engine.telemetry",
             "engine.writers",
@@ -70,8 +71,8 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.listing",
             "engine.measuring",
             "engine.reconcile",
-            "engine.parts",
             "engine.parsing",
+            "engine.parts",
             "engine.passage",
             "engine.pulling",
         }

@@ -156,6 +156,11 @@ class TextCounter:
         self.uncounted_chars = 0
         """What has been added since."""
 
+    @property
+    def spare_chars(self) -> int:
+        """What can be added without a recount."""
+        return self._recount_at - self._open_chars - 1
+
     def add(self, piece: str) -> bool:
         """Append a piece of the text; True if it was recounted."""
         self._open.append(piece)

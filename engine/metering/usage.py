@@ -24,9 +24,16 @@ from engine.metering.tokens import Count, TextCounter
 
 # Nearer to a limit than this, every event is counted before it is let through.
 _NEAR_TOKENS = 1_024
+# Kept free when text passes uncounted: what a piece does to the tokens before it is far less.
+_PASS_ROOM_TOKENS = 64
 # A token is at least a byte, a character at most four.
 _TOKENS_PER_CHAR_MAX = 4
 _AFTER_REPORT_MAX = 8
+
+
+def text_channel(choice: int) -> str:
+    """The channel of a choice's plain text."""
+    return f"{choice}.text"
 
 
 def generated_texts(events: Sequence[Event]) -> list[tuple[str, str]]:
@@ -36,7 +43,7 @@ def generated_texts(events: Sequence[Event]) -> list[tuple[str, str]]:
     for event in events:
         match event:
             case TextDelta(text=text, choice=choice):
-                channel = f"{choice}.text"
+                channel = text_channel(choice)
             case ToolCallDelta(arguments=text, index=index, choice=choice):
                 channel = f"{choice}.tool.{index}"
             case ReasoningDelta(text=text, choice=choice):
@@ -65,8 +72,8 @@ class OutputMeter:
     """
 
     __slots__ = (
-        "_after_report", "_clamped", "_count", "_counters", "_denied", "_text_at_report",
-        "_uncounted_chars", "_undelivered",
+        "_after_report", "_clamped", "_count", "_counters", "_denied", "_passed",
+        "_passed_channel", "_spare_chars", "_text_at_report", "_uncounted_chars", "_undelivered",
         "known_tokens", "limits", "reported", "said", "service_tier", "wanted_tokens",
     )  # fmt: skip
 
@@ -75,6 +82,9 @@ class OutputMeter:
         self._counters: dict[str, TextCounter] = {}
         self._undelivered: deque[tuple[int, str, str]] = deque()
         self._uncounted_chars = 0
+        self._passed: list[tuple[int, str]] = []
+        self._passed_channel = ""
+        self._spare_chars = 0
         self._after_report: list[tuple[str, str]] = []
         """The first texts since the report, not counted yet: the next report may cover them."""
         self._text_at_report: int | None = None
@@ -112,6 +122,7 @@ class OutputMeter:
 
         No output for text that was received is no figure: the rest of the report counts.
         """
+        self._add_passed()
         if "output_tokens" in usage.unsaid:
             self._say(usage)
             return
@@ -176,8 +187,41 @@ class OutputMeter:
         """Whether no text has come since the provider's figures."""
         return self._text_at_report is None and not self._after_report
 
+    def open_pass(self, channel: str, limit_tokens: int | None) -> None:
+        """Let text of a channel pass by: until so much of it has come that it is recounted, or
+        that it may be near the limit, it needs no more than to be remembered."""
+        self._add_passed()
+        self._passed_channel, self._spare_chars = channel, 0
+        counter = self._counters.get(channel)
+        if counter is None or self.reported is not None or self._after_report:
+            return
+        spare_chars = counter.spare_chars
+        if limit_tokens is not None:
+            uncounted_tokens = _TOKENS_PER_CHAR_MAX * self._uncounted_chars
+            room_tokens = limit_tokens - self.spent_tokens - uncounted_tokens - _PASS_ROOM_TOKENS
+            spare_chars = min(spare_chars, room_tokens // _TOKENS_PER_CHAR_MAX)
+        self._spare_chars = spare_chars
+
+    def pass_by(self, text: str, client_bytes: int) -> bool:
+        """`add` it to `open_pass`'s channel; False, and nothing done, where it has to be looked
+        at."""
+        spare_chars = self._spare_chars - len(text)
+        if spare_chars < 0:
+            return False
+        self._spare_chars = spare_chars
+        self._passed.append((client_bytes, text))
+        return True
+
+    def _add_passed(self) -> None:
+        if not self._passed:
+            return
+        channel, passed, self._passed = self._passed_channel, self._passed, []
+        self._undelivered.extend([(position, channel, text) for position, text in passed])
+        self._add(channel, "".join([text for _, text in passed]))
+
     def add(self, channel: str, text: str, client_bytes: int) -> None:
         """Count a piece of text that ends at `client_bytes` of the client's stream."""
+        self._add_passed()
         self._undelivered.append((client_bytes, channel, text))
         if self.reported is None or self._text_at_report is not None:
             self._add(channel, text)
@@ -206,6 +250,7 @@ class OutputMeter:
 
     def delivered_to(self, client_bytes: int) -> None:
         """The client's stream has been handed to the client up to `client_bytes`."""
+        self._add_passed()
         undelivered = self._undelivered
         while undelivered and undelivered[0][0] <= client_bytes:
             undelivered.popleft()
@@ -213,6 +258,7 @@ class OutputMeter:
     def fits(self, texts: Sequence[tuple[str, str]], limit_tokens: int) -> bool:
         """Whether these further texts stay within a limit, with what is reported beside the text
         that was received; exact where it is near."""
+        self._add_passed()
         self._count_after_report()
         chars = self._uncounted_chars + sum(len(text) for _, text in texts)
         if self.spent_tokens + max(_NEAR_TOKENS, _TOKENS_PER_CHAR_MAX * chars) < limit_tokens:
@@ -232,12 +278,14 @@ class OutputMeter:
         return self._recount() + waiting
 
     def _recount(self) -> int:
+        self._add_passed()
         self.known_tokens = sum(counter.total() for counter in self._counters.values())
         self._uncounted_chars = 0
         return self.known_tokens
 
     def delivered_tokens(self) -> int:
         """Output tokens that were handed to the client, counted as the received ones are."""
+        self._add_passed()
         waiting: dict[str, list[str]] = {}
         for _, channel, text in self._undelivered:
             waiting.setdefault(channel, []).append(text)

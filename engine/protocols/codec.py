@@ -176,6 +176,10 @@ class StreamDecoder(Protocol):
 class VerbatimDecoder(StreamDecoder, Protocol):
     """Reads along a stream that goes to a client of the same protocol."""
 
+    repeatable: bool
+    """The frame decoded last says no more than its one `TextDelta`, and leaves the decoder as it
+    was: so does another that differs from it in nothing but the text (and OpenAI's padding)."""
+
     def client_frame(self, frame: bytes) -> bytes:
         """The frame decoded last, as the client gets it: untouched, spliced, or nothing.
 

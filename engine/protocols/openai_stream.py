@@ -27,6 +27,7 @@ class EventDecoder:
         self.error: UpstreamError | None = None
         self.ending = False
         self.done = False
+        self.repeatable = False
         self._end_marker = end_marker
         self._splitter = EventSplitter()
         self._document: dict[str, Any] = {}
@@ -43,6 +44,7 @@ class EventDecoder:
 
     def decode(self, frame: bytes) -> Sequence[Event]:
         """What one event says; raises ValueError where its data is not a JSON object."""
+        self.repeatable = False
         if self.error is not None or self.done:
             return ()
         data = event_data(frame)

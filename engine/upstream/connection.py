@@ -143,7 +143,7 @@ class Connection:
         if self.free_streams <= 0:
             raise Http2StreamLimit("no free stream")
         stream_id = self._http2.next_stream(headers, ended=not body)
-        stream = UpstreamStream(self, stream_id, receiver, body)
+        stream = UpstreamStream(self, stream_id, receiver, body, self._settings.stream_window_bytes)
         self._streams[stream_id] = stream
         self._opened += 1
         self._undispatched.append(stream)

@@ -135,7 +135,7 @@ class SerialConnection:
         if not self.free_streams:
             raise Http1Busy("the connection is not idle")
         stream_id = self._http1.next_stream(headers, body_bytes=len(body))
-        stream = UpstreamStream(self, stream_id, receiver, body)
+        stream = UpstreamStream(self, stream_id, receiver, body, self._settings.stream_window_bytes)
         self._safe = any(name == b":method" and v in _SAFE_METHODS for name, v in headers)
         self._stream = self._uploading = stream
         self._unacknowledged = 0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 NO_BODY: Final = memoryview(b"")
+_STEPS_PER_WINDOW: Final = 16
 
 
 class Receiver(Protocol):
@@ -41,14 +42,21 @@ class UpstreamStream:
     """
 
     __slots__ = (
-        "_connection", "body", "dispatched", "offset", "reading", "receiver", "spooled",
-        "stream_id",
+        "_connection", "_consumed_bytes", "_step_bytes", "body", "dispatched", "offset", "reading",
+        "receiver", "spooled", "stream_id",
     )  # fmt: skip
 
     def __init__(
-        self, connection: AnyConnection, stream_id: int, receiver: Receiver, body: Body
+        self,
+        connection: AnyConnection,
+        stream_id: int,
+        receiver: Receiver,
+        body: Body,
+        window_bytes: int,
     ) -> None:
         self.stream_id = stream_id
+        self._consumed_bytes = 0
+        self._step_bytes = window_bytes // _STEPS_PER_WINDOW
         self._connection = connection
         self.receiver = receiver
         self.spooled = body if isinstance(body, SpooledBody) else None
@@ -77,8 +85,14 @@ class UpstreamStream:
         self.spooled = None
 
     def acknowledge(self, flow_bytes: int) -> None:
-        """Delivered bytes have been consumed: the provider may send as many more."""
-        self._connection.acknowledge(self, flow_bytes)
+        """Delivered bytes have been consumed: the provider may send as many more.
+
+        It is told of a part of the window at a time: a token is but a few bytes.
+        """
+        self._consumed_bytes += flow_bytes
+        if self._consumed_bytes >= self._step_bytes:
+            flow_bytes, self._consumed_bytes = self._consumed_bytes, 0
+            self._connection.acknowledge(self, flow_bytes)
 
     def reset_nowait(self, code: int = ErrorCodes.CANCEL) -> None:
         """Tell the provider to stop. Nothing is delivered from here on. No-op when ended."""

@@ -36,6 +36,7 @@ class AnthropicDecoder:
         self.error: UpstreamError | None = None
         self.ending = False
         self.done = False
+        self.repeatable = False
         self.document: dict[str, Any] = {}
         """What the frame decoded last holds; empty for a comment."""
         self._end_marker = end_marker

@@ -31,6 +31,7 @@ class GeminiDecoder:
         self.error: UpstreamError | None = None
         self.ending = False
         self.done = False
+        self.repeatable = False
         self._frames = FrameSplitter()
         self._reader = AnswerReader(cite=cite)
         self._end_marker = end_marker

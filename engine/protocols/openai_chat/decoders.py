@@ -67,6 +67,7 @@ class ChatDecoder(EventDecoder):
         ):
             return None  # there is more in it for an encoder of this protocol
         reader.finished = ()
+        self.repeatable = True
         return (TextDelta(content, index),)
 
 
