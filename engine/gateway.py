@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, replace
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 _PROGRESS_MIN_INTERVAL_S = 0.02
 _PRUNE_EVERY_S = 600.0
 _DAY_S = 86_400
+_END_SLICE_S = 0.1
+"""So long at most exchanges are ended before others have their turn; a turn under load is long."""
 
 
 class Gateway:
@@ -176,9 +179,12 @@ class Gateway:
         ending of its protocol, or a refusal where no head has gone out."""
         self.cut_off()
         error = ShutdownError("The gateway is stopping.", retry_after_s=1)
+        slice_ends = time.monotonic() + _END_SLICE_S
         for under_way in tuple(self._parts.open_exchanges.values()):
             under_way.shut_down(error)
-            await trio.lowlevel.checkpoint()  # the endings leave meanwhile
+            if time.monotonic() >= slice_ends:
+                await trio.lowlevel.checkpoint()  # the endings leave meanwhile
+                slice_ends = time.monotonic() + _END_SLICE_S
 
     def statistics(self) -> dict[str, Any]:
         """Figures of the parts, for people."""
