@@ -6,6 +6,12 @@ hold a secret, a prompt or the operator's data.
 
 from __future__ import annotations
 
+from typing import Final
+
+MESSAGE_MAX_CHARS: Final = 8_192
+PARAM_MAX_CHARS: Final = 1_024
+"""Names that clients and providers make up are told again, but not at any length."""
+
 
 class GatewayError(Exception):
     """Anything a client is told about.
@@ -25,6 +31,8 @@ class GatewayError(Exception):
     def __init__(
         self, message: str, *, param: str | None = None, retry_after_s: float | None = None
     ) -> None:
+        if len(message) > MESSAGE_MAX_CHARS:
+            message = message[: MESSAGE_MAX_CHARS - 1] + "…"
         super().__init__(message)
         self.message = message
         self.param = param

@@ -18,7 +18,12 @@ from engine.conversation import (
     Tool,
     ToolChoice,
 )
-from engine.errors import GatewayError, InvalidRequestError, UpstreamRejectedError
+from engine.errors import (
+    PARAM_MAX_CHARS,
+    GatewayError,
+    InvalidRequestError,
+    UpstreamRejectedError,
+)
 from engine.events import TokenLogprob
 from engine.protocols.codec import InexpressibleError, spell
 from engine.protocols.error_shapes import read_shape
@@ -80,6 +85,7 @@ def error_object(error: GatewayError, field_names: Mapping[str, str]) -> dict[st
     param = (
         spell(error.field, field_names) if isinstance(error, InexpressibleError) else error.param
     )
+    param = param and param[:PARAM_MAX_CHARS]
     return {"message": error.message, "type": error.kind, "param": param, "code": error.code}
 
 

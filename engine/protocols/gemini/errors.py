@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from engine.errors import GatewayError, UpstreamRejectedError
+from engine.errors import PARAM_MAX_CHARS, GatewayError, UpstreamRejectedError
 from engine.protocols.codec import InexpressibleError, spell
 from engine.protocols.fields import dict_of, dicts, load_json, text_of
 from engine.protocols.gemini.chunks import EVENT_END, SEPARATOR
@@ -176,7 +176,7 @@ def _details(error: GatewayError, request_id: str | None) -> Iterator[dict[str, 
         spell(error.field, FIELD_NAMES) if isinstance(error, InexpressibleError) else error.param
     )
     if param is not None:
-        violation = {"field": param, "description": error.message}
+        violation = {"field": param[:PARAM_MAX_CHARS], "description": error.message}
         yield {"@type": f"{types}BadRequest", "fieldViolations": [violation]}
     if error.retry_after_s is not None:
         yield {"@type": f"{types}RetryInfo", "retryDelay": f"{error.retry_after_s:.3f}s"}
