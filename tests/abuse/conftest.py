@@ -17,24 +17,23 @@ def served_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def rig(served_rig: Rig) -> Iterator[Rig]:
+def rig(served_rig: Rig, request: pytest.FixtureRequest) -> Iterator[Rig]:
     """Afterwards: it serves, holds nothing, has logged no fault and nothing secret."""
     rig = served_rig
-    begin = len(rig.logged())
+    begin, before = len(rig.logged()), rig.last_state
     yield rig
-    answer = rig.ask("/healthz", method="GET")
-    assert answer.status == 200
-    after = rig.state()
+    assert rig.ask("/healthz", method="GET").status == 200
+    after = rig.last_state = rig.state()
     assert (after.held, after.open_exchanges) == (0, 0)
-    logged = rig.logged()
-    for secret in (rig.key, rig.other_key, PROMPT_CANARY, *rig.secrets):
+    if "unpaid" in request.fixturenames:
+        assert after == before
+    logged = rig.logged()[begin:]
+    for secret in (rig.key, rig.other_key, PROMPT_CANARY):
         assert secret not in logged, secret
-    assert '"level":"error"' not in logged[begin:], logged[begin:]
+    assert '"level":"error"' not in logged, logged
 
 
 @pytest.fixture
-def unpaid(rig: Rig) -> Iterator[Rig]:
+def unpaid(rig: Rig) -> Rig:
     """A rig whose case moves no money and reaches no provider."""
-    before = rig.state()
-    yield rig
-    assert rig.state() == before
+    return rig
