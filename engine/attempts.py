@@ -28,6 +28,7 @@ class Attempts:
     Attributes:
         current, watch: the attempt that runs or will run, and who watches it.
         body: what goes to the provider; empty once it has begun to answer.
+        lowered_limit: what the body has to say that each choice may generate; None: it may stay.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Attempts:
         self._dispatched = False
         self._resent = False
         self.body = prepared.body
+        self.lowered_limit: int | None = None
         self._renew()
 
     def _renew(self) -> None:
@@ -68,9 +70,10 @@ class Attempts:
         )
         self.watch = Watch(self.current, self._provider, self._deadline)
 
-    def limit(self, covered_tokens: int | None) -> None:
-        """What the first hold covers."""
+    def limit(self, covered_tokens: int | None, lowered_limit: int | None) -> None:
+        """What the first hold covers, and what each choice must be lowered to for it."""
         self._output_limit = self.current.relay.output_limit = covered_tokens
+        self.lowered_limit = lowered_limit
 
     def forget_body(self) -> None:
         """The request will not be sent again: nobody needs its body."""

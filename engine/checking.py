@@ -266,7 +266,7 @@ async def _ask(pool: Pool, check: Check, body: dict[str, Any], timeout_s: float)
     events: deque[Event] = deque(maxlen=_EVENTS_MAX)
     try:
         target = target_of(call.protocol, deployment, provider)
-        prepared = prepare_here(call, lambda _model: target)
+        prepared = prepare_here(call, target)
     except InvalidRequestError as error:
         return _Answer(error=error)
 

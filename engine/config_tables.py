@@ -27,6 +27,8 @@ class ServerConfig:
     exchanges_max: int = 10_000
     parsing_max_bytes: int = 400 * 1024 * 1024
     """Of all request bodies that arrive, or that their providers have not answered yet."""
+    parsed_here_max_bytes: int = 256 * 1024
+    """Larger bodies are parsed in a helper process, which keeps the event loop free."""
     memory_max_bytes: int = field(default=0, metadata={"positive": False})
     """A process that takes more refuses new requests; 0: four fifths of what it may take."""
     drain_delay_s: float = field(default=0.0, metadata={"positive": False})

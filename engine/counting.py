@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import httpx
 
-from engine.capability_table import check_media
 from engine.errors import UnavailableError, UpstreamError, UpstreamTimeoutError
 from engine.events import Call, Head
-from engine.metering.tokens import count_prompt
+from engine.metering.pricing import Rates
+from engine.parsing.jobs import Count, Encode, target_of
 from engine.parts import Parts
 from engine.protocols.codec import Codec
 from engine.protocols.registry import codec_of, upstream_codec
-from engine.routing.plan import plan
+from engine.routing.plan import Deployment, plan
 from engine.upstream.pool import Pool
 from engine.upstream.providers import Provider
 from engine.upstream.transport import MultiplexTransport
@@ -46,33 +46,42 @@ async def count_tokens(parts: Parts, call: Call) -> tuple[Head, bytes]:
 
 
 async def _count(parts: Parts, call: Call) -> tuple[Head, bytes]:
-    call = call.opened()
     codec = codec_of(call.protocol)
-    request = codec.parse_request(call)
-    deployment = plan(request.model, parts.catalogue).deployments[0]
-    provider = parts.providers[deployment.provider]
-    check_media(request.media, deployment.capabilities, request.model)
-    headers = [(b"content-type", b"application/json")]
-    spoken = upstream_codec(call.protocol, provider.protocol, provider.also)
-    path = codec.path(
-        deployment.upstream_model,
-        call.operation,
-        stream=False,
-        array=False,
-        quirks=provider.quirks,
-    )
-    if spoken is codec and path is not None:
-        body = codec.encode_verbatim(request, deployment.upstream_model, None, provider.quirks)
-        answer, provider_request_id = await _ask(
-            parts.pool, codec, provider, path, deployment.upstream_model, body, call
+
+    def planned(model: str) -> tuple[Deployment[Rates], Provider, str | None]:
+        """The deployment, and the path at its provider that counts for it, if there is one."""
+        deployment = plan(model, parts.catalogue).deployments[0]
+        provider = parts.providers[deployment.provider]
+        if upstream_codec(call.protocol, provider.protocol, provider.also) is not codec:
+            return deployment, provider, None
+        path = codec.path(
+            deployment.upstream_model,
+            call.operation,
+            stream=False,
+            array=False,
+            quirks=provider.quirks,
         )
-        if provider_request_id is not None:
-            headers.append((b"x-provider-request-id", provider_request_id.encode("latin-1")))
-        return Head(200, tuple(headers)), answer
-    counted = count_prompt(codec.prompt_texts(request), deployment.encoding)
-    tokens = counted + codec.prompt_overhead_tokens(request)
-    headers.append((b"x-parshall-counted", b"estimate"))
-    return Head(200, tuple(headers)), codec.encode_token_count(tokens)
+        return deployment, provider, path
+
+    def ask(model: str) -> Encode | Count:
+        deployment, provider, path = planned(model)
+        if path is None:
+            return Count(deployment.encoding, deployment.capabilities)
+        return Encode(target_of(call.protocol, deployment, provider))
+
+    done = await parts.parsing.do(call.opened(), ask)
+    headers = [(b"content-type", b"application/json")]
+    if isinstance(done, int):
+        headers.append((b"x-parshall-counted", b"estimate"))
+        return Head(200, tuple(headers)), codec.encode_token_count(done)
+    deployment, provider, path = planned(done.request.model)
+    assert path is not None, "it was encoded to be sent there"
+    answer, provider_request_id = await _ask(
+        parts.pool, codec, provider, path, deployment.upstream_model, done.body, call
+    )
+    if provider_request_id is not None:
+        headers.append((b"x-provider-request-id", provider_request_id.encode("latin-1")))
+    return Head(200, tuple(headers)), answer
 
 
 async def _ask(

@@ -29,7 +29,7 @@ from engine.events import Call, Event, Head, Outcome
 from engine.idempotency import Replay
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
-from engine.parsing.jobs import Prepared, prepare_here
+from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.passage import Passage
 from engine.protocols.codec import spell
@@ -48,7 +48,7 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
         InvalidRequestError, ModelNotFoundError: the body cannot be served.
         InsufficientFundsError: the account does not cover a first slice.
         IdempotencyError: another request has, or had, its idempotency key.
-        UnavailableError: the gateway takes no requests now.
+        UnavailableError: the gateway takes no requests now, or cannot parse this one.
     """
     # authenticate
     principal = parts.keys.authenticate(call.key)
@@ -59,13 +59,14 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
         raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
     # parse, plan
     upload, call = call.upload, call.opened()
-    prepared = prepare_here(call, parts.aim(call.protocol))
+    prepared = await parts.prepare(call)
     exchange = Exchange(parts, call, principal, prepared, upload)
     try:
         # hold
         if call.idempotency_key is None or not await exchange.replays(call):
             call = await exchange.inline_media(call, prepared.urls)
-            exchange.begin(call)
+            exchange.begin()
+            await exchange.fit(call)
         del call, prepared  # the exchange knows when their memory is not needed any more
         # attempt, relay
         yield exchange
@@ -151,18 +152,30 @@ class Exchange:
         except GatewayError as error:
             error.param = spell("turns", self._passage.client.field_names)
             raise
-        self._attempts.body = prepare_here(call, self._parts.aim(call.protocol)).body
+        self._attempts.body = (await self._parts.prepare(call)).body
         return call
 
     @trio.lowlevel.enable_ki_protection
-    def begin(self, call: Call) -> None:
+    def begin(self) -> None:
         """Hold funds; `close` is owed from now on. Raises as `ExchangeBilling.reserve`."""
         first = self._billing.reserve()
-        self._attempts.limit(first.covered_tokens)
-        if first.lowered_limit is not None:
-            aim = self._parts.aim(call.protocol)
-            self._attempts.body = prepare_here(call, aim, first.lowered_limit).body
+        self._attempts.limit(first.covered_tokens, first.lowered_limit)
         self._parts.open_exchanges[self._request_id] = self
+
+    async def fit(self, call: Call) -> None:
+        """Lower what the provider may generate to what the hold covers, where it must be.
+
+        Raises:
+            UnavailableError: the body cannot be written anew now.
+        """
+        limit = self._attempts.lowered_limit
+        if limit is None:
+            return
+        try:
+            prepared = await self._parts.prepare(call, limit)
+        except GatewayError as error:
+            raise self._refused(Outcome.GATEWAY_FAILED, error) from None
+        self._attempts.body = prepared.body
 
     @property
     def _attempt(self) -> Attempt:

@@ -32,6 +32,7 @@ from engine.load import Load
 from engine.metering.tokens import counter_for
 from engine.notices import open_notices
 from engine.nurseries import open_tasks
+from engine.parsing.pool import ParsingSettings, open_parsing
 from engine.parts import Parts
 from engine.protocols.quirks import Quirks
 from engine.telemetry import Telemetry
@@ -193,6 +194,7 @@ class Gateway:
             "counts_open": self._parts.counts_open,
             "open_drains": self._parts.drains.open,
             "ledger": asdict(self._parts.ledger.statistics()),
+            "parsing": asdict(self._parts.parsing.statistics),
             "upstream": asdict(self._parts.pool.statistics()),
         }
 
@@ -210,16 +212,21 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
     """
     catalogue = build_catalogue(config, datetime.fromtimestamp(clock() / 1_000, UTC), clock)
     providers = {name: build_provider(name, row) for name, row in config.providers.items()}
-    await _load_vocabularies({m.deployments[0].encoding for m in catalogue.values()})
+    encodings = {m.deployments[0].encoding for m in catalogue.values()}
+    await _load_vocabularies(encodings)
     settings = LedgerSettings(
         path=config.storage.path,
         barrier_timeout_s=config.storage.barrier_timeout_s,
         clock=clock,
     )
+    parsing_settings = ParsingSettings(
+        here_max_bytes=config.server.parsed_here_max_bytes, encodings=tuple(encodings)
+    )
     async with (
         open_ledger(settings) as ledger,
         open_pool() as pool,
         open_drains(config.billing.drains_per_account_max) as drains,
+        open_parsing(parsing_settings) as parsing,
     ):
         parts = Parts(
             config=config,
@@ -233,6 +240,7 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
             idempotency=IdempotencyKeys(ledger, clock, config.storage.idempotency_keep_s),
             inliner=Inliner(config.egress),
             load=Load(),
+            parsing=parsing,
             clock=clock,
         )
         _expose(parts)
@@ -312,6 +320,9 @@ def _expose(parts: Parts) -> None:
     gauge = parts.telemetry.gauge
     gauge("parshall_open_exchanges", "Exchanges under way.", lambda: len(parts.open_exchanges))
     gauge("parshall_open_drains", "Streams read on without a client.", lambda: parts.drains.open)
+    parsing = parts.parsing.statistics
+    gauge("parshall_helper_jobs", "Bodies parsed in the helper process.", lambda: parsing.apart)
+    gauge("parshall_helper_starts", "Starts of the helper process.", lambda: parsing.starts)
     gauge("parshall_loop_lag_seconds", "How long the loop lags.", lambda: parts.load.lag.seconds)
     gauge("parshall_memory_bytes", "Resident memory; 0: unknown.", parts.load.memory_bytes)
     gauge(

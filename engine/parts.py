@@ -14,13 +14,15 @@ from engine.clock import Clock
 from engine.config import Config
 from engine.drains import Drains
 from engine.errors import ShutdownError
+from engine.events import Call
 from engine.idempotency import IdempotencyKeys
 from engine.inlining import Inliner
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.load import Load
-from engine.parsing.jobs import Aim, Target, target_of
+from engine.parsing.jobs import Encode, Prepared, target_of
+from engine.parsing.pool import ParsingPool
 from engine.routing.plan import plan
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
@@ -75,6 +77,7 @@ class Parts:
     idempotency: IdempotencyKeys
     inliner: Inliner
     load: Load
+    parsing: ParsingPool
     open_exchanges: dict[str, OpenExchange] = field(default_factory=dict)
     draining: dict[str, OpenExchange] = field(default_factory=dict)
     """Those whose client has left and whose provider is read on."""
@@ -88,11 +91,19 @@ class Parts:
     cutting: bool = False
     """What ends early from now on was cut by us, not left by its client."""
 
-    def aim(self, protocol: str) -> Aim:
-        """Where the requests of clients of a protocol go, by their model."""
+    async def prepare(self, call: Call, output_limit: int | None = None) -> Prepared:
+        """The request of a call, ready to be sent to the first deployment of its model.
 
-        def aim(model: str) -> Target:
+        Raises:
+            InvalidRequestError, ModelNotFoundError: it cannot be served.
+            UnavailableError, BodyTooLargeError: see `ParsingPool.do`.
+        """
+
+        def ask(model: str) -> Encode:
             deployment = plan(model, self.catalogue).deployments[0]
-            return target_of(protocol, deployment, self.providers[deployment.provider])
+            provider = self.providers[deployment.provider]
+            return Encode(target_of(call.protocol, deployment, provider), output_limit)
 
-        return aim
+        prepared = await self.parsing.do(call, ask)
+        assert isinstance(prepared, Prepared)
+        return prepared

@@ -69,10 +69,6 @@ def target_of(client: str, deployment: Deployment[Rates], provider: Provider) ->
     )
 
 
-Aim = Callable[[str], Target]
-"""Where the requests for a public model go; raises ModelNotFoundError."""
-
-
 class Input(Protocol):
     """A prompt whose tokens are counted where its provider does not say them."""
 
@@ -155,6 +151,11 @@ class Parsed:
         counted = count_prompt(self._codec.prompt_texts(self.request), encoding)
         return counted + self._codec.prompt_overhead_tokens(self.request)
 
+    def count_for(self, encoding: str, capabilities: Capabilities) -> int:
+        """The tokens of the prompt. Raises InvalidRequestError: the model takes no such media."""
+        check_media(self.request.media, capabilities, self.request.model)
+        return self.count(encoding)
+
     def _verbatim(self, target: Target, output_limit: int | None) -> tuple[bytes, tuple[str, ...]]:
         request = self.request
         if target.quirks.inlines and request.media:
@@ -199,15 +200,46 @@ class Parsed:
         return spell(field, self._codec.field_names)
 
 
-def prepare_here(call: Call, aim: Aim, output_limit: int | None = None) -> Prepared:
-    """Parse the body of a call and encode it for its deployment, in this process.
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """What is asked of a parsed request: the body for a deployment."""
+
+    target: Target
+    output_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What is asked of a parsed request: the tokens of its prompt."""
+
+    encoding: str
+    capabilities: Capabilities
+
+
+Ask = Callable[[str], Encode | Count]
+"""What to do with a request for a public model; raises ModelNotFoundError."""
+
+
+def do_here(call: Call, ask: Ask) -> Prepared | int:
+    """Parse the body of a call and do with it what is asked, in this process.
 
     Raises:
         InvalidRequestError, ModelNotFoundError: it cannot be served.
     """
     parsed = Parsed(call)
-    target = aim(parsed.request.model)
-    return parsed.prepare(target, output_limit, _InputHere(call, parsed, target.encoding))
+    match ask(parsed.request.model):
+        case Encode(target, output_limit):
+            prompt = _InputHere(call, parsed, target.encoding)
+            return parsed.prepare(target, output_limit, prompt)
+        case Count(encoding, capabilities):
+            return parsed.count_for(encoding, capabilities)
+
+
+def prepare_here(call: Call, target: Target) -> Prepared:
+    """The request of a call for a deployment. Raises InvalidRequestError."""
+    prepared = do_here(call, lambda _model: Encode(target))
+    assert isinstance(prepared, Prepared)
+    return prepared
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def translate(call: Call, target: Target) -> Translated | Refused:
     try:
         aimed = target_of(call.protocol, _deployment(target), _PROVIDERS[target.protocol])
         assert aimed.spoken != call.protocol
-        prepared = prepare_here(call, lambda _model: aimed)
+        prepared = prepare_here(call, aimed)
         body = orjson.loads(prepared.body)
     except InvalidRequestError as error:
         return Refused(error.code, error.param, error.message)

@@ -1,0 +1,108 @@
+"""What the gateway and its helper process say to one another, and how it is framed.
+
+A frame is a head and a body. Heads are pickled values of this module and of `jobs`: both ends are
+this program, of this machine and this user, and no client's bytes are ever unpickled.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.events import Call
+from engine.parsing.jobs import Prepared
+
+PREFIX: Final = struct.Struct("!IQ")
+"""How many bytes the head and the body have."""
+HEAD_MAX_BYTES: Final = 256 * 1024 * 1024
+BODY_MAX_BYTES: Final = 512 * 1024 * 1024
+"""More is no frame: the largest body of a client's, and what escapes may make of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parse:
+    """Parse the frame's body; what was parsed before is forgotten.
+
+    Attributes:
+        call: without its body and its key.
+    """
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nothing is asked of what was parsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The helper has started."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsParsed:
+    """It is valid, and for this model."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class IsEncoded:
+    """The frame's body is that for the provider.
+
+    Attributes:
+        prepared: without that body, and without the document of its request.
+        document: that, as JSON: its long integers are fragments, which cannot be pickled.
+    """
+
+    prepared: Prepared
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IsCounted:
+    """The tokens of the prompt."""
+
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class IsRefused:
+    """The client's fault: an InvalidRequestError."""
+
+    message: str
+    code: str
+    param: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HasFailed:
+    """A fault of ours, whose trace is in the log; or the body takes more memory than there is."""
+
+    out_of_memory: bool
+
+
+class FrameError(Exception):
+    """What came is no frame: the other end is not to be trusted any more."""
+
+
+def pack(head: Any, body_bytes: int) -> bytes:
+    """A frame up to its body."""
+    packed = pickle.dumps(head, pickle.HIGHEST_PROTOCOL)
+    return PREFIX.pack(len(packed), body_bytes) + packed
+
+
+def sizes(prefix: bytes | bytearray) -> tuple[int, int]:
+    """The sizes of head and body. Raises FrameError."""
+    head_bytes, body_bytes = PREFIX.unpack(prefix)
+    if head_bytes > HEAD_MAX_BYTES or body_bytes > BODY_MAX_BYTES:
+        raise FrameError
+    return head_bytes, body_bytes
+
+
+def unpack(packed: bytes | bytearray) -> Any:
+    """The head."""
+    return pickle.loads(packed)  # noqa: S301 - see above

@@ -1,0 +1,222 @@
+"""Where bodies are parsed: small ones here, large ones in a helper process.
+
+The helper starts with the first large body. It parses one at a time; more wait, up to a bound. One
+that dies, or is not done in time, is replaced, and its request is refused with 503.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import trio
+
+from engine.errors import (
+    BodyTooLargeError,
+    GatewayError,
+    InvalidRequestError,
+    UnavailableError,
+)
+from engine.events import Call
+from engine.nurseries import open_tasks
+from engine.parsing import frames
+from engine.parsing.helper import Helper, HelperLostError, start_helper
+from engine.parsing.jobs import Ask, Count, Encode, Prepared, do_here
+from engine.protocols.fields import load_request
+
+logger = logging.getLogger(__name__)
+
+_START_S: Final = 30.0
+_END_S: Final = 10.0
+_RETRY_AFTER_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ParsingSettings:
+    """Attributes:
+    here_max_bytes: larger bodies are parsed in the helper.
+    deadline_s: for one body in the helper.
+    waiting_max: bodies that may wait for it.
+    wait_s: how long they may.
+    memory_max_bytes: of addresses, in the helper; orjson reserves several times what it writes.
+    encodings: the vocabularies that prompts are counted with, to be loaded at its start.
+    """
+
+    here_max_bytes: int = 256 * 1024
+    deadline_s: float = 10.0
+    waiting_max: int = 64
+    wait_s: float = 30.0
+    memory_max_bytes: int = 4 * 1024**3
+    encodings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class ParsingStatistics:
+    """Since the start: bodies that the helper was given, and helpers that were started.
+
+    Attributes:
+        pid: of the helper that runs; None: there is none.
+    """
+
+    apart: int = 0
+    starts: int = 0
+    pid: int | None = None
+
+
+class _Job:
+    """One body for the helper; `outcome` is there once `done` is set."""
+
+    def __init__(self, call: Call, ask: Ask) -> None:
+        self.call: Call | None = call
+        self.ask = ask
+        self.done = trio.Event()
+        self.outcome: Prepared | int | Exception = HelperLostError()
+
+    def end(self, outcome: Prepared | int | Exception) -> None:
+        self.call, self.outcome = None, outcome
+        self.done.set()
+
+
+class ParsingPool:
+    """Made by `open_parsing`."""
+
+    def __init__(self, settings: ParsingSettings, jobs: trio.MemorySendChannel[_Job]) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._helper: Helper | None = None
+        self.statistics = ParsingStatistics()
+
+    async def do(self, call: Call, ask: Ask) -> Prepared | int:
+        """Parse the body of a call and do with it what is asked: `Encode` gives a `Prepared`,
+        `Count` tokens.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError: it cannot be served.
+            BodyTooLargeError: it takes more memory to parse than there is.
+            UnavailableError: too much is being parsed, or the helper has failed.
+        """
+        inline_bytes = sum(len(inline.data) for inline in call.inline.values())
+        if len(call.body) + inline_bytes <= self._settings.here_max_bytes:
+            return do_here(call, ask)
+        job = _Job(call, ask)
+        try:
+            self._jobs.send_nowait(job)
+        except trio.WouldBlock:
+            raise _unavailable("Too many large requests at once.") from None
+        try:
+            with trio.move_on_after(self._settings.wait_s):
+                await job.done.wait()
+        finally:
+            job.call = None
+        outcome = job.outcome
+        if isinstance(outcome, HelperLostError):
+            raise _unavailable("The gateway could not parse the request in time.")
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def work(self, jobs: trio.MemoryReceiveChannel[_Job]) -> None:
+        """Do one job after another."""
+        while True:
+            await self._work_on(await jobs.receive())  # and keep nothing of it
+
+    async def _work_on(self, job: _Job) -> None:
+        """Whose client has left while it waited is not begun."""
+        if job.call is not None:
+            self.statistics.apart += 1
+            job.end(await self._try(job.call, job.ask))
+
+    async def _try(self, call: Call, ask: Ask) -> Prepared | int | Exception:
+        try:
+            helper = self._helper or await self._start()
+            with trio.fail_after(self._settings.deadline_s):
+                return await _converse(helper, call, ask)
+        except (HelperLostError, trio.TooSlowError, OSError) as error:
+            logger.error("the helper process has failed: %s", type(error).__name__)
+            await self.close()
+            return HelperLostError()
+        except Exception as error:  # noqa: BLE001 - it is whose call it is that is told
+            return error
+
+    async def _start(self) -> Helper:
+        self.statistics.starts += 1
+        self._helper = helper = start_helper(
+            self._settings.memory_max_bytes, self._settings.encodings
+        )
+        self.statistics.pid = helper.pid
+        with trio.fail_after(_START_S):
+            await helper.receive()
+        return helper
+
+    async def close(self) -> None:
+        """End the helper, if there is one; the next large body starts another."""
+        helper, self._helper = self._helper, None
+        self.statistics.pid = None
+        if helper is not None:
+            await helper.close()
+
+
+@asynccontextmanager
+async def open_parsing(settings: ParsingSettings) -> AsyncIterator[ParsingPool]:
+    """Somewhere to parse for as long as the block lasts."""
+    send, receive = trio.open_memory_channel[_Job](settings.waiting_max)
+    pool = ParsingPool(settings, send)
+    async with open_tasks() as nursery:
+        nursery.start_soon(pool.work, receive)
+        try:
+            yield pool
+        finally:
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _END_S):
+                await pool.close()
+
+
+async def _converse(helper: Helper, call: Call, ask: Ask) -> Prepared | int:
+    """Raises GatewayError; HelperLostError where the helper has to be replaced."""
+    told = replace(call, body=b"", key=None)
+    answer, _ = await helper.ask(frames.Parse(told), call.body)
+    if not isinstance(answer, frames.IsParsed):
+        raise _error_of(answer)
+    asked: Encode | Count | frames.Forget
+    refusal: GatewayError | None = None
+    try:
+        asked = ask(answer.model)
+    except GatewayError as error:
+        asked, refusal = frames.Forget(), error
+    answer, body = await helper.ask(asked)
+    if refusal is not None:
+        raise refusal
+    match answer:
+        case frames.IsEncoded():
+            return _prepared(answer, body)
+        case frames.IsCounted(tokens):
+            return tokens
+        case _:
+            raise _error_of(answer)
+
+
+def _prepared(answer: frames.IsEncoded, body: bytes) -> Prepared:
+    prepared = answer.prepared
+    request = replace(prepared.request, document=load_request(answer.document))
+    return replace(prepared, request=request, body=body)
+
+
+def _error_of(answer: Any) -> Exception:
+    match answer:
+        case frames.IsRefused(message, code, param):
+            error = InvalidRequestError(message, param=param)
+            error.code = code
+            return error
+        case frames.HasFailed(out_of_memory=True):
+            return BodyTooLargeError("The request body takes too much memory to parse.")
+        case frames.HasFailed():
+            return GatewayError("The gateway failed.")
+        case _:
+            return HelperLostError()
+
+
+def _unavailable(message: str) -> UnavailableError:
+    return UnavailableError(message, retry_after_s=_RETRY_AFTER_S)

@@ -1,0 +1,140 @@
+"""The helper process: parses one large body at a time, as told over its standard input, a socket.
+
+    python -m engine.parsing.worker PARENT_PID MEMORY_MAX_BYTES ENCODING...
+
+It has no secrets, opens nothing, and ends with its parent. Its memory is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import replace
+from typing import Any, Final
+
+from engine.errors import InvalidRequestError
+from engine.metering.tokens import counter_for
+from engine.parsing import frames
+from engine.parsing.jobs import Count, Counted, Encode, Parsed
+from engine.protocols.fields import write_json
+
+logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG: Final = 1
+_MARKS: Final = (b"{", b"[", b",")
+_PARTS_MAX: Final = 8_000_000
+"""So many values take 1 to 2 GB. Where there is no memory orjson takes a minute, or the process
+ends; to count them before, also those within strings, takes a millisecond a megabyte."""
+
+
+class Helper:
+    """Answers one frame after another; pure but for the log."""
+
+    def __init__(self) -> None:
+        self._parsed: Parsed | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is kept."""
+        return self._parsed is None
+
+    def answer(self, head: Any, body: bytes) -> tuple[Any, bytes]:
+        """What to say to a frame. After what was asked of a request it is forgotten."""
+        parsed, self._parsed = self._parsed, None
+        try:
+            return self._answer(parsed, head, body)
+        except InvalidRequestError as error:
+            return frames.IsRefused(error.message, error.code, error.param), b""
+        except MemoryError:
+            return frames.HasFailed(out_of_memory=True), b""
+        except Exception as error:  # noqa: BLE001
+            # The trace only: the message may quote the prompt.
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("parsing failed with %s\n%s", type(error).__name__, trace)
+            return frames.HasFailed(out_of_memory=False), b""
+
+    def _answer(self, parsed: Parsed | None, head: Any, body: bytes) -> tuple[Any, bytes]:
+        match head:
+            case frames.Parse(call):
+                if sum(map(body.count, _MARKS)) > _PARTS_MAX:
+                    return frames.HasFailed(out_of_memory=True), b""
+                self._parsed = Parsed(replace(call, body=body))
+                return frames.IsParsed(self._parsed.request.model), b""
+            case Encode():
+                assert parsed is not None, "it was parsed before"
+                return _encode(parsed, head)
+            case Count(encoding, capabilities):
+                assert parsed is not None, "it was parsed before"
+                return frames.IsCounted(parsed.count_for(encoding, capabilities)), b""
+            case _:
+                assert isinstance(head, frames.Forget)
+                return frames.Ready(), b""
+
+
+def _encode(parsed: Parsed, asked: Encode) -> tuple[frames.IsEncoded, bytes]:
+    prompt = Counted(parsed.count(asked.target.encoding))
+    prepared = parsed.prepare(asked.target, asked.output_limit, prompt)
+    document = write_json(prepared.request.document)
+    request = replace(prepared.request, document={})
+    return frames.IsEncoded(replace(prepared, request=request, body=b""), document), prepared.body
+
+
+def main(parent_pid: int, memory_max_bytes: int, encodings: list[str]) -> None:
+    """Serve until the other end of the socket is closed; prompts are counted with `encodings`."""
+    for ignored in (signal.SIGINT, signal.SIGTERM):  # the gateway says when this ends
+        signal.signal(ignored, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        return
+    with contextlib.suppress(OSError, ValueError):  # what the system does not let us bound
+        resource.setrlimit(resource.RLIMIT_AS, (memory_max_bytes, memory_max_bytes))
+    for encoding in encodings:
+        counter_for(encoding)
+    # To look for cycles in millions of objects while they are made takes longer than to parse them.
+    gc.freeze()
+    gc.disable()
+    helper = Helper()
+    with socket.socket(fileno=0) as connection:
+        _send(connection, frames.Ready(), b"")
+        while (prefix := _receive(connection, frames.PREFIX.size)) is not None:
+            head_bytes, body_bytes = frames.sizes(prefix)
+            packed = _receive(connection, head_bytes)
+            body = _receive(connection, body_bytes)
+            if packed is None or body is None:
+                return
+            head, answer = helper.answer(frames.unpack(packed), bytes(body))
+            _send(connection, head, answer)
+            del head, answer, packed, body
+            if helper.idle:
+                gc.collect()
+
+
+def _send(connection: socket.socket, head: Any, body: bytes) -> None:
+    connection.sendall(frames.pack(head, len(body)))
+    connection.sendall(body)
+
+
+def _receive(connection: socket.socket, size_bytes: int) -> bytearray | None:
+    """So many bytes; None where the connection ends before."""
+    data = bytearray(size_bytes)
+    view = memoryview(data)
+    while view:
+        received = connection.recv_into(view)
+        if not received:
+            return None
+        view = view[received:]
+    return data
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(OSError):  # the parent has gone
+        main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
