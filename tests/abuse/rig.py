@@ -25,7 +25,7 @@ from engine import Gateway
 from frontends.app import create_app, render_server_error
 from frontends.logs import JsonFormatter, logging_to
 from frontends.server import ServerSettings, open_server
-from tests.gateways import DOLLAR, HTTP2, Setup, open_setup
+from tests.gateways import DOLLAR, HTTP2, Setup, open_setup, settled
 from tests.webserver import Names, WebServer, open_webserver
 
 PROMPT_CANARY = "canary-of-a-prompt-7f3a"
@@ -123,6 +123,13 @@ class Rig:
             ledger.statistics().held_nanodollars,
             self.setup.gateway.open_exchanges,
         )
+
+    def wait_quiet(self) -> None:
+        """Until no exchange is under way."""
+        trio.from_thread.run(self._wait_quiet, trio_token=self.token)
+
+    async def _wait_quiet(self) -> None:
+        await settled(lambda: self.setup.gateway.open_exchanges == 0)
 
     def logged(self) -> str:
         """All lines so far."""
