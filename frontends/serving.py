@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import trio
 
@@ -14,7 +15,9 @@ from engine.config_tables import ServerConfig
 from engine.nurseries import open_tasks
 from frontends.app import create_app, render_server_error
 from frontends.control import open_control
+from frontends.notify import READY, notify, reloading
 from frontends.server import Server, ServerSettings, open_server
+from frontends.server.tls import CertificateStore
 from frontends.supervised import Superior, open_superior
 
 log = logging.getLogger("parshall.server")
@@ -26,7 +29,8 @@ Announce = Callable[[Gateway, tuple[str, ...]], Awaitable[None]]
 
 
 async def serve(config: Config, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT, also SIGHUP of a terminal.
+    """Serve until SIGTERM or SIGINT. SIGHUP has the certificate read again; of a terminal that
+    goes away, it stops too.
 
     The first signal stops gracefully: not ready for `drain_delay_s`, then no new connection and no
     new call, and what is under way may end within `shutdown_grace_s`; the rest ends in its
@@ -36,20 +40,20 @@ async def serve(config: Config, announce: Announce) -> None:
     Raises:
         ConfigError, LedgerError, BindError, OSError: it cannot start.
     """
-    stop = _Stop()
+    stop, bounds = _Stop(), _bounds(config)
     with (
         open_superior(os.environ) as superior,
         trio.open_signal_receiver(*_STOPS, signal.SIGHUP) as signals,
     ):
         async with open_tasks() as nursery:
-            nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
+            nursery.start_soon(_obey, signals, stop, bounds.tls, nursery.cancel_scope)
             nursery.start_soon(_outlive, superior, stop, nursery.cancel_scope)
             nursery.start_soon(superior.reassure)
             binds = superior.binds(config.server.bind)
             async with (
                 open_gateway(config) as gateway,
                 open_control(gateway, config.storage.path),
-                open_server(create_app(gateway), binds, _bounds(config), superior) as server,
+                open_server(create_app(gateway), binds, bounds, superior) as server,
             ):
                 await announce(gateway, server.addresses)
                 stop.gateway = gateway
@@ -70,12 +74,18 @@ class _Stop:
         """None before it serves: then there is nothing to end gracefully."""
 
 
-async def _obey(signals: AsyncIterator[int], stop: _Stop, everything: trio.CancelScope) -> None:
+async def _obey(
+    signals: AsyncIterator[int],
+    stop: _Stop,
+    certificate: CertificateStore | None,
+    everything: trio.CancelScope,
+) -> None:
     heard = 0
     has_terminal = os.isatty(0)
     async for number in signals:
         if number == signal.SIGHUP and not has_terminal:
-            log.info("SIGHUP: there is nothing to read again")
+            if stop.gateway is not None:  # or all has just been read
+                await _read_again(certificate)
             continue
         heard += 1
         if stop.gateway is None:
@@ -87,6 +97,15 @@ async def _obey(signals: AsyncIterator[int], stop: _Stop, everything: trio.Cance
         else:
             stop.gateway.cut_off()
             everything.cancel()
+
+
+async def _read_again(certificate: CertificateStore | None) -> None:
+    notify(reloading())
+    if certificate is None:
+        log.info("SIGHUP: there is no certificate to read again; all else is read at the start")
+    else:
+        await trio.to_thread.run_sync(partial(certificate.reload, force=True))
+    notify(READY)
 
 
 async def _outlive(superior: Superior, stop: _Stop, everything: trio.CancelScope) -> None:

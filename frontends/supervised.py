@@ -78,6 +78,7 @@ class Superior:
         """Return when the supervisor has died."""
         if self._channel is None:
             await trio.sleep_forever()
+        _die_with_parent(0)  # the channel says it once; Linux, for each thread that the parent had
         await trio.lowlevel.wait_readable(self._channel)
 
     async def reassure(self) -> None:
@@ -118,7 +119,7 @@ def open_superior(environ: MutableMapping[str, str]) -> Iterator[Superior]:
     if "channel" in given:
         channel = _adopt(given["channel"])
         channel.setblocking(False)
-        _die_with_parent()
+        _die_with_parent(signal.SIGTERM)
     pids = {os.getpid(), os.getppid()} if channel is not None else {os.getpid()}
     held = {bind: [_adopt(file) for file in files] for bind, files in given.get("held", {}).items()}
     superior = Superior(
@@ -148,7 +149,7 @@ def _adopt(file: int) -> socket.socket:
     return socket.socket(fileno=file)
 
 
-def _die_with_parent() -> None:
-    """Ask Linux for SIGTERM when the parent dies: also who does not read the channel yet ends."""
+def _die_with_parent(number: int) -> None:
+    """Ask Linux for a signal when the parent dies: who does not read the channel yet ends, too."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

@@ -115,8 +115,8 @@ class Server:
             await self._quiet.wait()
         if waiting.cancelled_caught and self._connections:
             log.warning("%d connections did not end in time", len(self._connections))
+            await before_cut()
             with trio.move_on_after(FLUSH_S):
-                await before_cut()
                 await self._quiet.wait()
             self.abort()
 
