@@ -57,8 +57,13 @@ class AnswerWriter:
         self.whole = False
         """Everything that the head promised has been framed."""
 
-    def head(self, status: int, headers: Headers) -> bytes:
+    def head(self, status: int, headers: Headers, date: bytes = b"") -> bytes:
         """The head. What it says about the connection itself is said here, not by `headers`.
+
+        Args:
+            status: of a final answer.
+            headers: names in any case.
+            date: when it was made, for answers that do not say so.
 
         Raises:
             ValueError: a status, a name, a value or a content-length that HTTP has no place for.
@@ -75,12 +80,18 @@ class AnswerWriter:
             if status == 204:
                 kept = [field for field in kept if field[0].lower() != b"content-length"]
         lines = [b"%b: %b\r\n" % field for field in kept]
+        if date and b"date" not in names:
+            lines.append(b"date: %b\r\n" % date)
         fields = b"".join(lines)
         if fields.count(b"\n") != len(lines) or not _match_fields(fields):
             raise ValueError("a header field has characters that would break the answer apart")
         self._decide(status, length)
         first = _LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
         return b"%b%b%b\r\n" % (first, fields, self._about_connection())
+
+    def completes(self, size: int) -> bool:
+        """The head promised a body that so much more completes."""
+        return self.body_end is BodyEnd.LENGTH and size >= self._left_bytes
 
     def frame(self, data: bytes) -> bytes:
         """Bytes of the body, which are not empty. What may not follow the head is left out."""

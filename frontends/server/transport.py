@@ -12,6 +12,7 @@ import fcntl
 import logging
 import math
 import os
+import select
 import socket
 import struct
 import sys
@@ -20,7 +21,8 @@ from collections.abc import Callable
 
 import trio
 
-from frontends.server.interfaces import Peer
+from frontends.server.forwarded import client_of
+from frontends.server.interfaces import Headers, Peer
 from frontends.server.settings import ServerSettings
 
 log = logging.getLogger("parshall.server")
@@ -31,6 +33,8 @@ RATE_MIN_BYTES_S = 1_024
 """A client that lags for a whole window and takes less than this is cut, however steadily."""
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, for no time: closing sends RST."""
+_LEFT = getattr(select, "POLLRDHUP", 0)
+"""Elsewhere than on Linux only a reset is heard so: poll reports those always."""
 
 
 class OutputBudget:
@@ -120,13 +124,17 @@ class Transport:
 
     @property
     def paused(self) -> bool:
-        """The reader is held; `hear_leaving` has to be told what it cannot read."""
+        """The reader is held; that the client has left is heard by `check`."""
         return self._paused is not None
 
     @property
     def alpn(self) -> str | None:
         """The protocol that TLS chose; None where nothing was chosen."""
         return None
+
+    def asker(self, headers: Headers) -> Peer:
+        """Who asks by a request: the peer, or whom trusted proxies name in its headers."""
+        return client_of(self.peer, headers, self._settings.trusted)
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
@@ -230,7 +238,10 @@ class Transport:
                 self.abort()
 
     def check(self, now_s: float) -> None:
-        """Cut a client that lags and takes nothing, or too little. Call about once a second."""
+        """Cut a client that lags and takes nothing, or too little; hear one that has left while
+        the reader is held. Call about once a second."""
+        if self._paused is not None and _has_left(self._socket):
+            self.hear_leaving()
         if not self._flushing or self.gone:
             return
         acknowledged = self._taken_bytes - self._unacknowledged()
@@ -319,3 +330,10 @@ class Transport:
             waiting = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))
             return int.from_bytes(waiting, sys.byteorder)
         return 0
+
+
+def _has_left(sock: socket.socket) -> bool:
+    """Whether the other side has sent FIN or RST, also where unread bytes stand before it."""
+    poll = select.poll()
+    poll.register(sock, _LEFT)
+    return bool(poll.poll(0))
