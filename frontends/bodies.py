@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,9 @@ RATE_MIN_BYTES_PER_S = 1_024
 """A body may take `GRACE_S` and one second more for every KiB of it that has arrived."""
 
 _TAKING = "parshall.taking"
+
+Receive = Callable[[], Awaitable[Any]]
+"""ASGI's."""
 
 
 class BodyTimeoutError(ClientError):
@@ -32,6 +35,11 @@ class LazyBody(TrioBody):
         super().__init__(expected_content_length, max_content_length)
         self.wanted = trio.Event()
         self._refused = False
+        self._receive: Receive | None = None
+
+    def pull(self, receive: Receive) -> None:
+        """Have who wants the body receive it, instead of a task that appends what comes."""
+        self._receive = receive
 
     def refuse(self) -> None:
         """Drop what is left: it is read so that the client can be heard leaving."""
@@ -46,11 +54,23 @@ class LazyBody(TrioBody):
 
     async def __anext__(self) -> bytes:
         self.wanted.set()
+        while self._receive is not None and not (self._data or self._complete.is_set()):
+            await self._pull_some(self._receive)
         return await super().__anext__()
 
     def __await__(self) -> Generator[Any, None, Any]:
         self.wanted.set()
-        return super().__await__()
+        while self._receive is not None and not self._complete.is_set():
+            yield from self._pull_some(self._receive).__await__()
+        return (yield from super().__await__())
+
+    async def _pull_some(self, receive: Receive) -> None:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise trio.BrokenResourceError("the client has left")
+        self.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            self.set_complete()
 
 
 class LazyRequest(TrioRequest):

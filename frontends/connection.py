@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import trio
 from quart import Response, request
@@ -26,6 +26,7 @@ from frontends.keys import without_key
 from frontends.protocols import protocol_of
 from frontends.rendering import render_error
 from frontends.server import SINK
+from frontends.server.asgi import CANCEL_ON_LEAVE
 
 log = logging.getLogger("parshall.app")
 
@@ -67,8 +68,14 @@ class GatewayConnection(TrioASGIHTTPConnection):
         async def send_noted(message: Any) -> None:
             await send(self._noted(message))
 
+        extensions: Any = self.scope.get("extensions") or {}
+        cancel_on_leave = extensions.get(CANCEL_ON_LEAVE)
         try:
-            await super().__call__(receive, send_noted)
+            if cancel_on_leave is None:
+                await super().__call__(receive, send_noted)
+            else:  # nobody has to listen for the client's leaving: no further task, no nursery
+                cancel_on_leave()
+                await self._answer(self._open_request(receive, send_noted), send_noted)
         except* trio.BrokenResourceError:
             log.debug("%s: the client has left", self._entry.request_id)
         finally:
@@ -85,35 +92,54 @@ class GatewayConnection(TrioASGIHTTPConnection):
         self, nursery: trio.Nursery, request: LazyRequest, send: Any
     ) -> None:
         """Dispatch the request and send the answer."""
+        await self._answer(request, send)
+        nursery.cancel_scope.cancel()
+
+    def _open_request(self, receive: Any, send: Any) -> LazyRequest:
+        """A request that takes its body from the client itself."""
+        request: Any = self._create_request_from_scope(send)
+        request.body.pull(receive)
+        return cast(LazyRequest, request)
+
+    async def _answer(self, request: LazyRequest, send: Send) -> None:
         try:
-            response = await self.app.handle_request(request)
-            request.body.refuse()
+            response = await self._dispatch(request)
+            del request  # an open stream holds no more than it needs
+            if isinstance(response, RelayResponse):
+                call = response.call
+                del response
+                refusal = await self._relay(send, call)
+                if refusal is None:
+                    return
+                response = refusal
             await self._send_response(send, response)
         except trio.BrokenResourceError:
             raise
         except Exception as error:
             if self._answered:
                 raise  # the connection is cut: half an answer must not look like a whole one
-            await super()._send_response(send, self._render_fault(self._entry, error))
-        nursery.cancel_scope.cancel()
+            await self._send_response(send, self._render_fault(self._entry, error))
 
-    async def _send_response(self, send: Send, response: ResponseTypes) -> None:
-        if isinstance(response, RelayResponse):
-            try:
-                await self._relay(send, response.call)
-            except GatewayError as error:
-                if self._answered:
-                    raise
-                self._entry.error_code = error.code
-                if self._entry.receipt is None:
-                    self._gateway.telemetry.refused(error.code)
-                entry = self._entry
-                response = render_error(entry.protocol, error, entry.request_id)
-            else:
-                return
-        await super()._send_response(send, response)
+    async def _dispatch(self, request: LazyRequest) -> ResponseTypes:
+        response: ResponseTypes = await self.app.handle_request(request)
+        request.body.refuse()
+        return response
 
-    async def _relay(self, send: Send, call: Call) -> None:
+    async def _relay(self, send: Send, call: Call) -> Response | None:
+        """Carry out a call, and send its answer; or return what says that it is refused."""
+        entry = self._entry
+        try:
+            await self._exchange(send, call)
+        except GatewayError as error:
+            if self._answered:
+                raise
+            entry.error_code = error.code
+            if entry.receipt is None:
+                self._gateway.telemetry.refused(error.code)
+            return render_error(entry.protocol, error, entry.request_id)
+        return None
+
+    async def _exchange(self, send: Send, call: Call) -> None:
         """Own the exchange of a call, and send what it says.
 
         Raises:
