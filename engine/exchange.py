@@ -148,10 +148,11 @@ class Exchange:
             return call
         self._billing.check_funds()
         try:
-            call = replace(call, inline=await self._parts.inliner.fetch_all(urls))
+            found = await self._parts.inliner.fetch_all(urls, self.receipt.account_id)
         except GatewayError as error:
             error.param = spell("turns", self._passage.client.field_names)
             raise
+        call = replace(call, inline=found)
         self._attempts.body = (await self._parts.prepare(call)).body
         return call
 

@@ -7,6 +7,7 @@ many are fetched at once for one request and for all.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -23,6 +24,10 @@ from engine.wire.proxy import parse_proxy
 _AT_ONCE: Final = 4
 """Of one request."""
 _REQUESTS_AT_ONCE: Final = 16
+_OF_AN_ACCOUNT: Final = 4
+"""So many of them: slow servers that one customer names are not waited for by all."""
+_ROOM_BYTES: Final = 128 * 1024 * 1024
+"""For all that is being fetched, or the most that one request may have."""
 _UNTYPED: Final = ("application/octet-stream", "binary/octet-stream")
 """What stores say of files whose type nobody told them."""
 _TYPES: Final[Mapping[MediaKind, tuple[str, ...]]] = {
@@ -45,53 +50,72 @@ class Inliner:
         self._config = config
         self._policy = egress_policy(config)
         self._requests = trio.CapacityLimiter(_REQUESTS_AT_ONCE)
+        self._accounts: dict[str, trio.CapacityLimiter] = {}
+        self._free_bytes = max(_ROOM_BYTES, config.total_max_bytes)
 
     @property
     def enabled(self) -> bool:
         """Whether anything is fetched."""
         return self._config.enabled
 
-    async def fetch_all(self, urls: Mapping[str, MediaKind]) -> dict[str, Inline]:
-        """What is at the URLs of one request.
+    async def fetch_all(self, urls: Mapping[str, MediaKind], account_id: str) -> dict[str, Inline]:
+        """What is at the URLs of one request of an account.
 
         Raises:
             InvalidRequestError: there are too many, or they weigh too much together.
             EgressRefusedError, EgressFailedError: one of them cannot be had.
-            UnavailableError: too many requests have URLs now.
+            UnavailableError: too much is being fetched now.
         """
         if len(urls) > self._config.urls_max:
             raise InvalidRequestError(
                 f"A request can have {self._config.urls_max} URLs of media; send more inline."
             )
-        with trio.move_on_after(self._config.timeout_s) as waiting:
-            async with self._requests:
-                waiting.deadline = float("inf")
-                return await self._fetch_all(urls)
-        raise UnavailableError("Too many requests with URLs of media at once.", retry_after_s=1)
+        own = self._accounts.setdefault(account_id, trio.CapacityLimiter(_OF_AN_ACCOUNT))
+        try:
+            with trio.move_on_after(self._config.timeout_s) as waiting:
+                async with own, self._requests:
+                    waiting.deadline = math.inf
+                    return await self._fetch_all(urls)
+        finally:
+            if not own.borrowed_tokens and not own.statistics().tasks_waiting:
+                self._accounts.pop(account_id, None)
+        raise _busy()
 
     async def _fetch_all(self, urls: Mapping[str, MediaKind]) -> dict[str, Inline]:
         found: dict[str, Inline] = {}
         waiting = list(urls.items())
-        free_bytes = self._config.total_max_bytes
+        taken_bytes = 0
+
+        def weigh(size_bytes: int) -> None:
+            nonlocal taken_bytes
+            most = self._config.total_max_bytes
+            if taken_bytes + size_bytes > most:
+                raise InvalidRequestError(
+                    f"The media at the URLs of a request can have {most} bytes in all."
+                )
+            if size_bytes > self._free_bytes:
+                raise _busy()
+            taken_bytes += size_bytes
+            self._free_bytes -= size_bytes
 
         async def fetch_some() -> None:
-            nonlocal free_bytes
             while waiting:
                 url, kind = waiting.pop()
                 accept = (*_TYPES[kind], *_UNTYPED)
-                fetched = await fetch(url, replace(self._policy, accept=accept))
-                free_bytes -= len(fetched.data)
-                if free_bytes < 0:
-                    most = self._config.total_max_bytes
-                    raise InvalidRequestError(
-                        f"The media at the URLs of a request can have {most} bytes in all."
-                    )
+                fetched = await fetch(url, replace(self._policy, accept=accept), weigh)
                 found[url] = _inline(kind, fetched)
 
-        async with open_tasks() as nursery:
-            for _ in range(min(_AT_ONCE, len(urls))):
-                nursery.start_soon(fetch_some)
+        try:
+            async with open_tasks() as nursery:
+                for _ in range(min(_AT_ONCE, len(urls))):
+                    nursery.start_soon(fetch_some)
+        finally:
+            self._free_bytes += taken_bytes
         return found
+
+
+def _busy() -> UnavailableError:
+    return UnavailableError("Too many requests with URLs of media at once.", retry_after_s=1)
 
 
 def egress_policy(config: EgressConfig) -> EgressPolicy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -44,8 +45,18 @@ class Fetched:
     content_type: str
 
 
-async def fetch(url: str, policy: EgressPolicy) -> Fetched:
+def _any_weight(size_bytes: int) -> None:
+    """Nobody else bounds it."""
+
+
+async def fetch(
+    url: str, policy: EgressPolicy, weigh: Callable[[int], None] = _any_weight
+) -> Fetched:
     """Get what is at a URL that a user has named.
+
+    Args:
+        weigh: called with the size of each piece of the body, for a bound on several; what it
+            raises ends the fetch.
 
     Raises:
         EgressRefusedError: the policy refuses it, where it leads, or what is there.
@@ -55,7 +66,7 @@ async def fetch(url: str, policy: EgressPolicy) -> Fetched:
     try:
         with trio.fail_after(policy.timeout_s):
             for _ in range(policy.redirects_max + 1):
-                found = await _get(target, policy)
+                found = await _get(target, policy, weigh)
                 if isinstance(found, Fetched):
                     return found
                 target = found
@@ -64,12 +75,14 @@ async def fetch(url: str, policy: EgressPolicy) -> Fetched:
     raise EgressRefusedError("The URL is redirected too often.")
 
 
-async def _get(target: Target, policy: EgressPolicy) -> Fetched | Target:
+async def _get(
+    target: Target, policy: EgressPolicy, weigh: Callable[[int], None]
+) -> Fetched | Target:
     """One request; what is there, or where else it is."""
     addresses = await _resolve(target, policy)
     stream = await _open(addresses, target, policy)
     try:
-        return await _Answer(stream, target, policy).read()
+        return await _Answer(stream, target, policy, weigh).read()
     except (OSError, trio.BrokenResourceError, Http1Error, MalformedFieldsError) as error:
         raise EgressFailedError(_FAILED) from error
     except InflateError as error:
@@ -154,10 +167,17 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
 class _Answer:
     """One request on a connection of its own, and what is answered."""
 
-    def __init__(self, stream: trio.abc.Stream, target: Target, policy: EgressPolicy) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        target: Target,
+        policy: EgressPolicy,
+        weigh: Callable[[int], None],
+    ) -> None:
         self._stream = stream
         self._target = target
         self._policy = policy
+        self._weigh = weigh
         self._http = Http1Connection()
         self._inflater: Inflater | None = None
         self._parts: list[bytes] = []
@@ -229,6 +249,7 @@ class _Answer:
         if self._bytes > self._policy.max_bytes:
             raise self._too_large()
         if data:
+            self._weigh(len(data))
             self._parts.append(data)
 
     def _too_large(self) -> EgressRefusedError:

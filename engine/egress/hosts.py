@@ -49,6 +49,11 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not refused
 
 
+def unmapped(address: Address) -> Address:
+    """An IPv4 address that is written as an IPv6 one, as itself."""
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 def forms(address: Address) -> tuple[Address, ...]:
     """The address, and those that it leads to."""
     return (address, *_hidden(address))

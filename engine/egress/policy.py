@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.egress.hosts import Address, HostSet, forms, is_public
+from engine.egress.hosts import Address, HostSet, forms, is_public, unmapped
 from engine.wire.proxy import Proxy
 
 PORTS = {"https": 443, "http": 80}
@@ -55,6 +55,6 @@ class EgressPolicy:
         leads_to = forms(address)
         if any(map(self.denied.has_address, leads_to)):
             return False
-        if self.private.has_name(host) or self.private.has_address(leads_to[-1]):
+        if self.private.has_name(host) or self.private.has_address(unmapped(address)):
             return True
         return is_public(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from engine.conversation import Inline, MediaKind
 from engine.egress import EgressRefusedError
 from engine.errors import InvalidRequestError, UnavailableError
 from engine.inlining import Inliner, egress_policy
-from tests.webserver import PNG, WebServer, answer, open_webserver
+from tests.webserver import PNG, Answer, WebServer, answer, open_webserver
 
 PDF = b"%PDF-1.7\n%%EOF\n"
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
@@ -47,7 +48,7 @@ async def test_its_type_is_what_its_first_bytes_say(
 ) -> None:
     async with open_webserver({"/a": answer(body, content_type)}) as server:
         url = f"http://127.0.0.1:{server.port}/a"
-        found = await Inliner(config_for(server)).fetch_all({url: kind})
+        found = await Inliner(config_for(server)).fetch_all({url: kind}, "a")
 
     assert found == {url: inline(mime_type, body)}
 
@@ -69,7 +70,9 @@ async def test_what_is_of_another_kind_is_refused(
 ) -> None:
     async with open_webserver({"/a": answer(body, content_type)}) as server:
         with pytest.raises(EgressRefusedError, match="is none of"):
-            await Inliner(config_for(server)).fetch_all({f"http://127.0.0.1:{server.port}/a": kind})
+            await Inliner(config_for(server)).fetch_all(
+                {f"http://127.0.0.1:{server.port}/a": kind}, "a"
+            )
 
 
 async def test_many_are_fetched_some_at_once() -> None:
@@ -87,7 +90,7 @@ async def test_many_are_fetched_some_at_once() -> None:
         urls: dict[str, MediaKind] = {
             f"http://127.0.0.1:{server.port}/{n}": "image" for n in range(12)
         }
-        found = await Inliner(config_for(server)).fetch_all(urls)
+        found = await Inliner(config_for(server)).fetch_all(urls, "a")
 
     assert set(found) == set(urls)
     assert 1 < most <= 4
@@ -100,7 +103,7 @@ async def test_a_request_with_too_many_fetches_none() -> None:
             f"http://127.0.0.1:{server.port}/a?{n}": "image" for n in range(3)
         }
         with pytest.raises(InvalidRequestError, match="can have 2 URLs"):
-            await Inliner(config).fetch_all(urls)
+            await Inliner(config).fetch_all(urls, "a")
 
     assert server.heads == []
 
@@ -113,41 +116,56 @@ async def test_what_all_of_them_weigh_is_bounded() -> None:
             f"http://127.0.0.1:{server.port}/{n}": "image" for n in range(3)
         }
         with pytest.raises(InvalidRequestError, match="2500 bytes in all"):
-            await Inliner(config).fetch_all(urls)
+            await Inliner(config).fetch_all(urls, "a")
 
 
 async def test_one_that_fails_ends_the_others() -> None:
-    left = trio.Event()
+    asked, left = trio.Event(), trio.Event()
 
     async def wait(stream: trio.abc.Stream) -> None:
+        asked.set()
         assert await stream.receive_some() == b""
         left.set()
 
-    async with open_webserver({"/slow": wait}) as server:
+    async def refuse(stream: trio.abc.Stream) -> None:
+        await asked.wait()
+        await stream.send_all(answer(status="404 Not Found"))
+
+    async with open_webserver({"/slow": wait, "/gone": refuse}) as server:
         base = f"http://127.0.0.1:{server.port}"
         with pytest.raises(EgressRefusedError, match="status 404"):
             await Inliner(config_for(server)).fetch_all(
-                {f"{base}/gone": "image", f"{base}/slow": "image"}
+                {f"{base}/gone": "image", f"{base}/slow": "image"}, "a"
             )
         with trio.fail_after(5):
             await left.wait()
 
 
+@pytest.mark.parametrize(
+    ("accounts", "expected"),
+    [
+        ([str(number) for number in range(17)], {"served": 16, "refused": 1}),
+        (["greedy"] * 6 + ["other"], {"served": 5, "refused": 2}),
+    ],
+    ids=["all", "of one account"],
+)
 async def test_requests_wait_for_one_another_but_not_for_ever(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, accounts: list[str], expected: dict[str, int]
 ) -> None:
     autojump_clock.autojump_threshold = 0.05  # sockets are real: give them a moment
-    outcomes: list[str] = []
+    outcomes: list[tuple[str, str]] = []
 
     async def serve_slowly(stream: trio.abc.Stream) -> None:
         await trio.sleep(4)
         await stream.send_all(answer())
 
-    async def ask(inliner: Inliner, urls: dict[str, MediaKind]) -> None:
+    async def ask(inliner: Inliner, urls: dict[str, MediaKind], account_id: str) -> None:
         try:
-            outcomes.append(f"{len(await inliner.fetch_all(urls))} found")
-        except UnavailableError as error:
-            outcomes.append(str(error.status))
+            found = await inliner.fetch_all(urls, account_id)
+            assert set(found) == set(urls)
+            outcomes.append((account_id, "served"))
+        except UnavailableError:
+            outcomes.append((account_id, "refused"))
 
     async with open_webserver({f"/{n}": serve_slowly for n in range(8)}) as server:
         inliner = Inliner(replace(config_for(server), timeout_s=5.0))
@@ -155,10 +173,37 @@ async def test_requests_wait_for_one_another_but_not_for_ever(
             f"http://127.0.0.1:{server.port}/{n}": "image" for n in range(8)
         }
         async with trio.open_nursery() as nursery:
-            for _ in range(17):
-                nursery.start_soon(ask, inliner, urls)
+            for account_id in accounts:
+                nursery.start_soon(ask, inliner, urls, account_id)
 
-    assert outcomes == ["503", *["8 found"] * 16]
+    assert Counter(outcome for _, outcome in outcomes) == expected
+    assert ("other", "refused") not in outcomes
+
+
+async def test_what_is_being_fetched_for_all_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room of one is taken by another, and given back."""
+    monkeypatch.setattr("engine.inlining._ROOM_BYTES", 1_000)
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def serve_half(stream: trio.abc.Stream) -> None:
+        await stream.send_all(answer(PNG + bytes(600), content_length="1000"))
+        begun.set()
+        await go_on.wait()
+
+    answers: dict[str, Answer] = {"/half": serve_half, "/whole": answer(PNG + bytes(600))}
+    async with open_webserver(answers) as server, trio.open_nursery() as nursery:
+        inliner = Inliner(replace(config_for(server), total_max_bytes=900))
+        half, whole = (f"http://127.0.0.1:{server.port}{path}" for path in answers)
+        urls: dict[str, MediaKind] = {half: "image"}
+        nursery.start_soon(inliner.fetch_all, urls, "a")
+        await begun.wait()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with pytest.raises(UnavailableError):
+            await inliner.fetch_all({whole: "image"}, "b")
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert list(await inliner.fetch_all({whole: "image"}, "b")) == [whole]
 
 
 def test_the_policy_is_the_configurations() -> None:

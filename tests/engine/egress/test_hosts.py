@@ -135,6 +135,7 @@ def test_an_operators_networks_and_names_may_be_reached_and_what_is_denied_may_n
     assert may("127.0.0.1", "images.internal")
     assert may("1.1.1.1")
     assert not may("10.2.0.1")
+    assert not may("2002:a01:203::1")
     assert not may("10.1.9.9")
     assert not may("::ffff:10.1.9.9")
     assert not may("93.184.215.14")
