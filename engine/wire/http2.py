@@ -135,13 +135,28 @@ class Http2Connection(Http2Inbound):
             MalformedFieldsError: the fields break RFC 9113 section 8.2 or 8.3.
         """
         stream = self._sendable(stream_id)
-        check_fields(headers, Block.TRAILERS if stream.head_sent else Block.RESPONSE)
-        if stream.head_sent and not ended:
-            raise ValueError("trailers end the stream")
-        self._machine.send_headers(stream_id, headers, end_stream=ended)
-        self._guard.sent(1)
         if not stream.head_sent:
-            stream.head_sent = not headers[0][1].startswith(b"1")  # 1xx: another head follows
+            check_fields(headers, Block.RESPONSE)
+            self.send_checked(stream_id, headers, ended=ended)
+            return
+        check_fields(headers, Block.TRAILERS)
+        if not ended:
+            raise ValueError("trailers end the stream")
+        self._machine.send_headers(stream_id, headers, end_stream=True)
+        self._guard.sent(1)
+        self._sent_end(stream)
+
+    def send_checked(self, stream_id: int, headers: Headers, *, ended: bool = False) -> None:
+        """Send a response's head that has passed `check_fields`.
+
+        Raises:
+            Http2StreamClosed: the stream can send no more.
+        """
+        stream = self._sendable(stream_id)
+        assert not stream.head_sent
+        self._machine.send_answer(stream.h2, headers, ended=ended)
+        self._guard.sent(1)
+        stream.head_sent = not headers[0][1].startswith(b"1")  # 1xx: another head follows
         if ended:
             self._sent_end(stream)
 

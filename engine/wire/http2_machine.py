@@ -271,6 +271,22 @@ class Http2Machine(H2Connection):
         stream.state_machine.process_input(StreamInputs.SEND_HEADERS)
         if ended:
             stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        self._head_frames(stream_id, fields, ended=ended)
+        return stream
+
+    def send_answer(self, stream: H2Stream, fields: Headers, *, ended: bool) -> None:
+        """Send an answer's head, of 1xx too, whose fields have been checked."""
+        informational = fields[0][1][:1] == b"1"
+        assert not (informational and ended)
+        self.state_machine.process_input(ConnectionInputs.SEND_HEADERS)
+        stream.state_machine.process_input(
+            StreamInputs.SEND_INFORMATIONAL_HEADERS if informational else StreamInputs.SEND_HEADERS
+        )
+        if ended:
+            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        self._head_frames(stream.stream_id, fields, ended=ended)
+
+    def _head_frames(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
         block, step = self.encoder.encode(fields), self.max_outbound_frame_size
         kind, flags, at = HEADERS, _END_STREAM if ended else 0, 0
         while True:
@@ -282,7 +298,7 @@ class Http2Machine(H2Connection):
             self._data_to_send += FRAME_HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream_id)
             self._data_to_send += part
             if flags & _END_HEADERS:
-                return stream
+                return
             kind, flags = CONTINUATION, 0
 
     # -- windows and frames, without h2's per-frame objects ---------------------------------------

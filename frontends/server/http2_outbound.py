@@ -147,7 +147,7 @@ class Http2Outbound:
         """One turn of a stream: its head, a piece of its body. How much of the body."""
         h2, stream_id, buffer = self._h2, stream.stream_id, stream.buffer
         if stream.fields is not None:
-            h2.send_headers(stream_id, stream.fields)
+            h2.send_checked(stream_id, stream.fields)
             stream.fields = None
         wanted_bytes = min(len(buffer), _PIECE_BYTES)
         if not wanted_bytes and not stream.finished:

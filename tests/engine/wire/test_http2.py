@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import StreamEnded
 
 from engine.wire.http import Delivery
 from engine.wire.http2 import (
@@ -61,6 +66,28 @@ def test_a_frame_is_acted_on_when_complete() -> None:
     for at in range(len(wire) - 1):
         assert pair.client.receive(wire[at : at + 1]) == []
     assert pair.client.receive(wire[-1:]) == [Delivery(stream_id, data=b"x" * 100, flow_bytes=100)]
+
+
+def test_a_head_of_several_frames() -> None:
+    """By plain h2, which would see any frame that does not belong."""
+    server = Http2Connection(client_side=False)
+    server.start()
+    client = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+    client.initiate_connection()
+    client.send_headers(1, REQUEST, end_stream=True)
+    client.send_headers(3, REQUEST, end_stream=True)
+    server.receive(client.data_to_send())
+    fields = [*RESPONSE, *((b"x-%d" % number, b"y" * 1_000) for number in range(60))]
+    server.send_headers(1, [(b":status", b"100")])
+    server.send_headers(1, fields, ended=True)
+    server.send_headers(3, RESPONSE)
+    events: list[Any] = client.receive_data(server.outgoing())
+    heads = [
+        (event.stream_id, list(event.headers)) for event in events if hasattr(event, "headers")
+    ]
+    assert heads == [(1, [(b":status", b"100")]), (1, fields), (3, RESPONSE)]
+    assert [event.stream_id for event in events if isinstance(event, StreamEnded)] == [1]
+    assert (server.is_open(1), server.is_open(3)) == (False, True)
 
 
 def test_informational_heads_are_not_delivered() -> None:
