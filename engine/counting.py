@@ -40,7 +40,8 @@ async def count_tokens(parts: Parts, call: Call) -> tuple[Head, bytes]:
         raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
     parts.counts_open += 1
     try:
-        return await _count(parts, call)
+        with parts.preliminaries.refused_at_end():
+            return await _count(parts, call)
     finally:
         parts.counts_open -= 1
 

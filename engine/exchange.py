@@ -49,6 +49,7 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
         InsufficientFundsError: the account does not cover a first slice.
         IdempotencyError: another request has, or had, its idempotency key.
         UnavailableError: the gateway takes no requests now, or cannot parse this one.
+        ShutdownError: it stopped while the call was prepared.
     """
     # authenticate
     principal = parts.keys.authenticate(call.key)
@@ -59,14 +60,16 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
         raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
     # parse, plan
     upload, call = call.upload, call.opened()
-    prepared = await parts.prepare(call)
+    with parts.preliminaries.refused_at_end():
+        prepared = await parts.prepare(call)
     exchange = Exchange(parts, call, principal, prepared, upload)
     try:
         # hold
         if call.idempotency_key is None or not await exchange.replays(call):
-            call = await exchange.inline_media(call, prepared.urls)
-            exchange.begin()
-            await exchange.fit(call)
+            with parts.preliminaries.refused_at_end():
+                call = await exchange.inline_media(call, prepared.urls)
+                exchange.begin()
+                await exchange.fit(call)
         del call, prepared  # the exchange knows when their memory is not needed any more
         # attempt, relay
         yield exchange
@@ -301,14 +304,14 @@ class Exchange:
         self._conclusion.cancel()
 
     @trio.lowlevel.enable_ki_protection
-    def shut_down(self, error: ShutdownError) -> None:
+    def shut_down(self) -> None:
         """End it here because the gateway stops: what came is billed, and the client gets its
         protocol's error ending or, where no head has gone out, a refusal. Nothing happens where
         the end has been reached already."""
         if self._attempt.over or not self._billing.owed:
             return
         self._attempts.stop()
-        self._conclusion.shut_down(error)
+        self._conclusion.shut_down(ShutdownError())
 
     async def wait_settled(self) -> None:
         """Wait until the settlement is durable, or `barrier_timeout_s`. It has been settled."""

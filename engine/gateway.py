@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from engine.catalogue import build_catalogue
 from engine.clock import Clock, wall_ms
 from engine.config import Config, ProviderConfig
 from engine.drains import open_drains
-from engine.errors import NotFoundError, ShutdownError
+from engine.errors import NotFoundError
 from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.idempotency import IdempotencyKeys
@@ -175,14 +175,18 @@ class Gateway:
         """Say that what is cancelled from now on is cut by us: it ends as `shutdown`."""
         self._parts.stopping = self._parts.cutting = True
 
+    def refused_at_end(self) -> AbstractContextManager[None]:
+        """For what precedes a call: give up the block at `end_all`. Raises ShutdownError then."""
+        return self._parts.preliminaries.refused_at_end()
+
     async def end_all(self) -> None:
         """End what is under way: each is settled as `shutdown`, and its client gets the error
         ending of its protocol, or a refusal where no head has gone out."""
         self.cut_off()
-        error = ShutdownError("The gateway is stopping.", retry_after_s=1)
+        self._parts.preliminaries.end()
         slice_ends = time.monotonic() + _END_SLICE_S
         for under_way in tuple(self._parts.open_exchanges.values()):
-            under_way.shut_down(error)
+            under_way.shut_down()
             if time.monotonic() >= slice_ends:
                 await trio.lowlevel.checkpoint()  # the endings leave meanwhile
                 slice_ends = time.monotonic() + _END_SLICE_S

@@ -13,7 +13,6 @@ from engine.catalogue import Catalogue
 from engine.clock import Clock
 from engine.config import Config
 from engine.drains import Drains
-from engine.errors import ShutdownError
 from engine.events import Call
 from engine.idempotency import IdempotencyKeys
 from engine.inlining import Inliner
@@ -24,6 +23,7 @@ from engine.load import Load
 from engine.parsing.jobs import Encode, Prepared, target_of
 from engine.parsing.pool import ParsingPool
 from engine.routing.plan import plan
+from engine.stopping import Preliminaries
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
 from engine.upstream.providers import Provider
@@ -37,7 +37,7 @@ class OpenExchange(Protocol):
 
     def cancel(self) -> None: ...
 
-    def shut_down(self, error: ShutdownError) -> None: ...
+    def shut_down(self) -> None: ...
 
     async def wait_settled(self) -> None: ...
 
@@ -78,6 +78,7 @@ class Parts:
     inliner: Inliner
     load: Load
     parsing: ParsingPool
+    preliminaries: Preliminaries = field(default_factory=Preliminaries)
     open_exchanges: dict[str, OpenExchange] = field(default_factory=dict)
     draining: dict[str, OpenExchange] = field(default_factory=dict)
     """Those whose client has left and whose provider is read on."""

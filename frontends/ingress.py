@@ -116,11 +116,12 @@ class Ingress:
             raise refusal
         entry = current_entry()
         taking = taking_of(request.scope)
-        body = await read_body(
-            cast(LazyRequest, request),
-            taking,
-            max_bytes=self._gateway.config.server.body_max_bytes,
-        )
+        with self._gateway.refused_at_end():
+            body = await read_body(
+                cast(LazyRequest, request),
+                taking,
+                max_bytes=self._gateway.config.server.body_max_bytes,
+            )
         return Call(
             body=b"",
             upload=Upload(body, taking.give_back),

@@ -59,6 +59,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.relay",
             "engine.repeats",
             "engine.sink",
+            "engine.stopping",
             "engine.telemetry",
             "engine.writers",
         }

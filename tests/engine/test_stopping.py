@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -105,6 +106,49 @@ async def test_a_provider_that_does_not_connect_is_not_waited_for(tmp_path: Path
             _, receipt = await refused(setup, setup.call(), lambda: bool(accepted))
         assert (receipt.outcome, receipt.cost_nanodollars) == (Outcome.SHUTDOWN, 0)
         await accepted[0].aclose()
+
+
+async def test_a_count_that_its_provider_owes_is_refused(tmp_path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        asked = trio.Event()
+
+        async def hang(stream: trio.SocketStream) -> None:
+            asked.set()
+            await trio.sleep_forever()
+
+        nursery.start_soon(trio.serve_listeners, hang, [listener])
+        base_url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        async with open_setup(tmp_path, base_url=base_url) as setup:
+            call = setup.call_of("anthropic", "anthropic", stream=False)
+            call = dataclasses.replace(call, operation="count_tokens")
+
+            async def count() -> None:
+                with pytest.raises(ShutdownError):
+                    await setup.gateway.count_tokens(call)
+
+            async with trio.open_nursery() as counting:
+                counting.start_soon(count)
+                await asked.wait()
+                await setup.gateway.end_all()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_call_that_is_not_parsed_yet_is_refused(tmp_path: Path) -> None:
+    """A large body goes to another process; nothing is held for it yet."""
+    async with open_setup(tmp_path) as setup:
+        call = setup.call("x" * 1_000_000)
+
+        async def ask() -> None:
+            with pytest.raises(ShutdownError):
+                async with setup.gateway.open_exchange(call):
+                    raise AssertionError("it was admitted")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            await setup.gateway.end_all()
+        assert await setup.gateway.ledger.read_receipt(setup.account_id, call.request_id) is None
 
 
 async def test_a_client_that_does_not_read_is_settled_at_once(tmp_path: Path) -> None:
