@@ -18,11 +18,8 @@ from engine.nurseries import open_tasks
 
 log = logging.getLogger("parshall.server")
 
-BEAT_S: Final = 0.01
-_IDLE_BEAT_S: Final = 0.1
-"""Between beats while nobody writes: a server without clients sleeps."""
-_BEAT_WEIGHT: Final = 0.2
-"""Of the latest beat in the average: about the last 50 ms of a busy loop count."""
+_LOOK_S: Final = 0.1
+"""Between two looks at the loop's lag."""
 PROMPT_LAG_S: Final = 0.002
 """A loop that lags less than this has time for a write a token."""
 FULL_LAG_S: Final = 0.02
@@ -34,23 +31,24 @@ _WAITING_MAX: Final = 20_000
 class Flusher:
     """Calls what was touched, once, soon. One for each server; `run` is its task.
 
+    Args:
+        coalesce_s: how long a write waits for others at most.
+        lag_s: how late the loop runs what is due, averaged over a moment.
+
     Attributes:
-        lag_s: how late the loop runs a task that is due, averaged.
         window_s: how long a write waits for others now; 0: to the end of the current task's step.
     """
 
-    def __init__(self, coalesce_s: float) -> None:
-        self.lag_s = 0.0
+    def __init__(self, coalesce_s: float, lag_s: Callable[[], float] = lambda: 0.0) -> None:
         self.window_s = 0.0
         self._coalesce_s = coalesce_s
+        self._lag_s = lag_s
         self._waiting: dict[Callable[[], None], None] = {}
         self._parked: trio.lowlevel.Task | None = None
         self._running = False
-        self._touched = False
 
     def touch(self, flush: Callable[[], None]) -> None:
         """Call `flush` soon, once however often it is touched. What it raises is logged."""
-        self._touched = True
         if not self._running or len(self._waiting) >= _WAITING_MAX:
             _call(flush)
             return
@@ -64,7 +62,7 @@ class Flusher:
         self._running = True
         try:
             async with open_tasks() as nursery:
-                nursery.start_soon(self._beat)
+                nursery.start_soon(self._look)
                 while True:
                     if self._waiting:  # touched by what was flushed: others come first
                         await trio.lowlevel.checkpoint()
@@ -91,13 +89,10 @@ class Flusher:
         for flush in waiting:
             _call(flush)
 
-    async def _beat(self) -> None:
+    async def _look(self) -> None:
         while True:
-            due_s = trio.current_time() + (BEAT_S if self._touched else _IDLE_BEAT_S)
-            self._touched = False
-            await trio.sleep_until(due_s)
-            self.lag_s += _BEAT_WEIGHT * (trio.current_time() - due_s - self.lag_s)
-            self.window_s = window_s(self.lag_s, self._coalesce_s)
+            self.window_s = window_s(self._lag_s(), self._coalesce_s)
+            await trio.sleep(_LOOK_S)
 
 
 def window_s(lag_s: float, coalesce_s: float) -> float:
