@@ -79,7 +79,8 @@ class Answer:
 class State:
     """What an attack must not change."""
 
-    balances: tuple[int, ...]
+    available: tuple[int, ...]
+    """Nanodollars of each account."""
     asked: int
     """Requests that have reached a provider."""
     held: int
@@ -113,12 +114,9 @@ class Rig:
     async def _state(self) -> State:
         await wait_all_tasks_blocked(0.003)  # what follows an answer has been done, and logged
         ledger = self.setup.gateway.ledger
-        accounts = [
-            await ledger.account(account_id)
-            for account_id in (self.setup.account_id, self.other_account_id)
-        ]
+        accounts = (self.setup.account_id, self.other_account_id)
         return State(
-            tuple(account.balance_nanodollars for account in accounts),
+            tuple(map(ledger.available_nanodollars, accounts)),
             len(self.setup.sim.truth.records()),
             ledger.statistics().held_nanodollars,
             self.setup.gateway.open_exchanges,
