@@ -52,8 +52,9 @@ class Http1Answer:
     """
 
     __slots__ = (
-        "_carrier", "_delivered_bytes", "_head", "_marks", "_over", "_parts", "_parts_bytes",
-        "_request", "_sent_bytes", "_touched", "continued", "exchange", "started", "writer",
+        "_carrier", "_delivered_bytes", "_flusher", "_head", "_marks", "_over", "_parts",
+        "_parts_bytes", "_relayed", "_request", "_sent_bytes", "_touched", "_wire", "continued",
+        "exchange", "started", "writer",
     )  # fmt: skip
 
     def __init__(self, carrier: Carrier, request: RequestHead) -> None:
@@ -62,6 +63,10 @@ class Http1Answer:
         self.started = False
         """There is a head."""
         self._carrier = carrier
+        self._wire = carrier.wire
+        self._flusher = carrier.flusher
+        self._relayed = False
+        """The app pushes: what comes is all that a read of its source has brought."""
         self._request = request
         self.continued = not request.expect
         """The client does not wait to be told before it sends the body."""
@@ -81,20 +86,21 @@ class Http1Answer:
     @property
     def gone(self) -> bool:
         """The client has left, or the answer was cut."""
-        return self._carrier.wire.gone or (self._over and not self.writer.whole)
+        return self._wire.gone or (self._over and not self.writer.whole)
 
     @property
     def delivered_bytes(self) -> int:
         """What the kernel has taken of the body, at least."""
         marks = self._marks
         if marks:
-            written_bytes = self._carrier.wire.written_bytes
+            written_bytes = self._wire.written_bytes
             while marks and marks[0][0] <= written_bytes:
                 self._delivered_bytes = marks.popleft()[1]
         return self._delivered_bytes
 
     def open_sink(self) -> Sink:
         """The ASGI extension: a sink for the body."""
+        self._relayed = True
         return self
 
     def start(self, status: int, headers: Headers) -> None:
@@ -114,16 +120,29 @@ class Http1Answer:
 
     def send_nowait(self, data: bytes) -> bool:
         """Take bytes of the body; False past the high-water mark."""
-        if data and not self._over:
+        if self._relayed and data and self._leaves_at_once():
+            self._sent_bytes += len(data)
+            self._write(self.writer.frame(data))
+        elif data and not self._over:
             self._parts.append(data)
             self._parts_bytes += len(data)
             if self.writer.completes(self._parts_bytes):
                 self._flush()
             else:
                 self._touch()
-        wire = self._carrier.wire
+        wire = self._wire
         waiting_bytes = self._parts_bytes + wire.accepted_bytes - wire.written_bytes
         return waiting_bytes < self._carrier.high_water_bytes
+
+    def _leaves_at_once(self) -> bool:
+        """There is nothing to join with: the head is out, and the loop keeps up."""
+        return not (
+            self._over
+            or self._parts
+            or self._head
+            or self._flusher.window_s
+            or self.writer.body_end is BodyEnd.LENGTH
+        )
 
     def finish(self) -> None:
         """The body is complete."""
@@ -161,7 +180,7 @@ class Http1Answer:
         """Return when the kernel has taken everything, or the client has left."""
         self._flush()
         await trio.lowlevel.checkpoint()
-        wire = self._carrier.wire
+        wire = self._wire
         while not self.gone and (self._parts or wire.written_bytes < wire.accepted_bytes):
             drained = trio.Event()
             wire.on_drained(drained.set)
@@ -186,7 +205,7 @@ class Http1Answer:
             self._flush()
         elif not self._touched:
             self._touched = True
-            self._carrier.flusher.touch(self._flush)
+            self._flusher.touch(self._flush)
 
     def _flush(self) -> None:
         self._touched = False
@@ -206,7 +225,7 @@ class Http1Answer:
         return head + self.writer.frame(data)
 
     def _write(self, data: bytes) -> None:
-        wire = self._carrier.wire
+        wire = self._wire
         if data:
             wire.write(data)
         position = wire.accepted_bytes

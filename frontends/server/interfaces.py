@@ -77,6 +77,9 @@ class Wire(Protocol):
 class Flusher(Protocol):
     """Joins writes. One for each server."""
 
+    window_s: float
+    """How long a write waits for others; 0: only until the task that runs now has done its step."""
+
     def touch(self, flush: Callable[[], None]) -> None:
         """Call `flush` soon, once: after the task that runs now, or within the window."""
 

@@ -162,7 +162,7 @@ class TlsTransport(Transport):
         del self._sealed[:sent]
         if self._sealed:
             return False
-        self._written_bytes += self._sealed_plain_bytes
+        self.written_bytes += self._sealed_plain_bytes
         self._sealed_plain_bytes = 0
         return True
 

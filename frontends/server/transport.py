@@ -94,8 +94,10 @@ class Transport:
         self._settings = settings
         self._nursery = nursery
         self._budget = budget
-        self._accepted_bytes = 0
-        self._written_bytes = 0
+        self.accepted_bytes = 0
+        """What `write` has been given, in all."""
+        self.written_bytes = 0
+        """How much of that the kernel has taken."""
         self._taken_bytes = 0
         """What the kernel was given, in all; over TLS ciphertext."""
         self._buffer = bytearray()
@@ -106,16 +108,6 @@ class Transport:
         self._early = b""
         self._progress = (0.0, 0)
         self._window = (0.0, 0)
-
-    @property
-    def accepted_bytes(self) -> int:
-        """What `write` has been given, in all."""
-        return self._accepted_bytes
-
-    @property
-    def written_bytes(self) -> int:
-        """How much of that the kernel has taken."""
-        return self._written_bytes
 
     @property
     def buffered_bytes(self) -> int:
@@ -144,7 +136,7 @@ class Transport:
         """Send now what the socket takes, keep the rest. False past the high-water mark."""
         if self.gone or self.ending:
             return True
-        self._accepted_bytes += len(data)
+        self.accepted_bytes += len(data)
         rest: bytes | memoryview | None = data
         if not self._flushing:
             rest = self._write_through(data)
@@ -261,7 +253,7 @@ class Transport:
     def _write_through(self, data: bytes | memoryview) -> bytes | memoryview | None:
         """Nothing waits: try the socket. Returns what it did not take; None: all is with it."""
         sent = self._send(data)
-        self._written_bytes += sent
+        self.written_bytes += sent
         return None if sent == len(data) else memoryview(data)[sent:]
 
     def _send(self, data: bytes | bytearray | memoryview) -> int:
@@ -306,7 +298,7 @@ class Transport:
         sent = self._send(self._buffer)
         if not self.gone:
             del self._buffer[:sent]
-            self._written_bytes += sent
+            self.written_bytes += sent
             self._budget.change(-sent)
         return not self._buffer
 
