@@ -37,6 +37,8 @@ BACKOFF_S = (0.1, 0.5, 2.0, 5.0)
 FAILURES_MAX = 5
 FAILURES_WINDOW_S = 60.0
 FAILED = 1
+NOT_STARTED = 126
+"""What shells say of a program that cannot be run."""
 REFUSED = frozenset({2, 3})
 """Wrong usage, and a configuration that is refused: another process would end so, too."""
 
@@ -76,15 +78,14 @@ class Supervisor:
             for number in (*_FORWARDED, signal.SIGCHLD):
                 stack.callback(signal.signal, number, signal.signal(number, lambda *_: None))
             while True:
-                self._start()
-                code = self._wait_ended(woken)
+                code = self._wait_ended(woken) if self._start() else NOT_STARTED
                 if (ended := self._exit_code(code)) is not None:
                     return ended
                 if not self._wait_backoff(woken):
                     return 0
 
-    def _start(self) -> None:
-        """Start a serving process, with what is held for it."""
+    def _start(self) -> bool:
+        """Start a serving process, with what is held for it; False where the system does not."""
         self._channel, theirs = socket.socketpair()
         self._channel.setblocking(False)
         self._received = b""
@@ -94,13 +95,19 @@ class Supervisor:
         notify(WATCHDOG)  # it has a whole period to come up in
         with theirs:
             # In a group of its own: a terminal's interrupt comes once, through us.
-            self._process = subprocess.Popen(  # noqa: S603 - it is our own command line
-                self._command,
-                env={**os.environ, SUPERVISED: given},
-                pass_fds=[*files, *_activated_files()],
-                process_group=0,
-            )
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - it is our own command line
+                    self._command,
+                    env={**os.environ, SUPERVISED: given},
+                    pass_fds=[*files, *_activated_files()],
+                    process_group=0,
+                )
+            except OSError as error:
+                log.error("no serving process can be started: %s", error.strerror)
+                self._channel.close()
+                return False
         log.info("the serving process is %d", self._process.pid)
+        return True
 
     def _wait_ended(self, woken: socket.socket) -> int:
         """Forward signals and take messages until the process has ended; its return code."""

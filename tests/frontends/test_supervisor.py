@@ -23,7 +23,7 @@ from engine import Outcome, open_gateway, parse_config
 from engine.config_tables import ServerConfig
 from frontends.cli import serve
 from frontends.server.listener import FLUSH_S
-from frontends.supervisor import FAILURES_MAX, REFUSED, SUPERVISED, Supervisor
+from frontends.supervisor import FAILURES_MAX, NOT_STARTED, REFUSED, SUPERVISED, Supervisor
 from tests.gateways import assert_invariants, config_text, settled
 from tests.processes import PARSHALL, Client, ask, fund_account, is_ready
 
@@ -270,6 +270,11 @@ def test_who_is_replaced(tmp_path: Path, lines: Sequence[str], code: int, starts
     script = "\n".join(("import json, os, signal, sys", count, *lines))
     assert Supervisor([sys.executable, "-c", script], backoff_s=(0.0,)).run() == code
     assert len((tmp_path / "starts").read_text().splitlines()) == starts
+
+
+def test_a_program_that_cannot_be_run_is_tried_once(caplog: pytest.LogCaptureFixture) -> None:
+    assert Supervisor(["/nonexistent/program"], backoff_s=(60.0,)).run() == NOT_STARTED
+    assert "No such file" in caplog.text
 
 
 def test_a_stop_between_two_processes_is_heard(tmp_path: Path) -> None:
