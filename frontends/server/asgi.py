@@ -8,7 +8,7 @@ its client waits.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import trio
 from engine.nurseries import open_tasks
 from engine.sink import Sink
 from engine.wire.http1_head import RequestHead, decode_path
+from frontends.server.forwarded import PEER, UNIX
 from frontends.server.interfaces import Exchange, Headers, Responder, Scope, Wire
 from frontends.server.settings import ErrorBody, plain_error
 
@@ -25,8 +26,6 @@ log = logging.getLogger("parshall.server")
 SINK: Final = "parshall.sink"
 """Extension: a callable that returns the answer's `Sink`, to push the body into. An app that has
 sent `http.response.start` may call it once, and ends with an empty `http.response.body`."""
-PEER: Final = "parshall.peer"
-"""Extension: the `Peer` behind the connection."""
 CANCEL_ON_LEAVE: Final = "parshall.cancel_on_leave"
 """Extension: a callable by which an app asks to be cancelled when the client leaves, so that it
 needs no task that listens for `http.disconnect`."""
@@ -48,7 +47,7 @@ class StartupError(Exception):
 
 def scope_of(head: RequestHead, wire: Wire, open_sink: Callable[[], Sink]) -> Scope:
     """The ASGI scope of a request, whichever version of HTTP it came in."""
-    peer = wire.peer
+    peer = wire.asker(head.headers)
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -60,7 +59,7 @@ def scope_of(head: RequestHead, wire: Wire, open_sink: Callable[[], Sink]) -> Sc
         "query_string": head.query,
         "root_path": "",
         "headers": head.headers,
-        "client": None if peer.address == "unix" else (peer.address, peer.port),
+        "client": None if peer.address == UNIX else (peer.address, peer.port),
         "server": wire.server,
         "extensions": {SINK: open_sink, PEER: peer},
     }
@@ -95,6 +94,10 @@ class AppRunner:
         scope["extensions"][CANCEL_ON_LEAVE] = conversation.cancel_on_leave
         self._nursery.start_soon(self._run, scope, conversation, name="request")
         return conversation
+
+    def begin_websocket(self, serve: Callable[[App, State], Awaitable[None]]) -> None:
+        """Start a task that serves the app on a WebSocket, and raises nothing."""
+        self._nursery.start_soon(serve, self._app, self._state.copy(), name="websocket")
 
     async def _run(self, scope: Scope, conversation: Conversation) -> None:
         try:

@@ -7,7 +7,7 @@ is synchronous: bytes move in plain calls, a task waits only where somebody has 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -50,6 +50,9 @@ class Wire(Protocol):
     @property
     def written_bytes(self) -> int:
         """How much of that the kernel has taken: a lower bound over TLS, by whole records."""
+
+    def asker(self, headers: Headers) -> Peer:
+        """Who asks by a request: the peer, or whom trusted proxies name in its headers."""
 
     def write(self, data: bytes | memoryview) -> bool:
         """Send at once if nothing waits, else after what does; False past the high-water mark.
@@ -147,3 +150,6 @@ class Apps(Protocol):
 
     def begin(self, scope: Scope, responder: Responder) -> Exchange:
         """Start the app on a request whose head has come."""
+
+    def begin_websocket(self, serve: Callable[[Any, dict[str, Any]], Awaitable[None]]) -> None:
+        """Start a task that serves the app, with the state it keeps, on a WebSocket."""

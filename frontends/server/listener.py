@@ -9,21 +9,20 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import trio
-from hypercorn.trio.worker_context import WorkerContext
 
 from engine.nurseries import open_tasks
+from frontends.server.asgi import run_lifespan
 from frontends.server.binds import SocketHolder, address_of, listening
 from frontends.server.descriptors import make_room
 from frontends.server.forwarded import UNIX, parse_address
-from frontends.server.hypercorn import hypercorn_config
-from frontends.server.hypercorn.connection import HypercornConnection
 from frontends.server.interfaces import Peer
 from frontends.server.peers import PeerBounds
 from frontends.server.proxy_protocol import ProxyError, parse_proxy
 from frontends.server.settings import ServerSettings
+from frontends.server.stacks import STACKS, AnyConnection, Stack
 from frontends.server.tls_transport import CleartextError, TlsTransport
 from frontends.server.transport import OutputBudget, Transport
 
@@ -45,45 +44,29 @@ _NO_TLS: Final = (
 _SHORTAGES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-class Connection(Protocol):
-    """One client's, of whichever server."""
-
-    transport: Transport
-
-    async def run(self) -> None:
-        """Serve until either side ends it."""
-
-    def stop_nowait(self) -> None:
-        """End now if idle, else with what is under way."""
-
-    def check(self, now_s: float) -> None:
-        """Called every `CHECK_S`."""
-
-
 class Server:
     """A running server. `addresses` are the bound ones, written as binds."""
 
     def __init__(
-        self, app: Any, addresses: tuple[str, ...], settings: ServerSettings, nursery: trio.Nursery
+        self,
+        stack: Stack,
+        addresses: tuple[str, ...],
+        settings: ServerSettings,
+        nursery: trio.Nursery,
     ) -> None:
         self.addresses = addresses
-        self._app = app
+        self.stopping = False
+        """No new connection and no further request is taken."""
+        self._stack = stack
         self._settings = settings
         self._nursery = nursery
         self._budget = OutputBudget(settings.output_max_bytes)
         self._peers = PeerBounds(settings.connections_per_ip_max, settings.trusted)
-        self._config = hypercorn_config(settings)
-        self._context = WorkerContext(None)
-        self._connections: set[Connection] = set()
+        self._connections: set[AnyConnection] = set()
         self._quiet = trio.Event()
         self._accepting = trio.CancelScope()
         self._refused = 0
         self._leaving = 0
-
-    @property
-    def stopping(self) -> bool:
-        """No new connection and no further request is taken."""
-        return self._context.terminated.is_set()
 
     @property
     def open_connections(self) -> int:
@@ -106,7 +89,8 @@ class Server:
         be called again, also while it runs, with a shorter grace.
         """
         self._accepting.cancel()
-        await self._context.terminated.set()
+        self.stopping = True
+        await self._stack.stop()
         for connection in tuple(self._connections):
             connection.stop_nowait()
         if not self._connections:
@@ -168,9 +152,7 @@ class Server:
         if self.stopping or len(self._connections) >= self._settings.connections_max:
             self._nursery.start_soon(self._refuse, transport)
             return
-        connection = HypercornConnection(
-            self._app, transport, self._settings, self._config, self._context
-        )
+        connection = self._stack.connect(transport)
         self._connections.add(connection)
         self._nursery.start_soon(self._handle, connection)
 
@@ -189,7 +171,7 @@ class Server:
             return Transport(sock, peer, own[:2], *shared)
         return TlsTransport(sock, peer, own[:2], *shared, store.context)
 
-    async def _handle(self, connection: Connection) -> None:
+    async def _handle(self, connection: AnyConnection) -> None:
         """One connection. Whatever goes wrong with it ends here."""
         transport = connection.transport
         try:
@@ -207,7 +189,7 @@ class Server:
             if self.stopping and not self._connections:
                 self._quiet.set()
 
-    async def _serve(self, connection: Connection) -> None:
+    async def _serve(self, connection: AnyConnection) -> None:
         transport = connection.transport
         key = self._peers.enter(transport.peer.address)
         if key is None:
@@ -290,13 +272,15 @@ async def open_server(
 
     Raises:
         BindError: an address cannot be listened on.
+        StartupError: the app says that it cannot start.
     """
     settings = settings or ServerSettings()
     make_room(settings.connections_max)
     with listening(binds, holder) as listeners:
         addresses = tuple(address_of(listener) for listener in listeners)
-        async with open_tasks() as nursery:
-            server = Server(app, addresses, settings, nursery)
+        async with run_lifespan(app) as state, open_tasks() as nursery:
+            stack = STACKS[settings.server](app, settings, nursery, state)
+            server = Server(stack, addresses, settings, nursery)
             nursery.start_soon(server.watch)
             if settings.tls is not None:
                 nursery.start_soon(settings.tls.watch)

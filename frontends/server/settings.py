@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from frontends.server.forwarded import NOBODY, TrustedPeers
 from frontends.server.tls import CertificateStore
 
+ServerKind = Literal["parshall", "hypercorn"]
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -28,6 +30,8 @@ def plain_error(status: int) -> ErrorBody:
 class ServerSettings:
     """Bounds of the connection boundary. Beyond each: a clear error or a reset, never growth."""
 
+    server: ServerKind = "hypercorn"
+    """Whose HTTP it is: ours, or that of Hypercorn's protocol classes."""
     connections_max: int = 10_000
     connections_per_ip_max: int = 1_000
     """Of one address, or IPv6 /64; this machine and trusted proxies are not counted."""
@@ -52,6 +56,8 @@ class ServerSettings:
     """What a sink holds for a slow client before it says so."""
     output_max_bytes: int = 256 * 1024 * 1024
     """What waits for all clients that lag; beyond it the one that lags most is cut."""
+    coalesce_s: float = 0.005
+    """So long writes may wait for one another while the process lags."""
     streams_max: int = 100
     """HTTP/2 streams of one connection at once."""
     render_error: Callable[[int], ErrorBody] = plain_error

@@ -36,12 +36,14 @@ class HypercornConnection:
         settings: ServerSettings,
         config: Config,
         context: WorkerContext,
+        state: dict[str, Any],
     ) -> None:
         self.transport = transport
         self._app = app
         self._settings = settings
         self._config = config
         self._context = context
+        self._state = state
         self._protocol: Http1 | Http2
         self._reading = trio.CancelScope()
         self._idle = True
@@ -78,7 +80,7 @@ class HypercornConnection:
                 self._config,
                 self._context,
                 group,
-                ConnectionState({}),
+                ConnectionState(self._state),
                 peer.scheme == "https",
                 None,
                 (host, port),
