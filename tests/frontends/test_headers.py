@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,13 +11,17 @@ import httpx
 import orjson
 import pytest
 import trio
+import trustme
 
 from engine.wire.http import Headers
-from frontends.headers import ANSWER_HEADERS, PROVIDER_HEADERS, SECURITY, answer_headers
+from frontends.app import create_app
+from frontends.headers import ANSWER_HEADERS, PROVIDER_HEADERS, SECURITY
+from frontends.server import ServerSettings, open_server
+from frontends.server.tls import CertificateStore
 from tests.engine.upstream.peer import Peer, Request, open_peer
 from tests.frontends.apps import Front, open_front
 from tests.frontends.server.apps import read_all
-from tests.gateways import MODELS
+from tests.gateways import MODELS, open_setup
 
 SECURE = {name.decode(): value.decode() for name, value in SECURITY}
 
@@ -225,7 +230,7 @@ async def test_every_answer_has_the_headers_of_security(
     assert {name: response.headers.get_list(name) for name in SECURE} == {
         name: [value] for name, value in SECURE.items()
     }
-    assert "strict-transport-security" not in response.headers
+    assert HSTS not in response.headers
 
 
 async def test_a_stream_has_them_too(front: Front) -> None:
@@ -250,11 +255,30 @@ async def test_what_is_not_http_is_told_so_with_them(front: Front) -> None:
         assert b"\r\n%b: %b\r\n" % (name, value) in answer
 
 
-def test_only_tls_asks_for_tls_ever_after() -> None:
-    told = (b"strict-transport-security", b"max-age=31536000")
+HSTS = "strict-transport-security"
 
-    assert told in answer_headers([], "https")
-    assert told not in answer_headers([], "http")
+
+async def test_only_tls_asks_for_tls_ever_after(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
+    issued.cert_chain_pems[0].write_to_path(str(certificate))
+    issued.private_key_pem.write_to_path(str(key))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    settings = ServerSettings(tls=CertificateStore(certificate, key))
+    async with (
+        open_setup(tmp_path) as setup,
+        open_server(create_app(setup.gateway), ["127.0.0.1:0"], settings) as server,
+        httpx.AsyncClient(verify=context) as client,
+    ):
+        port = server.addresses[0].rpartition(":")[2]
+        answers = [
+            await client.get(f"https://localhost:{port}{path}") for path in ("/healthz", "/")
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, 404]
+    assert [answer.headers[HSTS] for answer in answers] == ["max-age=31536000"] * 2
 
 
 @pytest.fixture
