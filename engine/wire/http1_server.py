@@ -98,6 +98,12 @@ class RequestReader:
         """Take what one read brought."""
         self._data = self._data + data if self._data else data
 
+    def take_rest(self) -> bytes:
+        """What follows the request, for whoever speaks another protocol from here on."""
+        assert self._state is _State.DONE
+        rest, self._data = self._data, b""
+        return rest
+
     def next_request(self) -> None:
         """The request was answered: go on to the next."""
         assert self._state is _State.DONE

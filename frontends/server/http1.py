@@ -20,6 +20,7 @@ from frontends.server.dates import http_date
 from frontends.server.http1_answer import Http1Answer
 from frontends.server.interfaces import Apps, Flusher, Wire
 from frontends.server.settings import ServerSettings
+from frontends.server.websocket import WebSocket, is_websocket
 
 log = logging.getLogger("parshall.server")
 
@@ -46,6 +47,8 @@ class Http1Server:
         self._reader = RequestReader(RequestLimits(head_max_bytes=settings.header_max_bytes))
         self._answer: Http1Answer | None = None
         """The one under way."""
+        self._websocket: WebSocket | None = None
+        """What the connection has become."""
         self._unread_bytes = 0
         self._body_bytes = 0
         self._paused = False
@@ -63,16 +66,21 @@ class Http1Server:
     @property
     def idle(self) -> bool:
         """No request is under way."""
-        return self._answer is None
+        return self._answer is None and self._websocket is None
 
     def receive(self, data: bytes) -> None:
         """Bytes from the client."""
-        if not self._over:
+        if self._websocket is not None:
+            self._websocket.receive(data)
+        elif not self._over:
             self._reader.feed(data)
             self._advance()
 
     def receive_eof(self) -> None:
         """The client has left."""
+        if self._websocket is not None:
+            self._websocket.receive_eof()
+            return
         self._over = True
         if self._answer is not None:
             answer, self._answer = self._answer, None
@@ -89,7 +97,9 @@ class Http1Server:
     def stop(self) -> None:
         """Take no further request."""
         self._stopping = True
-        if self._answer is None:
+        if self._websocket is not None:
+            self._websocket.stop()
+        elif self._answer is None:
             self._end()
 
     def _end(self) -> None:
@@ -116,12 +126,21 @@ class Http1Server:
             self._hold()
 
     def _begin(self, head: RequestHead) -> None:
+        if is_websocket(head):
+            self._become_websocket(head)
+            return
         self._unread_bytes = self._body_bytes = 0
         self._answer = answer = Http1Answer(self, head)
         scope = scope_of(head, self.wire, answer.open_sink)
         answer.exchange = self._apps.begin(scope, answer)
         if self._reader.done:
             answer.exchange.body(b"", ended=True)
+
+    def _become_websocket(self, head: RequestHead) -> None:
+        self._websocket = websocket = WebSocket(self.wire, head)
+        self._deadline_s = math.inf
+        websocket.receive(self._reader.take_rest())
+        self._apps.begin_websocket(websocket.run)
 
     def _pass_body(self, body: Body) -> None:
         assert self._answer is not None
