@@ -100,6 +100,11 @@ class Attempt:
         return self._stream is not None and not self.over
 
     @property
+    def uploaded(self) -> bool:
+        """All of the request's body is on its way."""
+        return self._stream is not None and not self._stream.unsent_bytes
+
+    @property
     def committed(self) -> bool:
         """Something was generated, or all is over."""
         return self.over or self.first_output_at is not None

@@ -18,6 +18,7 @@ from engine.parts import Parts
 from engine.passage import Passage
 from engine.sink import PullSink
 from engine.uploads import Upload
+from engine.upstream.bodies import Body, SpooledBody
 from engine.upstream.providers import Provider
 from engine.watch import Watch
 
@@ -27,7 +28,8 @@ class Attempts:
 
     Attributes:
         current, watch: the attempt that runs or will run, and who watches it.
-        body: what goes to the provider; empty once it has begun to answer.
+        body: what goes to the provider; empty once it has begun to answer, but for a file whose
+            end it has not got.
         lowered_limit: what the body has to say that each choice may generate; None: it may stay.
     """
 
@@ -54,7 +56,7 @@ class Attempts:
         self._dispatching = trio.CancelScope()
         self._dispatched = False
         self._resent = False
-        self.body = prepared.body
+        self.body: Body = prepared.body
         self.lowered_limit: int | None = None
         self._renew()
 
@@ -75,11 +77,27 @@ class Attempts:
         self._output_limit = self.current.relay.output_limit = covered_tokens
         self.lowered_limit = lowered_limit
 
+    def rewrite(self, prepared: Prepared) -> None:
+        """Send another body."""
+        self._drop_body()
+        self.body = prepared.body
+
     def forget_body(self) -> None:
-        """The request will not be sent again: nobody needs its body."""
-        self.body = b""
+        """The request will not be sent again: nobody needs what has been sent of it."""
+        if isinstance(self.body, bytes) or self.current.uploaded:
+            self._drop_body()
         if self._upload is not None:
             self._upload.release()
+
+    def end_body(self) -> None:
+        """Nothing of the request will be sent any more."""
+        self.forget_body()
+        self._drop_body()
+
+    def _drop_body(self) -> None:
+        body, self.body = self.body, b""
+        if isinstance(body, SpooledBody):
+            body.close()
 
     def tap(self) -> deque[Event]:
         """Where the canonical events will go as well. Asked for before the dispatch."""

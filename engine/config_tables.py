@@ -29,6 +29,12 @@ class ServerConfig:
     """Of all request bodies that arrive, or that their providers have not answered yet."""
     parsed_here_max_bytes: int = 256 * 1024
     """Larger bodies are parsed in a helper process, which keeps the event loop free."""
+    spooled_min_bytes: int = 4 * 1024 * 1024
+    """Bodies of this size and more wait in files."""
+    spool_dir: Path | None = None
+    """Where; the files have no names. Left out: the system's folder for temporary files."""
+    spool_max_bytes: int = 4 * 1024**3
+    """Of all these files."""
     memory_max_bytes: int = field(default=0, metadata={"positive": False})
     """A process that takes more refuses new requests; 0: four fifths of what it may take."""
     drain_delay_s: float = field(default=0.0, metadata={"positive": False})

@@ -68,7 +68,7 @@ async def _count(parts: Parts, call: Call) -> tuple[Head, bytes]:
         deployment, provider, path = planned(model)
         if path is None:
             return Count(deployment.encoding, deployment.capabilities)
-        return Encode(target_of(call.protocol, deployment, provider))
+        return Encode(target_of(call.protocol, deployment, provider), in_memory=True)
 
     done = await parts.parsing.do(call.opened(), ask)
     headers = [(b"content-type", b"application/json")]
@@ -77,6 +77,7 @@ async def _count(parts: Parts, call: Call) -> tuple[Head, bytes]:
         return Head(200, tuple(headers)), codec.encode_token_count(done)
     deployment, provider, path = planned(done.request.model)
     assert path is not None, "it was encoded to be sent there"
+    assert isinstance(done.body, bytes), "it was asked for in memory"
     answer, provider_request_id = await _ask(
         parts.pool, codec, provider, path, deployment.upstream_model, done.body, call
     )

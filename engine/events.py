@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Literal
 
 from engine.conversation import Inline, Native, Signature
+from engine.spool import SpoolFile
 from engine.uploads import Upload
 from engine.usage import Usage as Usage
 from engine.usage import is_count as is_count
@@ -84,11 +85,17 @@ class Call:
     inline: Mapping[str, Inline] = field(default_factory=dict, repr=False)
     """What stands for URLs of the body, by URL: the gateway has fetched it."""
 
+    spooled: SpoolFile | None = field(default=None, repr=False)
+    """In place of `body`, where it is too large for memory; who received it closes it."""
+
     def opened(self) -> Call:
-        """The call with its body, taken from the upload where that holds it."""
+        """The call with its body, taken from the upload where that has it."""
         if self.upload is None:
             return self
-        return replace(self, body=self.upload.take(), upload=None)
+        data = self.upload.take()
+        if isinstance(data, bytes):
+            return replace(self, body=data, upload=None)
+        return replace(self, spooled=data, upload=None)
 
 
 @dataclass(frozen=True, slots=True)

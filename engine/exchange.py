@@ -130,7 +130,7 @@ class Exchange:
             self._attempt.stop()
             self._head, self._conclusion.replayed = taken.head, taken.body
             self._billing.receipt = Receipt.from_json(taken.receipt)
-            self._attempts.forget_body()
+            self._attempts.end_body()
             return True
         self._billing.idempotency = taken
         return False
@@ -156,7 +156,7 @@ class Exchange:
             error.param = spell("turns", self._passage.client.field_names)
             raise
         call = replace(call, inline=found)
-        self._attempts.body = (await self._parts.prepare(call)).body
+        self._attempts.rewrite(await self._parts.prepare(call))
         return call
 
     @trio.lowlevel.enable_ki_protection
@@ -176,10 +176,9 @@ class Exchange:
         if limit is None:
             return
         try:
-            prepared = await self._parts.prepare(call, limit)
+            self._attempts.rewrite(await self._parts.prepare(call, limit))
         except GatewayError as error:
             raise self._refused(Outcome.GATEWAY_FAILED, error) from None
-        self._attempts.body = prepared.body
 
     @property
     def _attempt(self) -> Attempt:
@@ -325,12 +324,12 @@ class Exchange:
         own task settles, and this exchange is `settling` until it has.
         """
         attempt, request_id = self._attempt, self._request_id
-        self._attempts.forget_body()
         if self._parts.open_exchanges.get(request_id) is self:
             del self._parts.open_exchanges[request_id]
         if self._drains():
             return
         attempt.close()
+        self._attempts.end_body()
         self._pulled.abort()
         try:
             self._settle_early()
@@ -386,6 +385,7 @@ class Exchange:
         attempt = self._attempt
         del self._parts.draining[self._request_id]
         attempt.close()
+        self._attempts.end_body()
         try:
             if not self._billing.owed:
                 return

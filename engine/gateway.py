@@ -35,6 +35,7 @@ from engine.nurseries import open_tasks
 from engine.parsing.pool import ParsingSettings, open_parsing
 from engine.parts import Parts
 from engine.protocols.quirks import Quirks
+from engine.spool import Spool, SpoolError
 from engine.telemetry import Telemetry
 from engine.upstream.credentials import open_credentials
 from engine.upstream.pool import open_pool
@@ -75,6 +76,11 @@ class Gateway:
     def load(self) -> Load:
         """How loaded the process is."""
         return self._parts.load
+
+    @property
+    def spool(self) -> Spool:
+        """Where bodies go that are too large for memory."""
+        return self._parts.spool
 
     def authenticate(self, key: str | None) -> Principal:
         """Who a key belongs to. Raises AuthenticationError."""
@@ -226,11 +232,12 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
     parsing_settings = ParsingSettings(
         here_max_bytes=config.server.parsed_here_max_bytes, encodings=tuple(encodings)
     )
+    spool = open_spool(config)
     async with (
         open_ledger(settings) as ledger,
         open_pool() as pool,
         open_drains(config.billing.drains_per_account_max) as drains,
-        open_parsing(parsing_settings) as parsing,
+        open_parsing(parsing_settings, spool) as parsing,
     ):
         parts = Parts(
             config=config,
@@ -245,6 +252,7 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
             inliner=Inliner(config.egress),
             load=Load(),
             parsing=parsing,
+            spool=spool,
             clock=clock,
         )
         _expose(parts)
@@ -257,6 +265,17 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
             _open_upkeep(parts),
         ):
             yield Gateway(parts)
+
+
+def open_spool(config: Config) -> Spool:
+    """The spool that the configuration names. Raises ConfigError: nothing can be written there."""
+    spool = Spool(config.server.spool_dir, config.server.spool_max_bytes)
+    try:
+        spool.open().close()
+    except SpoolError as error:
+        problem = f"no file can be made there: {error.__cause__}"
+        raise config.error(("server", "spool_dir"), problem) from None
+    return spool
 
 
 def build_provider(name: str, row: ProviderConfig) -> Provider:
@@ -327,6 +346,7 @@ def _expose(parts: Parts) -> None:
     parsing = parts.parsing.statistics
     gauge("parshall_helper_jobs", "Bodies parsed in the helper process.", lambda: parsing.apart)
     gauge("parshall_helper_starts", "Starts of the helper process.", lambda: parsing.starts)
+    gauge("parshall_spool_bytes", "Bodies in files.", lambda: parts.spool.used_bytes)
     gauge("parshall_loop_lag_seconds", "How long the loop lags.", lambda: parts.load.lag.seconds)
     gauge("parshall_memory_bytes", "Resident memory; 0: unknown.", parts.load.memory_bytes)
     gauge(

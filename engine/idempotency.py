@@ -104,7 +104,8 @@ def digest_of(call: Call) -> str:
     """Of everything that makes two calls the same."""
     named = (call.protocol, call.operation, call.model, call.stream, call.array)
     hashed = hashlib.sha256(orjson.dumps(named))
-    hashed.update(call.body)
+    for piece in (call.body,) if call.spooled is None else call.spooled.pieces():
+        hashed.update(piece)
     return hashed.hexdigest()
 
 

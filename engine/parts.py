@@ -23,6 +23,7 @@ from engine.load import Load
 from engine.parsing.jobs import Encode, Prepared, target_of
 from engine.parsing.pool import ParsingPool
 from engine.routing.plan import plan
+from engine.spool import Spool
 from engine.stopping import Preliminaries
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
@@ -78,6 +79,7 @@ class Parts:
     inliner: Inliner
     load: Load
     parsing: ParsingPool
+    spool: Spool
     preliminaries: Preliminaries = field(default_factory=Preliminaries)
     open_exchanges: dict[str, OpenExchange] = field(default_factory=dict)
     draining: dict[str, OpenExchange] = field(default_factory=dict)
@@ -103,7 +105,8 @@ class Parts:
         def ask(model: str) -> Encode:
             deployment = plan(model, self.catalogue).deployments[0]
             provider = self.providers[deployment.provider]
-            return Encode(target_of(call.protocol, deployment, provider), output_limit)
+            target = target_of(call.protocol, deployment, provider)
+            return Encode(target, output_limit, in_memory=provider.credentials.signs_body)
 
         prepared = await self.parsing.do(call, ask)
         assert isinstance(prepared, Prepared)

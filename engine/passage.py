@@ -16,6 +16,7 @@ from engine.protocols.codec import ClientCodec, Identity
 from engine.protocols.registry import client_codec, upstream_codec
 from engine.relay import Relay, RelaySettings, open_relay
 from engine.routing.plan import Deployment
+from engine.upstream.bodies import Body
 from engine.upstream.providers import Provider
 from engine.wire.http import Headers
 
@@ -55,7 +56,7 @@ class Passage:
         """Both sides speak one protocol."""
         return self.client is self.provider_codec
 
-    def request_headers(self, body: bytes) -> Headers:
+    def request_headers(self, body: Body) -> Headers:
         """The head of the request to the provider.
 
         Raises:
@@ -83,7 +84,7 @@ class Passage:
             (b"accept-encoding", b"identity"),
             (b"user-agent", b"parshall"),
             (b"x-request-id", self._request_id.encode()),
-            *provider.credentials.sign("POST", path, body),
+            *provider.credentials.sign("POST", path, body if isinstance(body, bytes) else b""),
             *codec.provider_headers(self._sent_headers if self.verbatim else (), provider.quirks),
         ]
 

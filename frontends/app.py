@@ -75,6 +75,7 @@ class GatewayApp(QuartTrio):
         self._budget = ParseBudget(
             max(gateway.config.server.parsing_max_bytes, gateway.config.server.body_max_bytes),
             lambda: shedder.refused("bodies", "Too many large requests at once."),
+            gateway.spool,
         )
         gateway.telemetry.gauge(
             "parshall_body_bytes",

@@ -10,10 +10,13 @@ import trio
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
 from engine.errors import BodyTooLargeError, ClientError, UnavailableError
+from engine.spool import Spool, SpoolError, SpoolFile
 
 GRACE_S = 30.0
 RATE_MIN_BYTES_PER_S = 1_024
 """A body may take `GRACE_S` and one second more for every KiB of it that has arrived."""
+SPOOLED_AT_ONCE_BYTES = 256 * 1024
+"""Of a body that goes to a file, so much is in memory."""
 
 _TAKING = "parshall.taking"
 
@@ -83,16 +86,20 @@ class LazyRequest(TrioRequest):
 class ParseBudget:
     """How many bytes of bodies the whole process may hold until their providers have answered."""
 
-    def __init__(self, max_bytes: int, refused: Callable[[], UnavailableError]) -> None:
-        """`refused` makes the error for what there is no room for."""
+    def __init__(
+        self, max_bytes: int, spool: Spool, refused: Callable[[], UnavailableError]
+    ) -> None:
+        """`refused` makes the error for what there is no room for; `spool` has a bound of its own,
+        and what is in its files does not count here."""
         self._max_bytes = max_bytes
-        self._refused = refused
+        self.spool = spool
+        self.refused = refused
         self.held_bytes = 0
 
     def check(self, size_bytes: int) -> None:
         """Raises UnavailableError when there is no room for so much."""
         if self.held_bytes + size_bytes > self._max_bytes:
-            raise self._refused()
+            raise self.refused()
 
     @contextmanager
     def taking(self, scope: Any) -> Iterator[Taking]:
@@ -106,24 +113,57 @@ class ParseBudget:
 
 
 class Taking:
-    """The room that one body takes."""
+    """The room that one body takes: in memory, or in a file."""
 
     def __init__(self, budget: ParseBudget) -> None:
         self._budget = budget
+        self._parts: list[bytes] = []
+        self._file: SpoolFile | None = None
         self.taken_bytes = 0
+        """In memory."""
 
-    def check(self, size_bytes: int) -> None:
-        """Raises UnavailableError when there is no room for so much more."""
-        self._budget.check(size_bytes)
+    def check(self, size_bytes: int, *, spooled: bool) -> None:
+        """Raises UnavailableError when there is no room for so much, in memory or in a file."""
+        if not spooled:
+            self._budget.check(size_bytes)
+            return
+        try:
+            self._budget.spool.check(size_bytes)
+        except SpoolError:
+            raise self._budget.refused() from None
 
-    def more(self, size_bytes: int) -> None:
-        """Raises UnavailableError when there is no room."""
-        self._budget.check(size_bytes)
-        self._budget.held_bytes += size_bytes
-        self.taken_bytes += size_bytes
+    def more(self, part: bytes) -> None:
+        """Keep what has arrived. Raises UnavailableError when there is no room."""
+        self._budget.check(len(part))
+        self._budget.held_bytes += len(part)
+        self.taken_bytes += len(part)
+        self._parts.append(part)
+
+    async def spool(self) -> None:
+        """Move what is in memory to the file. Raises UnavailableError when it cannot be."""
+        parts, self._parts = self._parts, []
+        try:
+            if self._file is None:
+                self._file = self._budget.spool.open()
+            await self._file.append(parts)
+        except SpoolError:
+            raise self._budget.refused() from None
+        self._give_memory_back()
+
+    def data(self) -> bytes | SpoolFile:
+        """The whole body; nobody else holds it. The file is closed when the room is given back."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts) if self._file is None else self._file
 
     def give_back(self) -> None:
         """Nothing is held any more."""
+        self._parts = []
+        self._give_memory_back()
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _give_memory_back(self) -> None:
         self._budget.held_bytes -= self.taken_bytes
         self.taken_bytes = 0
 
@@ -134,8 +174,11 @@ def taking_of(scope: Any) -> Taking:
     return taking
 
 
-async def read_body(request: LazyRequest, taking: Taking, *, max_bytes: int) -> bytes:
-    """The whole body, whose room `taking` takes as it arrives.
+async def read_body(
+    request: LazyRequest, taking: Taking, *, max_bytes: int, spooled_min_bytes: int
+) -> bytes | SpoolFile:
+    """The whole body, whose room `taking` takes as it arrives; one of `spooled_min_bytes` or more
+    goes to a file.
 
     Raises:
         BodyTooLargeError: it is longer than `max_bytes`; known before all of it is read.
@@ -146,21 +189,26 @@ async def read_body(request: LazyRequest, taking: Taking, *, max_bytes: int) -> 
     expected_bytes = request.content_length or 0
     if expected_bytes > max_bytes:
         raise _too_large(max_bytes)
-    taking.check(expected_bytes)  # taken only as it arrives: claiming is cheap
-    parts: list[bytes] = []
+    spooling = expected_bytes >= spooled_min_bytes
+    taking.check(expected_bytes, spooled=spooling)  # taken only as it arrives: claiming is cheap
+    arrived_bytes = 0
     started = trio.current_time()
     while True:
-        allowed_s = GRACE_S + taking.taken_bytes / RATE_MIN_BYTES_PER_S
+        allowed_s = GRACE_S + arrived_bytes / RATE_MIN_BYTES_PER_S
         with trio.move_on_at(started + allowed_s) as waiting:
             part = await anext(request.body, None)
         if waiting.cancelled_caught:
             raise BodyTimeoutError("The request body arrived too slowly.")
-        if part is None:
-            return b"".join(parts)
-        if taking.taken_bytes + len(part) > max_bytes:
+        arrived_bytes += len(part or b"")
+        if arrived_bytes > max_bytes:
             raise _too_large(max_bytes)
-        taking.more(len(part))
-        parts.append(part)
+        if part is not None:
+            taking.more(part)
+        spooling = spooling or arrived_bytes >= spooled_min_bytes
+        if spooling and (part is None or taking.taken_bytes >= SPOOLED_AT_ONCE_BYTES):
+            await taking.spool()
+        if part is None:
+            return taking.data()
 
 
 def _too_large(max_bytes: int) -> BodyTooLargeError:

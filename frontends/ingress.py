@@ -115,12 +115,13 @@ class Ingress:
         if (refusal := self._shedder.refusal()) is not None:
             raise refusal
         entry = current_entry()
-        taking = taking_of(request.scope)
+        taking, server = taking_of(request.scope), self._gateway.config.server
         with self._gateway.refused_at_end():
             body = await read_body(
                 cast(LazyRequest, request),
                 taking,
-                max_bytes=self._gateway.config.server.body_max_bytes,
+                max_bytes=server.body_max_bytes,
+            spooled_min_bytes=server.spooled_min_bytes,
             )
         return Call(
             body=b"",

@@ -25,6 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.load",
             "engine.media_params",
             "engine.nurseries",
+            "engine.spool",
             "engine.toml",
             "engine.uploads",
             "engine.usage",

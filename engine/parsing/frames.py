@@ -1,7 +1,8 @@
 """What the gateway and its helper process say to one another, and how it is framed.
 
-A frame is a head and a body. Heads are pickled values of this module and of `jobs`: both ends are
-this program, of this machine and this user, and no client's bytes are ever unpickled.
+A frame is a head and a body; with it the descriptor of a file may be passed, to be read or written.
+Heads are pickled values of this module and of `jobs`: both ends are this program, of this machine
+and this user, and no client's bytes are ever unpickled.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import pickle
 import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from engine.events import Call
 from engine.parsing.jobs import Prepared
@@ -23,7 +24,8 @@ BODY_MAX_BYTES: Final = 512 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Parse:
-    """Parse the frame's body; what was parsed before is forgotten.
+    """Parse the frame's body, or that in the file that was passed with it; what was parsed before
+    is forgotten.
 
     Attributes:
         call: without its body and its key.
@@ -51,7 +53,8 @@ class IsParsed:
 
 @dataclass(frozen=True, slots=True)
 class IsEncoded:
-    """The frame's body is that for the provider.
+    """The frame's body is that for the provider; or it is in the file that was passed with the
+    question.
 
     Attributes:
         prepared: without that body, and without the document of its request.
@@ -80,9 +83,10 @@ class IsRefused:
 
 @dataclass(frozen=True, slots=True)
 class HasFailed:
-    """A fault of ours, whose trace is in the log; or the body takes more memory than there is."""
+    """It took more memory than there is, or a disk did not do it; or a fault of ours, whose trace
+    is in the log."""
 
-    out_of_memory: bool
+    reason: Literal["memory", "disk", "fault"]
 
 
 class FrameError(Exception):

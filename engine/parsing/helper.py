@@ -6,12 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+from array import array
 from collections.abc import Iterable
 from typing import Any, Final
 
 import trio
 
 from engine.parsing import frames
+from engine.spool import SpoolFile
 
 _KEPT_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR")
 """The rest may hold secrets, which the helper has no use for."""
@@ -45,14 +47,30 @@ class Helper:
         except (trio.BrokenResourceError, frames.FrameError) as error:
             raise HelperLostError from error
 
-    async def ask(self, head: Any, body: bytes = b"") -> tuple[Any, bytes]:
-        """Say a frame, and return the answer. Raises HelperLostError."""
+    async def ask(
+        self, head: Any, body: bytes = b"", file: SpoolFile | None = None
+    ) -> tuple[Any, bytes]:
+        """Say a frame, pass a file with it, and return the answer.
+
+        Raises:
+            HelperLostError: it is not there any more.
+            SpoolError: the file has been closed; nothing was said.
+        """
+        packed = frames.pack(head, len(body))
         try:
-            await self._connection.send_all(frames.pack(head, len(body)))
+            if file is not None:
+                packed = packed[await self._pass(file, packed) :]
+            await self._connection.send_all(packed)
             await self._connection.send_all(body)
-        except trio.BrokenResourceError as error:
+        except (trio.BrokenResourceError, OSError) as error:
             raise HelperLostError from error
         return await self.receive()
+
+    async def _pass(self, file: SpoolFile, packed: bytes) -> int:
+        """A descriptor goes with the first byte; how many bytes have gone."""
+        passed = array("i", [file.passed()])
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
+        return await self._connection.socket.sendmsg([packed], rights)
 
     async def _receive(self, size_bytes: int) -> bytearray:
         data = bytearray(size_bytes)

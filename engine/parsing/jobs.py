@@ -32,6 +32,7 @@ from engine.protocols.leaving_out import leave_out
 from engine.protocols.quirks import Quirks
 from engine.protocols.registry import client_codec, codec_of, upstream_codec
 from engine.routing.plan import Deployment
+from engine.upstream.bodies import Body
 from engine.upstream.providers import Provider
 
 _PARSED_AGAIN_MAX_BYTES: Final = 16 * 1024
@@ -92,7 +93,7 @@ class Prepared:
     """
 
     request: ClientRequest
-    body: bytes
+    body: Body
     dropped: tuple[str, ...]
     max_output_tokens: int | None
     bounds: Bounds
@@ -202,10 +203,15 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Encode:
-    """What is asked of a parsed request: the body for a deployment."""
+    """What is asked of a parsed request: the body for a deployment.
+
+    Attributes:
+        in_memory: it is wanted so, however large it is; else it goes the way that it came.
+    """
 
     target: Target
     output_limit: int | None = None
+    in_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +234,7 @@ def do_here(call: Call, ask: Ask) -> Prepared | int:
     """
     parsed = Parsed(call)
     match ask(parsed.request.model):
-        case Encode(target, output_limit):
+        case Encode(target=target, output_limit=output_limit):
             prompt = _InputHere(call, parsed, target.encoding)
             return parsed.prepare(target, output_limit, prompt)
         case Count(encoding, capabilities):

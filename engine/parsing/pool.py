@@ -26,6 +26,8 @@ from engine.parsing import frames
 from engine.parsing.helper import Helper, HelperLostError, start_helper
 from engine.parsing.jobs import Ask, Count, Encode, Prepared, do_here
 from engine.protocols.fields import load_request
+from engine.spool import Spool, SpoolError, SpoolFile
+from engine.upstream.bodies import SpooledBody
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +85,11 @@ class _Job:
 class ParsingPool:
     """Made by `open_parsing`."""
 
-    def __init__(self, settings: ParsingSettings, jobs: trio.MemorySendChannel[_Job]) -> None:
+    def __init__(
+        self, settings: ParsingSettings, spool: Spool, jobs: trio.MemorySendChannel[_Job]
+    ) -> None:
         self._settings = settings
+        self._spool = spool
         self._jobs = jobs
         self._helper: Helper | None = None
         self.statistics = ParsingStatistics()
@@ -99,7 +104,8 @@ class ParsingPool:
             UnavailableError: too much is being parsed, or the helper has failed.
         """
         inline_bytes = sum(len(inline.data) for inline in call.inline.values())
-        if len(call.body) + inline_bytes <= self._settings.here_max_bytes:
+        small = len(call.body) + inline_bytes <= self._settings.here_max_bytes
+        if small and call.spooled is None:
             return do_here(call, ask)
         job = _Job(call, ask)
         try:
@@ -112,6 +118,8 @@ class ParsingPool:
         finally:
             job.call = None
         outcome = job.outcome
+        if isinstance(outcome, SpoolError):
+            raise _unavailable("The gateway cannot store the request now.") from outcome
         if isinstance(outcome, HelperLostError):
             raise _unavailable("The gateway could not parse the request in time.")
         if isinstance(outcome, Exception):
@@ -133,13 +141,39 @@ class ParsingPool:
         try:
             helper = self._helper or await self._start()
             with trio.fail_after(self._settings.deadline_s):
-                return await _converse(helper, call, ask)
+                return await self._converse(helper, call, ask)
         except (HelperLostError, trio.TooSlowError, OSError) as error:
             logger.error("the helper process has failed: %s", type(error).__name__)
             await self.close()
             return HelperLostError()
         except Exception as error:  # noqa: BLE001 - it is whose call it is that is told
             return error
+
+    async def _converse(self, helper: Helper, call: Call, ask: Ask) -> Prepared | int:
+        """Raises GatewayError; HelperLostError where the helper has to be replaced."""
+        told = replace(call, body=b"", key=None, spooled=None)
+        answer, _ = await helper.ask(frames.Parse(told), call.body, call.spooled)
+        if not isinstance(answer, frames.IsParsed):
+            raise _error_of(answer)
+        asked: Encode | Count | frames.Forget
+        refusal: Exception | None = None
+        file: SpoolFile | None = None
+        try:
+            asked = ask(answer.model)
+            if call.spooled is not None and isinstance(asked, Encode) and not asked.in_memory:
+                file = self._spool.open()
+        except (GatewayError, SpoolError) as error:
+            asked, refusal = frames.Forget(), error
+        answer, body = await helper.ask(asked, file=file)
+        if refusal is not None:
+            raise refusal
+        match answer:
+            case frames.IsEncoded():
+                return _prepared(answer, body, file)
+            case frames.IsCounted(tokens):
+                return tokens
+            case _:
+                raise _error_of(answer)
 
     async def _start(self) -> Helper:
         self.statistics.starts += 1
@@ -160,10 +194,11 @@ class ParsingPool:
 
 
 @asynccontextmanager
-async def open_parsing(settings: ParsingSettings) -> AsyncIterator[ParsingPool]:
-    """Somewhere to parse for as long as the block lasts."""
+async def open_parsing(settings: ParsingSettings, spool: Spool) -> AsyncIterator[ParsingPool]:
+    """Somewhere to parse for as long as the block lasts; bodies that came in files of `spool` go on
+    in others of them."""
     send, receive = trio.open_memory_channel[_Job](settings.waiting_max)
-    pool = ParsingPool(settings, send)
+    pool = ParsingPool(settings, spool, send)
     async with open_tasks() as nursery:
         nursery.start_soon(pool.work, receive)
         try:
@@ -174,34 +209,13 @@ async def open_parsing(settings: ParsingSettings) -> AsyncIterator[ParsingPool]:
                 await pool.close()
 
 
-async def _converse(helper: Helper, call: Call, ask: Ask) -> Prepared | int:
-    """Raises GatewayError; HelperLostError where the helper has to be replaced."""
-    told = replace(call, body=b"", key=None)
-    answer, _ = await helper.ask(frames.Parse(told), call.body)
-    if not isinstance(answer, frames.IsParsed):
-        raise _error_of(answer)
-    asked: Encode | Count | frames.Forget
-    refusal: GatewayError | None = None
-    try:
-        asked = ask(answer.model)
-    except GatewayError as error:
-        asked, refusal = frames.Forget(), error
-    answer, body = await helper.ask(asked)
-    if refusal is not None:
-        raise refusal
-    match answer:
-        case frames.IsEncoded():
-            return _prepared(answer, body)
-        case frames.IsCounted(tokens):
-            return tokens
-        case _:
-            raise _error_of(answer)
-
-
-def _prepared(answer: frames.IsEncoded, body: bytes) -> Prepared:
+def _prepared(answer: frames.IsEncoded, body: bytes, file: SpoolFile | None) -> Prepared:
     prepared = answer.prepared
     request = replace(prepared.request, document=load_request(answer.document))
-    return replace(prepared, request=request, body=body)
+    if file is None:
+        return replace(prepared, request=request, body=body)
+    file.measure()
+    return replace(prepared, request=request, body=SpooledBody(file, file.size_bytes))
 
 
 def _error_of(answer: Any) -> Exception:
@@ -210,8 +224,10 @@ def _error_of(answer: Any) -> Exception:
             error = InvalidRequestError(message, param=param)
             error.code = code
             return error
-        case frames.HasFailed(out_of_memory=True):
+        case frames.HasFailed("memory"):
             return BodyTooLargeError("The request body takes too much memory to parse.")
+        case frames.HasFailed("disk"):
+            return SpoolError()
         case frames.HasFailed():
             return GatewayError("The gateway failed.")
         case _:

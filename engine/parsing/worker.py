@@ -46,31 +46,38 @@ class Helper:
         """Nothing is kept."""
         return self._parsed is None
 
-    def answer(self, head: Any, body: bytes) -> tuple[Any, bytes]:
+    def answer(self, head: Any, body: bytes, fd: int | None) -> tuple[Any, bytes]:
         """What to say to a frame. After what was asked of a request it is forgotten."""
         parsed, self._parsed = self._parsed, None
         try:
-            return self._answer(parsed, head, body)
+            return self._answer(parsed, head, body, fd)
         except InvalidRequestError as error:
             return frames.IsRefused(error.message, error.code, error.param), b""
         except MemoryError:
-            return frames.HasFailed(out_of_memory=True), b""
+            return frames.HasFailed("memory"), b""
+        except OSError as error:
+            logger.error("a spool file fails: %s", error)
+            return frames.HasFailed("disk"), b""
         except Exception as error:  # noqa: BLE001
             # The trace only: the message may quote the prompt.
             trace = "".join(traceback.format_tb(error.__traceback__))
             logger.error("parsing failed with %s\n%s", type(error).__name__, trace)
-            return frames.HasFailed(out_of_memory=False), b""
+            return frames.HasFailed("fault"), b""
 
-    def _answer(self, parsed: Parsed | None, head: Any, body: bytes) -> tuple[Any, bytes]:
+    def _answer(
+        self, parsed: Parsed | None, head: Any, body: bytes, fd: int | None
+    ) -> tuple[Any, bytes]:
         match head:
             case frames.Parse(call):
+                body = body if fd is None else _read(fd)
                 if sum(map(body.count, _MARKS)) > _PARTS_MAX:
-                    return frames.HasFailed(out_of_memory=True), b""
+                    return frames.HasFailed("memory"), b""
                 self._parsed = Parsed(replace(call, body=body))
                 return frames.IsParsed(self._parsed.request.model), b""
             case Encode():
                 assert parsed is not None, "it was parsed before"
-                return _encode(parsed, head)
+                encoded, body = _encode(parsed, head)
+                return encoded, body if fd is None else _write(fd, body)
             case Count(encoding, capabilities):
                 assert parsed is not None, "it was parsed before"
                 return frames.IsCounted(parsed.count_for(encoding, capabilities)), b""
@@ -82,9 +89,30 @@ class Helper:
 def _encode(parsed: Parsed, asked: Encode) -> tuple[frames.IsEncoded, bytes]:
     prompt = Counted(parsed.count(asked.target.encoding))
     prepared = parsed.prepare(asked.target, asked.output_limit, prompt)
+    assert isinstance(prepared.body, bytes), "it was encoded here"
     document = write_json(prepared.request.document)
     request = replace(prepared.request, document={})
     return frames.IsEncoded(replace(prepared, request=request, body=b""), document), prepared.body
+
+
+def _read(fd: int) -> bytes:
+    """All of a file, whose offset is shared with other processes."""
+    data = bytearray(os.fstat(fd).st_size)
+    view, offset = memoryview(data), 0
+    while view:
+        read = os.preadv(fd, [view], offset)
+        if not read:
+            raise EOFError
+        view, offset = view[read:], offset + read
+    return bytes(data)
+
+
+def _write(fd: int, body: bytes) -> bytes:
+    view, offset = memoryview(body), 0
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+    return b""
 
 
 def main(parent_pid: int, memory_max_bytes: int, encodings: list[str]) -> None:
@@ -105,17 +133,31 @@ def main(parent_pid: int, memory_max_bytes: int, encodings: list[str]) -> None:
     helper = Helper()
     with socket.socket(fileno=0) as connection:
         _send(connection, frames.Ready(), b"")
-        while (prefix := _receive(connection, frames.PREFIX.size)) is not None:
-            head_bytes, body_bytes = frames.sizes(prefix)
-            packed = _receive(connection, head_bytes)
-            body = _receive(connection, body_bytes)
-            if packed is None or body is None:
-                return
-            head, answer = helper.answer(frames.unpack(packed), bytes(body))
-            _send(connection, head, answer)
-            del head, answer, packed, body
+        while (frame := _receive_frame(connection)) is not None:
+            head, body, fd = frame
+            try:
+                answer = helper.answer(head, body, fd)
+            finally:
+                if fd is not None:
+                    os.close(fd)
+            _send(connection, *answer)
+            del frame, head, body, answer
             if helper.idle:
                 gc.collect()
+
+
+def _receive_frame(connection: socket.socket) -> tuple[Any, bytes, int | None] | None:
+    """Head, body and descriptor; None where the connection ends before."""
+    prefix, fds, _, _ = socket.recv_fds(connection, frames.PREFIX.size, 1)
+    rest = _receive(connection, frames.PREFIX.size - len(prefix)) if prefix else None
+    if rest is None:
+        return None
+    head_bytes, body_bytes = frames.sizes(prefix + rest)
+    packed = _receive(connection, head_bytes)
+    body = _receive(connection, body_bytes)
+    if packed is None or body is None:
+        return None
+    return frames.unpack(packed), bytes(body), fds[0] if fds else None
 
 
 def _send(connection: socket.socket, head: Any, body: bytes) -> None:

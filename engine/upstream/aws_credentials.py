@@ -62,6 +62,8 @@ class AwsCredentials:
         proxy: the URL of the proxy that roles are assumed through; metadata is asked directly.
     """
 
+    signs_body = True
+
     def __init__(
         self,
         name: str,

@@ -8,6 +8,8 @@ from typing import Final
 
 import trio
 
+from engine.spool import SpoolError, SpoolFile
+
 SPOOL_PIECE_BYTES: Final = 128 * 1024
 """Read at a time, and the most that one upload keeps in memory."""
 _READERS_MAX: Final = 8
@@ -19,14 +21,15 @@ _limiter = trio.lowlevel.RunVar[trio.CapacityLimiter]("parshall_spool_readers")
 class SpooledBody:
     """A request's body in a file, read piece by piece as it goes out.
 
-    The file must stay as it is until the request has been answered. It is opened for each piece,
-    so nothing is left open whatever becomes of the request, and several attempts may read at once.
+    The file must stay as it is until the request has been answered. One with a name is opened for
+    each piece, so nothing is left open whatever becomes of the request. Several attempts may read
+    at once.
 
     Attributes:
         size_bytes: what is sent; a file that turns out shorter ends its request.
     """
 
-    path: Path
+    file: Path | SpoolFile
     size_bytes: int
 
     def __len__(self) -> int:
@@ -48,8 +51,18 @@ class SpooledBody:
             raise OSError(f"the spool file is shorter than {self.size_bytes} bytes")
         return piece
 
+    def close(self) -> None:
+        """Nobody reads it any more: a file without a name is gone."""
+        if isinstance(self.file, SpoolFile):
+            self.file.close()
+
     def _read(self, offset: int, wanted: int) -> bytes:
-        with self.path.open("rb") as file:
+        if isinstance(self.file, SpoolFile):
+            try:
+                return self.file.read_here(offset, wanted)
+            except SpoolError as error:
+                raise OSError("the spool file cannot be read") from error
+        with self.file.open("rb") as file:
             file.seek(offset)
             return file.read(wanted)
 

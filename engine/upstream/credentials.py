@@ -15,6 +15,9 @@ from engine.wire.http import Headers
 class Credentials(Protocol):
     """Of one provider. What expires is renewed beside the requests, never by one of them."""
 
+    signs_body: bool
+    """Whether the body is part of the proof, and so has to be in memory."""
+
     def sign(self, method: str, path: str, body: bytes) -> Headers:
         """The headers that prove this request; `path` is its `:path`, query included.
 
@@ -34,6 +37,8 @@ class Credentials(Protocol):
 
 class KeyCredentials:
     """A key that stays the same, in one header or nowhere."""
+
+    signs_body = False
 
     def __init__(self, headers: Headers) -> None:
         self._headers = headers

@@ -53,6 +53,8 @@ class GoogleCredentials:
         file, proxy: see `engine.upstream.google_tokens.fetch`.
     """
 
+    signs_body = False
+
     def __init__(self, name: str, file: Path | None = None, proxy: str | None = None) -> None:
         self._name = name
         self._file = file

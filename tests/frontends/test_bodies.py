@@ -11,10 +11,21 @@ import trio
 from trio.testing import MockClock
 
 from engine.errors import BodyTooLargeError, UnavailableError
-from frontends.bodies import GRACE_S, BodyTimeoutError, LazyBody, ParseBudget, read_body, taking_of
+from engine.spool import Spool, SpoolFile
+from frontends.bodies import (
+    GRACE_S,
+    SPOOLED_AT_ONCE_BYTES,
+    BodyTimeoutError,
+    LazyBody,
+    ParseBudget,
+    read_body,
+    taking_of,
+)
 from tests.frontends.apps import open_front
 from tests.frontends.server.apps import read_until
 from tests.gateways import DOLLAR, chat_body, settled
+
+NEVER = 10**9
 
 
 class FakeRequest:
@@ -31,12 +42,15 @@ def clock() -> MockClock:
 
 
 def budget_of(max_bytes: int) -> ParseBudget:
-    return ParseBudget(max_bytes, lambda: UnavailableError("Too much at once.", retry_after_s=1))
+    refusal = UnavailableError("Too much at once.", retry_after_s=1)
+    return ParseBudget(max_bytes, Spool(None, 10_000), lambda: refusal)
 
 
 async def read(request: Any, *, room: int = 10_000, max_bytes: int = 1_000) -> bytes:
     with budget_of(room).taking({}) as taking:
-        return await read_body(request, taking, max_bytes=max_bytes)
+        data = await read_body(request, taking, max_bytes=max_bytes, spooled_min_bytes=NEVER)
+        assert isinstance(data, bytes)
+        return data
 
 
 async def test_the_parts_of_a_body_are_joined() -> None:
@@ -122,24 +136,61 @@ async def test_room_is_taken_until_a_request_ends_or_needs_it_no_more() -> None:
         request.body.append(b"x" * 100)
         request.body.set_complete()
         with budget.taking(scope := dict[str, Any]()) as taking:
-            assert len(await read_body(request, taking, max_bytes=1_000)) == 100
+            await read_body(request, taking, max_bytes=1_000, spooled_min_bytes=NEVER)
             assert budget.held_bytes == 100
             taking_of(scope).give_back()
             assert budget.held_bytes == 0
     with budget.taking({}) as taking, budget.taking({}) as another:
-        taking.more(60)
+        taking.more(b"x" * 60)
         request = FakeRequest()
         request.body.append(b"x" * 41)
         with pytest.raises(UnavailableError):
-            await read_body(request, another, max_bytes=1_000)
+            await read_body(request, another, max_bytes=1_000, spooled_min_bytes=NEVER)
         assert budget.held_bytes == 60
     assert budget.held_bytes == 0
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_large_body_goes_to_a_file(declared: bool) -> None:
+    budget = budget_of(SPOOLED_AT_ONCE_BYTES * 2)
+    budget.spool = Spool(None, 10_000_000)
+    parts = [bytes([number]) * 100_000 for number in range(20)]
+    request: Any = FakeRequest(2_000_000 if declared else None)
+    with budget.taking({}) as taking:
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                for part in parts:
+                    request.body.append(part)
+                    assert budget.held_bytes < SPOOLED_AT_ONCE_BYTES * 2
+                    await trio.testing.wait_all_tasks_blocked()
+                request.body.set_complete()
+
+            nursery.start_soon(send)
+            data = await read_body(request, taking, max_bytes=NEVER, spooled_min_bytes=300_000)
+        assert isinstance(data, SpoolFile)
+        assert b"".join(data.pieces()) == b"".join(parts)
+        assert (budget.held_bytes, budget.spool.used_bytes) == (0, 2_000_000)
+    assert budget.spool.used_bytes == 0
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_full_spool_refuses(declared: bool) -> None:
+    budget = budget_of(NEVER)
+    request: Any = FakeRequest(20_000 if declared else None)
+    request.body.append(b"x" * 20_000)
+    request.body.set_complete()
+    with budget.taking({}) as taking, pytest.raises(UnavailableError):
+        await read_body(request, taking, max_bytes=NEVER, spooled_min_bytes=1_000)
+
+    assert request.body.wanted.is_set() is not declared, "known unread where it is declared"
+    assert (budget.held_bytes, budget.spool.used_bytes) == (0, 0)
 
 
 async def test_what_finds_no_room_is_refused_unread() -> None:
     request: Any = FakeRequest(101)
     with budget_of(100).taking({}) as taking, pytest.raises(UnavailableError):
-        await read_body(request, taking, max_bytes=1_000)
+        await read_body(request, taking, max_bytes=1_000, spooled_min_bytes=NEVER)
 
     assert not request.body.wanted.is_set()
 

@@ -28,8 +28,11 @@ from engine.events import Call, Protocol
 from engine.parsing.jobs import Ask, Count, Encode, Prepared, Target, do_here
 from engine.parsing.pool import ParsingPool, ParsingSettings, open_parsing
 from engine.protocols.quirks import PLAIN, Quirks
+from engine.spool import Spool
+from engine.upstream.bodies import SpooledBody
 from tests.gateways import PROTOCOLS, settled
 
+SPOOL = Spool(None, 100_000_000)
 APART = ParsingSettings(here_max_bytes=0, encodings=("o200k_base",))
 MODELS = {
     "openai_chat": "gpt-5.2",
@@ -114,7 +117,7 @@ async def apart(pool: ParsingPool, call: Call, ask: Ask) -> Prepared | int | Gat
 
 
 async def test_the_size_says_where_a_body_is_parsed() -> None:
-    async with open_parsing(replace(APART, here_max_bytes=len(HELLO.body))) as pool:
+    async with open_parsing(replace(APART, here_max_bytes=len(HELLO.body)), SPOOL) as pool:
         await pool.do(HELLO, TO_CHAT)
         assert (pool.statistics.apart, pool.statistics.starts) == (0, 0), (
             "nobody pays for it unused"
@@ -160,7 +163,7 @@ REFUSED: dict[str, tuple[Protocol, Any, Target]] = {
 async def test_both_places_do_the_same() -> None:
     """For all pairs of protocols, and for all that can be wrong."""
     quirks = Quirks(refuses=frozenset({"seed", "top_k"}))
-    async with open_parsing(APART) as pool:
+    async with open_parsing(APART, SPOOL) as pool:
         for client, document in DOCUMENTS.items():
             call = call_of(client, document)
             for spoken in {*PROTOCOLS, client}:
@@ -178,6 +181,47 @@ async def test_both_places_do_the_same() -> None:
             assert isinstance(refused, InvalidRequestError), name
             assert shown(await apart(pool, call, to(target))) == shown(refused), name
         assert pool.statistics.starts == 1, "it is the same helper all the time"
+
+
+async def spooled(call: Call) -> Call:
+    file = SPOOL.open()
+    await file.append([call.body[:10], call.body[10:]])
+    return replace(call, body=b"", spooled=file)
+
+
+async def test_a_body_in_a_file_goes_on_in_another() -> None:
+    async with open_parsing(APART, SPOOL) as pool:
+        clients: tuple[Protocol, ...] = ("openai_chat", "anthropic", "gemini")
+        for client in clients:
+            for target in (TO[client], TO["openai_responses"]):
+                call = call_of(client, DOCUMENTS[client])
+                known, files = do_here(call, to(target)), await spooled(call)
+                for ask in (to(target), lambda _model, to=target: Encode(to, in_memory=True)):
+                    prepared = await pool.do(files, ask)
+                    assert isinstance(prepared, Prepared)
+                    if isinstance(prepared.body, SpooledBody):
+                        body = await prepared.body.read(0)
+                        prepared.body.close()
+                    else:
+                        body = prepared.body
+                    assert shown(replace(prepared, body=body)) == shown(known)
+                counting: Ask = lambda _model: Count("o200k_base", Capabilities())  # noqa: E731
+                assert await pool.do(files, counting) == do_here(call, counting)
+                assert files.spooled is not None
+                files.spooled.close()
+        refused = await spooled(replace(HELLO, body=b"{"))
+        with pytest.raises(InvalidRequestError):
+            await pool.do(refused, TO_CHAT)
+        assert pool.statistics.starts == 1
+
+        # Who has left has closed the file; the helper is there for the next one all the same.
+        assert refused.spooled is not None
+        refused.spooled.close()
+        with pytest.raises(UnavailableError):
+            await pool.do(refused, TO_CHAT)
+        assert isinstance(await pool.do(HELLO, TO_CHAT), Prepared)
+        assert pool.statistics.starts == 1
+    assert SPOOL.used_bytes == 0
 
 
 def signalling(pool: ParsingPool, number: int) -> Callable[[str], Encode]:
@@ -201,7 +245,7 @@ async def test_what_the_helper_survives(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     many = replace(HELLO, body=b'{"model":"m","x":[' + b"{}," * 4_100_000 + b"{}]}")
-    async with open_parsing(APART) as pool:
+    async with open_parsing(APART, SPOOL) as pool:
         for call, ask, expected in (
             (HELLO, no_such_model, ModelNotFoundError),
             (HELLO, fault, KeyError),
@@ -222,7 +266,7 @@ async def test_what_the_helper_survives(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_a_helper_that_dies_or_hangs_is_replaced() -> None:
-    async with open_parsing(replace(APART, deadline_s=1.0)) as pool:
+    async with open_parsing(replace(APART, deadline_s=1.0), SPOOL) as pool:
         for number in (signal.SIGKILL, signal.SIGSTOP):
             with pytest.raises(UnavailableError) as caught:
                 await pool.do(HELLO, signalling(pool, number))
@@ -233,7 +277,7 @@ async def test_a_helper_that_dies_or_hangs_is_replaced() -> None:
 
 async def test_the_loop_goes_on_meanwhile() -> None:
     small = replace(HELLO, body=HELLO.body.replace(b"Hello, world", b"Hi"))
-    async with open_parsing(replace(APART, here_max_bytes=len(small.body))) as pool:
+    async with open_parsing(replace(APART, here_max_bytes=len(small.body)), SPOOL) as pool:
         outcomes: list[Any] = []
 
         async def do_large() -> None:
@@ -261,7 +305,7 @@ async def test_no_more_than_so_many_wait_and_who_has_left_is_not_served() -> Non
     async def do_first() -> None:
         outcomes.append(await pool.do(HELLO, signalling(pool, signal.SIGSTOP)))
 
-    async with open_parsing(settings) as pool, trio.open_nursery() as nursery:
+    async with open_parsing(settings, SPOOL) as pool, trio.open_nursery() as nursery:
         nursery.start_soon(do_first)
         await settled(lambda: pool.statistics.apart == 1)
         with trio.CancelScope() as leaving:
