@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 
 from quart import Response, request
@@ -74,8 +75,8 @@ class GatewayApp(QuartTrio):
         ingress = Ingress(gateway, shedder)
         self._budget = ParseBudget(
             max(gateway.config.server.parsing_max_bytes, gateway.config.server.body_max_bytes),
-            lambda: shedder.refused("bodies", "Too many large requests at once."),
             gateway.spool,
+            lambda: shedder.refused("bodies", "Too many large requests at once."),
         )
         gateway.telemetry.gauge(
             "parshall_body_bytes",
@@ -138,14 +139,33 @@ def create_app(gateway: Gateway) -> GatewayApp:
     return GatewayApp(gateway)
 
 
+_WORDS: Final[Mapping[int, str]] = {
+    400: "The request is not valid HTTP.",
+    408: "The request arrived too slowly.",
+    413: "The request body is too large.",
+    414: "The URL is too long.",
+    417: "Only 'Expect: 100-continue' is known here.",
+    431: "The request headers are too large.",
+    500: "The gateway failed.",
+    501: "This method or transfer coding is not served here.",
+    503: "There are too many connections.",
+    505: "This version of HTTP is not served here.",
+}
+
+
 def render_server_error(status: int) -> ErrorBody:
     """What the connection boundary answers without the app: not HTTP, or too many connections.
 
     Nobody knows which protocol would have been spoken; it is worded in OpenAI's.
     """
-    error: GatewayError = InvalidRequestError("The request is not valid HTTP.")
+    words = _WORDS.get(status, _WORDS[400])
+    error: GatewayError = InvalidRequestError(words)
     if status == UnavailableError.status:
-        error = UnavailableError("There are too many connections.", retry_after_s=1)
+        error = UnavailableError(words, retry_after_s=1)
+    elif status == GatewayError.status:
+        error = GatewayError(words)
+    elif status in _ERRORS_BY_STATUS:
+        error = _ERRORS_BY_STATUS[status](words)
     headers = [
         (b"content-type", b"application/json"),
         (b"x-request-id", new_request_id().encode()),
