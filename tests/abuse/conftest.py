@@ -9,10 +9,19 @@ import pytest
 from tests.abuse.rig import PROMPT_CANARY, Rig, open_rig
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Our own server; with `--long` the same app on Hypercorn's protocols, too."""
+    if "served_rig" in metafunc.fixturenames:
+        servers = ["parshall", "hypercorn"] if metafunc.config.getoption("--long") else ["parshall"]
+        metafunc.parametrize("served_rig", servers, indirect=True, scope="package")
+
+
 @pytest.fixture(scope="package")
-def served_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """One for all cases of a worker."""
-    with open_rig(tmp_path_factory.mktemp("abuse")) as rig:
+def served_rig(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rig]:
+    """One for all cases of a worker and a server."""
+    with open_rig(tmp_path_factory.mktemp("abuse"), request.param) as rig:
         yield rig
 
 

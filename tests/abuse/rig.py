@@ -25,6 +25,7 @@ from engine import Gateway
 from frontends.app import create_app, render_server_error
 from frontends.logs import JsonFormatter, logging_to
 from frontends.server import ServerSettings, open_server
+from frontends.server.settings import ServerKind
 from tests.gateways import DOLLAR, HTTP2, Setup, open_setup, settled
 from tests.webserver import Names, WebServer, open_webserver
 
@@ -203,19 +204,19 @@ def check_error(answer: Answer, protocol: str = "openai_chat") -> dict[str, Any]
 
 
 @contextmanager
-def open_rig(folder: Path) -> Iterator[Rig]:
+def open_rig(folder: Path, server: ServerKind) -> Iterator[Rig]:
     """Serve until the block is left; then the invariants are checked."""
     started: queue.SimpleQueue[Rig | BaseException] = queue.SimpleQueue()
     stop = trio.Event()
     log = io.StringIO()
 
     async def serve(names: Names) -> None:
-        settings = ServerSettings(render_error=render_server_error)
+        settings = ServerSettings(render_error=render_server_error, server=server)
         async with open_webserver({}) as web:
             models = MODELS_TEXT.replace("WEB_PORT", str(web.port))
-            server = f"body_max_bytes = {BODY_MAX_BYTES}"
+            bounds = f"body_max_bytes = {BODY_MAX_BYTES}"
             async with (
-                open_setup(folder, models=models, server=server) as setup,
+                open_setup(folder, models=models, server=bounds) as setup,
                 open_server(create_app(setup.gateway), ["127.0.0.1:0"], settings) as served,
             ):
                 other_account_id, other_key = await _add_account(setup.gateway)

@@ -14,7 +14,7 @@ import trio
 import trustme
 
 from engine.wire.http import Headers
-from frontends.app import create_app
+from frontends.app import create_app, render_server_error
 from frontends.headers import ANSWER_HEADERS, PROVIDER_HEADERS, SECURITY
 from frontends.server import ServerSettings, open_server
 from frontends.server.tls import CertificateStore
@@ -245,14 +245,56 @@ async def test_a_stream_has_them_too(front: Front) -> None:
     }
 
 
-async def test_what_is_not_http_is_told_so_with_them(front: Front) -> None:
-    async with await trio.open_tcp_stream(*front.address) as stream:
-        await stream.send_all(b"nonsense\r\n\r\n")
-        answer = await read_all(stream)
+@pytest.mark.parametrize(
+    ("request_", "status", "words"),
+    [
+        (b"nonsense\r\n\r\n", 400, "not valid HTTP"),
+        (b"GET / HTTP/1.1\r\nhost: a\r\nx: %b\r\n\r\n" % (b"y" * 70_000), 431, "headers are too"),
+        (b"GET /%b HTTP/1.1\r\nhost: a\r\n\r\n" % (b"y" * 70_000), 414, "URL is too long"),
+        (b"TRACE / HTTP/1.1\r\nhost: a\r\n\r\n", 501, "method"),
+        (b"GET / HTTP/1.1\r\nhost: a\r\nexpect: x\r\n\r\n", 417, "100-continue"),
+        (b"GET / HTTP/3.0\r\nhost: a\r\n\r\n", 505, "version"),
+    ],
+)
+async def test_what_the_app_never_sees_is_answered_with_them(
+    tmp_path: Path, request_: bytes, status: int, words: str
+) -> None:
+    """And in words that say what is wrong."""
+    settings = ServerSettings(render_error=render_server_error, server="parshall")
+    async with (
+        open_setup(tmp_path) as setup,
+        open_server(create_app(setup.gateway), ["127.0.0.1:0"], settings) as server,
+    ):
+        host, _, port = server.addresses[0].rpartition(":")
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await stream.send_all(request_)
+            with trio.fail_after(10):
+                answer = await read_all(stream)
 
-    assert answer.startswith(b"HTTP/1.1 400 ")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
     for name, value in SECURITY:
-        assert b"\r\n%b: %b\r\n" % (name, value) in answer
+        assert b"\r\n%b: %b" % (name, value) in head
+    assert words in orjson.loads(body)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "invalid_request"),
+        (408, "request_timeout"),
+        (413, "body_too_large"),
+        (431, "invalid_request"),
+        (500, "internal_error"),
+        (503, "unavailable"),
+        (418, "invalid_request"),
+    ],
+)
+def test_the_codes_of_what_the_app_never_sees(status: int, code: str) -> None:
+    error = render_server_error(status)
+
+    assert orjson.loads(error.body)["error"]["code"] == code
+    assert (dict(error.headers).get(b"retry-after") is not None) == (status == 503)
 
 
 HSTS = "strict-transport-security"
