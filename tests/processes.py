@@ -75,11 +75,11 @@ async def ask(port: int, request: bytes) -> bytes:
         return b"".join([bytes(data) async for data in stream])
 
 
-async def fund_account(text: str) -> tuple[str, str]:
-    """An account with a dollar on it, and a key, before there is a process."""
+async def fund_account(text: str, funds_nanodollars: int = DOLLAR) -> tuple[str, str]:
+    """An account with a dollar on it or so, and a key, before there is a process."""
     async with open_gateway(parse_config(text, "process.toml", {})) as gateway:
         account = await gateway.ledger.create_account("test")
-        await gateway.ledger.fund(account.account_id, DOLLAR, "first")
+        await gateway.ledger.fund(account.account_id, funds_nanodollars, "first")
         _, key = await gateway.create_key(account.account_id, "test")
     return account.account_id, key
 

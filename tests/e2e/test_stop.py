@@ -29,6 +29,8 @@ STOP_MAX_S = GRACE_S + FLUSH_S + 10
 SHORT = "tokens=40 tokens_per_second=80"
 ENDLESS = "tokens=1000000 tokens_per_second=50"
 STALLED = "tokens=1000000 tokens_per_event=40"
+FUNDS_NANODOLLARS = 1_000 * DOLLAR
+"""What the kernel takes for stalled readers is a lot of tokens."""
 ERROR = b"The gateway is stopping."
 
 
@@ -122,21 +124,17 @@ class Running:
                 assert receipt["usage"].get("output_tokens", 0) <= truth.tokens_generated
                 charged += receipt["price"]["nanodollars"]
             account = await gateway.ledger.account(self.account_id)
-            assert account.balance_nanodollars == DOLLAR - charged
+            assert account.balance_nanodollars == FUNDS_NANODOLLARS - charged
 
 
 @asynccontextmanager
 async def open_running(folder: Path, server: str) -> AsyncIterator[Running]:
     async with open_simulator(SimulatorSettings()) as sim:
-        text = config_text(
-            folder / "ledger.db",
-            sim.base_url,
-            server=f'bind = ["127.0.0.1:0"]\n{server}',
-            billing="output_slice_tokens = 64",  # so that a dollar is enough for all
-        )
+        server = f'bind = ["127.0.0.1:0"]\n{server}'
+        text = config_text(folder / "ledger.db", sim.base_url, server=server)
         config = folder / "parshall.toml"
         config.write_text(text)
-        account_id, key = await fund_account(text)
+        account_id, key = await fund_account(text, FUNDS_NANODOLLARS)
         async with open_process(config) as (process, port):
             yield Running(process, port, sim, key, text, account_id)
 
