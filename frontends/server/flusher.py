@@ -33,13 +33,14 @@ class Flusher:
 
     Args:
         coalesce_s: how long a write waits for others at most.
-        lag_s: how late the loop runs what is due, averaged over a moment.
+        lag_s: how late the loop runs what is due, averaged over a moment. Without it the window
+            stays shut.
 
     Attributes:
         window_s: how long a write waits for others now; 0: to the end of the current task's step.
     """
 
-    def __init__(self, coalesce_s: float, lag_s: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, coalesce_s: float, lag_s: Callable[[], float] | None = None) -> None:
         self.window_s = 0.0
         self._coalesce_s = coalesce_s
         self._lag_s = lag_s
@@ -62,7 +63,8 @@ class Flusher:
         self._running = True
         try:
             async with open_tasks() as nursery:
-                nursery.start_soon(self._look)
+                if self._lag_s is not None:
+                    nursery.start_soon(self._look, self._lag_s)
                 while True:
                     if self._waiting:  # touched by what was flushed: others come first
                         await trio.lowlevel.checkpoint()
@@ -89,9 +91,9 @@ class Flusher:
         for flush in waiting:
             _call(flush)
 
-    async def _look(self) -> None:
+    async def _look(self, lag_s: Callable[[], float]) -> None:
         while True:
-            self.window_s = window_s(self._lag_s(), self._coalesce_s)
+            self.window_s = window_s(lag_s(), self._coalesce_s)
             await trio.sleep(_LOOK_S)
 
 
