@@ -1,4 +1,4 @@
-"""An exchange whose body is in a file and parsed by the helper, cancelled at its own checkpoints."""
+"""A large body, in a file and parsed by the helper: its exchange cancelled at each checkpoint."""
 
 from __future__ import annotations
 
