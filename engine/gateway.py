@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
@@ -31,21 +30,16 @@ from engine.listing import ModelInfo, list_models
 from engine.load import Load
 from engine.metering.tokens import counter_for
 from engine.notices import open_notices
-from engine.nurseries import open_tasks
 from engine.parsing.pool import ParsingSettings, open_parsing
 from engine.parts import Parts
 from engine.protocols.quirks import Quirks
 from engine.spool import Spool, SpoolError
 from engine.telemetry import Telemetry
+from engine.upkeep import expose, open_upkeep
 from engine.upstream.credentials import open_credentials
 from engine.upstream.pool import open_pool
 from engine.upstream.providers import Provider
 
-logger = logging.getLogger(__name__)
-
-_PROGRESS_MIN_INTERVAL_S = 0.02
-_PRUNE_EVERY_S = 600.0
-_DAY_S = 86_400
 _END_SLICE_S = 0.1
 """So long at most exchanges are ended before others have their turn; a turn under load is long."""
 
@@ -255,14 +249,14 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
             spool=spool,
             clock=clock,
         )
-        _expose(parts)
+        expose(parts)
         for provider in providers.values():
             pool.keep_warm(provider)
         credentials = [provider.credentials for provider in providers.values()]
         async with (
             open_credentials(credentials),
             open_notices(ledger, pool, config.notices, clock),
-            _open_upkeep(parts),
+            open_upkeep(parts),
         ):
             yield Gateway(parts)
 
@@ -337,79 +331,3 @@ async def _load_keys(ledger: Ledger) -> KeyIndex:
         if row.revoked_at_ms is None:
             index.add(row.digest, Principal(row.account_id, row.key_id))
     return index
-
-
-def _expose(parts: Parts) -> None:
-    gauge = parts.telemetry.gauge
-    gauge("parshall_open_exchanges", "Exchanges under way.", lambda: len(parts.open_exchanges))
-    gauge("parshall_open_drains", "Streams read on without a client.", lambda: parts.drains.open)
-    parsing = parts.parsing.statistics
-    gauge("parshall_helper_jobs", "Bodies parsed in the helper process.", lambda: parsing.apart)
-    gauge("parshall_helper_starts", "Starts of the helper process.", lambda: parsing.starts)
-    gauge("parshall_spool_bytes", "Bodies in files.", lambda: parts.spool.used_bytes)
-    gauge("parshall_loop_lag_seconds", "How long the loop lags.", lambda: parts.load.lag.seconds)
-    gauge("parshall_memory_bytes", "Resident memory; 0: unknown.", parts.load.memory_bytes)
-    gauge(
-        "parshall_held_nanodollars",
-        "Funds held for exchanges under way.",
-        lambda: parts.ledger.statistics().held_nanodollars,
-    )
-    gauge(
-        "parshall_journal_queued_records",
-        "Records that are not durable yet.",
-        lambda: parts.ledger.statistics().queued_records,
-    )
-
-
-@asynccontextmanager
-async def _open_upkeep(parts: Parts) -> AsyncIterator[None]:
-    """Record the progress of all open streams, every tick or sooner if one has come far; end holds
-    that no exchange owns any more; archive old receipts; forget old idempotency keys."""
-
-    async def record() -> None:
-        while True:
-            with trio.move_on_after(parts.config.storage.progress_interval_s):
-                await parts.progress_due.wait()
-            under_way = (*parts.open_exchanges.values(), *parts.draining.values())
-            entries = [exchange.progress() for exchange in under_way]
-            parts.ledger.progress([entry for entry in entries if entry is not None])
-            await trio.sleep(_PROGRESS_MIN_INTERVAL_S)
-
-    async def expire() -> None:
-        lease_s = parts.config.storage.hold_lease_s
-        while True:
-            await trio.sleep(lease_s / 2)
-            alive = parts.open_exchanges.keys() | parts.draining.keys()
-            for request_id in parts.ledger.expire(alive, older_than_ms=int(lease_s * 1_000)):
-                logger.error("%s: its hold was left open, and has expired", request_id)
-
-    async def archive() -> None:
-        storage = parts.config.storage
-        while True:
-            before_ms = parts.clock() - storage.receipts_keep_days * _DAY_S * 1_000
-            try:
-                files = await parts.ledger.archive(storage.archive_folder, before_ms)
-            except Exception as error:  # noqa: BLE001 - a corrupt page must not end the gateway
-                logger.error("old receipts stay in the database: %s", error)
-            else:
-                for file in files:
-                    logger.info("%d receipts were moved to %s", file.receipts, file.path)
-            await trio.sleep(_DAY_S)
-
-    async def prune() -> None:
-        while True:
-            await trio.sleep(_PRUNE_EVERY_S)
-            try:
-                await parts.idempotency.prune()
-            except Exception as error:  # noqa: BLE001 - as above
-                logger.error("old idempotency keys are kept for now: %s", error)
-
-    async with open_tasks() as nursery:
-        nursery.start_soon(record)
-        nursery.start_soon(expire)
-        nursery.start_soon(prune)
-        if parts.config.storage.receipts_keep_days:
-            nursery.start_soon(archive)
-        with parts.load.measured():
-            yield
-        nursery.cancel_scope.cancel()

@@ -79,7 +79,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.pulling",
         }
     ),
-    frozenset({"engine.counting", "engine.watch"}),
+    frozenset({"engine.counting", "engine.upkeep", "engine.watch"}),
     frozenset({"engine.attempts"}),
     frozenset({"engine.conclusion"}),
     frozenset({"engine.exchange"}),
