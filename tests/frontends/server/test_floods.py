@@ -6,8 +6,7 @@ just the time to read it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import h2.events
@@ -25,17 +24,14 @@ from engine.wire.http2_limits import (
     SETTINGS,
     WINDOW_UPDATE,
 )
-from frontends.server import ServerSettings, open_server
 from tests.frontends.server.apps import (
     Addressed,
-    Probe,
     dial,
     headers,
-    make_probe,
     open_http2,
+    open_probe,
     read_all,
 )
-from tests.frontends.server.http2_served import serve_http2
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 END_STREAM, END_HEADERS = 0x1, 0x4
@@ -156,16 +152,6 @@ FLOODS = [
 ]
 
 
-@asynccontextmanager
-async def served(kind: str, probe: Probe) -> AsyncIterator[Addressed]:
-    if kind == "parshall":
-        async with serve_http2(probe.app) as ours:
-            yield ours
-    else:
-        async with open_server(probe.app, ["127.0.0.1:0"], ServerSettings()) as hypercorn:
-            yield hypercorn
-
-
 async def flood(server: Addressed, frames: Iterator[bytes]) -> bytes:
     """What the server said until it ended the connection."""
     stream = await dial(server)
@@ -188,8 +174,7 @@ async def flood(server: Addressed, frames: Iterator[bytes]) -> bytes:
 @pytest.mark.parametrize("kind", ["parshall", "hypercorn"])
 @pytest.mark.parametrize("frames", FLOODS, ids=lambda one: one.__name__)
 async def test_a_flood_is_cut_and_the_streams_of_others_complete(kind: str, frames: Any) -> None:
-    probe = make_probe()
-    async with served(kind, probe) as server, open_http2(server) as other:
+    async with open_probe(server=kind) as (probe, server), open_http2(server) as other:
         await other.request(1, headers(b"/stream"))
         await other.wait_for(h2.events.DataReceived, 1)
         with trio.fail_after(10):
