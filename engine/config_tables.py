@@ -37,6 +37,8 @@ class ServerConfig:
     """Of all these files."""
     memory_max_bytes: int = field(default=0, metadata={"positive": False})
     """A process that takes more refuses new requests; 0: four fifths of what it may take."""
+    lag_max_s: float = 0.1
+    """So does one whose event loop lags by more than this for a second."""
     drain_delay_s: float = field(default=0.0, metadata={"positive": False})
     """A server that is to stop serves on for so long, not ready, that balancers take notice."""
     shutdown_grace_s: float = 30.0

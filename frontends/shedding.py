@@ -14,9 +14,8 @@ from engine import Gateway
 from engine.errors import UnavailableError
 from engine.load import Load, available_memory_bytes
 
-LAG_MAX_S: Final = 0.1
 LAG_FOR_S: Final = 1.0
-"""A loop that lags by more than `LAG_MAX_S` for so long takes nothing new."""
+"""A loop that lags by more than `lag_max_s` for so long takes nothing new."""
 _MEMORY_SHARE: Final = 0.8
 """Of what the process may take, where the configuration names no limit."""
 _RETRY_MIN_S, _RETRY_MAX_S = 1, 5
@@ -36,7 +35,8 @@ class LoadShedder:
         self._gateway = gateway
         self._load = gateway.load if load is None else load
         self._retry_after_s = retry_after_s or _draw
-        self._load.lag.watch(LAG_MAX_S)
+        self._lag_max_s = gateway.config.server.lag_max_s
+        self._load.lag.watch(self._lag_max_s)
         self._memory_max_bytes = gateway.config.server.memory_max_bytes
         if not self._memory_max_bytes:
             self._memory_max_bytes = int((available_memory_bytes() or 0) * _MEMORY_SHARE)
@@ -58,7 +58,7 @@ class LoadShedder:
             return "exchanges", "The gateway is at its limit of open requests."
         if 0 < self._memory_max_bytes < self._load.memory_bytes():
             return "memory", "The gateway is short of memory."
-        if self._load.lag.above_s(LAG_MAX_S) >= LAG_FOR_S:
+        if self._load.lag.above_s(self._lag_max_s) >= LAG_FOR_S:
             return "loop_lag", "The gateway is overloaded."
         return None
 

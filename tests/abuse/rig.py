@@ -10,7 +10,6 @@ import logging
 import queue
 import socket
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -134,9 +133,8 @@ class Rig:
         """All lines so far."""
         return self.log.getvalue()
 
-    def send(self, raw: bytes, *, method: str = "POST", tries: int = 100) -> Answer:
-        """The answer to bytes on a connection of their own. Who is told that the machine is
-        overloaded, as test machines are, comes again."""
+    def send(self, raw: bytes, *, method: str = "POST") -> Answer:
+        """The answer to bytes on a connection of their own."""
         with socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S) as connection:
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(raw)  # an early answer may be all that is read of it
@@ -144,11 +142,7 @@ class Rig:
             response.begin()
             body = response.read()
             headers = {name.lower(): value for name, value in response.getheaders()}
-        if response.status == 503 and b"overloaded" in body:
-            assert tries, body
-            time.sleep(0.1)
-            return self.send(raw, method=method, tries=tries - 1)
-        return Answer(response.status, headers, body)
+            return Answer(response.status, headers, body)
 
     def ask(
         self,

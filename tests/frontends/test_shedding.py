@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 import trio
 
+from engine.config import ServerConfig
 from engine.load import Load, LoopLag
-from frontends.shedding import LAG_FOR_S, LAG_MAX_S, LoadShedder
+from frontends.shedding import LAG_FOR_S, LoadShedder
 from tests.frontends.apps import open_front
 from tests.frontends.server.apps import read_until
 from tests.gateways import chat_body, open_setup
+
+LAG_MAX_S = ServerConfig().lag_max_s
 
 
 class Turns:
@@ -92,7 +95,11 @@ def test_memory_is_read_once_a_second() -> None:
 
 @pytest.mark.parametrize("reason", ["memory", "loop_lag", "exchanges"])
 async def test_an_overload_is_refused_and_counted(tmp_path: Path, reason: str) -> None:
-    server = {"memory": "memory_max_bytes = 1", "exchanges": "exchanges_max = 1"}.get(reason, "")
+    server = {
+        "memory": "memory_max_bytes = 1",
+        "exchanges": "exchanges_max = 1",
+        "loop_lag": f"lag_max_s = {LAG_MAX_S}",
+    }[reason]
     turns = Turns()
     async with open_setup(tmp_path, server=server) as setup:
         load = Load()
