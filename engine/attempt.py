@@ -7,6 +7,7 @@ without a task switch. What the exchange has to act on wakes it.
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -28,6 +29,8 @@ _ERROR_BODY_MAX_BYTES = 64 * 1024
 # An event larger than this is parsed in the exchange's own task: the reader has other streams.
 _SMALL_EVENT_MAX_BYTES = 64 * 1024
 _RETRY_AFTER_MAX_S = 86_400.0
+# Receipts keep it, and clients are told it in a header.
+_is_id = re.compile(r"[!-~]{1,256}").fullmatch
 _OK = 200
 
 
@@ -59,7 +62,8 @@ class Attempt:
         """The provider never acted on the request: sending it again is safe."""
         self.answered_at: float | None = None
         self.first_output_at: float | None = None
-        self.last_activity = self.last_sent = trio.current_time()
+        self._now = trio.lowlevel.current_clock().current_time  # Trio's own call looks it up again
+        self.last_activity = self.last_sent = self._now()
         self._codec = codec
         self._unary = unary
         self._metered = metered
@@ -125,9 +129,10 @@ class Attempt:
 
     @property
     def provider_request_id(self) -> str | None:
-        """The provider's own id of the request, if it said one."""
+        """The provider's own id of the request, if it said one that is one."""
         said = (self.header(name) for name in self._codec.request_id_headers)
-        return next((value for value in said if value is not None), None)
+        found = next((value for value in said if value is not None), "")
+        return found if _is_id(found) else None
 
     async def wait_changed(self) -> None:
         """Return when there is something for the exchange to look at."""
@@ -137,7 +142,7 @@ class Attempt:
     def opened(self, stream: UpstreamStream) -> None:
         """The request is on its way on this stream."""
         self._stream = stream
-        self.last_activity = trio.current_time()
+        self.last_activity = self._now()
         self.drained()
 
     def attach(self, sink: Sink) -> None:
@@ -162,14 +167,14 @@ class Attempt:
 
     def keep_alive(self) -> None:
         """Say to a client whose stream is silent that it still is one."""
-        self.last_sent = trio.current_time()
+        self.last_sent = self._now()
         self.sink.send_nowait(self.relay.heartbeat())
 
     def drained(self) -> None:
         """The client has caught up: let the provider send on."""
         if self._stream is not None and self._unacknowledged:
             # While the client held it up, the provider was not silent of its own accord.
-            self.last_activity = trio.current_time()
+            self.last_activity = self._now()
             self._stream.acknowledge(self._unacknowledged)
             self._unacknowledged = 0
 
@@ -202,7 +207,7 @@ class Attempt:
 
     def deliver(self, delivery: Delivery) -> None:
         """Take what one read brought."""
-        self.last_activity = trio.current_time()
+        self.last_activity = self._now()
         try:
             if not self._pass_by(delivery):
                 self._deliver(delivery)

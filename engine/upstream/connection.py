@@ -24,6 +24,7 @@ from .errors import StreamLostError, lost_message
 from .holding import hold_open
 from .providers import Origin
 from .settings import ConnectionSettings
+from .sockets import receiver_of
 from .statistics import ConnectionStatistics, RoundTrip
 from .streams import Receiver, UpstreamStream
 from .uploads import Uploads
@@ -172,8 +173,9 @@ class Connection:
 
     async def _read(self) -> None:
         size = self._settings.read_max_bytes
+        receive_some = receiver_of(self._transport)
         while True:
-            data = await self._transport.receive_some(size)
+            data = await receive_some(size)
             if not data:
                 raise trio.BrokenResourceError("the peer closed the connection")
             self._reads += 1

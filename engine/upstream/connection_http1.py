@@ -23,7 +23,7 @@ from .bodies import Body
 from .errors import StreamLostError, lost_message
 from .providers import Origin
 from .settings import ConnectionSettings
-from .sockets import abort_nowait, acknowledge_quickly, is_readable
+from .sockets import abort_nowait, acknowledge_quickly, is_readable, receiver_of
 from .statistics import ConnectionStatistics
 from .streams import NO_BODY, Receiver, UpstreamStream
 
@@ -167,14 +167,14 @@ class SerialConnection:
     # -- reading --------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        settings = self._settings
+        settings, receive_some = self._settings, receiver_of(self._transport)
         while not self._finished.is_set():
             room = settings.stream_window_bytes - self._unacknowledged
             if room <= 0:
                 self._room = trio.Event()
                 await self._room.wait()
                 continue
-            data = await self._transport.receive_some(min(room, settings.read_max_bytes))
+            data = await receive_some(min(room, settings.read_max_bytes))
             self._receive(bytes(data))
 
     @trio.lowlevel.enable_ki_protection

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import select
 import struct
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -11,6 +13,27 @@ import trio
 
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 _QUICKACK: Final[int | None] = getattr(trio.socket, "TCP_QUICKACK", None)
+
+
+def receiver_of(stream: trio.abc.ReceiveStream) -> Callable[[int], Awaitable[bytes | bytearray]]:
+    """What reads from a stream, by its only reader.
+
+    Trio's own tries the socket before it waits for it, which nearly always finds nothing where
+    small pieces come at a pace; of a bare socket that try is left out.
+    """
+    if type(stream) is not trio.SocketStream:
+        return stream.receive_some
+    socket = stream.socket
+
+    async def receive_some(size: int) -> bytes:
+        while True:
+            if socket.fileno() < 0:
+                raise trio.ClosedResourceError
+            await trio.lowlevel.wait_readable(socket)
+            with suppress(BlockingIOError):
+                return os.read(socket.fileno(), size)
+
+    return receive_some
 
 
 def abort_nowait(stream: trio.abc.Stream) -> None:

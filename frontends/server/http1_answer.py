@@ -52,7 +52,7 @@ class Http1Answer:
     """
 
     __slots__ = (
-        "_carrier", "_delivered_bytes", "_flusher", "_head", "_marks", "_over", "_parts",
+        "_carrier", "_delivered_bytes", "_flows", "_flusher", "_head", "_marks", "_over", "_parts",
         "_parts_bytes", "_relayed", "_request", "_sent_bytes", "_touched", "_wire", "continued",
         "exchange", "started", "writer",
     )  # fmt: skip
@@ -67,6 +67,8 @@ class Http1Answer:
         self._flusher = carrier.flusher
         self._relayed = False
         """The app pushes: what comes is all that a read of its source has brought."""
+        self._flows = False
+        """So each piece of the body, after the head, is a chunk that needs to wait for nothing."""
         self._request = request
         self.continued = not request.expect
         """The client does not wait to be told before it sends the body."""
@@ -120,29 +122,21 @@ class Http1Answer:
 
     def send_nowait(self, data: bytes) -> bool:
         """Take bytes of the body; False past the high-water mark."""
-        if self._relayed and data and self._leaves_at_once():
-            self._sent_bytes += len(data)
-            self._write(self.writer.frame(data))
-        elif data and not self._over:
+        wire = self._wire
+        if self._flows and data and not (self._parts or self._over or self._flusher.window_s):
+            size = len(data)
+            self._sent_bytes += size
+            wire.write(b"%x\r\n%b\r\n" % (size, data))
+            return self._note_written()
+        if data and not self._over:
             self._parts.append(data)
             self._parts_bytes += len(data)
             if self.writer.completes(self._parts_bytes):
                 self._flush()
             else:
                 self._touch()
-        wire = self._wire
         waiting_bytes = self._parts_bytes + wire.accepted_bytes - wire.written_bytes
         return waiting_bytes < self._carrier.high_water_bytes
-
-    def _leaves_at_once(self) -> bool:
-        """There is nothing to join with: the head is out, and the loop keeps up."""
-        return not (
-            self._over
-            or self._parts
-            or self._head
-            or self._flusher.window_s
-            or self.writer.body_end is BodyEnd.LENGTH
-        )
 
     def finish(self) -> None:
         """The body is complete."""
@@ -216,6 +210,7 @@ class Http1Answer:
         """The head, if it has not left, and what waits of the body, as one piece of it."""
         head, parts = self._head, self._parts
         self._head = b""
+        self._flows = self._relayed and self.writer.body_end is BodyEnd.CHUNKS
         if not parts:
             return head
         data = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -225,14 +220,21 @@ class Http1Answer:
         return head + self.writer.frame(data)
 
     def _write(self, data: bytes) -> None:
-        wire = self._wire
         if data:
-            wire.write(data)
-        position = wire.accepted_bytes
-        if wire.written_bytes == position:
-            self._marks.clear()
+            self._wire.write(data)
+        self._note_written()
+
+    def _note_written(self) -> bool:
+        """What of the body is with the kernel; False past the high-water mark."""
+        wire, marks = self._wire, self._marks
+        position, written_bytes = wire.accepted_bytes, wire.written_bytes
+        if written_bytes == position:
+            if marks:
+                marks.clear()
             self._delivered_bytes = self._sent_bytes
-        elif not wire.gone:
-            if len(self._marks) >= _MARKS_MAX:
-                self._marks.pop()
-            self._marks.append((position, self._sent_bytes))
+            return True
+        if not wire.gone:
+            if len(marks) >= _MARKS_MAX:
+                marks.pop()
+            marks.append((position, self._sent_bytes))
+        return position - written_bytes < self._carrier.high_water_bytes
