@@ -24,7 +24,7 @@ from frontends.server.proxy_protocol import ProxyError, parse_proxy
 from frontends.server.settings import ServerSettings
 from frontends.server.stacks import STACKS, AnyConnection, Stack
 from frontends.server.tls_transport import CleartextError, TlsTransport
-from frontends.server.transport import OutputBudget, Transport
+from frontends.server.transport import OutputBudget, Transport, hear_leaving
 
 log = logging.getLogger("parshall.server")
 
@@ -139,6 +139,7 @@ class Server:
             now_s = trio.current_time()
             for connection in tuple(self._connections):
                 connection.check(now_s)
+            hear_leaving([connection.transport for connection in self._connections])
 
     def _begin(self, sock: socket.socket, address: Any) -> None:
         sock.setblocking(False)

@@ -17,7 +17,7 @@ import socket
 import struct
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -60,6 +60,21 @@ class OutputBudget:
             largest = max(self._lagging, key=lambda transport: transport.buffered_bytes)
             log.warning("too much waits for clients that lag; the largest connection is cut")
             largest.abort()
+
+
+def hear_leaving(transports: Iterable[Transport]) -> None:
+    """Look which clients have left behind a pause: their FIN is not read while bytes are before it.
+
+    Only Linux can tell; elsewhere it is heard when reading goes on.
+    """
+    paused = {transport.fileno(): transport for transport in transports if transport.paused}
+    if not paused or not hasattr(select, "POLLRDHUP"):
+        return
+    poll = select.poll()
+    for descriptor in paused:
+        poll.register(descriptor, select.POLLRDHUP)
+    for descriptor, _ in poll.poll(0):
+        paused[descriptor].hear_leaving()
 
 
 class Transport:

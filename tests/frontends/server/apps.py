@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Any, Protocol
 
 import h2.config
@@ -15,6 +16,15 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from frontends.server import Server, ServerSettings, open_server
+from frontends.server.settings import ServerKind
+
+served_by: ServerKind = "parshall"
+"""Whose HTTP the tests meet; the fixture `each_server` changes it."""
+
+
+def bounds(**settings: Any) -> ServerSettings:
+    """Settings of the server that is tested now."""
+    return ServerSettings(**{"server": served_by, **settings})
 
 
 @dataclass
@@ -93,7 +103,7 @@ async def _flood(probe: Probe) -> AsyncIterator[bytes]:
 async def open_probe(**settings: Any) -> AsyncIterator[tuple[Probe, Server]]:
     """The app served on a free loopback port."""
     probe = make_probe()
-    async with open_server(probe.app, ["127.0.0.1:0"], ServerSettings(**settings)) as server:
+    async with open_server(probe.app, ["127.0.0.1:0"], bounds(**settings)) as server:
         yield probe, server
 
 
@@ -159,7 +169,7 @@ class RawHttp2:
         self.state.send_headers(stream_id, headers, end_stream=ended)
         await self.flush()
 
-    async def wait_for(self, kind: type, stream_id: int | None = None) -> Any:
+    async def wait_for(self, kind: type | UnionType, stream_id: int | None = None) -> Any:
         """The first event of a kind, acknowledging data; None when the connection ends before."""
         while True:
             for event in self.events:

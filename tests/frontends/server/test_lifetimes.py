@@ -12,8 +12,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from frontends.server import BindError, ServerSettings, open_server
+from frontends.server import BindError, open_server
 from tests.frontends.server.apps import (
+    bounds,
     dial,
     get,
     headers,
@@ -23,6 +24,8 @@ from tests.frontends.server.apps import (
     read_all,
     read_until,
 )
+
+pytestmark = pytest.mark.usefixtures("each_server")
 
 STREAM = b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n"
 ROOT = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -95,6 +98,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         assert data.count(b"HTTP/1.1 200") == 2
 
 
+@pytest.mark.parametrize("each_server", ["hypercorn"], indirect=True)
 async def test_too_much_ahead_of_the_answer_ends_the_connection() -> None:
     async with open_probe(pipelined_max_bytes=1_000) as (probe, server):
         async with await dial(server) as stream:
@@ -104,6 +108,16 @@ async def test_too_much_ahead_of_the_answer_ends_the_connection() -> None:
             await read_all(stream)
         with trio.fail_after(5):
             await probe.ended.wait()
+
+
+@pytest.mark.parametrize("each_server", ["parshall"], indirect=True)
+async def test_what_is_ahead_of_the_answer_waits_and_leaving_is_heard(clock: MockClock) -> None:
+    async with open_probe(pipelined_max_bytes=1_000) as (probe, server):
+        async with await dial(server) as stream:
+            await stream.send_all(STREAM + ROOT * 2_000)
+            await read_until(stream, b"tick\n")
+        await probe.ended.wait()
+        assert probe.outcome in {"Cancelled", "GeneratorExit"}
 
 
 async def test_keep_alive_serves_many_requests_on_one_connection() -> None:
@@ -135,6 +149,7 @@ async def test_a_reader_that_stalls_is_cut(clock: MockClock) -> None:
 
 async def test_an_http2_reader_that_stalls_costs_no_memory_and_is_reset(clock: MockClock) -> None:
     async with open_probe(write_stall_s=7) as (probe, server), open_http2(server) as client:
+        client.state.increment_flow_control_window(1_000_000)  # the connection's, no stream's
         await client.request(1, headers(b"/flood"))
         await client.request(3, headers())
         while not any(isinstance(event, h2.events.StreamEnded) for event in client.events):
@@ -152,7 +167,8 @@ async def test_a_slow_head_is_timed_out(clock: MockClock) -> None:
             await trio.sleep(1)  # on the mock clock: one byte a second
             if trio.current_time() > 5:
                 break
-        assert await read_all(stream) in {b"", b"<reset>"}
+        answer = await read_all(stream)
+        assert answer in {b"", b"<reset>"} or answer.startswith(b"HTTP/1.1 408")
 
 
 async def test_an_idle_connection_is_closed(clock: MockClock) -> None:
@@ -289,7 +305,7 @@ async def test_expect_continue_waits_until_the_body_is_wanted() -> None:
     head = b"POST %s HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
     async with open_probe() as (_, server), await dial(server) as stream:
         await stream.send_all(head % b"/echo")
-        assert await read_until(stream, b"\r\n\r\n") == b"HTTP/1.1 100 \r\n\r\n"
+        assert (await read_until(stream, b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
         await stream.send_all(b"hi")
         assert (await read_until(stream, b"hi")).startswith(b"HTTP/1.1 200")
 
@@ -297,13 +313,13 @@ async def test_expect_continue_waits_until_the_body_is_wanted() -> None:
 async def test_unix_sockets_are_served_and_removed(tmp_path: Path) -> None:
     path = tmp_path / "p.sock"
     probe = make_probe()
-    async with open_server(probe.app, [f"unix:{path}"]) as server:
+    async with open_server(probe.app, [f"unix:{path}"], bounds()) as server:
         assert server.addresses == (f"unix:{path}",)
         async with await trio.open_unix_socket(path) as stream:
             await stream.send_all(ROOT)
             assert (await read_until(stream, b"ok")).endswith(b"ok")
         with pytest.raises(BindError, match="in use"):
-            async with open_server(probe.app, [f"unix:{path}"]):
+            async with open_server(probe.app, [f"unix:{path}"], bounds()):
                 pass
     assert not path.exists()
 
@@ -312,7 +328,7 @@ async def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "p.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
-    async with open_server(make_probe().app, [f"unix:{path}"]):
+    async with open_server(make_probe().app, [f"unix:{path}"], bounds()):
         assert path.is_socket()
 
 
@@ -320,7 +336,7 @@ async def test_a_file_is_never_taken_for_a_socket(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
     with pytest.raises(BindError, match="not a socket"):
-        async with open_server(make_probe().app, [f"unix:{path}"]):
+        async with open_server(make_probe().app, [f"unix:{path}"], bounds()):
             pass
     assert path.read_text() == "data"
 
@@ -328,11 +344,11 @@ async def test_a_file_is_never_taken_for_a_socket(tmp_path: Path) -> None:
 async def test_a_taken_port_is_named() -> None:
     async with open_probe() as (probe, server):
         with pytest.raises(BindError, match=server.addresses[0]):
-            async with open_server(probe.app, server.addresses, ServerSettings()):
+            async with open_server(probe.app, server.addresses, bounds()):
                 pass
 
 
 async def test_several_addresses_share_one_app() -> None:
     probe = make_probe()
-    async with open_server(probe.app, ["127.0.0.1:0", "127.0.0.1:0"]) as server:
+    async with open_server(probe.app, ["127.0.0.1:0", "127.0.0.1:0"], bounds()) as server:
         assert len(set(server.addresses)) == 2

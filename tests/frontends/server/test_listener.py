@@ -14,9 +14,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from frontends.server import Server, ServerSettings, open_server
+from frontends.server import Server, open_server
 from frontends.server.forwarded import PEER, parse_trusted
-from tests.frontends.server.apps import dial, read_all, read_until
+from tests.frontends.server.apps import bounds, dial, read_all, read_until
+
+pytestmark = pytest.mark.usefixtures("each_server")
 
 LOOPBACK = parse_trusted(["127.0.0.0/8"])
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n"
@@ -47,7 +49,7 @@ def clock() -> MockClock:
 
 @asynccontextmanager
 async def open_telling(bind: str = "127.0.0.1:0", **settings: Any) -> AsyncIterator[Server]:
-    async with open_server(tell_scope, [bind], ServerSettings(**settings)) as server:
+    async with open_server(tell_scope, [bind], bounds(**settings)) as server:
         yield server
 
 

@@ -11,9 +11,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from frontends.server import SINK, Server, ServerSettings, open_server
+from frontends.server import SINK, Server, open_server
 from frontends.server.hypercorn.sink import ChunkSink
-from tests.frontends.server.apps import dial, headers, open_http2, read_all, read_until
+from tests.frontends.server.apps import bounds, dial, headers, open_http2, read_all, read_until
+
+pytestmark = pytest.mark.usefixtures("each_server")
 
 Body = Callable[[ChunkSink], Awaitable[None]]
 REQUEST = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -41,8 +43,8 @@ def app_of(body: Body) -> Any:
 
 @asynccontextmanager
 async def open_pushing(body: Body, **settings: Any) -> AsyncIterator[Server]:
-    bounds = ServerSettings(**settings)
-    async with open_server(app_of(body), ["127.0.0.1:0"], bounds) as server:
+
+    async with open_server(app_of(body), ["127.0.0.1:0"], bounds(**settings)) as server:
         yield server
 
 
@@ -153,6 +155,7 @@ async def test_an_app_can_cut_its_client() -> None:
         assert not (await read_all(stream)).endswith(b"0\r\n\r\n")
 
 
+@pytest.mark.parametrize("each_server", ["hypercorn"], indirect=True)
 @pytest.mark.parametrize("request_line", [b"GET / HTTP/1.0", b"HEAD / HTTP/1.1"])
 async def test_without_chunks_there_is_no_sink(request_line: bytes) -> None:
     async def body(sink: ChunkSink) -> None:
@@ -166,6 +169,7 @@ async def test_without_chunks_there_is_no_sink(request_line: bytes) -> None:
     assert answer.endswith(b"sent") or request_line.startswith(b"HEAD")
 
 
+@pytest.mark.parametrize("each_server", ["hypercorn"], indirect=True)
 async def test_http2_has_no_sink() -> None:
     async def body(sink: ChunkSink) -> None:
         raise AssertionError

@@ -26,6 +26,7 @@ from tests.frontends.server.apps import RawHttp2, dial, headers, open_probe, rea
 
 Client = trio.SSLStream[trio.SocketStream]
 
+pytestmark = pytest.mark.usefixtures("each_server")
 ROOT = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
