@@ -28,6 +28,7 @@ ANSWER_HEADERS: Final = frozenset(
         b"allow",
         b"content-length",
         b"content-type",
+        b"idempotent-replayed",
         b"request-id",
         b"retry-after",
         b"www-authenticate",

@@ -141,6 +141,7 @@ def test_the_lists_of_headers_that_pass() -> None:
         b"content-length",
         b"content-type",
         b"request-id",
+        b"idempotent-replayed",
         b"retry-after",
         b"www-authenticate",
         b"x-credits-used",
