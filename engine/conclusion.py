@@ -104,6 +104,12 @@ class Conclusion:
         length = (b"content-length", str(len(body)).encode())
         return Head(head.status, (*head.headers, *cost, length))
 
+    def release_key(self) -> None:
+        """The exchange is over: its idempotency key is not taken any more."""
+        known, self._billing.idempotency = self._billing.idempotency, None
+        if known is not None:
+            self._parts.idempotency.release(self._billing.receipt.account_id, known.key)
+
     def _kept(self) -> StoredAnswer | None:
         """What is given again when the request is repeated."""
         completed = self._billing.receipt.outcome is Outcome.COMPLETED

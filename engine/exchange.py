@@ -19,6 +19,7 @@ from engine.attempts import Attempts
 from engine.billing import ExchangeBilling
 from engine.conclusion import Conclusion, outcome_of
 from engine.conversation import MediaKind
+from engine.drain import Drain
 from engine.errors import (
     GatewayError,
     NotAStreamError,
@@ -326,7 +327,11 @@ class Exchange:
         attempt, request_id = self._attempt, self._request_id
         if self._parts.open_exchanges.get(request_id) is self:
             del self._parts.open_exchanges[request_id]
-        if self._drains():
+        drain = Drain(
+            self._parts, self, self._provider, self._attempts, self._billing, self._conclusion
+        )
+        if drain.begin():
+            self._pulled.abort()
             return
         attempt.close()
         self._attempts.end_body()
@@ -334,7 +339,7 @@ class Exchange:
         try:
             self._settle_early()
         finally:
-            self._release_key()
+            self._conclusion.release_key()
 
     def _settle_early(self) -> None:
         attempt = self._attempt
@@ -350,57 +355,6 @@ class Exchange:
             self._conclusion.settle(
                 Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT
             )
-
-    # drain
-
-    def _drains(self) -> bool:
-        parts, provider = self._parts, self._provider
-        if provider.on_cancel != "drain" or parts.stopping or not self._billing.owed:
-            return False
-        if not self._attempt.under_way:
-            return False
-        if not parts.drains.adopt(self.receipt.account_id, self._drain):
-            return False
-        parts.draining[self._request_id] = self
-        try:
-            self._billing.client_left()
-        except Exception as error:  # noqa: BLE001
-            self._attempt.crashed(error)
-        self._attempt.detach(provider.cancel_drain_tokens)
-        self._pulled.abort()
-        return True
-
-    async def _drain(self) -> None:
-        try:
-            with trio.move_on_after(self._provider.cancel_drain_s):
-                while not self._attempt.over:
-                    await self._attempts.watch.wait_changed()
-        except Exception as error:  # noqa: BLE001
-            self._attempt.crashed(error)
-        finally:
-            self._drained_off()
-
-    @trio.lowlevel.enable_ki_protection
-    def _drained_off(self) -> None:
-        attempt = self._attempt
-        del self._parts.draining[self._request_id]
-        attempt.close()
-        self._attempts.end_body()
-        try:
-            if not self._billing.owed:
-                return
-            if attempt.crash is not None:
-                self._conclusion.settle(Outcome.GATEWAY_FAILED)
-            else:
-                whole = attempt.relay.terminal and attempt.error is None
-                self._conclusion.settle(Outcome.CLIENT_LEFT, drained=whole)
-        finally:
-            self._release_key()
-
-    def _release_key(self) -> None:
-        known, self._billing.idempotency = self._billing.idempotency, None
-        if known is not None:
-            self._parts.idempotency.release(self.receipt.account_id, known.key)
 
     # attempt
 

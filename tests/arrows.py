@@ -81,7 +81,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"engine.counting", "engine.upkeep", "engine.watch"}),
     frozenset({"engine.attempts"}),
-    frozenset({"engine.conclusion"}),
+    frozenset({"engine.conclusion", "engine.drain"}),
     frozenset({"engine.exchange"}),
     frozenset({"engine.gateway"}),
     frozenset({"engine.checking"}),

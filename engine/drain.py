@@ -1,0 +1,79 @@
+"""Reading an answer on without its client, for the provider's own figures."""
+
+from __future__ import annotations
+
+import trio
+
+from engine.attempts import Attempts
+from engine.billing import ExchangeBilling
+from engine.conclusion import Conclusion
+from engine.events import Outcome
+from engine.parts import OpenExchange, Parts
+from engine.upstream.providers import Provider
+
+
+class Drain:
+    """Of one exchange whose client has left. The gateway's own task reads on, and settles; until it
+    has, the exchange is `settling`."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        exchange: OpenExchange,
+        provider: Provider,
+        attempts: Attempts,
+        billing: ExchangeBilling,
+        conclusion: Conclusion,
+    ) -> None:
+        self._parts = parts
+        self._exchange = exchange
+        self._request_id = exchange.receipt.request_id
+        self._provider = provider
+        self._attempts = attempts
+        self._billing = billing
+        self._conclusion = conclusion
+
+    def begin(self) -> bool:
+        """Take the exchange over, if its provider's policy says so and there is something to read
+        on; no checkpoint."""
+        parts, provider, attempt = self._parts, self._provider, self._attempts.current
+        if provider.on_cancel != "drain" or parts.stopping or not self._billing.owed:
+            return False
+        if not attempt.under_way:
+            return False
+        if not parts.drains.adopt(self._exchange.receipt.account_id, self._read_on):
+            return False
+        parts.draining[self._request_id] = self._exchange
+        try:
+            self._billing.client_left()
+        except Exception as error:  # noqa: BLE001
+            attempt.crashed(error)
+        attempt.detach(provider.cancel_drain_tokens)
+        return True
+
+    async def _read_on(self) -> None:
+        try:
+            with trio.move_on_after(self._provider.cancel_drain_s):
+                while not self._attempts.current.over:
+                    await self._attempts.watch.wait_changed()
+        except Exception as error:  # noqa: BLE001
+            self._attempts.current.crashed(error)
+        finally:
+            self._settle()
+
+    @trio.lowlevel.enable_ki_protection
+    def _settle(self) -> None:
+        attempt = self._attempts.current
+        del self._parts.draining[self._request_id]
+        attempt.close()
+        self._attempts.end_body()
+        try:
+            if not self._billing.owed:
+                return
+            if attempt.crash is not None:
+                self._conclusion.settle(Outcome.GATEWAY_FAILED)
+            else:
+                whole = attempt.relay.terminal and attempt.error is None
+                self._conclusion.settle(Outcome.CLIENT_LEFT, drained=whole)
+        finally:
+            self._conclusion.release_key()
