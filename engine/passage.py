@@ -20,6 +20,7 @@ from engine.upstream.bodies import Body
 from engine.upstream.providers import Provider
 from engine.wire.http import Headers
 
+_DATA = frozenset({"application/json", "text/event-stream"})
 _RESPONSE_MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -115,7 +116,7 @@ class Passage:
         if self._request.stream:
             kind = self.client.stream_type(self._request)
         reframed = self._request.stream and self._provider.quirks.event_stream
-        if self.verbatim and content_type is not None and not reframed:
+        if self.verbatim and content_type and _is_data(content_type) and not reframed:
             kind = content_type.encode("latin-1")
         headers = [(b"content-type", kind)]
         if committed:
@@ -125,6 +126,15 @@ class Passage:
         if self.dropped:
             headers.append((b"x-parshall-dropped", _header_text(",".join(self.dropped))))
         return Head(200, tuple(headers))
+
+
+def _is_data(content_type: str) -> bool:
+    """Nothing that a browser would show or run is passed on as such.
+
+    >>> _is_data("Application/JSON; charset=UTF-8"), _is_data("text/html")
+    (True, False)
+    """
+    return content_type.partition(";")[0].strip().lower() in _DATA
 
 
 def _header_text(text: str) -> bytes:

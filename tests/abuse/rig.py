@@ -40,8 +40,8 @@ private = ["images.test"]
 denied = ["denied.test"]
 urls_max = 3
 max_bytes = 100_000
-timeout_s = 3
-idle_timeout_s = 0.5
+timeout_s = 15
+idle_timeout_s = 1.5
 [providers.inlining-gemini]
 protocol = "gemini"
 base_url = "$SIM/v1beta"

@@ -49,7 +49,7 @@ SENT_BY_A_HOSTILE_CLIENT = {
 }
 SAID_BY_A_HOSTILE_PROVIDER: Headers = [
     (b":status", b"200"),
-    (b"content-type", b"application/json"),
+    (b"content-type", b"text/html; charset=utf-8"),
     (b"access-control-allow-origin", b"*"),
     (b"alt-svc", b'h3="evil.example:443"'),
     (b"authorization", b"canary"),
@@ -68,7 +68,8 @@ SAID_BY_A_HOSTILE_PROVIDER: Headers = [
     (b"x-internal", b"canary"),
     (b"x-parshall-cost", b"0"),
     (b"x-ratelimit-remaining-tokens", b"1"),
-    (b"x-request-id", b"req_theirs"),
+    (b"x-request-id", b"r" * 5_000),
+    (b"request-id", b"\xff canary"),
 ]
 UNARY = orjson.dumps(
     {
@@ -140,8 +141,8 @@ def test_the_lists_of_headers_that_pass() -> None:
         b"allow",
         b"content-length",
         b"content-type",
-        b"request-id",
         b"idempotent-replayed",
+        b"request-id",
         b"retry-after",
         b"www-authenticate",
         b"x-credits-used",
@@ -203,7 +204,9 @@ async def test_what_a_provider_says_in_headers_ends_here(
     assert passed <= ANSWER_HEADERS | {name for name, _ in SECURITY}
     assert "canary" not in str(response.headers)
     assert response.headers.get_list("cache-control") == ["private, no-store"]
-    assert response.headers["x-request-id"] != "req_theirs"
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"].startswith("req_")
+    assert "x-provider-request-id" not in response.headers
     assert response.headers["x-parshall-cost"] != "0"
     assert "www-authenticate" not in response.headers
 
