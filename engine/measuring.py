@@ -99,7 +99,11 @@ class Measuring:
     def usage_so_far(self, attempt: Attempt, output_tokens: int) -> Usage:
         """Counted output beside the input as the provider has said it, else counted."""
         meter = attempt.relay.meter
-        said = meter.said or Usage()
+        said = meter.said
+        if said is None:  # asked of each stream every second
+            return self._with_fee(
+                Usage(input_tokens=self._input_tokens(), output_tokens=output_tokens)
+            )
         input_tokens = said.input_tokens if _says_input(meter) else self._input_tokens()
         usage = replace(said, input_tokens=input_tokens, output_tokens=output_tokens).clamped()
         return self._with_fee(usage)
