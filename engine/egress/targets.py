@@ -18,6 +18,7 @@ from engine.egress.errors import EgressRefusedError
 from engine.egress.policy import PORTS
 
 URL_MAX_CHARS: Final = 8_192
+_HOST_MAX_CHARS: Final = 253
 
 _is_url = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?", re.IGNORECASE | re.DOTALL).fullmatch
 _is_authority = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@%]+)(?::([0-9]{1,5}))?").fullmatch
@@ -88,6 +89,8 @@ def _host(host: str) -> str:
             return str(ipaddress.IPv6Address(host[1:-1]))
         except ValueError:
             raise _no_host() from None
+    if len(host) > _HOST_MAX_CHARS + 1:  # with a dot at its end; in ASCII it only grows
+        raise _no_host()
     try:
         if not host.isascii():
             host = idna.encode(host, uts46=True).decode("ascii")
@@ -100,7 +103,7 @@ def _host(host: str) -> str:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
             raise _no_host() from None
-    if len(host) > 253 or not all(map(_is_label, labels)):
+    if len(host) > _HOST_MAX_CHARS or not all(map(_is_label, labels)):
         raise _no_host()
     return host
 

@@ -78,6 +78,8 @@ def test_a_url_is_read(url: str, expected: str) -> None:
         "https://" + "a" * 64 + ".example/",
         "https://" + "a." * 130 + "example/",
         "https://a.example/" + "a" * 8_192,
+        "https://" + "ü" * 8_000 + "/",
+        "https://" + "ü." * 100 + "example/",
         "https://2130706433/",
         "https://0x7f000001/",
         "https://0x7f.1/",
