@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+import trio
 
 from engine import Call
 from engine.errors import GatewayError, InsufficientFundsError
@@ -226,3 +227,24 @@ async def test_a_replayed_request_fetches_nothing(tmp_path: Path) -> None:
     assert error is None
     assert first == second
     assert place.web.paths == ["/cat"]
+
+
+async def test_a_client_that_leaves_ends_the_fetch(tmp_path: Path) -> None:
+    asked, left = trio.Event(), trio.Event()
+
+    async def wait(stream: trio.abc.Stream) -> None:
+        asked.set()
+        assert await stream.receive_some() == b""
+        left.set()
+
+    async with open_place(tmp_path, egress="idle_timeout_s = 60\ntimeout_s = 60") as place:
+        place.web.answers["/slow"] = wait
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, place.setup, place.call("openai_chat", "gemini", "/slow"))
+            await asked.wait()
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(30):
+            await left.wait()
+
+        assert await place.setup.balance() == DOLLAR
+        assert list(place.setup.sim.truth.records()) == []
