@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from quart_trio import QuartTrio
 
 from frontends.app import create_app, render_server_error
 from frontends.server import Server, ServerSettings, open_server
@@ -20,6 +21,7 @@ class Front:
     """A served gateway, and a client that has its key."""
 
     setup: Setup
+    app: QuartTrio
     server: Server
     client: httpx.AsyncClient
 
@@ -35,7 +37,7 @@ async def open_front(folder: Path, **options: Any) -> AsyncIterator[Front]:
     settings = ServerSettings(render_error=render_server_error)
     async with (
         open_setup(folder, **options) as setup,
-        open_server(create_app(setup.gateway), ["127.0.0.1:0"], settings) as server,
+        open_server(app := create_app(setup.gateway), ["127.0.0.1:0"], settings) as server,
         httpx.AsyncClient(
             base_url=f"http://{server.addresses[0]}",
             headers={"authorization": f"Bearer {setup.key}"},
@@ -43,4 +45,4 @@ async def open_front(folder: Path, **options: Any) -> AsyncIterator[Front]:
             verify=False,  # nothing is TLS here, and loading the authorities takes long
         ) as client,
     ):
-        yield Front(setup, server, client)
+        yield Front(setup, app, server, client)
