@@ -1,7 +1,8 @@
 """Counting the tokens of a prompt without generating: free, and no exchange.
 
-A provider of the client's own protocol is asked, and its answer passed on; elsewhere the prompt is
-counted here, which an answer's `x-parshall-counted: estimate` says.
+A provider of the client's own protocol is asked, and its answer passed on; elsewhere, and where it
+would have to be sent media that the prompt names by URL, the prompt is counted here, which an
+answer's `x-parshall-counted: estimate` says.
 """
 
 from __future__ import annotations
@@ -70,7 +71,11 @@ async def _count(parts: Parts, call: Call) -> tuple[Head, bytes]:
             return Count(deployment.encoding, deployment.capabilities)
         return Encode(target_of(call.protocol, deployment, provider), in_memory=True)
 
-    done = await parts.parsing.do(call.opened(), ask)
+    opened = call.opened()
+    done = await parts.parsing.do(opened, ask)
+    if not isinstance(done, int) and done.urls:  # they would have to be fetched, and this is free
+        here = planned(done.request.model)[0]
+        done = await parts.parsing.do(opened, lambda _: Count(here.encoding, here.capabilities))
     headers = [(b"content-type", b"application/json")]
     if isinstance(done, int):
         headers.append((b"x-parshall-counted", b"estimate"))

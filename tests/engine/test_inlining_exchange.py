@@ -248,3 +248,14 @@ async def test_a_client_that_leaves_ends_the_fetch(tmp_path: Path) -> None:
 
         assert await place.setup.balance() == DOLLAR
         assert list(place.setup.sim.truth.records()) == []
+
+
+async def test_nothing_is_fetched_to_be_counted(tmp_path: Path) -> None:
+    """Counting is free; a provider that takes bytes only would refuse the URL."""
+    async with open_place(tmp_path) as place:
+        call = place.call("anthropic", "anthropic", "/cat")
+        head, body = await place.setup.gateway.count_tokens(replace(call, operation="count_tokens"))
+
+    assert dict(head.headers)[b"x-parshall-counted"] == b"estimate"
+    assert orjson.loads(body)["input_tokens"] > 0
+    assert place.web.heads == []
