@@ -24,7 +24,8 @@ def test_what_is_left_out_is_strict() -> None:
     assert egress == EgressConfig()
     assert egress.enabled
     assert not egress.http
-    assert egress.private == egress.denied == egress.ports == frozenset()
+    assert egress.private == egress.denied == frozenset()
+    assert egress.ports == frozenset()
     assert egress.proxy is None
 
 
