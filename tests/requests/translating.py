@@ -73,6 +73,7 @@ def translate(call: Call, target: Target) -> Translated | Refused:
         aimed = target_of(call.protocol, _deployment(target), _PROVIDERS[target.protocol])
         assert aimed.spoken != call.protocol
         prepared = prepare_here(call, aimed)
+        assert isinstance(prepared.body, bytes), "only large bodies are files"
         body = orjson.loads(prepared.body)
     except InvalidRequestError as error:
         return Refused(error.code, error.param, error.message)
