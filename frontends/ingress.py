@@ -121,7 +121,7 @@ class Ingress:
                 cast(LazyRequest, request),
                 taking,
                 max_bytes=server.body_max_bytes,
-            spooled_min_bytes=server.spooled_min_bytes,
+                spooled_min_bytes=server.spooled_min_bytes,
             )
         return Call(
             body=b"",

@@ -271,8 +271,7 @@ class ClientCodec(Protocol):
         """
 
     def answered(self, request: ClientRequest) -> ClientRequest:
-        """What of a request its answer is made with: for all of `answers`, and without its prompt.
-        """
+        """What of a request its answer is made with: for all of `answers`; without its prompt."""
 
     def path(
         self,
