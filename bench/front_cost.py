@@ -7,8 +7,8 @@ turns, so that a change of the machine's mood meets both; a ratio is of neighbou
 gateway and the clients are processes of their own.
 
 - `tokens`: CPU of the serving process a relayed token (one an event), user and system. Streams are
-  paced by the provider; clients speak HTTP/1.1 or HTTP/2 (100 streams a connection).
-- `unary`: requests a second and CPU a request.
+  paced by the provider; clients speak HTTP/1.1, HTTP/2 (100 streams a connection), and both by TLS.
+- `unary`: requests a second and CPU a request; beside the same app on Hypercorn's HTTP.
 - `memory`: growth of resident (RSS) and own (PSS) memory an open stream that has begun and is slow.
 - `first`: what gateway and nginx add to the first token, while streams take half a core of the
   gateway; beside the same request sent to the provider itself.
@@ -41,8 +41,15 @@ from bench.processes import Target, cpu_s, running_gateway
 
 _OPEN_TIMEOUT_S: Final = 30.0
 _HALF_CORE_S: Final = 0.5
-_PRESUMED_US: Final = 60.0
+_PRESUMED_US: Final = 40.0
 """A token's CPU, for what half a core is, where tokens were not measured in the same run."""
+_FRONTS: Final[dict[str, tuple[bool, Front]]] = {
+    "http1": (False, "http1"),
+    "http2": (False, "http2"),
+    "https http1": (True, "http1"),
+    "https http2": (True, "http2"),
+}
+"""What clients speak: whether by TLS, and which HTTP."""
 
 
 @dataclass(slots=True)
@@ -51,21 +58,31 @@ class Bench:
 
     options: argparse.Namespace
     gateway: Target
+    secure: Target
+    """The same by TLS."""
     nginx: Nginx
+    authority: Path
     token_us: float = _PRESUMED_US
 
     def row(self, title: str, *cells: str) -> None:
         """One line of the report, at once."""
         _write(f"{title:<42}" + "  ".join(cells) + "\n")
 
-    def load(self, side: str, front: Front, clients: int, directives: str) -> Load:
+    def load(self, side: str, front: str, clients: int, directives: str) -> Load:
         """Clients of one side, by what they speak."""
-        port = getattr(self.nginx, front) if side == "nginx" else self.gateway.port
-        return Load(port, self.gateway.key, clients, directives, "streams", front)
+        tls, protocol = _FRONTS[front]
+        gateway = self.secure if tls else self.gateway
+        port = gateway.port
+        if side == "nginx":
+            port = self.nginx.https if tls else getattr(self.nginx, protocol)
+        authority = str(self.authority) if tls else ""
+        return Load(port, gateway.key, clients, directives, "streams", protocol, authority)
 
-    def pid(self, side: str) -> int:
+    def pid(self, side: str, front: str) -> int:
         """The serving process."""
-        return self.nginx.pid if side == "nginx" else self.gateway.pid
+        if side == "nginx":
+            return self.nginx.pid
+        return (self.secure if _FRONTS[front][0] else self.gateway).pid
 
 
 def _write(text: str) -> None:
@@ -91,17 +108,18 @@ def machine_ms() -> float:
 # -- CPU a token ------------------------------------------------------------------------------
 
 
-def cost_of_token(bench: Bench, side: str, front: Front, streams: int) -> tuple[float, float]:
+def cost_of_token(bench: Bench, side: str, front: str, streams: int) -> tuple[float, float]:
     """CPU microseconds a relayed token, and the tokens a second of each stream."""
     rate, seconds = bench.options.rate, bench.options.seconds
     tokens = int(rate * (seconds + _OPEN_TIMEOUT_S))
     load = bench.load(side, front, streams, f"tokens={tokens} tokens_per_second={rate}")
     with running_load(load) as clients:
         before = _wait_flowing(clients.counts, streams)
-        used_s, started_s = cpu_s(bench.pid(side)), time.monotonic()
+        pid = bench.pid(side, front)
+        used_s, started_s = cpu_s(pid), time.monotonic()
         before = clients.counts()[1]
         time.sleep(seconds)
-        used_s = cpu_s(bench.pid(side)) - used_s
+        used_s = cpu_s(pid) - used_s
         events, elapsed_s = clients.counts()[1] - before, time.monotonic() - started_s
     _settle()
     return used_s / events * 1e6, events / elapsed_s / streams
@@ -125,8 +143,8 @@ def _settle() -> None:
 def measure_tokens(bench: Bench) -> None:
     options = bench.options
     first = options.streams[0]
-    cells: list[tuple[Front, int]] = [("http1", streams) for streams in options.streams]
-    for front, streams in [*cells, ("http2", first)]:
+    cells = [("http1", streams) for streams in options.streams]
+    for front, streams in cells + [(front, first) for front in list(_FRONTS)[1:]]:
         figures: dict[str, list[tuple[float, float]]] = {"nginx": [], "gateway": []}
         for _ in range(options.repeats):
             for side, values in figures.items():
@@ -148,9 +166,9 @@ def measure_tokens(bench: Bench) -> None:
 # -- unary requests ---------------------------------------------------------------------------
 
 
-def rate_of_requests(bench: Bench) -> tuple[float, float]:
+def rate_of_requests(bench: Bench, target: Target) -> tuple[float, float]:
     """Requests a second, and CPU microseconds a request."""
-    target, options = bench.gateway, bench.options
+    options = bench.options
     load = Load(target.port, target.key, options.unary_clients, "tokens=16", "unary")
     with running_load(load) as clients:
         time.sleep(options.seconds / 3)
@@ -163,10 +181,19 @@ def rate_of_requests(bench: Bench) -> tuple[float, float]:
 
 
 def measure_unary(bench: Bench) -> None:
-    figures = [rate_of_requests(bench) for _ in range(bench.options.repeats)]
-    rates, costs = zip(*figures, strict=True)
-    title = f"unary, {bench.options.unary_clients} clients"
-    bench.row(title, f"{middle(rates, 0)} requests/s", f"{middle(costs, 0)} us CPU a request")
+    provider_port = bench.gateway.provider_port
+    with running_gateway(provider_port=provider_port, server="hypercorn") as hypercorn:
+        targets = {"gateway": bench.gateway, "on Hypercorn": hypercorn}
+        figures: dict[str, list[tuple[float, float]]] = {side: [] for side in targets}
+        for _ in range(bench.options.repeats):
+            for side, target in targets.items():
+                figures[side].append(rate_of_requests(bench, target))
+    for index, unit in enumerate(("requests/s", "us CPU a request")):
+        values = {side: [figure[index] for figure in found] for side, found in figures.items()}
+        ratios = [ours / theirs for ours, theirs in zip(*values.values(), strict=True)]
+        cells = (f"{side} {middle(found, 0)}" for side, found in values.items())
+        title = f"unary, {bench.options.unary_clients} clients, {unit}"
+        bench.row(title, *cells, f"ratio {middle(ratios, 2)}")
 
 
 # -- memory -----------------------------------------------------------------------------------
@@ -277,8 +304,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         certificate, private_key = make_certificate(folder)
         gateway = stack.enter_context(running_gateway())
-        nginx = stack.enter_context(running_nginx(gateway.provider_port, certificate, private_key))
-        bench = Bench(options, gateway, nginx)
+        port, pair = gateway.provider_port, (certificate, private_key)
+        secure = stack.enter_context(running_gateway(provider_port=port, certificate=pair))
+        nginx = stack.enter_context(running_nginx(port, *pair))
+        bench = Bench(options, gateway, secure, nginx, certificate)
         load = " ".join(f"{part:.1f}" for part in os.getloadavg())
         _write(
             f"{platform.platform()}, {os.cpu_count()} cores, load before {load}\n"

@@ -176,14 +176,12 @@ def open_readers(load: Load) -> Iterator[Reader]:
         count = min(left, load.streams_per_connection) if load.protocol == "http2" else 1
         left -= count
         sock = connect(load.port, load.authority, load.protocol)
-        sock.sendall(
-            _http2_requests(load.key, body, count) if load.protocol == "http2" else request
-        )
+        sock.sendall(_http2_requests(load, body, count) if load.protocol == "http2" else request)
         sock.setblocking(False)
         yield Reader(sock) if stream else UnaryReader(sock, request)
 
 
-def _http2_requests(key: str, body: bytes, count: int) -> bytes:
+def _http2_requests(load: Load, body: bytes, count: int) -> bytes:
     """A connection's opening and so many requests; its windows need no update."""
     settings = _SETTINGS.pack(4, _WINDOW)
     out = [
@@ -193,10 +191,10 @@ def _http2_requests(key: str, body: bytes, count: int) -> bytes:
     ]
     fields = [
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", "https" if load.authority else "http"),
         (":authority", "localhost"),
         (":path", _PATH),
-        ("authorization", f"Bearer {key}"),
+        ("authorization", f"Bearer {load.key}"),
         ("content-type", "application/json"),
         ("content-length", str(len(body))),
     ]

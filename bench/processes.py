@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 _PROVIDER = """
 import trio
@@ -30,12 +31,15 @@ import sys, trio
 from pathlib import Path
 from engine import open_gateway, parse_config
 from frontends.app import create_app
-from frontends.server import open_server
+from frontends.server import ServerSettings, open_server
+from frontends.server.tls import CertificateStore
 
-async def main(folder, provider):
+async def main(folder, provider, server, *pair):
     config = parse_config(f'''
 [storage]
 url = "sqlite:{folder}/ledger.db"
+[server]
+lag_max_s = 10
 [providers.sim]
 protocol = "openai"
 base_url = "{provider}/v1"
@@ -69,8 +73,12 @@ price = {{ input = 1, output = 2 }}
         account = await gateway.ledger.create_account("bench")
         await gateway.ledger.fund(account.account_id, 10**15, "bench")
         _, key = await gateway.create_key(account.account_id, "bench")
-        async with open_server(create_app(gateway), ["127.0.0.1:0"]) as server:
-            print(server.addresses[0], key, flush=True)
+        tls = CertificateStore(*map(Path, pair)) if pair else None
+        settings = ServerSettings(
+            server=server, tls=tls, loop_lag_s=lambda: gateway.load.lag.seconds
+        )
+        async with open_server(create_app(gateway), ["127.0.0.1:0"], settings) as served:
+            print(served.addresses[0], key, flush=True)
             await trio.sleep_forever()
 
 trio.run(main, *sys.argv[1:])
@@ -118,16 +126,22 @@ def running(program: str, *arguments: str) -> Iterator[tuple[int, list[str]]]:
 
 
 @contextmanager
-def running_gateway(prelude: str = "", *, provider_port: int | None = None) -> Iterator[Target]:
+def running_gateway(
+    prelude: str = "",
+    *,
+    provider_port: int | None = None,
+    server: Literal["parshall", "hypercorn"] = "parshall",
+    certificate: tuple[Path, ...] = (),
+) -> Iterator[Target]:
     """A gateway in front of a simulated provider, which is started with it if none is given; the
-    gateway's process runs `prelude` first."""
+    gateway's process runs `prelude` first. With a certificate and its key it serves TLS."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         if provider_port is None:
             _, [provider] = stack.enter_context(running(_PROVIDER))
             provider_port = _port(provider)
         program = prelude + _GATEWAY
-        arguments = (folder, f"http://127.0.0.1:{provider_port}")
+        arguments = [folder, f"http://127.0.0.1:{provider_port}", server, *map(str, certificate)]
         pid, [address, key] = stack.enter_context(running(program, *arguments))
         yield Target(pid, _port(address), key, provider_port, Path(folder))
 

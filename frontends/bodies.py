@@ -70,7 +70,7 @@ class LazyBody(TrioBody):
     async def _pull_some(self, receive: Receive) -> None:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise trio.BrokenResourceError("the client has left")
+            await trio.sleep_forever()  # cancelled: that is what such a server was asked to do
         self.append(message.get("body", b""))
         if not message.get("more_body", False):
             self.set_complete()

@@ -52,7 +52,7 @@ class ParshallStack:
     ) -> None:
         self._settings = settings
         self._apps = AppRunner(app, nursery, state, settings.render_error)
-        self._flusher = Flusher(settings.coalesce_s)
+        self._flusher = Flusher(settings.coalesce_s, settings.loop_lag_s)
         nursery.start_soon(self._flusher.run)
 
     def connect(self, transport: Transport) -> AnyConnection:
