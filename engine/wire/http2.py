@@ -35,6 +35,9 @@ __all__ = [
 _STREAMS_BEFORE_SETTINGS: Final = 100
 """What RFC 9113 section 6.5.2 recommends as a floor, until the peer's SETTINGS say more."""
 
+_DRIBBLE_BYTES: Final = 512
+"""A frame that a window cut smaller earns its receiver no WINDOW_UPDATE (CVE-2019-9511)."""
+
 
 class Http2Connection(Http2Inbound):
     """Frames in, deliveries out; calls in, bytes out. Nothing here waits.
@@ -179,7 +182,8 @@ class Http2Connection(Http2Inbound):
             self._blocked[stream_id] = None
         if size or (ended and whole):
             frames = self._machine.data_frames(stream.h2, data, size, ended=ended and whole)
-            self._guard.sent(frames)
+            if whole or size >= _DRIBBLE_BYTES:
+                self._guard.sent(frames)
             if ended and whole:
                 self._sent_end(stream)
         return size

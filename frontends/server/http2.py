@@ -76,7 +76,7 @@ class Http2Server(Http2Outbound):
         """When `timed_out` has something to do."""
         idle_s = math.inf if self._streams else self._idle_until_s
         unread_s = next(iter(self._unread.values()))[0] if self._unread else math.inf
-        return min(idle_s, unread_s, self._block_until_s, self._last_call_s, self._sweep_at_s)
+        return min(idle_s, unread_s, self._block_until_s, self._last_call_s, self._stalls.look_at_s)
 
     @property
     def idle(self) -> bool:
@@ -97,6 +97,7 @@ class Http2Server(Http2Outbound):
             self._deliver(delivery)
         for stream_id in self._h2.take_writable():
             self._unblock(stream_id)
+        self._stalls.heard(self._h2.pings_answered, trio.current_time())
         if not self._h2.in_header_block:
             self._block_until_s = math.inf
         elif self._block_until_s == math.inf:
@@ -117,8 +118,8 @@ class Http2Server(Http2Outbound):
             self._last_call_s = math.inf
             self._h2.goaway()
             self._touch()
-        if now_s >= self._sweep_at_s:
-            self._sweep(now_s)
+        if now_s >= self._stalls.look_at_s:
+            self._cut_stalled(now_s)
         self._stop_dropping(now_s)
         if now_s >= self._block_until_s or (self.idle and now_s >= self._idle_until_s):
             self._h2.goaway()

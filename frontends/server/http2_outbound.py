@@ -8,13 +8,13 @@ place.
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
-from typing import Final
+from typing import Final, cast
 
 import trio
 
 from engine.wire.http2 import ErrorCodes, Http2Connection, Http2StreamClosed
+from frontends.server.http2_stalls import Stalls
 from frontends.server.http2_stream import Http2Stream
 from frontends.server.interfaces import Flusher, Wire
 from frontends.server.settings import ServerSettings
@@ -30,6 +30,7 @@ _PIECE_BYTES: Final = 16_384
 """Of one stream, before it is another's turn."""
 _ROUND_BYTES: Final = 65_536
 """Of all streams, in one write."""
+_PING: Final = b"lagging?"
 _FRAME_BYTES: Final = 64
 """Counted for a frame beside its data."""
 
@@ -55,7 +56,7 @@ class Http2Outbound:
         self._stopping = False
         self._over = False
         self._idle_until_s = trio.current_time() + settings.header_timeout_s
-        self._sweep_at_s = math.inf
+        self._stalls = Stalls(settings.write_stall_s)
 
     # -- answers: what their streams ask for ------------------------------------------------------
 
@@ -157,14 +158,16 @@ class Http2Outbound:
         size = h2.send_data(stream_id, piece, ended=stream.finished and last)
         if size:
             stream.taken(size)
-            stream.blocked_since_s = None
         if size < wanted_bytes:
-            self._block(stream)
+            stream.blocked = True
+            self._stalls.shut(stream, trio.current_time())
         elif not last:
             stream.queued = True
             self._ready.append(stream)
         elif stream.finished:
             self._finish(stream)
+        else:
+            self._stalls.clear(stream)
         return size
 
     def _finish(self, stream: Http2Stream) -> None:
@@ -179,9 +182,9 @@ class Http2Outbound:
     # -- ends ------------------------------------------------------------------------------------
 
     def _forget(self, stream: Http2Stream) -> None:
+        self._stalls.clear(stream)
         if self._streams.pop(stream.stream_id, None) is not None and not self._streams:
             self._idle_until_s = trio.current_time() + self._settings.keep_alive_s
-            self._sweep_at_s = math.inf
             if self._ending:
                 self._touch()
 
@@ -212,28 +215,18 @@ class Http2Outbound:
 
     # -- windows that stay shut -------------------------------------------------------------------
 
-    def _block(self, stream: Http2Stream) -> None:
-        if stream.blocked_since_s is None:
-            now_s = trio.current_time()
-            stream.blocked_since_s = now_s
-            self._sweep_at_s = min(self._sweep_at_s, now_s + self._settings.write_stall_s)
-
     def _unblock(self, stream_id: int) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and not stream.queued:
+            stream.blocked = False
             self.make_soon(stream)
 
-    def _sweep(self, now_s: float) -> None:
-        """Cut the streams whose clients have not let a byte through for `write_stall_s`."""
-        stall_s = self._settings.write_stall_s
-        oldest_s = math.inf
-        for stream in tuple(self._streams.values()):
-            since_s = stream.blocked_since_s
-            if since_s is None:
-                continue
-            if now_s >= since_s + stall_s:
-                log.info("a client let nothing of an answer through for %g s: reset", stall_s)
-                self._reset(stream, ErrorCodes.CANCEL)
-            else:
-                oldest_s = min(oldest_s, since_s)
-        self._sweep_at_s = oldest_s + stall_s
+    def _cut_stalled(self, now_s: float) -> None:
+        """Reset the streams whose clients let nothing through."""
+        stalled, ask = self._stalls.look(now_s)
+        for stream in stalled:
+            log.info("a client let next to nothing of an answer through: reset")
+            self._reset(cast(Http2Stream, stream), ErrorCodes.CANCEL)
+        if ask:
+            self._h2.ping(_PING)
+            self._touch()

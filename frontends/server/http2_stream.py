@@ -60,7 +60,7 @@ class Http2Stream:
 
     __slots__ = (
         "_bodyless", "_delivered_bytes", "_drained", "_expect", "_left", "_marks", "_streams",
-        "_watching", "_writable", "blocked_since_s", "buffer", "exchange", "fields", "finished",
+        "_watching", "_writable", "blocked", "buffer", "exchange", "fields", "finished",
         "queued", "sent_bytes", "stream_id",
     )  # fmt: skip
 
@@ -75,8 +75,8 @@ class Http2Stream:
         """The app has said all."""
         self.queued = False
         """It has its turn coming."""
-        self.blocked_since_s: float | None = None
-        """Since when its windows have let nothing through, though something waits."""
+        self.blocked = False
+        """Its windows let nothing more through, though something waits."""
         self.sent_bytes = 0
         """Of the body, in frames."""
         self._streams = streams
@@ -140,7 +140,7 @@ class Http2Stream:
         if data and not self._bodyless and not self.gone:
             self.buffer += data
             self._streams.held(len(data))
-            if not self.queued and self.blocked_since_s is None:
+            if not self.queued and not self.blocked:
                 self._streams.make_soon(self)
         return len(self.buffer) < self._streams.high_water_bytes
 
@@ -231,7 +231,7 @@ class Http2Stream:
             self.exchange.leave()
 
     def _make_soon(self) -> None:
-        if not (self.queued or self.gone) and self.blocked_since_s is None:
+        if not (self.queued or self.gone) and not self.blocked:
             self._streams.make_soon(self)
 
     def _watch_wire(self) -> None:

@@ -103,6 +103,21 @@ def test_an_answer_earns_its_client_window_updates() -> None:
     assert caught.value.code == ErrorCodes.ENHANCE_YOUR_CALM
 
 
+def test_data_dribble() -> None:
+    """CVE-2019-9511: windows that are opened byte by byte."""
+    server = serving(Http2Limits(window_updates_max=10))
+    server.receive(frame(SETTINGS_TYPE, 0, 0, b"\0\4\0\0\0\0"))
+    request(server, 1, ended=True)
+    server.send_headers(1, [(b":status", b"200")])
+    update = frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1")
+    for _ in range(14):  # the head has earned four
+        server.receive(update)
+        assert server.send_data(1, b"token" * 100) == 1
+    with pytest.raises(Http2Error) as caught:
+        server.receive(update)
+    assert caught.value.code == ErrorCodes.ENHANCE_YOUR_CALM
+
+
 def test_updates_may_be_late_by_a_window() -> None:
     clock = Clock()
     server = serving(Http2Limits(window_updates_max=10), clock)

@@ -81,7 +81,7 @@ async def test_streams_of_a_client_that_does_not_read_hold_little_together(
         assert held_bytes == protocol._held_bytes
         assert HELD_MAX_BYTES // 2 < held_bytes < HELD_MAX_BYTES + 100 * 2 * len(piece)
         assert transport.buffered_bytes < 3 * 65_536
-        await trio.sleep(35)  # it is cut, and holds nothing
+        await trio.sleep(500)  # the kernel's acknowledgements take time of their own
         assert transport.gone
         assert protocol.idle
         assert protocol._held_bytes == 0
@@ -156,15 +156,15 @@ async def test_what_a_client_has_not_taken_is_not_delivered() -> None:
         min_size=1,
         max_size=5,
     ),
-    reads=st.lists(st.integers(1, 50_000), min_size=1, max_size=20),
+    reads=st.lists(st.integers(1, 50_000), max_size=9).map(lambda sizes: [*sizes, 20_000]),
     by_sink=st.booleans(),
 )
 async def test_nothing_is_lost_or_doubled(
     window_bytes: int, streams: list[list[int]], reads: list[int], by_sink: bool
 ) -> None:
     """Whatever is sent, however small the windows and the client's reads are."""
-    if window_bytes < 1_000:  # a frame of so many bytes each
-        streams = [[size % 50 for size in sizes] for sizes in streams]
+    if window_bytes < 1_000:  # more frames of so few bytes would count as a flood
+        streams = [[size % 5 for size in sizes] for sizes in streams]
     bodies = [
         b"".join(bytes([number % 251]) * size for number, size in enumerate(sizes))
         for sizes in streams
