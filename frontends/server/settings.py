@@ -30,7 +30,7 @@ def plain_error(status: int) -> ErrorBody:
 class ServerSettings:
     """Bounds of the connection boundary. Beyond each: a clear error or a reset, never growth."""
 
-    server: ServerKind = "hypercorn"
+    server: ServerKind = "parshall"
     """Whose HTTP it is: ours, or that of Hypercorn's protocol classes."""
     connections_max: int = 10_000
     connections_per_ip_max: int = 1_000
