@@ -56,7 +56,9 @@ class LoadShedder:
     def _overloaded(self) -> tuple[str, str] | None:
         if self._gateway.open_exchanges >= self._gateway.config.server.exchanges_max:
             return "exchanges", "The gateway is at its limit of open requests."
-        if 0 < self._memory_max_bytes < self._load.memory_bytes():
+        # Where nothing is under way, there is nothing to wait for either.
+        busy = self._gateway.open_exchanges > 0
+        if busy and 0 < self._memory_max_bytes < self._load.memory_bytes():
             return "memory", "The gateway is short of memory."
         if self._load.lag.above_s(self._lag_max_s) >= LAG_FOR_S:
             return "loop_lag", "The gateway is overloaded."
