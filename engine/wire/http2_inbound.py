@@ -30,6 +30,7 @@ from .http2_limits import (
     DATA,
     EMPTY_DATA,
     HEADERS,
+    LATE_RESET,
     PING,
     PRIORITY,
     RST_STREAM,
@@ -168,10 +169,8 @@ class Http2Inbound(Http2Streams):
             self._count(EMPTY_DATA)
         elif kind in self._counted or kind > CONTINUATION:
             self._count(kind)
-        elif kind == RST_STREAM and (
-            not self.client_side or int.from_bytes(frame[5:9], "big") not in self._streams
-        ):  # a client opened what is reset, so it bounds that itself
-            self._count(RST_STREAM)
+        elif kind == RST_STREAM:
+            self._count_reset(int.from_bytes(frame[5:9], "big") & _STREAM_ID_MASK)
         if kind in _CHECKED and self._continuations < 0 and self._checked(kind, flags, size, frame):
             return
         if (
@@ -206,6 +205,16 @@ class Http2Inbound(Http2Streams):
     def _count(self, kind: int) -> None:
         if self._guard.exceeded(kind):
             raise Http2Error("too many frames of one kind", ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def _count_reset(self, stream_id: int) -> None:
+        """What a client opened and has reset, it bounds itself. A server has worked in vain."""
+        stream = self._streams.get(stream_id)
+        if self.client_side:
+            if stream is None:
+                self._count(RST_STREAM)
+        else:
+            answered = stream is None or not stream.sending
+            self._count(LATE_RESET if answered else RST_STREAM)
 
     def _count_header_block(self, kind: int, flags: int, size: int) -> None:
         self._continuations += 1

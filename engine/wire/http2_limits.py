@@ -16,6 +16,10 @@ WINDOW_UPDATE, CONTINUATION = 8, 9
 EMPTY_DATA = -1
 """Not a frame type: a DATA frame that carries neither a byte nor the end of its stream."""
 
+LATE_RESET = -2
+"""Nor this: a client's RST_STREAM on a stream that has its whole answer. Many send one when they
+have read what they wanted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Http2Limits:
@@ -28,10 +32,11 @@ class Http2Limits:
             (RFC 9113 section 6.5.2); past it the connection ends, as in h2.
         header_fields_max: fields in one block; past it the stream is reset.
         continuations_max: CONTINUATION frames in one header block.
-        resets_max: streams a client resets, or makes us reset by a protocol error.
+        resets_max: streams a client resets before it has the whole answer, or makes us reset by a
+            protocol error.
         pings_max, settings_max: each costs us an answer.
         empty_data_max: no flow control holds these back.
-        oddities_max: PRIORITY and extension frames, each.
+        oddities_max: PRIORITY, extension frames, resets of answered streams, each.
         window_updates_max: of a client's, those beyond four for each frame of an answer that it
             was sent.
     """

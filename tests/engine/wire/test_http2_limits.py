@@ -153,6 +153,18 @@ def test_rapid_reset() -> None:
     assert server.open_streams == 1  # the one that was too much
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_client_that_has_its_answer_may_reset_the_stream(ended: bool) -> None:
+    server = serving(Http2Limits(resets_max=10, oddities_max=100))
+    for stream_id in range(1, 201, 2):
+        request(server, stream_id, ended=ended)
+        server.send_headers(stream_id, [(b":status", b"200")], ended=True)
+        server.receive(frame(RST_STREAM, 0, stream_id, bytes(4)))
+    request(server, 201)
+    with pytest.raises(Http2Error):
+        server.receive(frame(RST_STREAM, 0, 199, bytes(4)))
+
+
 @pytest.mark.parametrize(
     "provoke",
     [
