@@ -31,6 +31,8 @@ from engine.upstream.bodies import SpooledBody
 
 logger = logging.getLogger(__name__)
 
+_BYTES_PER_S: Final = 2_000_000
+"""A tenth of what the helper does on a machine that has nothing else to do."""
 _START_S: Final = 30.0
 _END_S: Final = 10.0
 _RETRY_AFTER_S: Final = 1.0
@@ -40,7 +42,7 @@ _RETRY_AFTER_S: Final = 1.0
 class ParsingSettings:
     """Attributes:
     here_max_bytes: larger bodies are parsed in the helper.
-    deadline_s: for one body in the helper.
+    deadline_s: for one body in the helper, and a second more for each `_BYTES_PER_S` of it.
     waiting_max: bodies that may wait for it.
     wait_s: how long they may.
     memory_max_bytes: of addresses, in the helper; orjson reserves several times what it writes.
@@ -50,7 +52,7 @@ class ParsingSettings:
     here_max_bytes: int = 256 * 1024
     deadline_s: float = 10.0
     waiting_max: int = 64
-    wait_s: float = 30.0
+    wait_s: float = 60.0
     memory_max_bytes: int = 4 * 1024**3
     encodings: tuple[str, ...] = ()
 
@@ -140,7 +142,8 @@ class ParsingPool:
     async def _try(self, call: Call, ask: Ask) -> Prepared | int | Exception:
         try:
             helper = self._helper or await self._start()
-            with trio.fail_after(self._settings.deadline_s):
+            size_bytes = len(call.body) if call.spooled is None else call.spooled.size_bytes
+            with trio.fail_after(self._settings.deadline_s + size_bytes / _BYTES_PER_S):
                 return await self._converse(helper, call, ask)
         except (HelperLostError, trio.TooSlowError, OSError) as error:
             logger.error("the helper process has failed: %s", type(error).__name__)
