@@ -89,19 +89,26 @@ class Connection:
 
     async def _read(self, protocol: ServerProtocol) -> None:
         """Until the client has left, or our end has come."""
-        while (data := await self._receive()) != b"":
-            if self.transport.ending:
-                if trio.current_time() >= self.transport.linger_until_s:
-                    return
-            elif data is not None:
-                protocol.receive(data)
-            elif self._is_late():
+        while not (self.transport.ending and self._is_late()):
+            if await self._read_in_time(protocol):
+                return
+            if self._is_late() and not self.transport.ending:
                 protocol.timed_out()
                 if self._is_late():
                     self.transport.end()
 
+    async def _read_in_time(self, protocol: ServerProtocol) -> bool:
+        """Read on as long as the client is in time; True once it has left."""
+        with trio.CancelScope(deadline=self._deadline_s()) as self._waiting:
+            while data := await self.transport.receive():
+                if not self.transport.ending:
+                    protocol.receive(data)
+                self._waiting.deadline = self._deadline_s()
+            return True
+        return False
+
     async def _receive(self) -> bytes | None:
-        """What came next; None when the deadline has passed before."""
+        """What came first; None when the deadline has passed before."""
         with trio.CancelScope(deadline=self._deadline_s()) as self._waiting:
             return await self.transport.receive()
         return None

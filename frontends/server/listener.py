@@ -35,14 +35,11 @@ CHECK_S = 1.0
 ACCEPTS_PER_TURN: Final = 64
 SHORTAGE_S: Final = 0.1
 """Between attempts to accept while the system is out of descriptors or memory."""
-UNSENT_MAX_BYTES: Final = 16_384
-"""What the kernel holds for a client beside what is on its way: the rest is ours to bound."""
 LEAVING_MAX: Final = 100
 """Clients turned away that are heard out at once; a crowd at the door must cost little."""
 UNSENT_MAX_BYTES: Final = 16_384
 """What the kernel takes of an answer ahead of what it can send. It would take megabytes for every
 client that does not read, and count as delivered what never is."""
-_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 _NO_TLS: Final = (
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n"
     b"content-length: 29\r\n\r\nThis port speaks HTTPS only.\n"
@@ -151,8 +148,7 @@ class Server:
         sock.setblocking(False)
         with suppress(OSError):  # a Unix socket; or the client has reset it already
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_MAX_BYTES)
-            if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the kernel takes megabytes ahead
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX_BYTES)
         try:
             transport = self._open_transport(sock, address)
