@@ -12,7 +12,14 @@ from hpack import Encoder
 from hyperframe.frame import GoAwayFrame, HeadersFrame
 from trio.testing import MockClock
 
-from tests.frontends.server.apps import dial, headers, make_probe, open_http2, read_all
+from tests.frontends.server.apps import (
+    dial,
+    headers,
+    make_probe,
+    open_http2,
+    open_probe,
+    read_all,
+)
 from tests.frontends.server.http2_served import Http2Served, answer, echo, serve_http2
 
 
@@ -132,3 +139,29 @@ async def dial_raw(served: Http2Served) -> trio.SocketStream:
     stream = await dial(served)
     await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
     return stream
+
+
+async def test_what_an_app_says_when_the_grace_is_over_still_arrives(clock: MockClock) -> None:
+    async with open_probe() as (probe, server), open_http2(server) as client:
+        client.state._frame_dispatch_table[GoAwayFrame] = _goaway_event
+        await client.request(1, headers(b"/stream"))
+        await client.wait_for(h2.events.DataReceived, 1)
+
+        async def end_answers() -> None:
+            probe.release.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.stop, 7.0, end_answers)
+            assert await client.wait_for(h2.events.StreamEnded, 1)
+            assert trio.current_time() >= 7
+            assert await client.wait_for(h2.events.PriorityUpdated) is None
+        assert probe.outcome == "completed"
+
+
+async def test_a_stop_does_not_wait_for_a_client_that_only_stays(clock: MockClock) -> None:
+    async with open_probe(linger_s=3) as (_, server), open_http2(server) as client:
+        await client.request(1, headers())
+        await client.wait_for(h2.events.StreamEnded, 1)
+        began_s = trio.current_time()
+        await server.stop()
+        assert trio.current_time() - began_s == pytest.approx(3, abs=1.1)
