@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.config_tables import (
     ModelConfig,
     NoticesConfig,
     ProviderConfig,
+    ServerConfig,
 )
 from engine.egress import parse_hosts
 from engine.toml import Keys, TableReader
@@ -36,6 +38,7 @@ def check(config: Config, document: Mapping[str, Any], reader: TableReader) -> N
     for index, bind in enumerate(config.server.bind):
         if problem := bind_problem(bind):
             raise reader.error(("server", "bind"), f"entry {index + 1} ('{bind}') {problem}")
+    _check_front(config.server, reader)
     _check_notices(config.notices, reader)
     _check_egress(config.egress, document, reader)
     for name, provider in config.providers.items():
@@ -52,6 +55,32 @@ def bind_problem(bind: str) -> str | None:
     if not colon or not host or not port.isdecimal() or int(port) > 65_535:
         return "must be HOST:PORT or unix:/path"
     return None
+
+
+def _check_front(server: ServerConfig, reader: TableReader) -> None:
+    if (server.tls_cert is None) != (server.tls_key is None):
+        raise reader.error(("server",), "needs both 'tls_cert' and 'tls_key'")
+    if server.tls_cert is not None:
+        try:
+            # An encrypted key fails with an empty password; without one OpenSSL asks the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                server.tls_cert, server.tls_key, password=""
+            )
+        except OSError as error:
+            raise reader.error(
+                ("server", "tls_cert"), f"and its key cannot be used: {error.strerror}"
+            ) from None
+    for entry in server.trusted_proxies:
+        try:
+            if entry != "unix":
+                ipaddress.ip_network(entry)
+        except ValueError:
+            raise reader.error(
+                ("server", "trusted_proxies"),
+                f"has '{entry}', which is neither an address, a network nor 'unix'",
+            ) from None
+    if server.proxy_protocol and not server.trusted_proxies:
+        raise reader.error(("server", "proxy_protocol"), "needs 'trusted_proxies': it is theirs")
 
 
 def _check_notices(notices: NoticesConfig, reader: TableReader) -> None:

@@ -22,6 +22,23 @@ class ServerConfig:
 
     bind: tuple[str, ...] = ("127.0.0.1:8787",)
     """`host:port` or `unix:/path`; port 0 takes a free one."""
+    server: Literal["parshall", "hypercorn"] = "parshall"
+    """Whose HTTP/1.1 and HTTP/2 are spoken with clients."""
+    tls_cert: Path | None = None
+    """PEM; with it and `tls_key` TCP is TLS only. Both are read again when they change."""
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses, networks, or `unix`: whose `X-Forwarded-For` and PROXY protocol are believed."""
+    proxy_protocol: bool = False
+    """They open connections with a header of the PROXY protocol, version 1 or 2."""
+    connections_per_ip_max: int = 1_000
+    """Of one address, or one /64 of IPv6; this machine and trusted proxies are not counted."""
+    header_timeout_s: float = 20.0
+    """For TLS, and for the head of a request."""
+    keep_alive_s: float = 75.0
+    """A connection without a request is closed after so long."""
+    coalesce_ms: int = 5
+    """So long tokens may wait for one another, once the process lags."""
     body_max_bytes: int = 50 * 1024 * 1024
     connections_max: int = 10_000
     exchanges_max: int = 10_000

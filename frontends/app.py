@@ -5,7 +5,6 @@ It is an ASGI app on Trio. `frontends.server` serves it; any other such server m
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
@@ -38,6 +37,8 @@ from frontends.openai import OpenAIRoutes
 from frontends.receipts import ReceiptRoutes
 from frontends.rendering import json_response, render_error
 from frontends.server import ErrorBody
+from frontends.server.forwarded import PEER
+from frontends.server.interfaces import Peer
 from frontends.shedding import LoadShedder
 
 log = logging.getLogger("parshall.app")
@@ -176,28 +177,11 @@ def render_server_error(status: int) -> ErrorBody:
     return ErrorBody(headers, codec_of("openai_chat").encode_error(error))
 
 
-_FORWARDED: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP")
-"""What a proxy on this machine adds to the requests of others."""
-
-
 def _asked_here() -> bool:
     """Whether who asks is on this machine, and no proxy asks for somebody else."""
-    forwarded = any(name in request.headers for name in _FORWARDED)
-    return is_local(current_entry().peer) and not forwarded
-
-
-def is_local(peer: str) -> bool:
-    """Whether a peer is on this machine: a Unix socket or a loopback address.
-
-    >>> is_local("unix"), is_local("127.0.0.1"), is_local("::1"), is_local("10.0.0.1")
-    (True, True, True, False)
-    """
-    if peer == "unix":
-        return True
-    try:
-        return ipaddress.ip_address(peer).is_loopback
-    except ValueError:
-        return False
+    scope: Any = request.scope
+    peer: Peer | None = (scope.get("extensions") or {}).get(PEER)
+    return peer is not None and peer.local  # a server that does not say who asks tells nobody
 
 
 def _gateway_error(entry: AccessEntry, error: Exception) -> GatewayError | None:

@@ -10,7 +10,7 @@ import os
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -70,6 +70,12 @@ main.add_command(providers)
     help="SQLite file of ledger and receipts.  [default: the file's, else parshall.db]",
 )
 @click.option(
+    "--server",
+    type=click.Choice(["parshall", "hypercorn"]),
+    help="Whose HTTP is spoken with clients: our own, or that of Hypercorn's protocol classes, "
+    "contained.  [default: the file's, else parshall]",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -86,6 +92,7 @@ def serve(
     config_path: Path | None,
     bind: tuple[str, ...],
     db: Path | None,
+    server: Literal["parshall", "hypercorn"] | None,
     log_level: str,
     supervised: bool,
 ) -> None:
@@ -106,9 +113,10 @@ def serve(
     with explain(), logging_to(sys.stderr, log_level):
         _check_binds(bind)
         if config_path is None:
-            trio.run(_serve_demo, db or Path("parshall.db"), bind or ("127.0.0.1:8787",))
+            database, binds = db or Path("parshall.db"), bind or ("127.0.0.1:8787",)
+            trio.run(_serve_demo, database, binds, server)
         else:
-            trio.run(_serve_configured, _load(config_path, bind, db))
+            trio.run(_serve_configured, _with_server(_load(config_path, bind, db), server))
 
 
 async def _serve_configured(config: Config) -> None:
@@ -126,7 +134,9 @@ async def _serve_configured(config: Config) -> None:
     await serve_until_signal(config, announce)
 
 
-async def _serve_demo(database: Path, bind: tuple[str, ...]) -> None:
+async def _serve_demo(
+    database: Path, bind: tuple[str, ...], server: Literal["parshall", "hypercorn"] | None
+) -> None:
     from frontends import demo
     from frontends.serving import serve as serve_until_signal
     from frontends.welcome import client_url, welcome
@@ -137,7 +147,7 @@ async def _serve_demo(database: Path, bind: tuple[str, ...]) -> None:
         click.echo(welcome(client_url(addresses), secret, list(gateway.config.models), money))
 
     async with demo.open_demo(database, bind, os.environ) as config:
-        await serve_until_signal(config, announce)
+        await serve_until_signal(_with_server(config, server), announce)
 
 
 @main.command(epilog=EXAMPLES["simulate"])
@@ -282,6 +292,12 @@ def _check_binds(bind: tuple[str, ...]) -> None:
     for address in bind:
         if problem := bind_problem(address):
             raise ConfigError(f"--bind {address} {problem}")
+
+
+def _with_server(config: Config, server: Literal["parshall", "hypercorn"] | None) -> Config:
+    if server is None:
+        return config
+    return dataclasses.replace(config, server=dataclasses.replace(config.server, server=server))
 
 
 def _load(path: Path, bind: tuple[str, ...], db: Path | None) -> Config:

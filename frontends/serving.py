@@ -10,14 +10,15 @@ from functools import partial
 
 import trio
 
-from engine import Config, Gateway, open_gateway
+from engine import Config, ConfigError, Gateway, open_gateway
 from engine.config_tables import ServerConfig
 from engine.nurseries import open_tasks
 from frontends.app import create_app, render_server_error
 from frontends.control import open_control
 from frontends.notify import READY, notify, reloading
 from frontends.server import Server, ServerSettings, open_server
-from frontends.server.tls import CertificateStore
+from frontends.server.forwarded import parse_trusted
+from frontends.server.tls import CertificateStore, TlsError
 from frontends.supervised import Superior, open_superior
 
 log = logging.getLogger("parshall.server")
@@ -140,9 +141,24 @@ async def _stop_serving(
 
 
 def _bounds(config: Config) -> ServerSettings:
+    server = config.server
+    tls = None
+    if server.tls_cert is not None and server.tls_key is not None:
+        try:
+            tls = CertificateStore(server.tls_cert, server.tls_key)
+        except TlsError as error:
+            raise ConfigError(str(error)) from None
     return ServerSettings(
-        connections_max=config.server.connections_max,
-        write_stall_s=config.server.write_stall_s,
-        sink_high_water_bytes=config.server.buffered_output_max_bytes,
+        server=server.server,
+        tls=tls,
+        trusted=parse_trusted(server.trusted_proxies),
+        proxy_protocol=server.proxy_protocol,
+        connections_max=server.connections_max,
+        connections_per_ip_max=server.connections_per_ip_max,
+        header_timeout_s=server.header_timeout_s,
+        keep_alive_s=server.keep_alive_s,
+        write_stall_s=server.write_stall_s,
+        sink_high_water_bytes=server.buffered_output_max_bytes,
+        coalesce_s=server.coalesce_ms / 1_000,
         render_error=render_server_error,
     )

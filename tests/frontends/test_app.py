@@ -13,7 +13,6 @@ import pytest
 import trio
 
 from frontends.access import clean_client_id
-from frontends.app import is_local
 from tests.frontends.apps import Front, open_front
 from tests.frontends.server.apps import headers, open_http2, read_all, read_until
 from tests.gateways import chat_body, content, settled
@@ -335,14 +334,6 @@ async def test_a_proxy_on_this_machine_asks_for_somebody_else(tmp_path: Path, he
         unready = await front.client.get("/readyz", headers=through)
         assert (unready.status_code, unready.json()["reason"]) == (503, None)
         assert (await front.client.get("/metrics")).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("peer", "local"),
-    [("unix", True), ("127.0.0.1", True), ("::1", True), ("192.0.2.7", False), ("?", False)],
-)
-def test_who_is_on_this_machine(peer: str, local: bool) -> None:
-    assert is_local(peer) is local
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import ssl
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import httpx
 import orjson
 import pytest
 import trio
+import trustme
 
 from bench.simulate import SimulatorSettings, open_simulator
 from engine import parse_config
@@ -283,3 +285,26 @@ def test_the_welcome_stays_on_a_screen(url: str) -> None:
     assert len(text.splitlines()) <= SCREEN_LINES
     assert "and 34 more" in text
     assert "more" not in welcome(url, "sk-parshall-", models[:6], "some").partition("money")[0]
+
+
+@pytest.mark.parametrize(("server", "reason"), [("parshall", b"OK"), ("hypercorn", b"")])
+async def test_a_certificate_is_served_by_whichever_server(
+    tmp_path: Path, server: str, reason: bytes
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "server.crt"))
+    issued.private_key_pem.write_to_path(str(tmp_path / "server.key"))
+    lines = ["[server]", 'tls_cert = "server.crt"', 'tls_key = "server.key"']
+    (tmp_path / "p.toml").write_text("\n".join(lines))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    options = ("--config", "p.toml", "--bind", "127.0.0.1:0", "--server", server)
+    async with open_process(tmp_path, *options, until="keys create") as process:
+        port = process.output.partition("127.0.0.1:")[2].split()[0]
+        async with httpx.AsyncClient(verify=context) as client:
+            answer = await client.get(f"https://localhost:{port}/healthz")
+        assert answer.status_code == 200
+        assert answer.extensions["reason_phrase"] == reason
+        assert "strict-transport-security" in answer.headers
+        assert await process.end() == 0
