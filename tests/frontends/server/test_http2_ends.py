@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import random
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import h2.events
@@ -12,6 +16,7 @@ from hpack import Encoder
 from hyperframe.frame import GoAwayFrame, HeadersFrame
 from trio.testing import MockClock
 
+from engine.wire.http2_limits import DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE
 from tests.frontends.server.apps import (
     dial,
     headers,
@@ -165,3 +170,48 @@ async def test_a_stop_does_not_wait_for_a_client_that_only_stays(clock: MockCloc
         began_s = trio.current_time()
         await server.stop()
         assert trio.current_time() - began_s == pytest.approx(3, abs=1.1)
+
+
+async def test_whatever_frames_come_only_their_connection_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seed = time.time_ns()
+    print(f"seed {seed}")  # noqa: T201
+    chance = random.Random(seed)
+    async with serve_http2(make_probe().app) as served:
+        for _ in range(60):
+            async with await dial_raw(served) as stream:
+                try:
+                    for frame in random_frames(chance):
+                        await stream.send_all(frame)
+                    await stream.send_eof()
+                except trio.BrokenResourceError:
+                    continue
+                await read_all(stream)
+        async with open_http2(served) as client:
+            await client.request(1, headers())
+            assert await client.wait_for(h2.events.StreamEnded, 1)
+        assert all(protocol.idle for protocol in served.protocols)
+    faults = [record for record in caplog.records if record.name == "parshall.server"]
+    assert not [record for record in faults if record.levelno >= logging.ERROR]
+
+
+def random_frames(chance: random.Random) -> Iterator[bytes]:
+    """Requests, bodies, resets and windows in no order, and a few frames that are none."""
+    encoder = Encoder()
+    for _ in range(chance.randrange(1, 30)):
+        stream_id = chance.choice([1, 1, 3, 5, 7, 0, 2])
+        path = chance.choice([b"/", b"/echo", b"/stream", b"/deny", b"/\xff"])
+        method = chance.choice([b"GET", b"POST", b"HEAD"])
+        kind, flags, body = chance.choice(
+            [
+                (HEADERS, chance.choice([0, 4, 5, 5]), encoder.encode(headers(path, method))),
+                (DATA, chance.choice([0, 1, 8]), bytes(chance.randrange(3_000))),
+                (RST_STREAM, 0, bytes(4)),
+                (WINDOW_UPDATE, 0, chance.choice([b"\0\0\0\1", b"\0\1\0\0", b"\x7f\xff\xff\xff"])),
+                (SETTINGS, 0, chance.choice([b"", b"\0\4\0\0\0\0", b"\0\4\x7f\xff\xff\xff"])),
+                (chance.randrange(256), chance.randrange(256), chance.randbytes(9)),
+            ]
+        )
+        head = len(body).to_bytes(3, "big") + bytes([kind, flags])
+        yield head + stream_id.to_bytes(4, "big") + body
