@@ -105,7 +105,8 @@ class ServerProtocol(Protocol):
         """The client has left, by FIN or reset: its exchanges are told, the wire is ended."""
 
     def timed_out(self) -> None:
-        """`deadline_s` has passed: 408 or GOAWAY, and the end."""
+        """`deadline_s` has passed: a late client is told, by 408 or GOAWAY, and the wire ended; of
+        HTTP/2 streams that stall each is cut by itself."""
 
     def stop(self) -> None:
         """Take no further request: `Connection: close`, GOAWAY; end the wire when idle."""
