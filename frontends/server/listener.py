@@ -66,6 +66,8 @@ class Server:
         self._budget = OutputBudget(settings.output_max_bytes)
         self._peers = PeerBounds(settings.connections_per_ip_max, settings.trusted)
         self._connections: set[AnyConnection] = set()
+        self._arriving: set[AnyConnection] = set()
+        """Those of them whose PROXY header or TLS handshake is not complete."""
         self._quiet = trio.Event()
         self._accepting = trio.CancelScope()
         self._refused = 0
@@ -95,7 +97,10 @@ class Server:
         self.stopping = True
         await self._stack.stop()
         for connection in tuple(self._connections):
-            connection.stop_nowait()
+            if connection in self._arriving:
+                connection.transport.close()
+            else:
+                connection.stop_nowait()
         if not self._connections:
             self._quiet.set()
         with trio.move_on_after(grace_s) as waiting:
@@ -160,6 +165,7 @@ class Server:
             return
         connection = self._stack.connect(transport)
         self._connections.add(connection)
+        self._arriving.add(connection)
         self._nursery.start_soon(self._handle, connection)
 
     def _open_transport(self, sock: socket.socket, address: Any) -> Transport:
@@ -192,6 +198,7 @@ class Server:
         finally:
             transport.abort()
             self._connections.discard(connection)
+            self._arriving.discard(connection)
             if self.stopping and not self._connections:
                 self._quiet.set()
 
@@ -203,6 +210,7 @@ class Server:
             return
         try:
             if not isinstance(transport, TlsTransport) or await self._agree_on_keys(transport):
+                self._arriving.discard(connection)
                 await connection.run()
         finally:
             self._peers.leave(key)

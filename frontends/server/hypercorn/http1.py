@@ -16,8 +16,9 @@ from hypercorn.protocol.events import Body, EndBody, Request
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
+from frontends.server.asgi import SINK
 from frontends.server.hypercorn.conversation import ConversationGroup
-from frontends.server.hypercorn.sink import EXTENSION, ChunkSink
+from frontends.server.hypercorn.sink import ChunkSink
 from frontends.server.interfaces import Wire
 from frontends.server.settings import ServerSettings
 
@@ -108,7 +109,7 @@ class Http1(H11Protocol):
         )
         if request.http_version == b"1.1" and request.method != b"HEAD":
             extensions: dict[str, Any] = self.stream.scope["extensions"]
-            extensions[EXTENSION] = self._open_sink
+            extensions[SINK] = self._open_sink
         if self.connection.they_are_waiting_for_100_continue and self.task_group.latest:
             self.task_group.latest.before_body = self._send_continue
 

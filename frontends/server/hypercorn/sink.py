@@ -13,8 +13,6 @@ import trio
 
 from frontends.server.interfaces import Wire
 
-EXTENSION = "parshall.sink"
-
 
 class ChunkSink:
     """Frames data as chunks (RFC 9112 section 7.1) and hands them to the connection's wire."""

@@ -18,6 +18,7 @@ import trustme
 from trio.testing import MockClock
 
 from frontends.server import Server, ServerSettings
+from frontends.server.forwarded import parse_trusted
 from frontends.server.interfaces import Peer
 from frontends.server.tls import CertificateStore, TlsError
 from frontends.server.tls_transport import TlsTransport
@@ -143,6 +144,28 @@ async def test_a_handshake_that_stalls_is_ended(
             await stream.send_all(b"\x16\x03\x01")
             await read_all(stream)
         assert trio.current_time() >= 5
+
+
+async def test_a_stop_waits_for_no_handshake(certificates: Certificates, clock: MockClock) -> None:
+    async with open_probe(tls=certificates.store) as (_, server), await dial(server) as stream:
+        await stream.send_all(b"\x16\x03\x01")
+        await trio.testing.wait_all_tasks_blocked(0.005)
+        await server.stop()
+        assert trio.current_time() < 1
+        assert await read_all(stream) in {b"", b"<reset>"}
+
+
+async def test_a_proxys_header_precedes_tls(certificates: Certificates) -> None:
+    settings = {"trusted": parse_trusted(["127.0.0.1"]), "proxy_protocol": True}
+    async with (
+        open_probe(tls=certificates.store, **settings) as (_, server),
+        await dial(server) as cleartext,
+    ):
+        await cleartext.send_all(b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n")
+        context = certificates.client_context()
+        async with trio.SSLStream(cleartext, context, server_hostname="localhost") as stream:
+            await stream.send_all(ROOT)
+            assert await read_until(stream, b"ok")
 
 
 async def serial_of(server: Server, certificates: Certificates) -> int:
