@@ -97,6 +97,8 @@ class Stalls:
                 else:
                     asked = True
                     lag.ping = self._pings + 1
+                    # Whoever was not asked in time, since we slept, still has time to answer.
+                    lag.progress_s = max(lag.progress_s, now_s - self._stall_s)
                     due_s = self._due_s(lag)
             self.look_at_s = min(self.look_at_s, due_s)
         for stream in cut:

@@ -46,6 +46,15 @@ def test_a_client_that_answers_no_ping_is_cut_too() -> None:
     assert stalls.look(160) == ([stream], False)
 
 
+def test_nobody_is_cut_unasked() -> None:
+    """The process was stopped for a while."""
+    stalls, stream = Stalls(30), Stream()
+    stalls.shut(stream, 100)
+    assert stalls.look(1_000) == ([], True)
+    assert stalls.look_at_s == 1_030
+    assert stalls.look(1_030) == ([stream], False)
+
+
 def test_a_few_bytes_now_and_then_are_no_progress() -> None:
     stalls, stream = Stalls(30), Stream()
     stalls.shut(stream, 100)
