@@ -17,6 +17,9 @@ from .http1_head import CHUNKED, HEADER_FIELDS_MAX, BadHead, RequestHead, read_h
 __all__ = ["BadFraming", "Body", "RequestLimits", "RequestReader"]
 
 
+CHUNK_MIN_BYTES: Final = 64
+
+
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
     """Bounds on what a client may send beside content.
@@ -26,12 +29,14 @@ class RequestLimits:
         header_fields_max: in a head.
         chunk_line_max_bytes: of a chunk's size with its extensions.
         framing_max_bytes: what the extensions and trailers of one body may cost in all.
+        small_chunks_max: of one body; more have to hold `CHUNK_MIN_BYTES` on average.
     """
 
     head_max_bytes: int = 32_768
     header_fields_max: int = HEADER_FIELDS_MAX
     chunk_line_max_bytes: int = 1_024
     framing_max_bytes: int = 16_384
+    small_chunks_max: int = 256
 
 
 class Body(NamedTuple):
@@ -67,6 +72,7 @@ _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _match_size: Final = re.compile(
     rb"([0-9A-Fa-f]{1,16}+)((?:;%b(?:=(?:%b|%b))?)*+)" % (_TOKEN, _TOKEN, _QUOTED)
 ).fullmatch
+_match_plain_size: Final = re.compile(rb"([0-9A-Fa-f]{1,16}+)\r\n").match
 _match_trailer: Final = re.compile(rb"(%b):[\t\x20-\x7e\x80-\xff]*+" % _TOKEN).fullmatch
 _REFUSED_TRAILERS: Final = frozenset({b"content-length", b"transfer-encoding", b"host"})
 
@@ -83,6 +89,8 @@ class RequestReader:
         self._skipped_line = False
         self._left_bytes = 0
         self._framing_bytes = 0
+        self._chunks = 0
+        self._chunked_bytes = 0
 
     @property
     def done(self) -> bool:
@@ -158,7 +166,7 @@ class RequestReader:
         self._data = data[end:]
         if head.framing is CHUNKED:
             self._state = _State.CHUNK_SIZE
-            self._framing_bytes = 0
+            self._framing_bytes = self._chunks = self._chunked_bytes = 0
         elif head.framing:
             self._state = _State.LENGTH
             self._left_bytes = head.framing
@@ -183,35 +191,46 @@ class RequestReader:
         data, at = self._data, 0
         parts: list[bytes] = []
         while True:
-            match self._state:
-                case _State.CHUNK_DATA:
-                    part = data[at : at + self._left_bytes]
-                    if not part:
-                        break
-                    parts.append(part)
-                    at += len(part)
-                    self._left_bytes -= len(part)
-                    if self._left_bytes:
-                        break
-                    self._state = _State.CHUNK_END
-                case _State.CHUNK_END:
-                    if not b"\r\n".startswith(data[at : at + 2]):
-                        raise BadFraming("a chunk is longer than its size")
-                    if len(data) - at < 2:
-                        break
-                    at += 2
-                    self._state = _State.CHUNK_SIZE
-                case _State.CHUNK_SIZE | _State.TRAILERS:
-                    line = self._line(data, at)
-                    if line is None:
-                        break
-                    at += len(line) + 2
-                    self._read_line(line)
-                case _:
+            if self._state is _State.CHUNK_SIZE and (plain := _match_plain_size(data, at)):
+                at = plain.end()
+                self._begin_chunk(int(plain[1], 16))
+            if self._state is _State.CHUNK_DATA:
+                part = data[at : at + self._left_bytes]
+                if not part:
                     break
+                parts.append(part)
+                at += len(part)
+                self._left_bytes -= len(part)
+                if self._left_bytes:
+                    break
+                self._state = _State.CHUNK_END
+            if self._state is _State.CHUNK_END:
+                end = data[at : at + 2]
+                if end != b"\r\n":
+                    if end not in (b"", b"\r"):
+                        raise BadFraming("a chunk is longer than its size")
+                    break
+                at += 2
+                self._state = _State.CHUNK_SIZE
+            elif self._state is _State.DONE or (line := self._line(data, at)) is None:
+                break
+            else:
+                at += len(line) + 2
+                self._read_line(line)
         self._data = data[at:]
         ended = self._state is _State.DONE
         return Body(b"".join(parts), ended) if parts or ended else None
+
+    def _begin_chunk(self, size: int) -> None:
+        """Chunks that hardly hold anything cost us far more than their sender."""
+        self._left_bytes = size
+        self._state = _State.CHUNK_DATA if size else _State.TRAILERS
+        self._chunks += 1
+        self._chunked_bytes += size
+        if self._chunks > self._limits.small_chunks_max and size:
+            fair_bytes = (self._chunks - self._limits.small_chunks_max) * CHUNK_MIN_BYTES
+            if self._chunked_bytes < fair_bytes:
+                raise BadFraming("the body is in too many chunks")
 
     def _line(self, data: bytes, at: int) -> bytes | None:
         """The line at `at` without its end; None where that has not come."""
@@ -232,8 +251,7 @@ class RequestReader:
             if size is None:
                 raise BadFraming("the size of a chunk is none")
             self._weigh(len(size[2]))
-            self._left_bytes = int(size[1], 16)
-            self._state = _State.CHUNK_DATA if self._left_bytes else _State.TRAILERS
+            self._begin_chunk(int(size[1], 16))
         elif not line:
             self._state = _State.DONE
         else:

@@ -89,10 +89,12 @@ class Http1Server:
 
     def timed_out(self) -> None:
         """The client is late: with the first byte of a request silently, later with an answer."""
-        if self._answer is None and not self._reader.waiting_bytes:
-            self._end()
-        else:
+        if self._answer is not None and self._answer.started:
+            self._deadline_s = math.inf  # whoever answers already does not wait for the rest
+        elif self._answer is not None or self._reader.waiting_bytes:
             self._refuse(408)
+        else:
+            self._end()
 
     def stop(self) -> None:
         """Take no further request."""
@@ -153,18 +155,17 @@ class Http1Server:
         """Read on, or not, and for how long to wait."""
         if self._over:
             return
-        reader = self._reader
-        ahead_bytes = reader.waiting_bytes if self._answer is not None and reader.done else 0
+        reader, answer = self._reader, self._answer
+        ahead_bytes = reader.waiting_bytes if answer is not None and reader.done else 0
         self._pause(
             self._unread_bytes > UNREAD_MAX_BYTES
             or ahead_bytes > self._settings.pipelined_max_bytes
         )
-        if self._answer is None:
+        if answer is None:
             return
-        answer = self._answer
-        awaited = answer.continued and not (reader.done or self._paused or answer.started)
-        wait_s = self._settings.keep_alive_s if awaited else math.inf
-        self._deadline_s = trio.current_time() + wait_s
+        self._deadline_s = math.inf
+        if answer.continued and not (reader.done or self._paused or answer.started):
+            self._deadline_s = trio.current_time() + self._settings.keep_alive_s
 
     def _pause(self, held: bool) -> None:
         if held and not self._paused:

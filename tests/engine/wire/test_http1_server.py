@@ -47,12 +47,20 @@ def test_the_next_request_waits_for_the_answer() -> None:
         (b"GET /" + b"a" * 32_768 + b" HTTP/1.1\r\n\r\n", 414),
         (CHUNKED + b"1;a=" + b"b" * 1_024 + b"\r\nx\r\n0\r\n\r\n", 400),
         (CHUNKED + b"1;a=%b\r\nx\r\n" % (b"b" * 1_000) * 17 + b"0\r\n\r\n", 400),
+        (CHUNKED + b"1\r\nx\r\n" * 270 + b"0\r\n\r\n", 400),
         (CHUNKED + b"0\r\n" + b"a: %b\r\n" % (b"b" * 1_000) * 17 + b"\r\n", 400),
     ],
 )
 def test_what_is_no_content_is_bounded(raw: bytes, status: int) -> None:
     assert read(raw) == [status]
     assert read(*(raw[at : at + 999] for at in range(0, len(raw), 999))) == [status]
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 250), (64, 5_000), (500, 300)])
+def test_bodies_may_come_in_many_chunks_that_hold_something(size: int, count: int) -> None:
+    chunk = b"%x\r\n%b\r\n" % (size, b"x" * size)
+    body = b"x" * size * count
+    assert read(CHUNKED + chunk * count + b"0\r\n\r\n") == [("POST", "/a", body)]
 
 
 def test_an_unfinished_head_is_kept_within_its_bound() -> None:

@@ -448,6 +448,20 @@ async def test_a_client_that_is_late_is_told_if_it_has_begun(
         assert 3.9 <= trio.current_time() <= 9
 
 
+async def test_whoever_answers_already_may_have_a_client_that_sends_nothing(
+    clock: MockClock,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await trio.sleep(12)
+        await send({"type": "http.response.body", "body": b"all of it"})
+
+    async with serve_http1(app, keep_alive_s=5) as served, served.connect() as stream:
+        await stream.send_all(post(b"a", size=2))
+        assert (await read_all(stream)).endswith(b"all of it\r\n0\r\n\r\n")
+
+
 async def test_an_idle_connection_ends_in_silence(clock: MockClock) -> None:
     async with serve_http1(echo, keep_alive_s=6) as served, served.connect() as stream:
         await stream.send_all(ROOT)
