@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from typing import Any
 
@@ -251,7 +250,7 @@ async def test_streams_that_are_pushed_to_in_one_step_leave_in_one_write() -> No
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         sinks.append(scope["extensions"][SINK]())
-        await trio.sleep(math.inf)
+        await trio.sleep_forever()
 
     async with serve_http2(app) as served, open_http2(served) as client:
         streams = range(1, 101, 2)
