@@ -120,32 +120,42 @@ def failing_sockets(
 
         return wrapper
 
-    written = os.write
     active = False
 
-    def failing_write(descriptor: int, data: Any) -> int:
-        ours = _local_port(descriptor) == local_port
-        if failing.when == "before" and ours:
-            failing.check("write")
-        count = written(descriptor, data)
-        if failing.when == "after" and ours:
-            failing.check("write")
-        return count
+    def failing_io(name: str, call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """Of what goes to the kernel without Trio."""
+
+        def wrapper(file: Any, argument: Any) -> Any:
+            ours = active and _is_at(file, local_port, remote_port)
+            if failing.when == "before" and ours:
+                failing.check(name)
+            result = call(file, argument)
+            if failing.when == "after" and ours:
+                failing.check(name)
+            return result
+
+        return wrapper
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("connect", "recv", "send"):
             patch.setattr(_SocketType, name, failing_call(name))
-        if local_port is not None:  # a server writes to its clients without Trio
-            patch.setattr(os, "write", failing_write)
+        patch.setattr(os, "read", failing_io("read", os.read))
+        patch.setattr(os, "write", failing_io("write", os.write))
+        patch.setattr(socket.socket, "recv", failing_io("recv", socket.socket.recv))
         active = True
         yield
         active = False
 
 
-def _local_port(descriptor: int) -> int | None:
-    """The port of a socket of the kernel's; None for what is none."""
-    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-        return None
+def _is_at(file: int | socket.socket, local_port: int | None, remote_port: int | None) -> bool:
+    """Whether it is a socket of the kernel's with this port at this end."""
+    descriptor = file if isinstance(file, int) else file.fileno()
+    if descriptor < 0 or not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return False
     with socket.socket(fileno=os.dup(descriptor)) as sock:
-        name = sock.getsockname()
-    return name[1] if isinstance(name, tuple) else None
+        try:
+            name = sock.getsockname() if local_port is not None else sock.getpeername()
+        except OSError:  # not connected
+            return False
+    port = local_port if local_port is not None else remote_port
+    return isinstance(name, tuple) and bool(name[1] == port)
