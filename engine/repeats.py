@@ -8,13 +8,21 @@ another plain string, the event says the same of that string.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 # Nothing escaped, nothing that ends a string or may not stand in one (RFC 8259 section 7).
 _plain = re.compile(rb'[^"\\\x00-\x1f]+').fullmatch
-_FILLER: Final = b'"obfuscation":"'
-"""OpenAI pads its events with a string of random letters, so that sizes tell nothing."""
-_FILLER_VALUE: Final = re.compile(rb"[A-Za-z0-9]*")
+_PADDING: Final = b'"obfuscation":"'
+_letters = re.compile(rb"[A-Za-z0-9]*").match
+_spaces = re.compile(rb" *").match
+"""So that sizes tell nothing, OpenAI pads its events with a string of random letters, Anthropic
+with spaces before the last brace."""
+_spaced = re.compile(rb"(.*\}) *(\}\s*)", re.DOTALL).fullmatch
+
+
+Filler = Callable[[bytes, int], re.Match[bytes] | None]
+"""What matches it, from a position on."""
 
 
 class Repeat:
@@ -22,20 +30,26 @@ class Repeat:
 
     __slots__ = (
         "_after", "_after_bytes", "_before", "_before_bytes", "_behind", "_behind_bytes",
-        "_shown", "channel",
+        "_filler", "_shown", "channel",
     )  # fmt: skip
 
     def __init__(
-        self, channel: str, before: bytes, behind: bytes, shown: bytes, after: bytes | None
+        self,
+        channel: str,
+        before: bytes,
+        behind: bytes,
+        shown: bytes,
+        filler: Filler | None,
+        after: bytes,
     ) -> None:
         self.channel = channel
         self._before, self._before_bytes = before, len(before)
         self._behind, self._behind_bytes = behind, len(behind)
         self._shown = None if shown == behind else shown
         """What the client gets in the place of `_behind`, where it is not that."""
-        self._after = after
-        """What follows the filler; None: there is none."""
-        self._after_bytes = 0 if after is None else len(after)
+        self._filler = filler
+        """What stands between `_behind` and `_after`, where there is anything."""
+        self._after, self._after_bytes = after, len(after)
 
     def read(self, data: bytes) -> tuple[bytes, str] | None:
         """The client's bytes and the text, of one event of this shape; None: it is not that."""
@@ -48,7 +62,12 @@ class Repeat:
         ):
             return None
         after = stop + self._behind_bytes
-        if (self._end_of_filler(data, after) if self._after is not None else after) != len(data):
+        if self._filler is not None:
+            padded = self._filler(data, after)
+            end = -1 if padded is None else padded.end()
+            if not data.startswith(self._after, end) or end + self._after_bytes != len(data):
+                return None
+        elif after != len(data):
             return None
         try:
             text = str(data[start:stop], "utf-8")
@@ -58,13 +77,15 @@ class Repeat:
             return data, text
         return data[:stop] + self._shown + data[after:], text
 
-    def _end_of_filler(self, data: bytes, start: int) -> int:
-        """Where the event ends whose filler begins here; −1 where it is another."""
-        stop = data.find(b'"', start)
-        if not data.startswith(self._after or b"", stop):
-            return -1
-        plain = _FILLER_VALUE.fullmatch(data, start, stop) is not None
-        return stop + self._after_bytes if plain else -1
+    def like(self, frame: bytes) -> bool:
+        """Whether an event differs from this shape in its text only, however that is written."""
+        stop = frame.rfind(self._behind, self._before_bytes)
+        if stop < 0 or not frame.startswith(self._before):
+            return False
+        after = stop + self._behind_bytes
+        if self._filler is not None and (padded := self._filler(frame, after)) is not None:
+            after = padded.end()
+        return frame[after:] == self._after
 
 
 def learn(frame: bytes, text: str, channel: str, client_frame: bytes) -> Repeat | None:
@@ -83,12 +104,17 @@ def learn(frame: bytes, text: str, channel: str, client_frame: bytes) -> Repeat 
     if not client_frame.startswith(frame[:stop]):
         return None
     shown = client_frame[stop:]
-    after: bytes | None = None
-    padded, key, rest = behind.partition(_FILLER)
+    filler: Filler | None = None
+    after = b""
+    padded, key, rest = behind.partition(_PADDING)
     if key:
-        end = rest.find(b'"')
-        if not shown.endswith(key + rest):
+        filler, after = _letters, rest[rest.find(b'"') :]
+        padded += key
+    elif spaced := _spaced(behind):
+        filler, padded, after = _spaces, spaced[1], spaced[2]
+        rest = behind[len(padded) :]
+    if filler is not None:
+        if not shown.endswith(rest):
             return None
-        behind, after = padded + key, rest[end:]
-        shown = shown[: len(shown) - len(rest)]
-    return Repeat(channel, before, behind, shown, after)
+        behind, shown = padded, shown[: len(shown) - len(rest)]
+    return Repeat(channel, before, behind, shown, filler, after)

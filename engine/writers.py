@@ -56,6 +56,8 @@ class Verbatim:
                 self.repeat = None
             elif (shape := _shape(frame, events, client_bytes)) is not None:
                 self.repeat = shape
+            elif self.repeat is not None and not self.repeat.like(frame):
+                self.repeat = None  # a cut tells the names of what went out last: it is read again
             return client_bytes
         self.repeat = None
         self._ending.append(client_bytes)

@@ -22,6 +22,9 @@ from engine.protocols.anthropic.values import load_answer
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of
 
+_DELTA_KEYS = frozenset({"type", "index", "delta"})
+_TEXT_KEYS = frozenset({"type", "text"})
+
 
 def encode_event(document: dict[str, Any]) -> bytes:
     """One stream event; its name is its type."""
@@ -137,8 +140,15 @@ class VerbatimAnthropic(AnthropicDecoder):
 
     def client_frame(self, frame: bytes) -> bytes:
         """The event: the frame itself, where it is one."""
-        self._sent.see(self.document)
-        return self._framing.client_event(frame, self.document)
+        document = self.document
+        self._sent.see(document)
+        self.repeatable = (
+            document.keys() == _DELTA_KEYS
+            and document["type"] == "content_block_delta"
+            and dict_of(document["delta"]).keys() == _TEXT_KEYS
+            and document["delta"]["type"] == "text_delta"
+        )  # where a citation would begin is of no interest to whom nothing is translated for
+        return self._framing.client_event(frame, document)
 
     def end_frame(self) -> bytes:
         """The last event, made whole."""
