@@ -77,6 +77,20 @@ class Conclusion:
         self.settle(Outcome.SHUTDOWN, error)
         self._ending = self._attempts.current.relay.fail(error)
 
+    def settle_early(self) -> None:
+        """The exchange is left: settle what came, unless its end was reached before."""
+        attempt = self._attempts.current
+        if not self._billing.owed:
+            return
+        # Cutting everything at once closes the provider's connections under open streams too.
+        cut = self._parts.cutting and attempt.relay.meter.has_output
+        if attempt.crash is not None:
+            self.settle(Outcome.GATEWAY_FAILED)
+        elif attempt.error is not None and not cut:  # it had failed before the client left
+            self.settle(outcome_of(attempt.error), attempt.error)
+        else:
+            self.settle(Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT)
+
     async def ending(self) -> bytes:
         """Settle what the end of the answer says; its last bytes, once that is durable."""
         if self.replayed is not None:

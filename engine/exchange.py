@@ -337,24 +337,9 @@ class Exchange:
         self._attempts.end_body()
         self._pulled.abort()
         try:
-            self._settle_early()
+            self._conclusion.settle_early()
         finally:
             self._conclusion.release_key()
-
-    def _settle_early(self) -> None:
-        attempt = self._attempt
-        if not self._billing.owed:
-            return
-        # Cutting everything at once closes the provider's connections under open streams too.
-        cut = self._parts.cutting and attempt.relay.meter.has_output
-        if attempt.crash is not None:
-            self._conclusion.settle(Outcome.GATEWAY_FAILED)
-        elif attempt.error is not None and not cut:  # it had failed before the client left
-            self._conclusion.settle(outcome_of(attempt.error), attempt.error)
-        else:
-            self._conclusion.settle(
-                Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT
-            )
 
     # attempt
 

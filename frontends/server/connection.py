@@ -103,6 +103,7 @@ class Connection:
             while data := await self.transport.receive():
                 if not self.transport.ending:
                     protocol.receive(data)
+                del data  # a long stream would keep its request while nothing more comes
                 self._waiting.deadline = self._deadline_s()
             return True
         return False
