@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -54,7 +55,12 @@ async def serve(config: Config, announce: Announce) -> None:
             async with (
                 open_gateway(config) as gateway,
                 open_control(gateway, config.storage.path),
-                open_server(create_app(gateway), binds, bounds, superior) as server,
+                open_server(
+                    create_app(gateway),
+                    binds,
+                    replace(bounds, loop_lag_s=lambda: gateway.load.lag.seconds),
+                    superior,
+                ) as server,
             ):
                 await announce(gateway, server.addresses)
                 stop.gateway = gateway
