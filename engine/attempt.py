@@ -218,7 +218,7 @@ class Attempt:
         """The connection or the stream is gone."""
         if not self._ended:
             if isinstance(error, StreamLostError) and error.unprocessed:
-                self.unprocessed = True
+                self.unprocessed = self.status is None  # what was answered was acted on
             self.fail(error)
 
     def crashed(self, error: Exception) -> None:
