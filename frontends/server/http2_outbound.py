@@ -26,6 +26,8 @@ HELD_MAX_BYTES: Final = 1024 * 1024
 UNREAD_MAX_BYTES: Final = 1024 * 1024
 """Of a request that was answered before it ended; more is refused by a reset."""
 _FEW_BYTES: Final = 4_096
+_UNSAID_MAX_BYTES: Final = 16_384
+"""What is held is told the wire in steps: most tokens wait for nobody."""
 _PIECE_BYTES: Final = 16_384
 """Of one stream, before it is another's turn."""
 _ROUND_BYTES: Final = 65_536
@@ -50,6 +52,8 @@ class Http2Outbound:
         self._unread: dict[int, tuple[float, int]] = {}
         """Streams that are answered but not ended: until when, and how much more, is dropped."""
         self._held_bytes = 0
+        self._said_bytes = 0
+        """How much of that the wire knows of."""
         self._touched = False
         self._backed_up = False
         """The wire is past its high-water mark: no frame is made."""
@@ -69,6 +73,10 @@ class Http2Outbound:
     def held(self, size: int) -> None:
         """So many more bytes wait in a stream, or fewer."""
         self._held_bytes += size
+        unsaid_bytes = self._held_bytes - self._said_bytes
+        if not -_UNSAID_MAX_BYTES < unsaid_bytes < _UNSAID_MAX_BYTES:
+            self._said_bytes = self._held_bytes
+            self.wire.hold(unsaid_bytes)
 
     def make_soon(self, stream: Http2Stream) -> None:
         """Give a stream its turn."""

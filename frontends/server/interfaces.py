@@ -61,6 +61,10 @@ class Wire(Protocol):
         is cut.
         """
 
+    def hold(self, size: int) -> None:
+        """So many more bytes, or fewer, wait for this client in its protocol: they count in what
+        the server holds for clients that lag."""
+
     def on_drained(self, call: Callable[[], None]) -> None:
         """Call once: when nothing waits any more, or the wire is gone; at once if that is so."""
 

@@ -57,7 +57,7 @@ class OutputBudget:
         """So many more, or fewer, wait."""
         self.used_bytes += size
         if size > 0 and self.used_bytes > self._max_bytes:
-            largest = max(self._lagging, key=lambda transport: transport.buffered_bytes)
+            largest = max(self._lagging, key=lambda transport: transport.waiting_bytes)
             log.warning("too much waits for clients that lag; the largest connection is cut")
             largest.abort()
 
@@ -116,6 +116,7 @@ class Transport:
         self._taken_bytes = 0
         """What the kernel was given, in all; over TLS ciphertext."""
         self._buffer = bytearray()
+        self._held_bytes = 0
         self._flushing = False
         self._drained: list[Callable[[], None]] = []
         self._paused: trio.Event | None = None
@@ -128,6 +129,11 @@ class Transport:
     def buffered_bytes(self) -> int:
         """What waits for the client to read."""
         return len(self._buffer)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The same, with what is held back for it elsewhere."""
+        return self.buffered_bytes + self._held_bytes
 
     @property
     def paused(self) -> bool:
@@ -163,6 +169,17 @@ class Transport:
             self._budget.change(len(rest))
         return self.buffered_bytes < self._settings.sink_high_water_bytes
 
+    def hold(self, size: int) -> None:
+        """So many more bytes, or fewer, wait for this client elsewhere, under the same bound."""
+        if self.gone:
+            return
+        self._held_bytes += size
+        if self._held_bytes:
+            self._budget.enter(self)
+        else:
+            self._leave_budget()
+        self._budget.change(size)
+
     def on_drained(self, call: Callable[[], None]) -> None:
         """Call once: when nothing waits any more, or the wire is gone; at once if that is so."""
         if self.gone or not self._flushing:
@@ -194,8 +211,8 @@ class Transport:
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
         self._budget.leave(self)
-        self._budget.change(-len(self._buffer))
-        self._buffer = bytearray()
+        self._budget.change(-len(self._buffer) - self._held_bytes)
+        self._buffer, self._held_bytes = bytearray(), 0
         self.resume()
         self._call_drained()
 
@@ -303,10 +320,14 @@ class Transport:
             self.abort()
             return
         self._flushing = False
-        self._budget.leave(self)
+        self._leave_budget()
         self._call_drained()
         if self.ending and not (self.gone or self._flushing):
             self._finish()
+
+    def _leave_budget(self) -> None:
+        if not (self._flushing or self._held_bytes):
+            self._budget.leave(self)
 
     def _push(self) -> bool:
         """Hand over what the socket takes of what waits; True when nothing is left."""

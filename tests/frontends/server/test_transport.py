@@ -155,6 +155,23 @@ async def test_the_connection_that_holds_most_is_cut_when_all_hold_too_much() ->
     assert budget.used_bytes == 0
 
 
+async def test_what_a_protocol_holds_counts_for_its_connection() -> None:
+    budget = OutputBudget(1_000_000)
+    async with open_pair(budget=budget) as (small, _), open_pair(budget=budget) as (large, _):
+        fill(small)
+        large.hold(600_000)
+        large.hold(-100_000)
+        before = large.gone
+        large.hold(500_000)
+        assert (before, large.gone) == (False, True)
+        large.hold(-1_000_000)
+        assert budget.used_bytes == small.waiting_bytes > 0
+        small.hold(10)
+        small.hold(-10)
+        assert not small.gone
+    assert budget.used_bytes == 0
+
+
 async def test_reading_is_held_and_goes_on() -> None:
     async with open_pair() as (transport, client):
         transport.pause()
