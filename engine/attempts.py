@@ -55,7 +55,8 @@ class Attempts:
         self._tapped: deque[Event] | None = None
         self._dispatching = trio.CancelScope()
         self._dispatched = False
-        self._resent = False
+        self._final = False
+        """What is sent now is not sent again."""
         self.body: Body = prepared.body
         self.lowered_limit: int | None = None
         self._renew()
@@ -84,6 +85,7 @@ class Attempts:
 
     def forget_body(self) -> None:
         """The request will not be sent again: nobody needs what has been sent of it."""
+        self._final = True
         if isinstance(self.body, bytes) or self.current.uploaded:
             self._drop_body()
         if self._upload is not None:
@@ -144,12 +146,12 @@ class Attempts:
     def sent_again(self) -> bool:
         """What the provider never acted on goes to another stream, once (RFC 9113 section 8.7)."""
         attempt = self.current
-        if attempt.error is None or not attempt.unprocessed or self._resent:
+        if attempt.error is None or not attempt.unprocessed or self._final:
             return False
         attempt.close()
         self._billing.followed(attempt.error)
         self._renew()
-        self._dispatched, self._resent = False, True
+        self._dispatched, self._final = False, True
         return True
 
     @contextmanager
