@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.wire.http1_head import BadHead
-from engine.wire.http1_server import RequestLimits, RequestReader
+from engine.wire.http1_head import BadHead, RequestHead
+from engine.wire.http1_server import BadFraming, Body, RequestLimits, RequestReader
 from tests.engine.wire.http1_requests import CANARY, CASES, CHUNKED, GET, POST, Case, read
 
 
@@ -87,7 +88,7 @@ _telling = {
 
 
 @st.composite
-def requests(draw: Any) -> tuple[bytes, list[bytes]]:
+def requests(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
     """A request as h11 writes it, in pieces, and its body's."""
     method = draw(st.sampled_from([b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH"]))
     target = draw(
@@ -147,3 +148,40 @@ def test_valid_requests_are_read_as_h11_reads_them(
     assert reader.waiting_bytes == len(following)
     assert ours == as_h11_reads(raw + following)
     assert ours[3] == b"".join(body)
+
+
+_PIECES = [
+    b"\r\n", b"\n", b"\r", b"\0", b" ", b":", b";", b",", b"0", b"1", b"\xff", b"%2e", b"/", b"#",
+    b"0\r\n\r\n", b"Host: h\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n", b"Upgrade: x\r\n", b"http://h", b"GET / HTTP/1.1\r\n",
+]  # fmt: skip
+
+
+@st.composite
+def mutants(draw: st.DrawFn) -> bytes:
+    """One of the cases with a canary behind it, changed in a few places."""
+    raw = draw(st.sampled_from(CASES)).raw + CANARY
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(raw)))
+        cut = draw(st.integers(0, 4))
+        raw = raw[:at] + draw(st.sampled_from([b"", *_PIECES])) + raw[at + cut :]
+    return raw
+
+
+@given(mutants(), st.data())
+def test_what_is_nearly_a_request_is_refused_or_read_as_h11_reads_it(raw: bytes, data: Any) -> None:
+    at = data.draw(st.integers(0, len(raw)), label="split at")
+    assert read(raw[:at], raw[at:]) == read(raw)
+    reader = RequestReader()
+    reader.feed(raw)
+    try:
+        head, body = reader.next_event(), b""
+        while isinstance(event := reader.next_event(), Body):
+            body += event.data
+    except (BadHead, BadFraming):
+        return
+    if not (isinstance(head, RequestHead) and reader.done):
+        return
+    with suppress(h11.RemoteProtocolError):  # it has some qualms that we do not share
+        method, target, _, by_h11, _ = as_h11_reads(raw)
+        assert (head.method.encode(), head.target, body) == (method, target, by_h11)
