@@ -40,6 +40,8 @@ from bench.nginx import Nginx, running_nginx
 from bench.processes import Target, cpu_s, running_gateway
 
 _OPEN_TIMEOUT_S: Final = 30.0
+_OPENED_PER_S: Final = 50
+"""So many streams open each second at least, also on a busy machine."""
 _HALF_CORE_S: Final = 0.5
 _PRESUMED_US: Final = 40.0
 """A token's CPU, for what half a core is, where tokens were not measured in the same run."""
@@ -208,7 +210,7 @@ def measure_memory(bench: Bench) -> None:
                 time.sleep(1.0)  # whatever is made once is made
             before = target.memory()
             with running_load(Load(target.port, target.key, streams, directives)) as clients:
-                until_s = time.monotonic() + _OPEN_TIMEOUT_S
+                until_s = time.monotonic() + _OPEN_TIMEOUT_S + streams / _OPENED_PER_S
                 while clients.counts()[0] < streams and time.monotonic() < until_s:
                     time.sleep(0.1)
                 begun, after = clients.counts()[0], target.memory()
