@@ -208,6 +208,8 @@ class Attempt:
     def deliver(self, delivery: Delivery) -> None:
         """Take what one read brought."""
         self.last_activity = self._now()
+        if self.crash is not None:
+            return  # it stands behind what the fault has swallowed
         try:
             if not self._pass_by(delivery):
                 self._deliver(delivery)
@@ -227,6 +229,7 @@ class Attempt:
         trace = "".join(traceback.format_tb(error.__traceback__))
         logger.error("a relay failed with %s\n%s", type(error).__name__, trace)
         self.crash = error
+        self._large.clear()
         self._changed.set()
 
     def _pass_by(self, delivery: Delivery) -> bool:
