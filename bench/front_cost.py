@@ -70,15 +70,24 @@ class Bench:
         """One line of the report, at once."""
         _write(f"{title:<42}" + "  ".join(cells) + "\n")
 
-    def load(self, side: str, front: str, clients: int, directives: str) -> Load:
-        """Clients of one side, by what they speak."""
+    def load(self, side: str, front: str, clients: int, tokens: int, rate: float) -> Load:
+        """Paced streams of one side, by what their clients speak; no two in step."""
         tls, protocol = _FRONTS[front]
         gateway = self.secure if tls else self.gateway
         port = gateway.port
         if side == "nginx":
             port = self.nginx.https if tls else getattr(self.nginx, protocol)
         authority = str(self.authority) if tls else ""
-        return Load(port, gateway.key, clients, directives, "streams", protocol, authority)
+        return Load(
+            port,
+            gateway.key,
+            clients,
+            f"tokens={tokens} tokens_per_second={rate}",
+            "streams",
+            protocol,
+            authority,
+            spread_ms=1000 / rate,
+        )
 
     def pid(self, side: str, front: str) -> int:
         """The serving process."""
@@ -114,7 +123,7 @@ def cost_of_token(bench: Bench, side: str, front: str, streams: int) -> tuple[fl
     """CPU microseconds a relayed token, and the tokens a second of each stream."""
     rate, seconds = bench.options.rate, bench.options.seconds
     tokens = int(rate * (seconds + _OPEN_TIMEOUT_S))
-    load = bench.load(side, front, streams, f"tokens={tokens} tokens_per_second={rate}")
+    load = bench.load(side, front, streams, tokens, rate)
     with running_load(load) as clients:
         before = _wait_flowing(clients.counts, streams)
         pid = bench.pid(side, front)
@@ -230,7 +239,7 @@ def _half_load(bench: Bench) -> Iterator[int]:
     rate = bench.options.rate
     streams = bench.options.busy_streams or int(_HALF_CORE_S / (bench.token_us * 1e-6 * rate))
     tokens = int(rate * _OPEN_TIMEOUT_S * 3)
-    load = bench.load("gateway", "http1", streams, f"tokens={tokens} tokens_per_second={rate}")
+    load = bench.load("gateway", "http1", streams, tokens, rate)
     with running_load(load) as clients:
         _wait_flowing(clients.counts, streams)
         yield streams

@@ -44,6 +44,8 @@ class Load:
         protocol: HTTP/2 is by prior knowledge, or by ALPN over TLS.
         authority: certificates to trust (a file); "": no TLS.
         streams_per_connection: of HTTP/2.
+        spread_ms: first tokens come evenly over so long. Streams that began together bring their
+            tokens together, many in one read, which flatters whoever joins them.
     """
 
     port: int
@@ -54,6 +56,7 @@ class Load:
     protocol: Front = "http1"
     authority: str = ""
     streams_per_connection: int = 100
+    spread_ms: float = 0.0
 
 
 # -- where it is started ----------------------------------------------------------------------
@@ -169,20 +172,27 @@ class UnaryReader(Reader):
 def open_readers(load: Load) -> Iterator[Reader]:
     """Connections with their requests sent."""
     stream = load.kind == "streams"
-    body = body_of(load.directives, stream=stream)
-    request = request_of(load.key, body)
-    left = load.clients
-    while left > 0:
-        count = min(left, load.streams_per_connection) if load.protocol == "http2" else 1
-        left -= count
+    bodies = [body_of(_spread(load, number), stream=stream) for number in range(load.clients)]
+    while bodies:
+        count = load.streams_per_connection if load.protocol == "http2" else 1
+        mine, bodies = bodies[:count], bodies[count:]
+        request = request_of(load.key, mine[0])
         sock = connect(load.port, load.authority, load.protocol)
-        sock.sendall(_http2_requests(load, body, count) if load.protocol == "http2" else request)
+        sock.sendall(_http2_requests(load, mine) if load.protocol == "http2" else request)
         sock.setblocking(False)
         yield Reader(sock) if stream else UnaryReader(sock, request)
 
 
-def _http2_requests(load: Load, body: bytes, count: int) -> bytes:
-    """A connection's opening and so many requests; its windows need no update."""
+def _spread(load: Load, number: int) -> str:
+    """The directives of one client; of one length for all."""
+    if not load.spread_ms:
+        return load.directives
+    first_ms = load.spread_ms * number / load.clients
+    return f"{load.directives} first_token_ms={first_ms:010.3f}"
+
+
+def _http2_requests(load: Load, bodies: list[bytes]) -> bytes:
+    """A connection's opening and its requests; its windows need no update."""
     settings = _SETTINGS.pack(4, _WINDOW)
     out = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -196,11 +206,11 @@ def _http2_requests(load: Load, body: bytes, count: int) -> bytes:
         (":path", _PATH),
         ("authorization", f"Bearer {load.key}"),
         ("content-type", "application/json"),
-        ("content-length", str(len(body))),
+        ("content-length", str(len(bodies[0]))),
     ]
     # Never indexed: the block means the same each time.
     block = bytes(Encoder().encode([NeverIndexedHeaderTuple(*field) for field in fields]))
-    for number in range(count):
+    for number, body in enumerate(bodies):
         stream_id = 2 * number + 1
         out.append(_FRAME_HEAD.pack(0, len(block), 1, 0x4, stream_id) + block)
         out.append(_FRAME_HEAD.pack(0, len(body), 0, 0x1, stream_id) + body)
