@@ -120,7 +120,8 @@ class StreamRelay:
         self._tap = settings.tap
         self._decoder = decoder
         self._writer = writer
-        self._frames: deque[bytes] = deque()
+        self._frames: list[bytes] = []
+        """Whole events that have yet to be read, the next one last."""
         self._decoded: tuple[bytes, Sequence[Event]] | None = None
         """What the output limit did not let through."""
         self._repeat: Repeat | None = None
@@ -156,7 +157,7 @@ class StreamRelay:
             return b""
         if data:
             try:
-                self._frames.extend(self._decoder.split(data))
+                self._frames[:0] = reversed(self._decoder.split(data))
             except EventTooLargeError as error:
                 self.error = _broken(error)
                 return b""
@@ -249,7 +250,7 @@ class StreamRelay:
             return held_back
         if not self._frames or decoder.done:
             return None
-        frame = self._frames.popleft()
+        frame = self._frames.pop()
         try:
             events = decoder.decode(frame)
         except (ValueError, RecursionError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -80,7 +79,7 @@ class OutputMeter:
     def __init__(self, count: Count) -> None:
         self._count = count
         self._counters: dict[str, TextCounter] = {}
-        self._undelivered: deque[tuple[int, str, str]] = deque()
+        self._undelivered: list[tuple[int, str, str]] = []
         self._uncounted_chars = 0
         self._passed: list[tuple[int, str]] = []
         self._passed_channel = ""
@@ -252,8 +251,12 @@ class OutputMeter:
         """The client's stream has been handed to the client up to `client_bytes`."""
         self._add_passed()
         undelivered = self._undelivered
-        while undelivered and undelivered[0][0] <= client_bytes:
-            undelivered.popleft()
+        count = 0
+        for position, _, _ in undelivered:
+            if position > client_bytes:
+                break
+            count += 1
+        del undelivered[:count]
 
     def fits(self, texts: Sequence[tuple[str, str]], limit_tokens: int) -> bool:
         """Whether these further texts stay within a limit, with what is reported beside the text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from typing import Final, Protocol
 
 import trio
@@ -80,7 +79,7 @@ class Http1Answer:
         """Nothing more is said: complete, cut, or nobody is there."""
         self._sent_bytes = 0
         self._delivered_bytes = 0
-        self._marks: deque[tuple[int, int]] = deque()
+        self._marks: list[tuple[int, int]] = []
         """Where in all that the wire was given, so much of the body was in."""
 
     # -- what the app says ----------------------------------------------------------------------
@@ -97,7 +96,7 @@ class Http1Answer:
         if marks:
             written_bytes = self._wire.written_bytes
             while marks and marks[0][0] <= written_bytes:
-                self._delivered_bytes = marks.popleft()[1]
+                self._delivered_bytes = marks.pop(0)[1]
         return self._delivered_bytes
 
     def open_sink(self) -> Sink:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, Protocol
 
 import trio
@@ -84,7 +83,7 @@ class Http2Stream:
         self._expect = expect
         self._left = False
         self._delivered_bytes = 0
-        self._marks: deque[tuple[int, int]] = deque()
+        self._marks: list[tuple[int, int]] = []
         """Where in all that the wire was given, so much of the body was in."""
         self._writable: trio.Event | None = None
         self._drained: trio.Event | None = None
@@ -103,7 +102,7 @@ class Http2Stream:
         marks = self._marks
         written_bytes = self._streams.wire.written_bytes
         while marks and marks[0][0] <= written_bytes:
-            self._delivered_bytes = marks.popleft()[1]
+            self._delivered_bytes = marks.pop(0)[1]
         return self._delivered_bytes
 
     def start(self, status: int, headers: Headers) -> None:
