@@ -86,15 +86,17 @@ class Attempts:
     def forget_body(self) -> None:
         """The request will not be sent again: nobody needs what has been sent of it."""
         self._final = True
-        if isinstance(self.body, bytes) or self.current.uploaded:
-            self._drop_body()
-        if self._upload is not None:
-            self._upload.release()
+        if self.current.uploaded:
+            self.end_body()
+        elif isinstance(self.body, bytes):
+            self.body = b""  # the stream has what it has not sent yet, and that takes room
 
     def end_body(self) -> None:
         """Nothing of the request will be sent any more."""
-        self.forget_body()
+        self._final = True
         self._drop_body()
+        if self._upload is not None:
+            self._upload.release()
 
     def _drop_body(self) -> None:
         body, self.body = self.body, b""

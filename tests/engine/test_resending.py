@@ -45,9 +45,9 @@ async def test_what_was_let_go_of_is_not_sent_again(tmp_path: Path) -> None:
         await refused.wait()
         request.reset(ErrorCodes.REFUSED_STREAM)
 
-    server = "commit_after_s = 0.01\nparsed_here_max_bytes = 10_000_000"
+    server = "commit_after_s = 0.5\nparsed_here_max_bytes = 10_000_000"
     async with open_scripted(tmp_path, refuse, server=server) as setup:
-        words = {"role": "user", "content": "All work and no play. " * 10_000}
+        words = {"role": "user", "content": "All work and no play. " * 3_500}
         whole = setup.call(messages=[words])
         waiting = trio.CancelScope()
         call = replace(whole, body=b"", upload=Upload(whole.body, waiting.cancel))

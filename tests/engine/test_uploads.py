@@ -15,6 +15,7 @@ import pytest
 from engine import Call, Outcome, Provenance
 from engine.events import Protocol
 from engine.uploads import Upload
+from tests.engine.upstream.peer import open_peer
 from tests.gateways import DOLLAR, PROTOCOLS, Setup, drain, open_setup
 
 WORDS = "All work and no play makes a dull day. " * 25
@@ -117,3 +118,21 @@ async def test_room_is_given_back_however_a_request_ends(tmp_path: Path) -> None
             assert released == ["whole"]
 
     assert released == ["whole", "left"]
+
+
+async def test_room_is_taken_until_the_provider_has_all_of_it(tmp_path: Path) -> None:
+    """The client has its head, as one who has waited for long enough; nothing has been answered."""
+    released: list[str] = []
+    async with open_peer() as peer:
+        peer.acknowledges = False  # no further than the first window
+        url = f"http://127.0.0.1:{peer.port}"
+        server = "commit_after_s = 0.01"
+        async with open_setup(tmp_path, base_url=url, server=server) as setup:
+            whole = setup.call(messages=[{"role": "user", "content": WORDS * 300}])
+            upload = Upload(whole.body, lambda: released.append("released"))
+            call = replace(whole, body=b"", upload=upload)
+            async with setup.gateway.open_exchange(call) as exchange:
+                await exchange.head()
+                assert released == []
+
+    assert released == ["released"]
