@@ -218,6 +218,7 @@ class ExchangeBilling:
         if attempt is None or not attempt.answered or not self._request.stream or not self.owed:
             return None
         meter = attempt.relay.meter
+        meter.delivered_to(attempt.sink.delivered_bytes)  # whatever the figures: it lets go of that
         if not meter.has_output or (tokens := meter.received_tokens()) == self._progress_tokens:
             return None
         self._progress_tokens = tokens
