@@ -118,6 +118,8 @@ class TlsTransport(Transport):
             self.hear_leaving()  # by a close_notify
         except ssl.SSLWantReadError:
             self._say_own()
+        except ssl.SSLZeroReturnError:  # a close_notify that answers ours
+            self.hear_leaving()
         except ssl.SSLError as error:
             self._break(error)
         return b"".join(parts)

@@ -306,3 +306,14 @@ async def test_what_was_sent_before_the_end_is_read(certificates: Certificates) 
             await client.aclose()
         assert await transport.receive() == b"last"
         assert await transport.receive() == b""
+
+
+async def test_a_client_that_answers_our_end_is_no_fault(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with open_pair(certificates) as (transport, client):
+        transport.end()
+        await client.aclose()
+        assert await transport.receive() == b""
+    assert not caplog.records
