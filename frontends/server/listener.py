@@ -192,7 +192,7 @@ class Server:
             if not waiting.cancelled_caught:
                 await self._serve(connection)
         except ProxyError as error:
-            log.warning("%s, a trusted proxy, does not open with %s", transport.peer.address, error)
+            log.warning("%s, a trusted proxy, is cut: %s", transport.peer.address, error)
         except Exception:
             log.exception("a connection failed")
         finally:
