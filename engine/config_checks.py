@@ -67,8 +67,12 @@ def _check_front(server: ServerConfig, reader: TableReader) -> None:
                 server.tls_cert, server.tls_key, password=""
             )
         except OSError as error:
+            reason = str(error.strerror)
+            if isinstance(error, ssl.SSLError):  # OpenSSL's own words are few
+                need = "both must be PEM, the key that of the certificate, without a passphrase"
+                reason = f"{need} ({reason})"
             raise reader.error(
-                ("server", "tls_cert"), f"and its key cannot be used: {error.strerror}"
+                ("server", "tls_cert"), f"and its key cannot be used: {reason}"
             ) from None
     for entry in server.trusted_proxies:
         try:

@@ -267,7 +267,8 @@ def open_spool(config: Config) -> Spool:
     try:
         spool.open().close()
     except SpoolError as error:
-        problem = f"no file can be made there: {error.__cause__}"
+        reason = getattr(error.__cause__, "strerror", None) or error
+        problem = f"is no folder that files can be made in: {reason}"
         raise config.error(("server", "spool_dir"), problem) from None
     return spool
 

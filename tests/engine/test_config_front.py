@@ -50,6 +50,10 @@ def test_a_certificate_and_proxies(tmp_path: Path) -> None:
             "2: server.tls_cert and its key cannot be used: No such file or directory",
         ),
         (
+            [f'tls_cert = "{__file__}"', f'tls_key = "{__file__}"'],
+            "2: server.tls_cert and its key cannot be used: both must be PEM, the key that of ",
+        ),
+        (
             ['trusted_proxies = ["10.0.0.1/8"]'],
             "2: server.trusted_proxies has '10.0.0.1/8', which is neither an address, a network",
         ),

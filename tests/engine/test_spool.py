@@ -88,6 +88,6 @@ async def test_closing_waits_for_no_thread_and_takes_no_file_from_it() -> None:
 
 async def test_a_folder_that_cannot_be_written_to_is_said_at_the_start(tmp_path: Path) -> None:
     server = f'spool_dir = "{tmp_path / "absent"}"'
-    with pytest.raises(ConfigError, match=r"test\.toml:\d+: server\.spool_dir no file can be made"):
+    with pytest.raises(ConfigError, match=r"test\.toml:\d+: server\.spool_dir is no folder that"):
         async with open_setup(tmp_path, server=server):
             raise AssertionError("it must not open")
