@@ -31,7 +31,7 @@ EXAMPLES = {
     "serve": _examples(
         "parshall serve",
         "parshall serve --config parshall.toml --bind 0.0.0.0:8787 --supervised",
-        "parshall serve --bind unix:/run/parshall.sock --db /var/lib/parshall/parshall.db",
+        "parshall serve --bind unix:/run/parshall/parshall.sock --db /var/lib/parshall/parshall.db",
     ),
     "simulate": _examples(
         "parshall simulate --bind 127.0.0.1:8788",
