@@ -93,6 +93,9 @@ class GatewayApp(QuartTrio):
 
     async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
         """One request (or what else a scope is of), and the end of what its body takes."""
+        if scope["type"] == "websocket":
+            await _refuse_websocket(scope, send)
+            return
         with self._budget.taking(scope):
             await super().asgi_app(scope, receive, send)
 
@@ -142,6 +145,7 @@ def create_app(gateway: Gateway) -> GatewayApp:
 
 _WORDS: Final[Mapping[int, str]] = {
     400: "The request is not valid HTTP.",
+    404: "There is no WebSocket here.",
     408: "The request arrived too slowly.",
     413: "The request body is too large.",
     414: "The URL is too long.",
@@ -175,6 +179,17 @@ def render_server_error(status: int) -> ErrorBody:
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     return ErrorBody(headers, codec_of("openai_chat").encode_error(error))
+
+
+async def _refuse_websocket(scope: Any, send: Any) -> None:
+    """No route is one. Quart would render this refusal as of a request, which there is none of."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close"})
+        return
+    error = render_server_error(404)
+    headers = [*error.headers, (b"content-length", b"%d" % len(error.body))]
+    await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": error.body})
 
 
 def _asked_here() -> bool:
