@@ -53,7 +53,7 @@ _HERE: Final = """
 import engine, engine.config
 parse = engine.config.parse_config
 server = '[server]\\nparsed_here_max_bytes = 1000000000\\nspooled_min_bytes = 1000000000\\n'
-engine.parse_config = lambda text, *rest: parse(server + text, *rest)
+engine.parse_config = lambda text, *rest: parse(text.replace('[server]\\n', server), *rest)
 """
 _POST: Final = """
 import http.client, sys

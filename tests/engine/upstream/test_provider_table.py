@@ -53,8 +53,8 @@ def test_a_kind_is_its_row(kind: str) -> None:
                 assert not value.keys() & PLACES.values()
             case "base_url":
                 assert config.base_url == (value or URL).format_map(PLACES)
-            case "refuses":
-                assert config.refuses == frozenset(value)
+            case ("refuses" | "inlines") as name:
+                assert getattr(config, name) == frozenset(value)
             case name:
                 assert getattr(config, name) == value
 
