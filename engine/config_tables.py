@@ -39,7 +39,12 @@ class ServerConfig:
     """A connection without a request is closed after so long."""
     coalesce_ms: int = 5
     """So long tokens may wait for one another, once the process lags."""
+    header_max_bytes: int = 32_768
+    """Of one request's head."""
     body_max_bytes: int = 50 * 1024 * 1024
+    body_grace_s: float = 30.0
+    """A body may take so long, and longer by what has come of it at `body_rate_min_bytes_per_s`."""
+    body_rate_min_bytes_per_s: int = 1_024
     connections_max: int = 10_000
     exchanges_max: int = 10_000
     parsing_max_bytes: int = 400 * 1024 * 1024
@@ -68,6 +73,10 @@ class ServerConfig:
     """A stream that is silent for this long after its head gets a comment, where clients allow."""
     buffered_output_max_bytes: int = 65_536
     """What a slow client may lag behind before its provider stream is held up."""
+    output_max_bytes: int = 256 * 1024 * 1024
+    """Of all clients together; beyond it the one that lags most is cut."""
+    streams_max: int = 100
+    """Requests under way on one HTTP/2 connection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,10 @@ from typing import Any
 import trio
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
+from engine.config_tables import ServerConfig
 from engine.errors import BodyTooLargeError, ClientError, UnavailableError
 from engine.spool import Spool, SpoolError, SpoolFile
 
-GRACE_S = 30.0
-RATE_MIN_BYTES_PER_S = 1_024
-"""A body may take `GRACE_S` and one second more for every KiB of it that has arrived."""
 SPOOLED_AT_ONCE_BYTES = 256 * 1024
 """Of a body that goes to a file, so much is in memory."""
 
@@ -175,17 +173,18 @@ def taking_of(scope: Any) -> Taking:
 
 
 async def read_body(
-    request: LazyRequest, taking: Taking, *, max_bytes: int, spooled_min_bytes: int
+    request: LazyRequest, taking: Taking, bounds: ServerConfig
 ) -> bytes | SpoolFile:
     """The whole body, whose room `taking` takes as it arrives; one of `spooled_min_bytes` or more
     goes to a file.
 
     Raises:
-        BodyTooLargeError: it is longer than `max_bytes`; known before all of it is read.
+        BodyTooLargeError: it is longer than `body_max_bytes`; known before all of it is read.
         BodyTimeoutError: it arrives too slowly.
         UnavailableError: the whole process holds too much; known before it is read where the
             client says how long it is.
     """
+    max_bytes, spooled_min_bytes = bounds.body_max_bytes, bounds.spooled_min_bytes
     expected_bytes = request.content_length or 0
     if expected_bytes > max_bytes:
         raise _too_large(max_bytes)
@@ -194,7 +193,7 @@ async def read_body(
     arrived_bytes = 0
     started = trio.current_time()
     while True:
-        allowed_s = GRACE_S + arrived_bytes / RATE_MIN_BYTES_PER_S
+        allowed_s = bounds.body_grace_s + arrived_bytes / bounds.body_rate_min_bytes_per_s
         with trio.move_on_at(started + allowed_s) as waiting:
             part = await anext(request.body, None)
         if waiting.cancelled_caught:

@@ -117,12 +117,7 @@ class Ingress:
         entry = current_entry()
         taking, server = taking_of(request.scope), self._gateway.config.server
         with self._gateway.refused_at_end():
-            body = await read_body(
-                cast(LazyRequest, request),
-                taking,
-                max_bytes=server.body_max_bytes,
-                spooled_min_bytes=server.spooled_min_bytes,
-            )
+            body = await read_body(cast(LazyRequest, request), taking, server)
         return Call(
             body=b"",
             upload=Upload(body, taking.give_back),

@@ -42,7 +42,7 @@ async def serve(config: Config, announce: Announce) -> None:
     Raises:
         ConfigError, LedgerError, BindError, OSError: it cannot start.
     """
-    stop, bounds = _Stop(), _bounds(config)
+    stop, bounds = _Stop(), server_settings(config)
     with (
         open_superior(os.environ) as superior,
         trio.open_signal_receiver(*_STOPS, signal.SIGHUP) as signals,
@@ -146,7 +146,8 @@ async def _stop_serving(
         nursery.cancel_scope.cancel()
 
 
-def _bounds(config: Config) -> ServerSettings:
+def server_settings(config: Config) -> ServerSettings:
+    """What `[server]` says of the boundary. Raises ConfigError: the certificate is none."""
     server = config.server
     tls = None
     if server.tls_cert is not None and server.tls_key is not None:
@@ -161,10 +162,13 @@ def _bounds(config: Config) -> ServerSettings:
         proxy_protocol=server.proxy_protocol,
         connections_max=server.connections_max,
         connections_per_ip_max=server.connections_per_ip_max,
+        header_max_bytes=server.header_max_bytes,
         header_timeout_s=server.header_timeout_s,
         keep_alive_s=server.keep_alive_s,
         write_stall_s=server.write_stall_s,
         sink_high_water_bytes=server.buffered_output_max_bytes,
+        output_max_bytes=server.output_max_bytes,
+        streams_max=server.streams_max,
         coalesce_s=server.coalesce_ms / 1_000,
         render_error=render_server_error,
     )

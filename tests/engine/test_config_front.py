@@ -20,6 +20,8 @@ def test_the_defaults_are_a_server_of_ours_that_trusts_nobody() -> None:
     assert (server.trusted_proxies, server.proxy_protocol) == ((), False)
     assert (server.connections_per_ip_max, server.coalesce_ms) == (1_000, 5)
     assert (server.header_timeout_s, server.keep_alive_s) == (20.0, 75.0)
+    assert (server.header_max_bytes, server.streams_max) == (32_768, 100)
+    assert server.output_max_bytes == 256 * 1024 * 1024
 
 
 def test_a_certificate_and_proxies(tmp_path: Path) -> None:

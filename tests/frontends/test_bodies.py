@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from engine.config_tables import ServerConfig
 from engine.errors import BodyTooLargeError, UnavailableError
 from engine.spool import Spool, SpoolFile
 from frontends.bodies import (
-    GRACE_S,
     SPOOLED_AT_ONCE_BYTES,
     BodyTimeoutError,
     LazyBody,
@@ -26,6 +26,7 @@ from tests.frontends.server.apps import read_until
 from tests.gateways import DOLLAR, chat_body, settled
 
 NEVER = 10**9
+BOUNDS = ServerConfig()
 
 
 class FakeRequest:
@@ -41,6 +42,10 @@ def clock() -> MockClock:
     return MockClock(autojump_threshold=0)
 
 
+def bounds_of(max_bytes: int, spooled_min_bytes: int = NEVER) -> ServerConfig:
+    return ServerConfig(body_max_bytes=max_bytes, spooled_min_bytes=spooled_min_bytes)
+
+
 def budget_of(max_bytes: int) -> ParseBudget:
     refusal = UnavailableError("Too much at once.", retry_after_s=1)
     return ParseBudget(max_bytes, Spool(None, 10_000), lambda: refusal)
@@ -48,7 +53,7 @@ def budget_of(max_bytes: int) -> ParseBudget:
 
 async def read(request: Any, *, room: int = 10_000, max_bytes: int = 1_000) -> bytes:
     with budget_of(room).taking({}) as taking:
-        data = await read_body(request, taking, max_bytes=max_bytes, spooled_min_bytes=NEVER)
+        data = await read_body(request, taking, bounds_of(max_bytes, NEVER))
         assert isinstance(data, bytes)
         return data
 
@@ -93,7 +98,18 @@ async def test_a_silent_client_is_timed_out(clock: MockClock) -> None:
     with pytest.raises(BodyTimeoutError):
         await read(FakeRequest())
 
-    assert trio.current_time() - started == GRACE_S
+    assert trio.current_time() - started == BOUNDS.body_grace_s
+
+
+async def test_how_slow_a_body_may_be_is_configurable(clock: MockClock) -> None:
+    request = FakeRequest()
+    request.body.append(b"x" * 400)
+    started = trio.current_time()
+    bounds = ServerConfig(body_grace_s=5, body_rate_min_bytes_per_s=100)
+    with budget_of(1_000).taking({}) as taking, pytest.raises(BodyTimeoutError):
+        await read_body(request, taking, bounds)  # type: ignore[arg-type]
+
+    assert trio.current_time() - started == 5 + 400 / 100
 
 
 async def test_a_trickle_is_timed_out_whatever_its_pauses(clock: MockClock) -> None:
@@ -103,14 +119,14 @@ async def test_a_trickle_is_timed_out_whatever_its_pauses(clock: MockClock) -> N
         async def trickle() -> None:
             while True:
                 request.body.append(b"x")
-                await trio.sleep(GRACE_S / 2)
+                await trio.sleep(BOUNDS.body_grace_s / 2)
 
         nursery.start_soon(trickle)
         with pytest.raises(BodyTimeoutError):
             await read(request)
         nursery.cancel_scope.cancel()
 
-    assert trio.current_time() <= GRACE_S + 1
+    assert trio.current_time() <= BOUNDS.body_grace_s + 1
 
 
 async def test_a_large_body_may_take_its_time(clock: MockClock) -> None:
@@ -136,7 +152,7 @@ async def test_room_is_taken_until_a_request_ends_or_needs_it_no_more() -> None:
         request.body.append(b"x" * 100)
         request.body.set_complete()
         with budget.taking(scope := dict[str, Any]()) as taking:
-            await read_body(request, taking, max_bytes=1_000, spooled_min_bytes=NEVER)
+            await read_body(request, taking, bounds_of(1_000, NEVER))
             assert budget.held_bytes == 100
             taking_of(scope).give_back()
             assert budget.held_bytes == 0
@@ -145,7 +161,7 @@ async def test_room_is_taken_until_a_request_ends_or_needs_it_no_more() -> None:
         request = FakeRequest()
         request.body.append(b"x" * 41)
         with pytest.raises(UnavailableError):
-            await read_body(request, another, max_bytes=1_000, spooled_min_bytes=NEVER)
+            await read_body(request, another, bounds_of(1_000, NEVER))
         assert budget.held_bytes == 60
     assert budget.held_bytes == 0
 
@@ -167,7 +183,7 @@ async def test_a_large_body_goes_to_a_file(declared: bool) -> None:
                 request.body.set_complete()
 
             nursery.start_soon(send)
-            data = await read_body(request, taking, max_bytes=NEVER, spooled_min_bytes=300_000)
+            data = await read_body(request, taking, bounds_of(NEVER, 300_000))
         assert isinstance(data, SpoolFile)
         assert b"".join(data.pieces()) == b"".join(parts)
         assert (budget.held_bytes, budget.spool.used_bytes) == (0, 2_000_000)
@@ -181,7 +197,7 @@ async def test_a_full_spool_refuses(declared: bool) -> None:
     request.body.append(b"x" * 20_000)
     request.body.set_complete()
     with budget.taking({}) as taking, pytest.raises(UnavailableError):
-        await read_body(request, taking, max_bytes=NEVER, spooled_min_bytes=1_000)
+        await read_body(request, taking, bounds_of(NEVER, 1_000))
 
     assert request.body.wanted.is_set() is not declared, "known unread where it is declared"
     assert (budget.held_bytes, budget.spool.used_bytes) == (0, 0)
@@ -190,7 +206,7 @@ async def test_a_full_spool_refuses(declared: bool) -> None:
 async def test_what_finds_no_room_is_refused_unread() -> None:
     request: Any = FakeRequest(101)
     with budget_of(100).taking({}) as taking, pytest.raises(UnavailableError):
-        await read_body(request, taking, max_bytes=1_000, spooled_min_bytes=NEVER)
+        await read_body(request, taking, bounds_of(1_000, NEVER))
 
     assert not request.body.wanted.is_set()
 

@@ -28,6 +28,7 @@ from bench.simulate import SimulatorSettings, open_simulator
 from engine import parse_config
 from engine.catalogue import build_catalogue
 from frontends.demo import PROVIDERS, Provider, demo_config
+from frontends.serving import server_settings
 from frontends.welcome import client_url, welcome
 from tests.frontends.server.apps import read_until
 from tests.gateways import chat_body, config_text, settled
@@ -308,3 +309,23 @@ async def test_a_certificate_is_served_by_whichever_server(
         assert answer.extensions["reason_phrase"] == reason
         assert "strict-transport-security" in answer.headers
         assert await process.end() == 0
+
+
+def test_the_bounds_of_the_configuration_are_the_servers() -> None:
+    bounds = {
+        "connections_max": 11,
+        "connections_per_ip_max": 12,
+        "header_max_bytes": 13_000,
+        "header_timeout_s": 14.0,
+        "keep_alive_s": 15.0,
+        "write_stall_s": 16.0,
+        "output_max_bytes": 17_000,
+        "streams_max": 18,
+    }
+    lines = [f"{name} = {value}" for name, value in bounds.items()]
+    lines += ["buffered_output_max_bytes = 19_000", "coalesce_ms = 2", 'server = "hypercorn"']
+    settings = server_settings(parse_config("\n".join(["[server]", *lines]), "test.toml", {}))
+
+    assert {name: getattr(settings, name) for name in bounds} == bounds
+    assert (settings.sink_high_water_bytes, settings.coalesce_s) == (19_000, 0.002)
+    assert settings.server == "hypercorn"
