@@ -58,8 +58,9 @@ class ServerSettings:
     """What waits for all clients that lag; beyond it the one that lags most is cut."""
     coalesce_s: float = 0.005
     """So long writes may wait for one another while the process lags."""
-    loop_lag_s: Callable[[], float] = lambda: 0.0
-    """How late the event loop runs what is due, averaged over a moment."""
+    loop_lag_s: Callable[[], float] | None = None
+    """How late the event loop runs what is due, averaged over a moment; without it writes never
+    wait for one another."""
     streams_max: int = 100
     """HTTP/2 streams of one connection at once."""
     render_error: Callable[[int], ErrorBody] = plain_error

@@ -186,7 +186,7 @@ async def test_a_quiet_stream_is_not_idle(clock: MockClock) -> None:
     async with open_probe(**bounds) as (probe, server), await dial(server) as stream:
         await stream.send_all(STREAM)
         await read_until(stream, b"tick\n")
-        await trio.sleep(1_000)
+        await trio.sleep(100)
         probe.release.set()
         assert (await read_until(stream, b"0\r\n\r\n")).endswith(b"0\r\n\r\n")
 
