@@ -49,6 +49,7 @@ PAIRS = [(client, provider) for provider in PROTOCOLS for client in PROTOCOLS]
 Pair = tuple[Protocol, Protocol]
 
 _WARM_MAX_S = 1.0
+_OPEN_TIMEOUT_S = 10.0
 _RELAYED_TOKENS = 4_000
 _REQUEST_BYTES = 1_000_000
 
@@ -89,7 +90,7 @@ async def gateway_cost(
 ) -> float:
     """CPU microseconds of the gateway a relayed token, one an event."""
     warm_s = min(seconds, _WARM_MAX_S)
-    tokens = int(rate * (seconds + warm_s) * 3)
+    tokens = int(rate * ((seconds + warm_s) * 3 + _OPEN_TIMEOUT_S))
     prompt = f"#sim tokens={tokens} tokens_per_second={rate}\nTell me more."
     path, document = request_of(*pair, prompt)
     body = orjson.dumps(document)
@@ -109,9 +110,15 @@ async def gateway_cost(
     async with trio.open_nursery() as nursery:
         for _ in range(streams):
             nursery.start_soon(client)
-        await trio.sleep(warm_s)
+        with trio.fail_after(warm_s + _OPEN_TIMEOUT_S):
+            await trio.sleep(warm_s)
+            while not events:  # noqa: ASYNC110 - another process has no event to wait for
+                await trio.sleep(warm_s)
         cpu_s, before = target.cpu_s(), events
-        await trio.sleep(seconds)
+        with trio.fail_after(seconds + _OPEN_TIMEOUT_S):
+            await trio.sleep(seconds)
+            while events == before:  # noqa: ASYNC110 - what is loaded late stops everything
+                await trio.sleep(seconds)
         cpu_s, relayed = target.cpu_s() - cpu_s, events - before
         nursery.cancel_scope.cancel()
     await trio.sleep(0.3)

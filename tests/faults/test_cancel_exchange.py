@@ -171,4 +171,5 @@ async def test_each_protocol_and_policy(
         )
         kind = "a stream" if stream else "one piece"
         say(f"{protocol}, {kind}, {on_cancel}: {points} cancel points, seed {SEED}")
-        assert points >= (8 if stream else 2)
+        # Of one piece: the journal may be done before anybody waits for it.
+        assert points >= (8 if stream else 1)
