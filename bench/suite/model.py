@@ -1,0 +1,453 @@
+"""The vocabulary of a benchmark: what is asked for, what was measured, what is concluded.
+
+Frozen values without behaviour beyond what follows from their fields. Units stand last in names;
+times are milliseconds where people compare them, else seconds; `_s` of `cpu_s` is CPU time.
+Scenarios are read from TOML (`scenarios`), samples are lines of raw.jsonl (`records`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from bench.load.histogram import Histogram, rank_of
+from bench.suite.figures import Figure
+
+Kind = Literal["unary", "streams", "memory", "cancels", "sustained"]
+Protocol = Literal["openai_chat", "openai_responses", "anthropic", "gemini"]
+Http = Literal["http1", "http2"]
+
+STALL_MS = 250.0
+"""A gap between two tokens that a reader takes for a stall."""
+
+
+# -- what is asked for --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Every answer has this many tokens."""
+
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogNormal:
+    """Lengths of answers in tokens, log-normal: half are below `median`; cut at `max`, at least 1.
+
+    `sigma` is the standard deviation of the logarithm.
+    """
+
+    median: float
+    sigma: float
+    max: int
+
+
+Lengths = Constant | LogNormal
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """Clients that close while their answer is under way.
+
+    Attributes:
+        share: of the requests, 0 … 1.
+        within_s: they leave at instants spread evenly over so many seconds from the start of the
+            measured window; 0: each at a token of its own answer, evenly chosen.
+    """
+
+    share: float
+    within_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """One kind of request in a mixture.
+
+    Attributes:
+        share: of the requests; those of a scenario add up to 1.
+        protocol: in which the client asks.
+        provider: the API behind the gateway; the model's name chooses it (`Peer.models`).
+        stream: streamed, or one whole answer.
+        prompt_bytes: of the user's text.
+        tokens: length of the answer; None lasts until the run's end, for `stream` only.
+        tokens_per_second: the provider's pace; 0: as fast as the network takes it.
+        first_token_ms: the provider's delay of the first token, evenly spread between the two;
+            it spreads the phases of paced streams.
+        leaves: clients that close early; None: all stay.
+        reads_bytes_per_s: a client that reads no faster; None: as fast as it can.
+        directives: further `#sim` words of the provider's, faults for instance, verbatim.
+    """
+
+    share: float = 1.0
+    protocol: Protocol = "openai_chat"
+    provider: Protocol = "openai_chat"
+    stream: bool = True
+    prompt_bytes: int = 200
+    tokens: Lengths | None = None
+    tokens_per_second: float = 0.0
+    first_token_ms: tuple[float, float] = (0.0, 0.0)
+    leaves: Leaves | None = None
+    reads_bytes_per_s: int | None = None
+    directives: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """When requests are due; from the seed alone, whatever the gateway answers.
+
+    Attributes:
+        process: poisson; uniform is evenly spaced; together: all at one moment, `rate_per_s` 0.
+        rate_per_s: requests a second.
+        count_max: how many in all. Streams that last (`Traffic.tokens` None) are opened once, so
+            this is how many are open; a step of `Scenario.steps` takes its place.
+    """
+
+    process: Literal["poisson", "uniform", "together"]
+    rate_per_s: float = 0.0
+    count_max: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Unpaced streams in a second window, while the first ones go on: added time to first token."""
+
+    rate_per_s: float
+    tokens: int
+    measure_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A further window in which `clients` ask again as soon as they are answered."""
+
+    clients: int
+    measure_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a number of streams has to keep to count as sustained."""
+
+    lateness_p99_ms: float
+    stalls_per_1000_tokens: float = 0.0
+    errors_share: float = 0.0
+    pace: float = 0.98
+    """Tokens received to tokens due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One thing to measure, the same for every peer.
+
+    Attributes:
+        title: one line, for tables.
+        arrivals, traffic: what is asked when. Unequal peers get the same plan, thinned to what the
+            weakest of a comparison takes.
+        steps: numbers of streams, rising: one sample each (memory), or tried until the bound
+            breaks (sustained). Empty: `arrivals.count_max`, as a single step.
+        warm_s, measure_s: before the window, and of the window.
+        repeats, repeats_max: rounds; more than `repeats` only where the interval is too wide.
+        fresh: a new process of the gateway for every sample.
+        probe, closed, bound: further windows, and what is sustained.
+        name, about, digest: of the file: its stem, its head comment, the hash of its text.
+    """
+
+    title: str
+    kind: Kind
+    arrivals: Arrivals
+    traffic: tuple[Traffic, ...]
+    figures: tuple[Figure, ...]
+    warm_s: float
+    measure_s: float
+    repeats: int
+    repeats_max: int
+    http: Http = "http1"
+    seed: int = 1
+    steps: tuple[int, ...] = ()
+    fresh: bool = False
+    probe: Probe | None = None
+    closed: Closed | None = None
+    bound: Bound | None = None
+    name: str = field(default="", compare=False)
+    about: str = field(default="", compare=False)
+    digest: str = field(default="", compare=False)
+
+
+# -- who is measured ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A running gateway, or `direct`: the simulated provider itself.
+
+    Attributes:
+        name: as in tables; unique in a run.
+        version, revision: of the program, and of its source where it is ours; else empty.
+        base_url: without `/v1`; paths of the protocols are appended.
+        headers: sent with every request: keys, routing.
+        pids: of its processes now, the first one's descendants with it; empty where they are not
+            ours to see, and CPU and memory then have no figure.
+        tokens_per_s_max: what it is loaded with at most.
+        models: provider's API → the model name that leads there; others cannot be measured.
+        protocols, http: which clients it takes.
+        notes: what a reader of its row has to know.
+    """
+
+    name: str
+    version: str
+    revision: str
+    base_url: str
+    headers: tuple[tuple[str, str], ...]
+    pids: Callable[[], tuple[int, ...]] = field(repr=False)
+    models: Mapping[Protocol, str]
+    protocols: frozenset[Protocol]
+    http: frozenset[Http] = frozenset({"http1"})
+    tokens_per_s_max: float = math.inf
+    notes: str = ""
+
+
+# -- what was measured --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of a process tree at one moment; PSS shares pages among those that map them."""
+
+    rss_bytes: int
+    pss_bytes: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Censored:
+    """Durations in ms, some of which had not ended when the wait did, at `limit_ms`."""
+
+    observed: Histogram
+    never: int
+    limit_ms: float
+
+    @property
+    def count(self) -> int:
+        """Of both."""
+        return self.observed.count + self.never
+
+    def quantile(self, share: float) -> float:
+        """In ms; infinite where the rank falls among those that never ended, NaN of nothing."""
+        if not self.count:
+            return math.nan
+        rank = rank_of(share, self.count)
+        if rank > self.observed.count:
+            return math.inf
+        return self.observed.quantile(rank / self.observed.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """What the gateway billed against what the provider's truth log says it wrote, in tokens.
+
+    Attributes:
+        requests: that the provider answered; `unbilled` of them have no bill.
+        tokens_written, tokens_billed: sums over all.
+        tokens_wrong: the sum of the absolute differences, so that errors do not cancel out.
+        worst_tokens: the greatest of them.
+    """
+
+    requests: int
+    unbilled: int
+    tokens_written: int
+    tokens_billed: int
+    tokens_wrong: int
+    worst_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoop:
+    """What the further window of `Closed` gave."""
+
+    requests: int
+    elapsed_s: float
+    cpu_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """Whether a sample can be believed.
+
+    Attributes:
+        load_core, simulator_core: shares of a core that the load and the provider took.
+        load_lag_p99_ms: how late the load itself was.
+        simulator_late_p99_ms: how late the provider's timer wheel was.
+        steal: share of all CPU time the host took away.
+        foreign_cores: cores taken by processes that are not of the run.
+        pace: tokens received to tokens due.
+        calibration_ms: of a fixed piece of work on the gateway's core: the machine's speed now.
+    """
+
+    load_core: float
+    load_lag_p99_ms: float
+    simulator_core: float
+    simulator_late_p99_ms: float
+    steal: float
+    foreign_cores: float
+    pace: float
+    calibration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One window of one (scenario, peer, repeat, step), nothing derived: a line of raw.jsonl.
+
+    Attributes:
+        repeat: the round, from 0; all peers of a round are neighbours in time. `order` is the
+            place within it.
+        step: streams of this step; 0 in a scenario without steps.
+        rate_max: tokens/s the plan was thinned to, 0 if it was not: samples are compared with
+            those of equal `rate_max` only.
+        offered: tokens/s that the plan offers.
+        started_at: ISO 8601, UTC.
+        elapsed_s, tokens, requests, streams: of the window: its length, tokens received, requests
+            answered, and streams open at its end.
+        errors: what went wrong → how often; "unanswered" at the window's end are there too.
+        cpu_s: of the process tree in the window; None where it cannot be seen.
+        memory: at the window's end.
+        first_token_ms: arrival − due; of the probes, where the scenario has some. What has not come
+            by the window's end is counted with its age.
+        latency_ms: of whole answers: last byte − due.
+        lateness_ms: of tokens of paced streams: arrival − when it was due.
+        gap_ms: between tokens of one stream; `stalls` of them are longer than `STALL_MS`.
+        cancel_ms: a client's leaving → the provider's loss of the request.
+        tokens_after_leaving: generated by the provider after clients had left.
+        closed, billed: where the scenario asks for it and it can be seen.
+        refused: why this sample must not be reported; empty if it can.
+    """
+
+    scenario: str
+    peer: str
+    repeat: int
+    step: int
+    order: int
+    seed: int
+    rate_max: float
+    offered: float
+    started_at: str
+    elapsed_s: float
+    tokens: int
+    requests: int
+    streams: int
+    errors: Mapping[str, int]
+    cpu_s: float | None
+    memory: Memory | None
+    first_token_ms: Histogram
+    latency_ms: Histogram
+    lateness_ms: Histogram
+    gap_ms: Histogram
+    stalls: int
+    cancel_ms: Censored
+    tokens_after_leaving: int
+    closed: ClosedLoop | None
+    billed: Billing | None
+    guards: Guards
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where it was measured; nothing that names the machine or its owner."""
+
+    cpu: str
+    cores: int
+    memory_bytes: int
+    kernel: str
+    system: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line of raw.jsonl: all that the samples have in common.
+
+    `versions`, `revisions` and `notes` are by peer, `digests` and `titles` by scenario.
+    """
+
+    machine: Machine
+    started_at: str
+    command: tuple[str, ...]
+    seed: int
+    versions: Mapping[str, str]
+    revisions: Mapping[str, str]
+    notes: Mapping[str, str]
+    titles: Mapping[str, str]
+    digests: Mapping[str, str]
+
+
+# -- what is concluded --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure from `n` rounds and the interval that holds it with probability `level`."""
+
+    middle: float
+    low: float
+    high: float
+    n: int
+    level: float = 0.95
+
+    @property
+    def half_width_ratio(self) -> float:
+        """Half the interval to its middle: 0.1 is ±10 %; infinite around zero."""
+        return (self.high - self.low) / 2 / abs(self.middle) if self.middle else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of one peer.
+
+    Attributes:
+        interval: None when there are too few samples, or none to be believed; `note` says why.
+        ratio_to: peer → this peer's figure to that peer's at an equal load, paired by round.
+        rate_max: as `Sample.rate_max`: rows of one table cell column share it.
+    """
+
+    scenario: str
+    peer: str
+    figure: Figure
+    interval: Interval | None
+    ratio_to: Mapping[str, Interval]
+    rate_max: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a page shows; `samples` is the raw.jsonl behind it."""
+
+    header: Header
+    rows: tuple[Row, ...]
+    samples: Path
+
+
+Outcome = Literal["faster", "slower", "same", "unclear"]
+"""Of a later run: better, worse, neither, or too noisy to tell; the same words for memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One figure of one peer in a later run against an earlier one.
+
+    Attributes:
+        ratio: later to earlier; None when one of them has no figure; `note` says why.
+        noise: half-width the controls (what did not change) moved by, as a ratio: 0.03 is 3 %.
+    """
+
+    scenario: str
+    peer: str
+    figure: Figure
+    outcome: Outcome
+    ratio: Interval | None
+    noise: float
+    note: str = ""
