@@ -174,7 +174,9 @@ def simulate(**options: Any) -> None:
     """Run a simulated provider of three protocols, over HTTP/1.1 and HTTP/2, with faults on demand.
 
     A request says what it wants by a first line '#sim …' of its last user message;
-    `parshall simulate --directives` lists the words. GET /_truth tells what was really generated.
+    `parshall simulate --directives` lists the words. GET /_truth tells what was really generated,
+    a request a line; ?after=N&limit=M pages by their running number, ?text=0 leaves the texts out.
+    GET /_load tells what CPU time this process took, how late it was, and what the log has lost.
     """
     import trio
 

@@ -60,6 +60,27 @@ class Histogram:
         self.least_ms = min(self.least_ms, other.least_ms)
         self.greatest_ms = max(self.greatest_ms, other.greatest_ms)
 
+    def since(self, earlier: Histogram) -> Histogram:
+        """What was counted after `earlier` was a copy of this one.
+
+        Its least and greatest are known to one per cent, or exactly where they are this one's too.
+
+        Raises:
+            ValueError: the other has counted what this one has not.
+        """
+        later = Histogram()
+        for bucket, (now, before) in enumerate(zip(self._counts, earlier._counts, strict=True)):
+            if now < before:
+                raise ValueError("the other histogram is not an earlier one of this")
+            if now > before:
+                later._counts[bucket] = now - before
+                later.count += now - before
+                later.least_ms = min(later.least_ms, max(_middle(bucket), self.least_ms))
+                later.greatest_ms = min(_upper(bucket), self.greatest_ms)
+        if later.count:
+            later.sum_ms = self.sum_ms - earlier.sum_ms
+        return later
+
     @property
     def mean_ms(self) -> float:
         """The exact mean; NaN of nothing."""

@@ -6,10 +6,12 @@ to find: it checks requests as strictly as the real APIs, and fails on demand.
 Owns its listener, connections, pacing, text, faults, replays of recordings, and the truth log.
 Does not own what a gateway makes of its answers, nor any price or account.
 One timer wheel wakes all streams; a request says what it wants by `#sim …` (see `directives`).
+`GET /_truth` and `GET /_load` say what it did, and what that cost it.
 `open_simulator` starts one; `describe_directives` is the help text.
 """
 
 from bench.simulate.directives import Directives, describe_directives, parse_directives
+from bench.simulate.load import SimulatorLoad
 from bench.simulate.server import Simulator, open_simulator
 from bench.simulate.settings import SimulatorSettings
 from bench.simulate.truth import TruthLog, TruthRecord
@@ -17,6 +19,7 @@ from bench.simulate.truth import TruthLog, TruthRecord
 __all__ = [
     "Directives",
     "Simulator",
+    "SimulatorLoad",
     "SimulatorSettings",
     "TruthLog",
     "TruthRecord",

@@ -33,6 +33,7 @@ RefuseKind = Literal["0", "1", "filter", "prompt"]
 
 TOKENS_MAX = 1_000_000
 DELAY_MS_MAX = 600_000.0
+TAG_MAX = 100
 
 
 class DirectiveError(ValueError):
@@ -71,6 +72,7 @@ class Directives:
     max_split: int = 64
     split_at: int | None = None
     gap_ms: float = 0.0
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,12 @@ def _names(text: str) -> tuple[str, ...]:
     if not all(names):
         raise ValueError(text)
     return names
+
+
+def _name(text: str) -> str:
+    if not 0 < len(text) <= TAG_MAX:
+        raise ValueError(text)
+    return text
 
 
 _FAULTS: Final[tuple[str, ...]] = get_args(FaultKind)
@@ -238,6 +246,13 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         "cut a replay into two writes, here, whatever the seed",
     ),
     Directive("gap_ms", _DELAY, "0…600000", "pause between the writes of a replay"),
+    Directive(
+        "tag",
+        _optional(_name),
+        "NAME|none",
+        "kept in the truth record, where the sender finds its request by it whatever ids a gateway "
+        f"makes anew; at most {TAG_MAX} characters",
+    ),
 )
 
 _BY_NAME: Final = {directive.name: directive for directive in DIRECTIVES}

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from typing import Final, Protocol
 
 import trio
 
+from bench.load.histogram import Histogram
 from bench.simulate.conduit import Conduit, TlsConduit
 from bench.simulate.http1 import Http1Connection
 from bench.simulate.http2 import PREFACE, ServedHttp2
+from bench.simulate.load import SimulatorLoad
 from bench.simulate.service import Service
 from bench.simulate.settings import SimulatorSettings
 from bench.simulate.tokens import load_tokenizer
@@ -67,7 +70,7 @@ class Simulator:
         self.truth = TruthLog(settings.truth_max_records)
         self._listener = listener
         self._wheel = TimerWheel(tick_s=settings.tick_s)
-        self._service = Service(settings, self._wheel, self.truth)
+        self._service = Service(settings, self._wheel, self.truth, self.load)
         self.tokens = self._service.tokens
         self._connections = 0
         self._change = trio.Event()
@@ -82,6 +85,21 @@ class Simulator:
         return SimulatorStatistics(
             connections=self._connections,
             scheduled_replies=len(self._wheel),
+            crashes=self._crashes + self._wheel.crashes,
+        )
+
+    def load(self) -> SimulatorLoad:
+        """What the process has cost so far and how late it was; the same `GET /_load` shows."""
+        late_ms = Histogram()
+        late_ms.merge(self._wheel.late_ms)
+        return SimulatorLoad(
+            cpu_s=time.process_time(),
+            clock_s=time.monotonic(),
+            late_ms=late_ms,
+            requests=self.truth.opened,
+            running=self.truth.running,
+            lost=self.truth.lost,
+            connections=self._connections,
             crashes=self._crashes + self._wheel.crashes,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import parse_qs, unquote
@@ -23,6 +23,7 @@ from bench.simulate.dialect import Dialect
 from bench.simulate.directives import DirectiveError, Directives, parse_directives
 from bench.simulate.errors import ApiError
 from bench.simulate.gemini_dialect import GeminiDialect, gemini_model, is_gemini, method_of
+from bench.simulate.load import SimulatorLoad
 from bench.simulate.openai_dialect import OpenAIDialect
 from bench.simulate.plan import ChatPlan
 from bench.simulate.replay import ReplayReply, load_recording
@@ -48,7 +49,7 @@ _CHATS: Final = frozenset(
 )
 _COUNTS: Final = frozenset({"/v1/messages/count_tokens", "/v1/responses/input_tokens"})
 _POSTS: Final = _CHATS | _COUNTS
-_GETS: Final = frozenset({"/v1/models", "/_truth", "/healthz"})
+_GETS: Final = frozenset({"/v1/models", "/_truth", "/_load", "/healthz"})
 REQUEST_ID_MAX: Final = 200
 
 Handler = Callable[[Dialect, Request, Responder, float], Reply]
@@ -57,10 +58,17 @@ Handler = Callable[[Dialect, Request, Responder, float], Reply]
 class Service:
     """Turns requests into replies. One for all connections of a simulator."""
 
-    def __init__(self, settings: SimulatorSettings, wheel: TimerWheel, truth: TruthLog) -> None:
+    def __init__(
+        self,
+        settings: SimulatorSettings,
+        wheel: TimerWheel,
+        truth: TruthLog,
+        load: Callable[[], SimulatorLoad],
+    ) -> None:
         self._settings = settings
         self._wheel = wheel
         self._truth = truth
+        self._load = load
         self._numbers = itertools.count(1)
         self._instance = seed_of(settings.seed.encode(), str(time.time_ns()).encode()).hex()[:12]
         self._signer = Signer(settings.seed.encode())
@@ -138,6 +146,8 @@ class Service:
                 return self._issue_token(request, responder)
             case "GET", "/_truth":
                 return self._show_truth(request, responder)
+            case "GET", "/_load":
+                return self._json(self._load().to_json(), responder)
             case "GET", "/healthz":
                 return self._json({"status": "ok"}, responder)
             case "POST", _ if is_gemini(path):
@@ -172,6 +182,7 @@ class Service:
             record.signatures = chat.signatures
             self._known(dialect, chat.model)
             directives = self._directives(chat)
+            record.tag = directives.tag
             if directives.status is not None:
                 refusal = dialect.status_error(directives.status, directives.retry_after)
                 delay_s = directives.head_ms / 1000
@@ -277,8 +288,13 @@ class Service:
         return self._json(dialect.model(self._known(dialect, model)), responder)
 
     def _show_truth(self, request: Request, responder: Responder) -> Reply:
+        """Of one id, or a page: `limit` records after the one numbered `after`; `text=0`: bare."""
         query = parse_qs(request.query)
-        records = self._truth.records(query["request_id"][0] if "request_id" in query else None)
+        if "request_id" in query:
+            records = self._truth.records(query["request_id"][0])
+        else:
+            after = _number(query, "after", 0)
+            records = self._truth.records_after(after, _number(query, "limit", len(self._truth)))
         with_text = query.get("text") != ["0"]
         body = b"".join(orjson.dumps(record.to_json(text=with_text)) + b"\n" for record in records)
         headers = [(b"content-type", b"application/x-ndjson")]
@@ -326,6 +342,13 @@ def _listed(path: str) -> str | None:
     if path == "/v1/models":
         return ""
     return unquote(path[11:]) if path.startswith("/v1/models/") else None
+
+
+def _number(query: Mapping[str, Sequence[str]], name: str, default: int) -> int:
+    text = query.get(name, [str(default)])[0]
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise ApiError(f"'{name}' must be a whole number, not {text[:50]!r}.", param=name)
+    return int(text)
 
 
 def http_date() -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final, Literal
 
 import orjson
@@ -28,7 +29,9 @@ class TruthRecord:
     `tokens_written` those of them whose event was wholly handed to the operating system. `ended` is
     None while it runs; then `done` (all of it was written), `cut` (a fault of ours), `reset`
     (the client left or reset the stream) or `error` (an error status or an error event).
-    Times are seconds since the epoch, for people; nothing is computed from them.
+    `number` counts the requests of a log from 1; `tag` is the directive's.
+    Times are seconds since the epoch, for people; nothing is computed from them but from
+    `ended_monotonic_s`, which other processes of this machine can compare with their own.
     """
 
     __slots__ = (
@@ -41,10 +44,12 @@ class TruthRecord:
         "directives",
         "ended",
         "ended_at",
+        "ended_monotonic_s",
         "first_token_at",
         "input_tokens",
         "message",
         "model",
+        "number",
         "protocol",
         "provider_request_id",
         "replayed_text",
@@ -53,6 +58,7 @@ class TruthRecord:
         "started_at",
         "status",
         "stream",
+        "tag",
         "tokens_generated",
         "tokens_written",
         "usage_reported",
@@ -65,7 +71,9 @@ class TruthRecord:
         protocol: str,
         api: str,
         on_end: Callable[[], None],
+        number: int,
     ) -> None:
+        self.number = number
         self.request_id = request_id
         self.provider_request_id = provider_request_id
         self.protocol = protocol
@@ -76,6 +84,7 @@ class TruthRecord:
         self.model: str | None = None
         self.stream = False
         self.directives = ""
+        self.tag: str | None = None
         self.status: int | None = None
         self.message: str | None = None
         self.input_tokens = 0
@@ -90,6 +99,7 @@ class TruthRecord:
         self.started_at = time.time()
         self.first_token_at: float | None = None
         self.ended_at: float | None = None
+        self.ended_monotonic_s: float | None = None
 
     def _prose(self, tokens: int, *kinds: Kind) -> list[str]:
         position = tokens // self.choice_count
@@ -142,12 +152,15 @@ class TruthRecord:
         if self.ended is None:
             self.ended = ending
             self.ended_at = time.time()
+            self.ended_monotonic_s = time.monotonic()
             self._on_end()
 
     def to_json(self, *, text: bool = True) -> dict[str, Any]:
         """As `GET /_truth` shows it; without the texts, which are made anew each time, if told."""
         choices = self.choices if text else None
         return {
+            "number": self.number,
+            "tag": self.tag,
             "request_id": self.request_id,
             "provider_request_id": self.provider_request_id,
             "id": self.completion_id,
@@ -171,11 +184,17 @@ class TruthRecord:
             "started_at": self.started_at,
             "first_token_at": self.first_token_at,
             "ended_at": self.ended_at,
+            "ended_monotonic_s": self.ended_monotonic_s,
         }
 
 
 class TruthLog:
-    """The last `max_records` requests, in order of arrival; the oldest goes when full."""
+    """The last `max_records` requests, in order of arrival; the oldest goes when full.
+
+    Attributes:
+        opened: requests so far.
+        running: of those, the ones that have not ended.
+    """
 
     def __init__(self, max_records: int = 10_000) -> None:
         if max_records < 1:
@@ -186,6 +205,13 @@ class TruthLog:
         self._bodied: deque[TruthRecord] = deque()
         self._body_bytes = 0
         self._ending = trio.Event()
+        self.opened = 0
+        self.running = 0
+
+    @property
+    def lost(self) -> int:
+        """Requests that are no longer in the log."""
+        return self.opened - len(self._records)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -196,7 +222,11 @@ class TruthLog:
         """Begin a record. Several requests may carry one id: each attempt has its record."""
         if len(self._records) == self._max_records:
             self._forget(self._records.popleft())
-        record = TruthRecord(request_id, provider_request_id, protocol, api, self._announce)
+        self.opened += 1
+        self.running += 1
+        record = TruthRecord(
+            request_id, provider_request_id, protocol, api, self._announce, self.opened
+        )
         self._records.append(record)
         for name in {request_id, provider_request_id}:
             self._by_id.setdefault(name, []).append(record)
@@ -223,6 +253,11 @@ class TruthLog:
         """All records in order of arrival, or those of one id."""
         return list(self._records if request_id is None else self._by_id.get(request_id, ()))
 
+    def records_after(self, number: int, limit: int) -> list[TruthRecord]:
+        """At most `limit` records, in order of arrival, from the first one past this number on."""
+        passed = max(0, number - self.lost)
+        return list(islice(self._records, passed, passed + limit))
+
     async def wait_ended(self, request_id: str) -> TruthRecord:
         """The latest record of that id, once it has ended. The caller bounds the wait."""
         while (record := self.record(request_id)) is None or record.ended is None:
@@ -230,6 +265,7 @@ class TruthLog:
         return record
 
     def _announce(self) -> None:
+        self.running -= 1
         self._ending.set()
         self._ending = trio.Event()
 

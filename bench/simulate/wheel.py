@@ -13,6 +13,8 @@ from typing import Protocol
 
 import trio
 
+from bench.load.histogram import Histogram
+
 logger = logging.getLogger(__name__)
 
 
@@ -51,6 +53,8 @@ class TimerWheel:
         self._dirty: dict[Flushable, None] = {}
         self._sleep: trio.CancelScope | None = None
         self._last_tick = -1
+        self.late_ms = Histogram()
+        """How long after its tick each wakeable was woken; a turn is one moment."""
         self.crashes = 0
         """Exceptions contained so far; tests expect none."""
 
@@ -105,7 +109,10 @@ class TimerWheel:
         while self._order and self._order[0] * self._tick_s <= now_s:
             tick = heapq.heappop(self._order)
             self._last_tick = max(self._last_tick, tick)
-            for wakeable in self._buckets.pop(tick):
+            bucket = self._buckets.pop(tick)
+            if bucket:
+                self.late_ms.record((now_s - tick * self._tick_s) * 1000, len(bucket))
+            for wakeable in bucket:
                 if self._place.get(wakeable) == tick:  # not discarded by another's wake
                     del self._place[wakeable]
                     try:

@@ -5,14 +5,26 @@ Plain values; `scenarios` reads them from TOML, `bench.load` makes a plan of the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Final, Literal
 
 from bench.suite.figures import Figure
 
 Kind = Literal["unary", "streams", "memory", "cancels", "sustained"]
+"""What the window is for.
+
+unary, streams: requests arrive as planned, or streams that last are open; one window.
+memory: streams are added step by step; one window a step, each after its streams are open.
+cancels: the window ends when the provider has lost all that left, at the latest after `measure_s`.
+sustained: as memory, until a step breaks the bound.
+"""
 Protocol = Literal["openai_chat", "openai_responses", "anthropic", "gemini"]
 Http = Literal["http1", "http2"]
+
+
+_ZERO: Final[Mapping[str, Any]] = {"positive": False}
+"""Of a number that may be 0; all others are greater (engine/toml.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,7 @@ class Leaves:
     """
 
     share: float
-    within_s: float = 0.0
+    within_s: float = field(default=0.0, metadata=_ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,8 @@ class Traffic:
         first_token_ms: the provider's delay of the first token, evenly spread between the two;
             it spreads the phases of paced streams.
         leaves: clients that close early; None: all stay.
-        reads_bytes_per_s: a client that reads no faster; None: as fast as it can.
+        reads_bytes_per_s: a client that reads no faster, and whose tokens are counted, not timed;
+            None: as fast as it can.
         directives: further `#sim` words of the provider's, faults for instance, verbatim.
     """
 
@@ -76,7 +89,7 @@ class Traffic:
     stream: bool = True
     prompt_bytes: int = 200
     tokens: Lengths | None = None
-    tokens_per_second: float = 0.0
+    tokens_per_second: float = field(default=0.0, metadata=_ZERO)
     first_token_ms: tuple[float, float] = (0.0, 0.0)
     leaves: Leaves | None = None
     reads_bytes_per_s: int | None = None
@@ -95,7 +108,7 @@ class Arrivals:
     """
 
     process: Literal["poisson", "uniform", "together"]
-    rate_per_s: float = 0.0
+    rate_per_s: float = field(default=0.0, metadata=_ZERO)
     count_max: int = 100_000
 
 
@@ -121,8 +134,8 @@ class Bound:
     """What a number of streams has to keep to count as sustained."""
 
     lateness_p99_ms: float
-    stalls_per_1000_tokens: float = 0.0
-    errors_share: float = 0.0
+    stalls_per_1000_tokens: float = field(default=0.0, metadata=_ZERO)
+    errors_share: float = field(default=0.0, metadata=_ZERO)
     pace: float = 0.98
     """Tokens received to tokens due."""
 
@@ -137,11 +150,12 @@ class Scenario:
             weakest of a comparison takes.
         steps: numbers of streams, rising: one sample each (memory), or tried until the bound
             breaks (sustained). Empty: `arrivals.count_max`, as a single step.
-        warm_s, measure_s: before the window, and of the window.
+        warm_s, measure_s: from the last arrival of a stream that lasts (the first arrival, where
+            none lasts) to the window, and the window.
         repeats, repeats_max: rounds; more than `repeats` only where the interval is too wide.
         fresh: a new process of the gateway for every sample.
         probe, closed, bound: further windows, and what is sustained.
-        name, about, digest: of the file: its stem, its head comment, the hash of its text.
+        name, about, digest: the file's stem, its head comment, a hash of all the other fields.
     """
 
     title: str
@@ -149,7 +163,7 @@ class Scenario:
     arrivals: Arrivals
     traffic: tuple[Traffic, ...]
     figures: tuple[Figure, ...]
-    warm_s: float
+    warm_s: float = field(metadata=_ZERO)
     measure_s: float
     repeats: int
     repeats_max: int

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from bench.load.histogram import Histogram
 from bench.simulate.wheel import TimerWheel
 
 
@@ -148,3 +149,11 @@ def test_a_failing_wake_is_contained(caplog: pytest.LogCaptureFixture) -> None:
     assert sound.woken
     assert wheel.crashes == 1
     assert "broken reply" in caplog.text
+
+
+def test_counts_how_late_each_was_woken() -> None:
+    wheel = TimerWheel(tick_s=0.01)
+    for at_s in (0.02, 0.02, 0.05):
+        wheel.schedule(Sleeper(), at_s)
+    wheel.turn(0.06)
+    assert list(wheel.late_ms.buckets()) == list(Histogram([40.0, 40.0, 10.0]).buckets())

@@ -55,6 +55,18 @@ def test_merged_parts_are_the_whole() -> None:
     assert parts == Histogram(values)
 
 
+def test_what_came_since_is_the_difference() -> None:
+    earlier = Histogram([1.0, 5.0])
+    later = Histogram([1.0, 5.0, 3.0, 3.0, 90.0])
+    since = later.since(earlier)
+    assert list(since.buckets()) == list(Histogram([3.0, 3.0, 90.0]).buckets())
+    assert (since.count, since.sum_ms, since.greatest_ms) == (3, 96.0, 90.0)
+    assert since.least_ms == pytest.approx(3.0, rel=0.01)
+    assert later.since(later) == Histogram()
+    with pytest.raises(ValueError, match="not an earlier one"):
+        earlier.since(later)
+
+
 def test_many_of_one_value_are_recorded_at_once() -> None:
     histogram = Histogram()
     histogram.record(2.0, 3)
