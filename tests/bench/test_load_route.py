@@ -10,7 +10,8 @@ import trio
 
 from bench.load.histogram import Histogram
 from bench.simulate import Simulator, SimulatorLoad, SimulatorSettings, open_simulator
-from tests.bench.raw import Received, converse
+from tests.bench.peer import PATIENCE_S
+from tests.bench.raw import Received, converse, post
 from tests.bench.talks import APIS, ask
 
 
@@ -85,19 +86,19 @@ async def test_the_load_is_counted_and_given_back() -> None:
 
 
 async def test_a_stream_runs_until_its_client_leaves() -> None:
-    async with open_simulator() as simulator, trio.open_nursery() as nursery:
-        talk = ask("openai", "tokens=1000 tokens_per_second=1")
-        nursery.start_soon(talk.send, simulator)
-        with trio.fail_after(20):
-            while (await load(simulator)).running == 0:
-                await trio.lowlevel.checkpoint()
-        nursery.cancel_scope.cancel()
-        with trio.fail_after(20):
-            while (await load(simulator)).running:
-                await trio.lowlevel.checkpoint()
+    async with open_simulator() as simulator:
+        talk = ask("openai", "tokens=1000 tokens_per_second=1 tag=gone")
+        with trio.fail_after(PATIENCE_S):
+            async with await trio.open_tcp_stream("127.0.0.1", simulator.port) as stream:
+                await stream.send_all(post(talk.body, path=talk.path))
+                await stream.receive_some(1)
+                assert (await load(simulator)).running == 1
+            [running] = simulator.truth.records()
+            await simulator.truth.wait_ended(running.request_id)
+        assert (await load(simulator)).running == 0
         [record] = await truth(simulator, "text=0")
-        assert record["ended"] == "reset"
-        assert record["ended_monotonic_s"] > 0
+    assert (record["tag"], record["ended"]) == ("gone", "reset")
+    assert record["ended_monotonic_s"] > 0
 
 
 def test_two_loads_give_what_was_between() -> None:
