@@ -31,6 +31,7 @@ import sys, trio
 from pathlib import Path
 from engine import open_gateway, parse_config
 from frontends.app import create_app
+from frontends.collecting import calm_collector
 from frontends.server import ServerSettings, open_server
 from frontends.server.tls import CertificateStore
 
@@ -79,7 +80,8 @@ price = {{ input = 1, output = 2 }}
         )
         async with open_server(create_app(gateway), ["127.0.0.1:0"], settings) as served:
             print(served.addresses[0], key, flush=True)
-            await trio.sleep_forever()
+            with calm_collector():
+                await trio.sleep_forever()
 
 trio.run(main, *sys.argv[1:])
 """

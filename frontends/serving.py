@@ -15,6 +15,7 @@ from engine import Config, ConfigError, Gateway, open_gateway
 from engine.config_tables import ServerConfig
 from engine.nurseries import open_tasks
 from frontends.app import create_app, render_server_error
+from frontends.collecting import calm_collector
 from frontends.control import open_control
 from frontends.notify import READY, notify, reloading
 from frontends.server import Server, ServerSettings, open_server
@@ -65,9 +66,10 @@ async def serve(config: Config, announce: Announce) -> None:
                 await announce(gateway, server.addresses)
                 stop.gateway = gateway
                 superior.ready()
-                await stop.asked.wait()
-                superior.stopping()
-                await _stop_serving(gateway, server, config.server, stop.hurried)
+                with calm_collector():
+                    await stop.asked.wait()
+                    superior.stopping()
+                    await _stop_serving(gateway, server, config.server, stop.hurried)
             nursery.cancel_scope.cancel()
 
 
