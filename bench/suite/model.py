@@ -301,7 +301,7 @@ class Row:
     Attributes:
         interval: None when there are too few samples, or none to be believed; `note` says why.
         ratio_to: peer → this peer's figure to that peer's at an equal load, paired by round.
-        rate_max: as `Sample.rate_max`: rows of one table cell column share it.
+        rate_max: as `Sample.rate_max`, which says at what load this was.
     """
 
     scenario: str

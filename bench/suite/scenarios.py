@@ -214,8 +214,9 @@ def _faults(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
             ("steps",),
             f"is {'needed' if stepped else 'unknown'} where kind = '{scenario.kind}'",
         )
-    if any(low >= high for low, high in pairwise(steps)) or 0 in steps:
-        yield ("steps",), "must be rising numbers of streams, the first more than 0"
+    rising = all(low < high for low, high in pairwise((0, *steps, LASTING_MAX + 1)))
+    if not rising:
+        yield ("steps",), f"must be rising numbers of streams, from 1 to {LASTING_MAX}"
     lasting = any(traffic.tokens is None for traffic in scenario.traffic)
     if stepped and not lasting:
         yield ("steps",), "counts streams that last: leave out 'tokens' in [[traffic]]"

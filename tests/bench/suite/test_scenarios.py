@@ -157,6 +157,7 @@ STEPPED = GOOD.replace('"streams"', '"memory"\nsteps = [50, 100]').replace("toke
         ("steps = [50, 100]\n", "", "x.toml: steps is needed where kind = 'memory'"),
         ("[50, 100]", "[100, 50]", "x.toml:7: steps must be rising"),
         ("[50, 100]", "[0, 50]", "x.toml:7: steps must be rising"),
+        ("[50, 100]", "[50, 10001]", "x.toml:7: steps must be rising numbers of streams, from 1"),
         ("share = 0.25", "share = 0.25\ntokens = 7", "x.toml:7: steps counts streams that last"),
     ],
 )
