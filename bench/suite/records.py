@@ -7,7 +7,7 @@ import functools
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import orjson
 
@@ -16,6 +16,9 @@ from bench.suite.model import Header, Sample
 
 T = TypeVar("T")
 
+VERSION: Final = 1
+"""Of the lines; it stands before the header, and grows when their meaning changes."""
+
 
 class RecordError(ValueError):
     """A line that no run has written; the message says which, and what is wrong."""
@@ -23,7 +26,7 @@ class RecordError(ValueError):
 
 def header_to_line(header: Header) -> str:
     """One line of JSON, without its end."""
-    return _line({"header": to_json(header)})
+    return _line({"version": VERSION, "header": to_json(header)})
 
 
 def sample_to_line(sample: Sample) -> str:
@@ -42,7 +45,9 @@ def read_records(lines: Iterable[str]) -> tuple[Header, list[Sample]]:
     for number, document in _documents(lines):
         try:
             match document:
-                case {"header": dict(fields)} if header is None and not samples:
+                case {"version": version, "header": dict(fields)} if header is None:
+                    if version != VERSION:
+                        raise ValueError(f"is of version {version}, not {VERSION}: measure again")
                     header = from_json(Header, fields)
                 case {"sample": dict(fields)} if header is not None:
                     samples.append(from_json(Sample, fields))

@@ -63,6 +63,7 @@ def test_a_spoiled_sample_is_named(
         (written() * 2, "line 2: neither"),
         (["[]\n"], "line 1: neither"),
         (["{\n"], "line 1: "),
+        (['{"version":2,"header":{}}\n'], "line 1: is of version 2, not 1"),
     ],
 )
 def test_what_no_run_wrote_is_refused(lines: list[str], says: str) -> None:
