@@ -261,7 +261,8 @@ class Machine:
 class Header:
     """The first line of raw.jsonl: all that the samples have in common.
 
-    `versions`, `revisions` and `notes` are by peer, `digests` and `titles` by scenario.
+    `versions`, `revisions` and `notes` are by peer, `digests`, `titles`, `figures` (those asked
+    for) and `bounds` by scenario: a report can be made of raw.jsonl alone.
     """
 
     machine: Machine
@@ -273,6 +274,8 @@ class Header:
     notes: Mapping[str, str]
     titles: Mapping[str, str]
     digests: Mapping[str, str]
+    figures: Mapping[str, tuple[Figure, ...]] = field(default_factory=dict)
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
 
 
 # -- what is concluded --------------------------------------------------------------------------
@@ -331,8 +334,13 @@ class Verdict:
     """One figure of one peer in a later run against an earlier one.
 
     Attributes:
-        ratio: later to earlier; None when one of them has no figure; `note` says why.
-        noise: half-width the controls (what did not change) moved by, as a ratio: 0.03 is 3 %.
+        ratio: later to earlier; None when one of them has no figure (`note` says why) and where
+            the figure is additive.
+        noise: half-width the controls (what did not change) moved by, as a ratio: 0.03 is 3 %; of
+            an additive figure in its unit.
+        before, after: the figure in both runs.
+        difference: later minus earlier, of an additive figure.
+        rate_max: as `Sample.rate_max`.
     """
 
     scenario: str
@@ -342,3 +350,7 @@ class Verdict:
     ratio: Interval | None
     noise: float
     note: str = ""
+    before: Interval | None = None
+    after: Interval | None = None
+    difference: Interval | None = None
+    rate_max: float = 0.0
