@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from frontends.cli_admin import accounts, keys, receipts
+from frontends.cli_bench import bench
 from frontends.cli_budgets import budgets
 from frontends.cli_debug import debug
 from frontends.cli_ledger import ledger
@@ -51,6 +52,7 @@ main.add_command(ledger)
 main.add_command(reconcile)
 main.add_command(debug)
 main.add_command(providers)
+main.add_command(bench)
 
 
 @main.command(epilog=EXAMPLES["serve"])

@@ -38,6 +38,12 @@ EXAMPLES = {
         "parshall simulate --defaults 'tokens=500 tokens_per_second=60 first_token_ms=300'",
         "parshall simulate --directives",
     ),
+    "bench": _examples(
+        "parshall bench scenarios",
+    ),
+    "bench scenarios": _examples(
+        "parshall bench scenarios", "parshall bench scenarios paced > mine.toml"
+    ),
     "config check": _examples("parshall config check parshall.toml"),
     "accounts create": _examples(
         "parshall accounts create alice", "parshall accounts create alice --fund 25"

@@ -46,12 +46,21 @@ def find_scenario(name: str) -> Scenario:
     Raises:
         ConfigError: there is none of that name, or the file is not one.
     """
+    return load_scenario(_path_of(name))
+
+
+def scenario_text(name: str) -> str:
+    """The file of one, as TOML. Raises as `find_scenario`."""
+    return _read(_path_of(name))
+
+
+def _path_of(name: str) -> Traversable:
     if name.endswith(_SUFFIX):
-        return load_scenario(Path(name))
+        return Path(name)
     known = scenario_names()
     if name not in known:
         raise ConfigError(f"there is no scenario '{name}'{TableReader.suggestion(name, known)}")
-    return load_scenario(_shipped() / f"{name}{_SUFFIX}")
+    return _shipped() / f"{name}{_SUFFIX}"
 
 
 def load_scenario(path: Traversable) -> Scenario:
@@ -60,14 +69,16 @@ def load_scenario(path: Traversable) -> Scenario:
     Raises:
         ConfigError: it cannot be read, or is no scenario; the message names the line.
     """
-    where = str(path)
+    return parse_scenario(_read(path), str(path))
+
+
+def _read(path: Traversable) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{where}: cannot be read: it is not UTF-8 text") from None
-    return parse_scenario(text, where)
+        raise ConfigError(f"{path}: cannot be read: it is not UTF-8 text") from None
 
 
 def parse_scenario(text: str, where: str) -> Scenario:
