@@ -85,6 +85,7 @@ class Peer:
         tokens_per_s_max: what it is loaded with at most.
         models: provider's API → the model name that leads there; others cannot be measured.
         protocols, http: which clients it takes.
+        translates: takes a client of one protocol to a provider of another; else only like to like.
         notes: what a reader of its row has to know.
     """
 
@@ -97,6 +98,7 @@ class Peer:
     models: Mapping[Protocol, str]
     protocols: frozenset[Protocol]
     http: frozenset[Http] = frozenset({"http1"})
+    translates: bool = False
     tokens_per_s_max: float = math.inf
     notes: str = ""
 
