@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import trio
 
 from engine.attempt import Attempt
@@ -14,14 +12,10 @@ from engine.ledger.receipts import Timings
 
 
 class AttemptLog:
-    """Of one exchange, begun when its request arrives.
-
-    Attributes:
-        timings: milliseconds since then.
-    """
+    """Of one exchange, begun when its request arrives."""
 
     def __init__(self, provider: str, upstream_model: str) -> None:
-        self.timings = Timings()
+        self._noted_ms: dict[str, float | None] = {}
         self._provider = provider
         self._upstream_model = upstream_model
         self._started = trio.current_time()
@@ -40,7 +34,14 @@ class AttemptLog:
 
     def note(self, *names: str) -> None:
         """This happens now; fields of `Timings`."""
-        self.timings = replace(self.timings, **dict.fromkeys(names, self._ms(trio.current_time())))
+        now_ms = self._ms(trio.current_time())
+        for name in names:
+            self._noted_ms[name] = now_ms
+
+    @property
+    def timings(self) -> Timings:
+        """Milliseconds from the request's arrival to what has been noted."""
+        return Timings(**self._noted_ms)
 
     def receipts(
         self,
@@ -53,7 +54,7 @@ class AttemptLog:
         if attempt is None:
             return ()
         first_byte_ms = None if attempt.answered_at is None else self._ms(attempt.answered_at)
-        self.timings = replace(self.timings, first_byte_ms=first_byte_ms)
+        self._noted_ms["first_byte_ms"] = first_byte_ms
         return (
             *self._followed,
             AttemptReceipt(

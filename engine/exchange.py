@@ -61,16 +61,14 @@ async def open_exchange(parts: Parts, call: Call) -> AsyncIterator[Exchange]:
         raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
     # parse, plan
     upload, call = call.upload, call.opened()
-    with parts.preliminaries.refused_at_end():
-        prepared = await parts.prepare(call)
+    prepared = await parts.prepare(call)
     exchange = Exchange(parts, call, principal, prepared, upload)
     try:
         # hold
         if call.idempotency_key is None or not await exchange.replays(call):
-            with parts.preliminaries.refused_at_end():
-                call = await exchange.inline_media(call, prepared.urls)
-                exchange.begin()
-                await exchange.fit(call)
+            call = await exchange.inline_media(call, prepared.urls)
+            exchange.begin()
+            await exchange.fit(call)
         del call, prepared  # the exchange knows when their memory is not needed any more
         # attempt, relay
         yield exchange
@@ -151,11 +149,12 @@ class Exchange:
         if not urls or not self._parts.inliner.enabled:
             return call
         self._billing.check_funds()
-        try:
-            found = await self._parts.inliner.fetch_all(urls, self.receipt.account_id)
-        except GatewayError as error:
-            error.param = spell("turns", self._passage.client.field_names)
-            raise
+        with self._parts.preliminaries.refused_at_end():
+            try:
+                found = await self._parts.inliner.fetch_all(urls, self.receipt.account_id)
+            except GatewayError as error:
+                error.param = spell("turns", self._passage.client.field_names)
+                raise
         call = replace(call, inline=found)
         self._attempts.rewrite(await self._parts.prepare(call))
         return call

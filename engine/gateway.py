@@ -175,8 +175,9 @@ class Gateway:
         """Say that what is cancelled from now on is cut by us: it ends as `shutdown`."""
         self._parts.stopping = self._parts.cutting = True
 
-    def refused_at_end(self) -> AbstractContextManager[None]:
-        """For what precedes a call: give up the block at `end_all`. Raises ShutdownError then."""
+    def refused_at_end(self) -> AbstractContextManager[trio.CancelScope]:
+        """For what precedes a call: give up the block at `end_all`. Raises ShutdownError then; a
+        deadline that the scope is given only ends the block."""
         return self._parts.preliminaries.refused_at_end()
 
     async def end_all(self) -> None:

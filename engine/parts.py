@@ -20,7 +20,7 @@ from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.load import Load
-from engine.parsing.jobs import Encode, Prepared, target_of
+from engine.parsing.jobs import Encode, Prepared, do_here, target_of
 from engine.parsing.pool import ParsingPool
 from engine.routing.plan import plan
 from engine.spool import Spool
@@ -100,6 +100,7 @@ class Parts:
         Raises:
             InvalidRequestError, ModelNotFoundError: it cannot be served.
             UnavailableError, BodyTooLargeError: see `ParsingPool.do`.
+            ShutdownError: all was ended meanwhile.
         """
 
         def ask(model: str) -> Encode:
@@ -108,6 +109,11 @@ class Parts:
             target = target_of(call.protocol, deployment, provider)
             return Encode(target, output_limit, in_memory=provider.credentials.signs_body)
 
-        prepared = await self.parsing.do(call, ask)
+        if self.parsing.is_small(call):
+            self.preliminaries.check()
+            prepared = do_here(call, ask)
+        else:
+            with self.preliminaries.refused_at_end():
+                prepared = await self.parsing.do(call, ask)
         assert isinstance(prepared, Prepared)
         return prepared

@@ -18,23 +18,28 @@ class Preliminaries:
         self._scopes: set[trio.CancelScope] = set()
         self._ended = False
 
-    @contextmanager
-    def refused_at_end(self) -> Iterator[None]:
-        """Give up the block when all is ended.
-
-        Raises:
-            ShutdownError: then.
-        """
+    def check(self) -> None:
+        """For what does not wait. Raises ShutdownError once all is ended."""
         if self._ended:
             raise ShutdownError
+
+    @contextmanager
+    def refused_at_end(self) -> Iterator[trio.CancelScope]:
+        """Give up the block when all is ended. Who gives the scope a deadline sees from it whether
+        that has passed.
+
+        Raises:
+            ShutdownError: all is ended.
+        """
+        self.check()
         with trio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
-                yield
+                yield scope
             finally:
                 self._scopes.discard(scope)
         if scope.cancelled_caught:
-            raise ShutdownError
+            self.check()
 
     def end(self) -> None:
         """Refuse them all, from now on too."""

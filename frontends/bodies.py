@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import trio
@@ -173,10 +174,13 @@ def taking_of(scope: Any) -> Taking:
 
 
 async def read_body(
-    request: LazyRequest, taking: Taking, bounds: ServerConfig
+    request: LazyRequest,
+    taking: Taking,
+    bounds: ServerConfig,
+    within: AbstractContextManager[trio.CancelScope],
 ) -> bytes | SpoolFile:
     """The whole body, whose room `taking` takes as it arrives; one of `spooled_min_bytes` or more
-    goes to a file.
+    goes to a file. It is waited for `within` a scope, whose deadline moves on as it arrives.
 
     Raises:
         BodyTooLargeError: it is longer than `body_max_bytes`; known before all of it is read.
@@ -184,6 +188,14 @@ async def read_body(
         UnavailableError: the whole process holds too much; known before it is read where the
             client says how long it is.
     """
+    with within as waiting:
+        return await _read(request, taking, bounds, waiting)
+    raise BodyTimeoutError("The request body arrived too slowly.")
+
+
+async def _read(
+    request: LazyRequest, taking: Taking, bounds: ServerConfig, waiting: trio.CancelScope
+) -> bytes | SpoolFile:
     max_bytes, spooled_min_bytes = bounds.body_max_bytes, bounds.spooled_min_bytes
     expected_bytes = request.content_length or 0
     if expected_bytes > max_bytes:
@@ -194,10 +206,8 @@ async def read_body(
     started = trio.current_time()
     while True:
         allowed_s = bounds.body_grace_s + arrived_bytes / bounds.body_rate_min_bytes_per_s
-        with trio.move_on_at(started + allowed_s) as waiting:
-            part = await anext(request.body, None)
-        if waiting.cancelled_caught:
-            raise BodyTimeoutError("The request body arrived too slowly.")
+        waiting.deadline = started + allowed_s
+        part = await anext(request.body, None)
         arrived_bytes += len(part or b"")
         if arrived_bytes > max_bytes:
             raise _too_large(max_bytes)
@@ -205,6 +215,7 @@ async def read_body(
             taking.more(part)
         spooling = spooling or arrived_bytes >= spooled_min_bytes
         if spooling and (part is None or taking.taken_bytes >= SPOOLED_AT_ONCE_BYTES):
+            waiting.deadline = math.inf
             await taking.spool()
         if part is None:
             return taking.data()

@@ -91,7 +91,10 @@ class Ingress:
             AuthenticationError: nobody we know.
             InvalidRequestError: two keys that differ.
         """
-        principal = self._gateway.authenticate(_key())
+        return self._authenticate(_key())
+
+    def _authenticate(self, key: str | None) -> Principal:
+        principal = self._gateway.authenticate(key)
         entry = current_entry()
         entry.account_id, entry.key_id = principal.account_id, principal.key_id
         return principal
@@ -111,17 +114,19 @@ class Ingress:
         Raises:
             GatewayError: as `authenticate` and `read_body`, or the load is too high.
         """
-        self.authenticate()
+        key = _key()
+        self._authenticate(key)
         if (refusal := self._shedder.refusal()) is not None:
             raise refusal
         entry = current_entry()
         taking, server = taking_of(request.scope), self._gateway.config.server
-        with self._gateway.refused_at_end():
-            body = await read_body(cast(LazyRequest, request), taking, server)
+        body = await read_body(
+            cast(LazyRequest, request), taking, server, self._gateway.refused_at_end()
+        )
         return Call(
             body=b"",
             upload=Upload(body, taking.give_back),
-            key=_key(),
+            key=key,
             protocol=protocol,
             operation=operation,
             model=model,

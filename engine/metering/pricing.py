@@ -93,7 +93,9 @@ class Rates:
     ) -> Ceiling:
         """The dearest of all that can apply to so much input at most, served as asked or as
         standard; `pieces` are the units that are no tokens."""
-        reachable = list(self._reachable(input_tokens, service_tier))
+        reachable: tuple[Rates, ...] = (self,)
+        if self.tiers or self.services:
+            reachable = tuple(self._reachable(input_tokens, service_tier))
         return Ceiling(
             input=max(rates.dearest_input for rates in reachable),
             output=max(rates.dearest_output for rates in reachable),
@@ -111,12 +113,14 @@ class Rates:
     @property
     def dearest_input(self) -> int:
         """The most that one token of input can cost, in a short context."""
-        return max(self.input, self.cached_input, self.cache_write, *self._of(_INPUT_UNITS))
+        more = self._of(_INPUT_UNITS) if self.more else ()
+        return max(self.input, self.cached_input, self.cache_write, *more)
 
     @property
     def dearest_output(self) -> int:
         """The most that one token of output can cost, in a short context."""
-        return max(self.output, self.reasoning_rate, *self._of(_OUTPUT_UNITS))
+        more = self._of(_OUTPUT_UNITS) if self.more else ()
+        return max(self.output, self.reasoning_rate, *more)
 
     def _of(self, units: tuple[MoreUnit, ...]) -> Iterator[int]:
         return (self.more.get(unit, 0) for unit in units)

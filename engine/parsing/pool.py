@@ -96,6 +96,12 @@ class ParsingPool:
         self._helper: Helper | None = None
         self.statistics = ParsingStatistics()
 
+    def is_small(self, call: Call) -> bool:
+        """Whether its body is parsed here, without waiting."""
+        inline_bytes = sum(len(inline.data) for inline in call.inline.values())
+        small = len(call.body) + inline_bytes <= self._settings.here_max_bytes
+        return small and call.spooled is None
+
     async def do(self, call: Call, ask: Ask) -> Prepared | int:
         """Parse the body of a call and do with it what is asked: `Encode` gives a `Prepared`,
         `Count` tokens.
@@ -105,9 +111,7 @@ class ParsingPool:
             BodyTooLargeError: it takes more memory to parse than there is.
             UnavailableError: too much is being parsed, or the helper has failed.
         """
-        inline_bytes = sum(len(inline.data) for inline in call.inline.values())
-        small = len(call.body) + inline_bytes <= self._settings.here_max_bytes
-        if small and call.spooled is None:
+        if self.is_small(call):
             return do_here(call, ask)
         job = _Job(call, ask)
         try:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _STRINGS = re.compile(_STRING, re.DOTALL)
 _TOKENS = re.compile(_STRING + rb"|[{}\[\],]", re.DOTALL)
+_BRACES = re.compile(_STRING + rb"|[{}\[\]]", re.DOTALL)
+_OWN_NAMES = (b'"cost"', b'"credits"')
 _NAME = re.compile(rb'\s*"([^"\\]*)"')
 _OPENING = re.compile(rb"\s*:\s*\{")
 _BACKSLASH = 0x5C
@@ -42,9 +44,15 @@ def add_cost(ending: bytes, cost: ShownCost, name: bytes, depth: int = 1) -> byt
     start = _last_object(ending, name, depth)
     if start is None:
         return ending
-    members = _members(ending, start)
-    if not members:
+    own = b'"cost":%b,"credits":%b' % (cost.usd.encode(), cost.credits.encode())
+    if (closing := _closing(ending, start)) is None:
         return ending
+    inside = ending[start:closing]
+    if not any(name in inside for name in _OWN_NAMES):
+        filled = len(inside.rstrip())
+        comma = b"," if inside[:filled].strip() else b""
+        return b"".join((ending[: start + filled], comma, own, ending[start + filled :]))
+    members = _members(ending, start)
     end = members[-1][1]
     last = ending[members[-1][0] : end]
     blank = last[len(last.rstrip()) :]
@@ -52,7 +60,6 @@ def add_cost(ending: bytes, cost: ShownCost, name: bytes, depth: int = 1) -> byt
     kept = [member for member in said if member.strip() and not _is_own(member)]
     if kept:
         kept[-1] = kept[-1].rstrip()
-    own = b'"cost":%b,"credits":%b' % (cost.usd.encode(), cost.credits.encode())
     return ending[:start] + b",".join([*kept, own]) + blank + ending[end:]
 
 
@@ -89,9 +96,21 @@ def _closed_in(text: bytes) -> int:
     return bare.count(b"}") + bare.count(b"]") - bare.count(b"{") - bare.count(b"[")
 
 
+def _closing(text: bytes, start: int) -> int | None:
+    """Where the object that begins here is closed; None if it is too large."""
+    depth = 1
+    for match in _BRACES.finditer(text, start, start + _USAGE_MAX_BYTES):
+        token = match.group()
+        if len(token) == 1:
+            depth += 1 if token in b"{[" else -1
+            if depth == 0:
+                return match.start()
+    return None
+
+
 def _members(text: bytes, start: int) -> list[tuple[int, int]]:
-    """Where the members of the object that begins here stand, each up to its comma or the brace;
-    none if it is too large."""
+    """Where the members of the object that begins here stand, each up to its comma or the
+    brace."""
     members: list[tuple[int, int]] = []
     begun, depth = start, 1
     for token, at in _tokens(text, start):

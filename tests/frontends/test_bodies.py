@@ -53,7 +53,7 @@ def budget_of(max_bytes: int) -> ParseBudget:
 
 async def read(request: Any, *, room: int = 10_000, max_bytes: int = 1_000) -> bytes:
     with budget_of(room).taking({}) as taking:
-        data = await read_body(request, taking, bounds_of(max_bytes, NEVER))
+        data = await read_body(request, taking, bounds_of(max_bytes, NEVER), trio.CancelScope())
         assert isinstance(data, bytes)
         return data
 
@@ -107,7 +107,7 @@ async def test_how_slow_a_body_may_be_is_configurable(clock: MockClock) -> None:
     started = trio.current_time()
     bounds = ServerConfig(body_grace_s=5, body_rate_min_bytes_per_s=100)
     with budget_of(1_000).taking({}) as taking, pytest.raises(BodyTimeoutError):
-        await read_body(request, taking, bounds)  # type: ignore[arg-type]
+        await read_body(request, taking, bounds, trio.CancelScope())  # type: ignore[arg-type]
 
     assert trio.current_time() - started == 5 + 400 / 100
 
@@ -152,7 +152,7 @@ async def test_room_is_taken_until_a_request_ends_or_needs_it_no_more() -> None:
         request.body.append(b"x" * 100)
         request.body.set_complete()
         with budget.taking(scope := dict[str, Any]()) as taking:
-            await read_body(request, taking, bounds_of(1_000, NEVER))
+            await read_body(request, taking, bounds_of(1_000, NEVER), trio.CancelScope())
             assert budget.held_bytes == 100
             taking_of(scope).give_back()
             assert budget.held_bytes == 0
@@ -161,7 +161,7 @@ async def test_room_is_taken_until_a_request_ends_or_needs_it_no_more() -> None:
         request = FakeRequest()
         request.body.append(b"x" * 41)
         with pytest.raises(UnavailableError):
-            await read_body(request, another, bounds_of(1_000, NEVER))
+            await read_body(request, another, bounds_of(1_000, NEVER), trio.CancelScope())
         assert budget.held_bytes == 60
     assert budget.held_bytes == 0
 
@@ -183,7 +183,7 @@ async def test_a_large_body_goes_to_a_file(declared: bool) -> None:
                 request.body.set_complete()
 
             nursery.start_soon(send)
-            data = await read_body(request, taking, bounds_of(NEVER, 300_000))
+            data = await read_body(request, taking, bounds_of(NEVER, 300_000), trio.CancelScope())
         assert isinstance(data, SpoolFile)
         assert b"".join(data.pieces()) == b"".join(parts)
         assert (budget.held_bytes, budget.spool.used_bytes) == (0, 2_000_000)
@@ -197,7 +197,7 @@ async def test_a_full_spool_refuses(declared: bool) -> None:
     request.body.append(b"x" * 20_000)
     request.body.set_complete()
     with budget.taking({}) as taking, pytest.raises(UnavailableError):
-        await read_body(request, taking, bounds_of(NEVER, 1_000))
+        await read_body(request, taking, bounds_of(NEVER, 1_000), trio.CancelScope())
 
     assert request.body.wanted.is_set() is not declared, "known unread where it is declared"
     assert (budget.held_bytes, budget.spool.used_bytes) == (0, 0)
@@ -206,7 +206,7 @@ async def test_a_full_spool_refuses(declared: bool) -> None:
 async def test_what_finds_no_room_is_refused_unread() -> None:
     request: Any = FakeRequest(101)
     with budget_of(100).taking({}) as taking, pytest.raises(UnavailableError):
-        await read_body(request, taking, bounds_of(1_000, NEVER))
+        await read_body(request, taking, bounds_of(1_000, NEVER), trio.CancelScope())
 
     assert not request.body.wanted.is_set()
 
