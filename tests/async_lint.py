@@ -1,33 +1,202 @@
-"""flake8-async at half of its cost: the same rules over the same files, without repairs.
+"""flake8-async at a third of its cost: the same rules over the same files, without repairs.
 
     python -m tests.async_lint --disable=ASYNC9 engine/exchange.py
 
-The tool finds the positions of all nodes anew for each of its visitors, because a visitor that
-repairs code leaves another tree behind. Nothing is repaired here: all visitors walk one tree.
-tests/test_quality.py holds this against the tool itself.
+A visitor of the tool may repair code, so each makes every node of the concrete tree anew and asks
+for all positions again. Nothing is repaired here: all visitors are led through one tree, and there
+only to where something is for them; those of the abstract tree are asked only about nodes that they
+have a method for. tests/test_quality.py holds this against the tool itself.
 """
 
 from __future__ import annotations
 
+import ast
+import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import libcst
 from flake8_async import main  # type: ignore[import-untyped]
 from flake8_async.base import Error  # type: ignore[import-untyped]
-from flake8_async.runner import Flake8AsyncRunner_cst  # type: ignore[import-untyped]
+from flake8_async.runner import (  # type: ignore[import-untyped]
+    Flake8AsyncRunner,
+    Flake8AsyncRunner_cst,
+)
+from flake8_async.visitors import (  # type: ignore[import-untyped]
+    ERROR_CLASSES_CST,
+    utility_visitors_cst,
+)
+from flake8_async.visitors.flake8asyncvisitor import (  # type: ignore[import-untyped]
+    Flake8AsyncVisitor_cst,
+)
+from libcst.metadata import PositionProvider
+
+KINDS: dict[str, int] = {}
+"""A bit for each class of nodes."""
 
 
-def run_on_one_tree(self: Flake8AsyncRunner_cst) -> Iterator[Error]:
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What visitors meet in a node, and the kinds of all nodes from there on down.
+
+    The parts are its children and, where a visitor has a method for an attribute of the node, the
+    name of that method before or after them.
+    """
+
+    parts: tuple[libcst.CSTNode | str, ...]
+    kinds: int
+
+
+INSIDE: dict[libcst.CSTNode, Inside] = {}
+"""Of the file at hand; nodes are compared by identity."""
+
+
+class Recorder(libcst.CSTTransformer):
+    """Notes what is in one node, in the order in which visitors are led there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[libcst.CSTNode | str] = []
+
+    def on_visit(self, node: libcst.CSTNode) -> bool:
+        self.parts.append(node)
+        return False
+
+    def on_leave(self, original_node: Any, updated_node: Any) -> Any:
+        return original_node
+
+    def on_visit_attribute(self, node: libcst.CSTNode, attribute: str) -> None:
+        self._attribute(f"visit_{type(node).__name__}_{attribute}")
+
+    def on_leave_attribute(self, original_node: libcst.CSTNode, attribute: str) -> None:
+        self._attribute(f"leave_{type(original_node).__name__}_{attribute}")
+
+    def _attribute(self, method: str) -> None:
+        if method in attribute_methods():
+            self.parts.append(method)
+
+
+def inside(node: libcst.CSTNode) -> Inside:
+    known = INSIDE.get(node)
+    if known is None:
+        recorder = Recorder()
+        node._visit_and_replace_children(recorder)
+        kinds = bit(type(node).__name__)
+        for part in recorder.parts:
+            if not isinstance(part, str):
+                kinds |= inside(part).kinds
+        known = INSIDE[node] = Inside(tuple(recorder.parts), kinds)
+    return known
+
+
+@cache
+def attribute_methods() -> frozenset[str]:
+    visitors = {*ERROR_CLASSES_CST, *utility_visitors_cst}
+    names = {name for visitor in visitors for name in methods(visitor)}
+    return frozenset(name for name in names if name.count("_") > 1)
+
+
+@cache
+def methods(visitor: Hashable) -> dict[str, Any]:
+    """Those that do something: the base class has an empty one for each node and attribute."""
+    base = libcst.CSTTransformer
+    return {
+        name: getattr(visitor, name)
+        for name in dir(visitor)
+        if name.startswith(("visit_", "leave_"))
+        and getattr(visitor, name) is not getattr(base, name, None)
+    }
+
+
+@cache
+def interest(visitor: Hashable) -> int:
+    """The kinds of nodes that a visitor has a method for, of the node or of an attribute."""
+    kinds = 0
+    for name in methods(visitor):
+        kinds |= bit(name.split("_")[1])
+    return kinds
+
+
+@cache
+def entering_and_leaving(visitor: Hashable, node: str) -> tuple[Any, Any]:
+    mine = methods(visitor)
+    return mine.get(f"visit_{node}"), mine.get(f"leave_{node}")
+
+
+def bit(kind: str) -> int:
+    return 1 << KINDS.setdefault(kind, len(KINDS))
+
+
+visit_and_replace = libcst.CSTNode.visit
+
+
+def visit(node: libcst.CSTNode, visitor: Any) -> Any:
+    """As `CSTNode.visit`, without new nodes. Visitors call it too, for what they look into."""
+    if not isinstance(visitor, Flake8AsyncVisitor_cst):
+        return visit_and_replace(node, visitor)
+    here, kind = inside(node), visitor.__class__
+    if here.kinds & interest(kind):
+        enter, leave = entering_and_leaving(kind, node.__class__.__name__)
+        if enter is None or enter(visitor, node) is not False:
+            for part in here.parts:
+                if not isinstance(part, str):
+                    visit(part, visitor)
+                elif method := methods(kind).get(part):
+                    method(visitor, node)
+        if leave is not None:
+            leave(visitor, node, node)
+    return node
+
+
+def run_on_one_tree(self: Any) -> Iterator[Error]:
     """As `Flake8AsyncRunner_cst.run`: every problem that a visitor of the concrete tree finds."""
     assert not self.options.autofix_codes, "repairs need the tool itself"
+    INSIDE.clear()
+    # `MetadataWrapper.resolve` would also lead no visitors at all through the whole tree.
     tree = libcst.MetadataWrapper(self.module, unsafe_skip_copy=True)
+    positions = PositionProvider()._gen(tree)
     for visitor in (*self.utility_visitors, *self.visitors):
-        tree.visit(visitor)
+        visitor.metadata = {PositionProvider: positions}
+        visit(self.module, visitor)
     yield from self.state.problems
     self.noqas = self.state.noqas
 
 
+@cache
+def ast_method(visitor: Hashable, node: str) -> Any:
+    """What a visitor does with a node, if anything: `ast.NodeVisitor` itself does nothing."""
+    name = f"visit_{node}"
+    method = getattr(visitor, name, None)
+    return None if method is getattr(ast.NodeVisitor, name, None) else method
+
+
+def visit_ast(self: Any, node: ast.AST) -> None:
+    """As `Flake8AsyncRunner.visit`: one node for each visitor that is not past it."""
+    kind, by_themselves = node.__class__.__name__, set()
+    for visitor in (*self.utility_visitors, *self.visitors):
+        if method := ast_method(visitor.__class__, kind):
+            method(visitor, node)
+            if visitor.novisit:
+                by_themselves.add(visitor)
+
+    self.visitors -= by_themselves
+    self.generic_visit(node)
+    for visitor in by_themselves:
+        visitor.novisit = False
+    self.visitors |= by_themselves
+
+    for visitor in (*self.utility_visitors, *self.visitors):
+        if node in visitor.outer:
+            visitor.set_state(visitor.outer.pop(node))
+
+
 if __name__ == "__main__":
+    gc.disable()  # trees of one file at a time; to look through them again and again finds nothing
+    libcst.CSTNode.__post_init__ = lambda self: None  # type: ignore[method-assign]  # it validates
+    libcst.CSTNode.visit = visit  # type: ignore[method-assign, assignment]
     Flake8AsyncRunner_cst.run = run_on_one_tree
+    Flake8AsyncRunner.visit = visit_ast
     sys.exit(main())
