@@ -173,6 +173,8 @@ class TextCounter:
 
     def total(self) -> int:
         """The count of all text so far, exactly; closes what can be closed."""
+        if not self.uncounted_chars:
+            return self.known_tokens
         text = "".join(self._open)
         boundary = _last_boundary(text)
         if boundary == 0 and len(text) > _SEGMENT_MAX_CHARS:
