@@ -60,8 +60,10 @@ def connect(address: tuple[str, int], *, slow: bool = False) -> socket.socket:
 
 
 class Http1Connection:
-    """`on_idle` is called when it may take another exchange, `on_stale` with one and its request that
-    it lost before anything of an answer came: the server had closed the kept connection meanwhile.
+    """`on_idle` is called when it may take another exchange.
+
+    `on_stale` is called with an exchange and its request that were lost before anything of an
+    answer came, since the server had closed a kept connection meanwhile.
     """
 
     def __init__(
