@@ -27,8 +27,9 @@ from urllib.parse import urlsplit
 
 from bench.peers.install import Installed, find_installed
 from bench.peers.row import PeerError, PeerRow, Program
-from bench.peers.tree import born, is_loopback, listener_of, listens_on, session_of, tree_of
+from bench.peers.tree import born, is_loopback, listener_of, listens_on, session_of
 from bench.suite.model import Peer
+from bench.suite.processes import tree_of
 
 _STARTS_MAX: Final = 3
 """Ports are free when they are chosen, and may be taken when they are bound."""
@@ -116,7 +117,7 @@ def _describe(
         revision=installed.revision,
         base_url=_fill(row.base_url, values),
         headers=tuple((name, _fill(value, values)) for name, value in row.headers),
-        pids=lambda: tree_of(pid),
+        pids=lambda: tree_of([pid] if pid else []),
         models=row.models,
         protocols=row.protocols,
         http=row.http,
@@ -232,7 +233,7 @@ class _Start:
                 limit = f"{self.program.start_timeout_s:.0f} s"
                 raise PeerError(f"{self.row.name} does not serve within {limit}:\n{self._tail()}")
             time.sleep(_POLL_S)
-        addresses = listens_on(tree_of(process.pid))
+        addresses = listens_on(tree_of([process.pid]))
         if open_to_all := [host for host, _ in addresses if not is_loopback(host)]:
             raise PeerError(f"{self.row.name} listens on {open_to_all[0]}, not only on loopback")
         if port not in {each for _, each in addresses}:
@@ -274,7 +275,7 @@ def _serves(port: int, path: str) -> bool:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Kill it and all that it started; the first one first, which might start others anew."""
-    known = {pid: born(pid) for pid in tree_of(process.pid)}
+    known = {pid: born(pid) for pid in tree_of([process.pid])}
     process.kill()
     until_s = time.monotonic() + _END_TIMEOUT_S
     while True:

@@ -1,4 +1,4 @@
-"""Processes of a peer as /proc shows them: the tree, and what it listens on."""
+"""Processes as /proc shows them: who is of a session, and who listens where."""
 
 from __future__ import annotations
 
@@ -11,28 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-PROCESSES_MAX: Final = 1_000
-"""Of one peer; more are not looked for."""
-
 _LISTEN: Final = "0A"
 """TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)."""
 _ORDER: Final = sys.byteorder
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
-
-
-def tree_of(pid: int) -> tuple[int, ...]:
-    """A process and its descendants that run now, the first one first; none once it has gone."""
-    found: list[int] = []
-    waiting = [pid]
-    while waiting and len(found) < PROCESSES_MAX:
-        each = waiting.pop()
-        if not born(each):
-            continue
-        found.append(each)
-        for path in Path(f"/proc/{each}/task").glob("*/children"):
-            with suppress(OSError):  # a thread that has ended
-                waiting += map(int, path.read_text().split())
-    return tuple(found)
 
 
 def born(pid: int) -> int:
