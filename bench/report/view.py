@@ -41,6 +41,8 @@ class Cell:
         bounds: of the interval, maybe empty.
         ratio: to the peer all are compared with; empty for that one.
         load: "at 400 tokens/s" where less was offered than to the strongest.
+        compared: the ratio's interval, also of whom all are compared with; None where there is
+            none, and for figures that are compared by difference.
     """
 
     value: str = NOTHING
@@ -49,6 +51,7 @@ class Cell:
     load: str = ""
     note: str = ""
     interval: Interval | None = None
+    compared: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ class View:
         row = group.rows.get((peer, figure))
         if row is None or row.interval is None:
             return Cell(note=self._why(group, peer, row))
-        compared = row.ratio_to.get(self.base)
+        compared = None if FIGURES[figure].additive else row.ratio_to.get(self.base)
         return Cell(
             value_of(figure, row.interval.middle),
             bounds_of(figure, row.interval),
@@ -142,6 +145,7 @@ class View:
             rate(group.rate_max) if group.rate_max else "",
             row.note,
             row.interval,
+            compared,
         )
 
     def summary(self, scenario: str, peer: str, figure: Figure) -> Cell:
@@ -153,17 +157,6 @@ class View:
         ]
         with_value = (cell for cell in found if cell.interval is not None)
         return next(with_value, found[0] if found else Cell(note="not measured"))
-
-    def ratios(self, group: Group, figure: Figure) -> dict[str, Interval]:
-        """Peer → its figure to that of the base, where it can be compared so."""
-        rows = ((peer, group.rows.get((peer, figure))) for peer in group.peers)
-        if FIGURES[figure].additive:
-            return {}
-        return {
-            peer: row.ratio_to[self.base]
-            for peer, row in rows
-            if row is not None and self.base in row.ratio_to and peer != self.base
-        }
 
     def version_of(self, peer: str) -> str:
         """Version and revision, as far as they are known."""

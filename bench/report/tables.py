@@ -1,0 +1,152 @@
+"""The tables of the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from bench.report.charts import swatch
+from bench.report.markup import Child, Markup, join, tag
+from bench.report.numbers import NOTHING, heading, number, rate, short_title
+from bench.report.view import DIRECT, Cell, Group, View
+from bench.suite.figures import FIGURES
+
+
+def peers_table(view: View, looks: Mapping[str, int]) -> Markup:
+    """Who was measured, in which version, and what one has to know of each."""
+    head = ("peer", "version", "note")
+    rows = (
+        (
+            _peer(peer, looks),
+            view.version_of(peer) or NOTHING,
+            view.header.notes.get(peer, "no gateway" if peer == DIRECT else ""),
+        )
+        for peer in view.peers
+    )
+    return table(head, rows)
+
+
+def summary_table(view: View, looks: Mapping[str, int]) -> Markup:
+    """Peers down, the main figures across."""
+    head = [
+        tag("span", short, title=f"{view.title_of(scenario)}: {FIGURES[figure].meaning}")
+        for short, scenario, figure in view.main
+    ]
+    rows = (
+        (
+            _peer(peer, looks),
+            *(_cell(view.summary(scenario, peer, figure)) for _, scenario, figure in view.main),
+        )
+        for peer in view.peers
+    )
+    return table(("peer", *head), rows)
+
+
+def group_table(view: View, group: Group, looks: Mapping[str, int]) -> Markup:
+    """All figures of a scenario under one load: figures down, peers across."""
+    rows = []
+    for figure in group.figures:
+        cells = [view.cell(group, peer, figure) for peer in group.peers]
+        # All of the group share its load; the heading above says it.
+        row = (_cell(cell, with_load=False) for cell in cells)
+        rows.append((tag("span", heading(figure), title=FIGURES[figure].meaning), *row))
+    return table(("figure", *(_peer(peer, looks) for peer in group.peers)), rows)
+
+
+def missing_table(view: View, looks: Mapping[str, int]) -> Markup | None:
+    """What was refused, what could not be measured, what failed; None where nothing did."""
+    rows = [row for group in view.groups for row in _missing(view, group, looks)]
+    return table(("scenario", "load", "peer", "what", "why"), rows) if rows else None
+
+
+def guards_table(view: View) -> Markup:
+    """The worst of each guard by scenario and load, refused samples left out."""
+    head = (
+        "scenario",
+        "load",
+        "samples",
+        "refused",
+        "load generator, cores",
+        "its lag p99, ms",
+        "provider, cores",
+        "its lateness p99, ms",
+        "CPU stolen",
+        "other programs, cores",
+        "pace",
+        "calibration, ms",
+    )
+    return table(head, (_guards(group) for group in view.groups if group.samples))
+
+
+def table(head: Iterable[Child], rows: Iterable[Iterable[Child]]) -> Markup:
+    """Scrolls within itself where it is wider than the page; the first column names the row."""
+    body = [
+        tag("tr", *(tag("td" if place else "th", cell) for place, cell in enumerate(row)))
+        for row in rows
+    ]
+    heads = tag("thead", tag("tr", *(tag("th", cell) for cell in head)))
+    return tag("div", tag("table", heads, tag("tbody", *body)), class_="wide", tabindex="0")
+
+
+def _peer(peer: str, looks: Mapping[str, int]) -> Markup:
+    return tag("span", swatch(looks[peer]), peer, class_="peer")
+
+
+def _cell(cell: Cell, *, with_load: bool = True) -> Markup:
+    if cell.interval is None:
+        return tag("span", f"{NOTHING}: {cell.note}", class_="reason")
+    load = cell.load if with_load else ""
+    small = [each for each in (cell.bounds, load, cell.note) if each]
+    return join(
+        [
+            tag("span", cell.value, class_="value"),
+            tag("span", cell.ratio, class_="ratio") if cell.ratio else None,
+            *(tag("small", each) for each in small),
+        ]
+    )
+
+
+def _missing(view: View, group: Group, looks: Mapping[str, int]) -> Iterator[tuple[Child, ...]]:
+    where = (group.title, rate(group.rate_max))
+    for peer in group.peers:
+        named = (*where, _peer(peer, looks))
+        samples = group.samples.get(peer, ())
+        refused = Counter(sample.refused for sample in samples if sample.refused)
+        for reason, times in refused.items():
+            yield (*named, f"{times} of {len(samples)} samples refused", reason)
+        without: dict[str, list[str]] = {}
+        for figure in group.figures:
+            cell = view.cell(group, peer, figure)
+            if cell.interval is None and cell.note not in refused:
+                without.setdefault(cell.note, []).append(short_title(figure))
+        for reason, figures in without.items():
+            yield (*named, ", ".join(figures), reason)
+        failed: Counter[str] = Counter()
+        for sample in samples:
+            failed.update(sample.errors)
+        for error, times in failed.most_common():
+            yield (*named, "requests that failed", f"{error}: {number(times)}")
+
+
+def _guards(group: Group) -> tuple[Child, ...]:
+    samples = [sample for each in group.samples.values() for sample in each]
+    guards = [sample.guards for sample in samples if not sample.refused]
+    counts = (str(len(samples)), str(len(samples) - len(guards)))
+    named = (group.title, rate(group.rate_max), *counts)
+    if not guards:
+        return (*named, *[NOTHING] * 8)
+
+    def worst(*fields: str) -> list[Child]:
+        return [number(max(getattr(each, name) for each in guards)) for name in fields]
+
+    pace = number(min(each.pace for each in guards))
+    speed = [each.calibration_ms for each in guards]
+    steal = f"{number(100 * max(each.steal for each in guards))} %"
+    return (
+        *named,
+        *worst("load_core", "load_lag_p99_ms", "simulator_core", "simulator_late_p99_ms"),
+        steal,
+        *worst("foreign_cores"),
+        pace,
+        f"{number(min(speed))}–{number(max(speed))}",
+    )

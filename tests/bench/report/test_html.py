@@ -1,0 +1,148 @@
+"""The page: whole, of one file, and everything that was measured is on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+
+from bench.report.html import render_html
+from bench.report.numbers import heading
+from bench.suite.model import Report
+from tests.bench.report.synthetic import BUSY, HEADER, HOSTILE, SCENARIOS, SEED, TRUTHS, run
+
+CLEAN = HOSTILE.replace("\x07", "\ufffd")
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render_html(*run())
+
+
+@pytest.fixture(scope="module")
+def tree(page: str) -> ET.Element:
+    return ET.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
+
+
+def said(element: ET.Element) -> str:
+    return " ".join("".join(element.itertext()).split())
+
+
+def section(tree: ET.Element, title: str) -> ET.Element:
+    found = (each for each in tree.iter("section") if each.findtext("h2") == title)
+    return next(found)
+
+
+class _Balance(HTMLParser):
+    """As a browser reads it, not as XML: every element that opens is closed in its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.most = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        self.most = max(self.most, len(self.open))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in {"meta", "line", "circle", "rect", "path", "polygon"}
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_for_browsers_too(page: str, tree: ET.Element) -> None:
+    balance = _Balance()
+    balance.feed(page)
+    balance.close()
+    assert balance.open == []
+    assert balance.most > 5
+    assert tree.tag == "html"
+
+
+def test_nothing_is_fetched_and_nothing_runs(page: str, tree: ET.Element) -> None:
+    assert {"script", "link", "img", "iframe", "object"}.isdisjoint(e.tag for e in tree.iter())
+    references = [
+        value
+        for element in tree.iter()
+        for name, value in element.attrib.items()
+        if name in {"src", "href", "style"} or name.startswith("on")
+    ]
+    assert references
+    assert all(re.fullmatch(r"#[a-z0-9-]+", reference) for reference in references)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "http" not in page
+
+
+def test_links_lead_somewhere(tree: ET.Element) -> None:
+    named = {element.get("id") for element in tree.iter("section")}
+    assert {link.get("href", "")[1:] for link in tree.iter("a")} == named
+
+
+@pytest.mark.parametrize("peer", [peer for peer in TRUTHS if peer != HOSTILE])
+def test_every_peer_is_in_the_summary_and_has_its_version(tree: ET.Element, peer: str) -> None:
+    rows = [said(row) for row in section(tree, "Summary").iter("tr")]
+    assert any(row.startswith(peer) for row in rows)
+    versions = [said(row) for row in section(tree, "Who was measured").iter("tr")]
+    assert any(row.startswith(peer + HEADER.versions[peer]) for row in versions)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_figure_of_a_scenario_has_a_row(tree: ET.Element, scenario: str) -> None:
+    title, figures = SCENARIOS[scenario]
+    part = section(tree, title[0].upper() + title[1:])
+    rows = [row.findtext("th/span") for row in part.iter("tr")]
+    assert [heading(figure) for figure in figures] == list(dict.fromkeys(filter(None, rows)))
+
+
+def test_a_hostile_name_is_text_everywhere(page: str, tree: ET.Element) -> None:
+    names = [said(row) for row in section(tree, "Who was measured").iter("tr")]
+    assert any(row.startswith(CLEAN) for row in names)
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "What I <b>care</b> about" in [link.text for link in tree.iter("a")]
+
+
+def test_refusals_show_their_reasons(tree: ET.Element) -> None:
+    rows = [said(row) for row in section(tree, "Refused, missing and failed").iter("tr")]
+    assert f"mixed productionat 400 tokens/slitellm4 of 4 samples refused{BUSY}" in rows
+    assert any(BUSY in cell for cell in map(said, section(tree, "Summary").iter("td")))
+
+
+def test_failed_requests_are_told(tree: ET.Element) -> None:
+    text = said(section(tree, "Refused, missing and failed"))
+    assert "status 500: 12" in text
+    assert "<unanswered>: 4" in text
+
+
+def test_cells_are_written_with_interval_ratio_and_load(tree: ET.Element) -> None:
+    cells = [said(cell) for cell in section(tree, "Summary").iter("td")]
+    assert any(re.fullmatch(r"50\.33\.4×\d\d\.\d–\d\d\.\d", cell) for cell in cells)
+    assert any(re.fullmatch(r"1,10475×[\d,]+–[\d,]+at 400 tokens/s", cell) for cell in cells)
+    assert "never" in cells
+
+
+def test_it_says_how_to_do_it_again(tree: ET.Element) -> None:
+    text = said(section(tree, "To do it again"))
+    assert "parshall bench run --peer nginx --out 'a folder'" in text
+    assert str(SEED) in text
+    assert "scenario paceddigest 000000000002" in text
+
+
+def test_what_points_of_drawings_say_is_there(tree: ET.Element) -> None:
+    titles = [title.text or "" for title in tree.iter("title")]
+    assert any(re.fullmatch(r"nginx: 99% within [\d.]+ ms", title) for title in titles)
+    assert any(re.fullmatch(r"litellm: 75×, at 400 tokens/s", title) for title in titles)
+    assert any(title.startswith("parshall: 200 streams, ") for title in titles)
+
+
+def test_a_run_of_nothing_is_still_a_page() -> None:
+    report, _ = run()
+    bare = dataclasses.replace(HEADER, versions={}, revisions={}, notes={}, titles={}, figures={})
+    page = render_html(Report(bare, (), report.samples), [])
+    assert "Nothing was refused" in page
