@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import ssl
+import struct
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +29,18 @@ def answer(
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value)
     return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1") + body
+
+
+def gzip_of_zeros(megabytes: int) -> bytes:
+    """A small file of a large one, made in a moment: it says one block again and again."""
+    megabyte = bytes(1_000_000)
+    compressor = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    block = compressor.compress(megabyte) + compressor.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(megabytes):
+        checksum = zlib.crc32(megabyte, checksum)
+    trailer = struct.pack("<II", checksum, megabytes * 1_000_000)
+    return gzip.compress(b"")[:10] + block * megabytes + compressor.flush() + trailer
 
 
 def moved(location: str, status: str = "302 Found") -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import trio
 
 from tests.abuse.rig import PROMPT_CANARY, Answer, Rig, check_error
-from tests.webserver import PNG, answer, moved
+from tests.webserver import PNG, answer, gzip_of_zeros, moved
 
 INTERNAL_CANARY = b"canary-of-an-internal-service-91c2"
 NO_ADDRESS = "The host of the URL has no address that may be fetched from."
@@ -249,9 +248,7 @@ HOSTILE = {
     "endless head": Hostile(endless_head, 502),
     "endless hints": Hostile(endless_hints, 502),
     "silent": Hostile(silent, 502),
-    "gzip bomb": Hostile(
-        answer(gzip.compress(bytes(200_000_000), 9, mtime=0), content_encoding="gzip")
-    ),
+    "gzip bomb": Hostile(answer(gzip_of_zeros(200), content_encoding="gzip")),
     "gzip in gzip": Hostile(answer(PNG, content_encoding="gzip, gzip")),
     "deflate of nothing": Hostile(answer(b"\x00" * 99, content_encoding="deflate")),
     "a lie about its length": Hostile(answer(content_length="99"), 502),

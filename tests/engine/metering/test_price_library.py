@@ -18,18 +18,19 @@ from engine.usage import Usage
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OPENAI = "https://api.openai.com/v1"
 OPENROUTER = "https://openrouter.ai/api/v1"
-PROVIDERS = {
-    url: data_snapshot.get_snapshot().find_provider(None, None, url)
-    for url in (
-        OPENAI,
-        OPENROUTER,
-        "https://api.anthropic.com/v1",
-        "https://generativelanguage.googleapis.com/v1beta",
-        "https://my-resource.openai.azure.com/openai/v1",
-        "https://api.mistral.ai/v1",
-        "https://api.x.ai/v1",
-    )
-}
+PROVIDERS = (
+    OPENAI,
+    OPENROUTER,
+    "https://api.anthropic.com/v1",
+    "https://generativelanguage.googleapis.com/v1beta",
+    "https://my-resource.openai.azure.com/openai/v1",
+    "https://api.mistral.ai/v1",
+    "https://api.x.ai/v1",
+)
+
+
+def provider_at(url: str) -> Provider:
+    return data_snapshot.get_snapshot().find_provider(None, None, url)
 
 
 def test_a_listed_model() -> None:
@@ -65,7 +66,7 @@ def _searched(provider: Provider, name: str) -> ModelInfo | None:
 
 @pytest.mark.parametrize("base_url", PROVIDERS)
 def test_the_index_finds_what_a_search_finds(base_url: str) -> None:
-    provider, index = PROVIDERS[base_url], _index(base_url)
+    provider, index = provider_at(base_url), _index(base_url)
     assert index is not None
     for model in provider.models:
         for name in (model.id, model.id.upper(), f"{model.id}-20260214", f"{model.id}-latest"):
@@ -74,7 +75,7 @@ def test_the_index_finds_what_a_search_finds(base_url: str) -> None:
 
 def test_every_list_price_can_be_used() -> None:
     """Also those that are the twelfth part of a dollar."""
-    for model in PROVIDERS[OPENROUTER].models:
+    for model in provider_at(OPENROUTER).models:
         prices = model.get_prices(NOW)
         listed = look_up(OPENROUTER, model.id, NOW)
         assert listed is not None
