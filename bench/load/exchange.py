@@ -21,6 +21,8 @@ UNANSWERED_S: Final = 2.0
 """A request that is overdue for so long at a window's end counts as unanswered."""
 LINE_MAX_BYTES: Final = 16 * 1024 * 1024
 """Of one event; the last one of some protocols has the whole answer."""
+USAGE_BYTES: Final = 4_096
+"""At the end of a whole answer: where its usage stands."""
 _OVERDUE_MAX: Final = 10_000
 """Tokens of one stream that are counted as overdue at a window's end, at most."""
 
@@ -67,6 +69,7 @@ class Exchange:
         "_last_s",
         "_partial",
         "_probed",
+        "_said",
         "_timed",
         "_token",
         "begun",
@@ -105,6 +108,7 @@ class Exchange:
         self._timed = planned.stream and pace > 0 and planned.reads_bytes_per_s is None
         self._probed = planned.window == "probe" or not book.probes
         self._token = DIALECTS[planned.protocol].token
+        self._said: int | None = None
         self._done = False
         self._failed = False
         self._last_s = 0.0
@@ -126,7 +130,10 @@ class Exchange:
         Raises:
             ValueError: a line has no end.
         """
-        if self.status != 200 or not self.planned.stream:
+        if self.status != 200:
+            return
+        if not self.planned.stream:
+            self._partial = (self._partial + data)[-USAGE_BYTES:]
             return
         if self._partial:
             data = self._partial + data
@@ -145,10 +152,15 @@ class Exchange:
             self._look_for_end(data)
 
     def _look_for_end(self, data: bytes) -> None:
+        self._look_for_usage(data)
         if DIALECTS[self.planned.protocol].done.search(data):
             self._done = True
         elif FAILED.search(data):
             self._failed = True
+
+    def _look_for_usage(self, data: bytes) -> None:
+        for match in DIALECTS[self.planned.protocol].usage.finditer(data):
+            self._said = int(match[1])
 
     def _count(self, tokens: int, now_s: float) -> None:
         tally = self._book.tally
@@ -198,9 +210,12 @@ class Exchange:
         else:
             tally.requests += 1
         if not planned.stream:
+            self._look_for_usage(self._partial)
             tally.tokens += planned.tokens
             if planned.window != "closed":
                 tally.latency_ms.record((now_s - self.due_s) * 1000)
+        if planned.window != "closed":
+            tally.answered[self.tag] = self._said
         self._tell(now_s)
 
     def fail(self, kind: str, now_s: float) -> None:

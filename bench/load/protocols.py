@@ -70,6 +70,7 @@ class Dialect:
         headers: that the protocol demands.
         token: what stands in each event that brings text, and nowhere else; within one line.
         done: what the event that ends an answer has, and no other.
+        usage: how many tokens the provider says the answer had; the last one counts.
     """
 
     path: Callable[[str, bool], str]
@@ -77,6 +78,7 @@ class Dialect:
     headers: Headers
     token: re.Pattern[bytes]
     done: re.Pattern[bytes]
+    usage: re.Pattern[bytes]
 
 
 FAILED: Final = re.compile(rb'"error": ?\{|"type": ?"error"')
@@ -85,7 +87,8 @@ FAILED: Final = re.compile(rb'"error": ?\{|"type": ?"error"')
 
 def _chat(model: str, text: str, planned: Planned) -> dict[str, Any]:
     messages = [{"role": "user", "content": text}]
-    return {"model": model, "stream": planned.stream, "messages": messages}
+    body = {"model": model, "stream": planned.stream, "messages": messages}
+    return body | {"stream_options": {"include_usage": True}} if planned.stream else body
 
 
 def _responses(model: str, text: str, planned: Planned) -> dict[str, Any]:
@@ -114,6 +117,7 @@ DIALECTS: Final[Mapping[Protocol, Dialect]] = {
         headers=(),
         token=re.compile(rb'"content": ?"[^"]'),
         done=re.compile(rb"data: ?\[DONE\]"),
+        usage=re.compile(rb'"completion_tokens": ?(\d{1,9})'),
     ),
     "openai_responses": Dialect(
         path=lambda model, stream: "/v1/responses",
@@ -121,6 +125,7 @@ DIALECTS: Final[Mapping[Protocol, Dialect]] = {
         headers=(),
         token=re.compile(rb'"delta": ?"[^"]'),
         done=re.compile(rb'"type": ?"response\.(?:completed|incomplete)"'),
+        usage=re.compile(rb'"output_tokens": ?(\d{1,9})'),
     ),
     "anthropic": Dialect(
         path=lambda model, stream: "/v1/messages",
@@ -128,6 +133,7 @@ DIALECTS: Final[Mapping[Protocol, Dialect]] = {
         headers=(("anthropic-version", "2023-06-01"),),
         token=re.compile(rb'"text": ?"[^"]'),
         done=re.compile(rb'"type": ?"message_stop"'),
+        usage=re.compile(rb'"output_tokens": ?(\d{1,9})'),
     ),
     "gemini": Dialect(
         path=_gemini_path,
@@ -135,6 +141,7 @@ DIALECTS: Final[Mapping[Protocol, Dialect]] = {
         headers=(),
         token=re.compile(rb'"text": ?"[^"]'),
         done=re.compile(rb'"finishReason": ?"'),
+        usage=re.compile(rb'"candidatesTokenCount": ?(\d{1,9})'),
     ),
 }
 

@@ -40,6 +40,7 @@ class Tally:
         timed_tokens, due_tokens: of paced streams: received, and due; their ratio is the pace.
         lag_ms: how late the load process itself was, with sending and with timers of its own.
         left: clients that have left early, for the truth log to be searched.
+        answered: tags of `requests` → tokens that the answer's usage said; None where it said none.
     """
 
     begin_s: float
@@ -60,6 +61,7 @@ class Tally:
     due_tokens: int = 0
     lag_ms: Histogram = field(default_factory=Histogram)
     left: list[Left] = field(default_factory=list)
+    answered: dict[str, int | None] = field(default_factory=dict)
 
     @property
     def elapsed_s(self) -> float:
