@@ -36,7 +36,7 @@ from typing import Final
 from bench.certificates import make_certificate
 from bench.front_load import Front, Load, running_load
 from bench.front_times import first_tokens, leavings
-from bench.nginx import Nginx, running_nginx
+from bench.peers.nginx import Nginx, running_nginx
 from bench.processes import Target, cpu_s, running_gateway
 
 _OPEN_TIMEOUT_S: Final = 30.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.front_cost import main
-from bench.nginx import installed
+from bench.peers.nginx import installed
 
 pytestmark = pytest.mark.skipif(installed() is None, reason="nginx is not installed")
 
