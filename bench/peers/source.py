@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,17 +48,24 @@ def copy_source(revision: str, home: Path) -> Copy:
     sources = home / "sources"
     sources.mkdir(parents=True, exist_ok=True)
     if revision:
-        commit = _git(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}"
-        )
+        commit = _commit_of(revision)
         copy = Copy(sources / commit[:16], commit[:10])
         if not copy.folder.exists():
-            _keep(_archive(commit, sources), copy.folder)
+            with _new_folder(sources) as folder:
+                _archive(commit, folder)
+                _keep(folder, copy.folder)
     else:
         copy = _copy_now(sources)
     os.utime(copy.folder)
     _prune(sources)
     return copy
+
+
+def _commit_of(revision: str) -> str:
+    try:
+        return _git("rev-parse", "--verify", "--end-of-options", revision + "^{commit}")
+    except PeerError as error:
+        raise PeerError(f"there is no revision {revision} of Parshall here ({error})") from None
 
 
 def _root() -> Path:
@@ -74,12 +83,22 @@ def _copy_now(sources: Path) -> Copy:
         revision = _git("rev-parse", "--short=10", "HEAD")
         if _git("status", "--porcelain", "--", *_PACKAGES):
             revision += "-dirty"
-    folder = Path(tempfile.mkdtemp(dir=sources, prefix="new-"))
-    for name in _PACKAGES:
-        shutil.copytree(root / name, folder / name)  # times too, so that what is compiled holds
-    final = sources / f"now-{_digest(folder)}"
-    _keep(folder, final)
+    with _new_folder(sources) as folder:
+        for name in _PACKAGES:
+            shutil.copytree(root / name, folder / name)  # times too: what is compiled holds
+        final = sources / f"now-{_digest(folder)}"
+        _keep(folder, final)
     return Copy(final, revision)
+
+
+@contextmanager
+def _new_folder(sources: Path) -> Iterator[Path]:
+    """Thrown away if it is still there, half done, at the end."""
+    folder = Path(tempfile.mkdtemp(dir=sources, prefix="new-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest(folder: Path) -> str:
@@ -91,12 +110,10 @@ def _digest(folder: Path) -> str:
     return state.hexdigest()[:16]
 
 
-def _archive(commit: str, sources: Path) -> Path:
+def _archive(commit: str, folder: Path) -> None:
     packed = _run_git("archive", "--format=tar", commit, "--", *_PACKAGES).stdout
-    folder = Path(tempfile.mkdtemp(dir=sources, prefix="new-"))
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
-    return folder
 
 
 def _keep(made: Path, final: Path) -> None:
@@ -104,7 +121,6 @@ def _keep(made: Path, final: Path) -> None:
     try:
         made.rename(final)
     except OSError:
-        shutil.rmtree(made)
         if not final.exists():
             raise
 
@@ -135,5 +151,5 @@ def _run_git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         raise PeerError(f"git {arguments[0]} takes longer than {_GIT_TIMEOUT_S:.0f} s") from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise PeerError(f"git {' '.join(arguments)}: {said[0] if said else 'there is none such'}")
+        raise PeerError(f"git {arguments[0]}: {said[0] if said else 'failed'}")
     return done
