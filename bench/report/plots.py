@@ -93,14 +93,13 @@ def group_charts(view: View, group: Group, looks: Mapping[str, int]) -> Iterator
                     Entry(looks[peer], peer, cell.value, cell.interval, cell.note)
                     for peer, cell in cells.items()
                 ]
-                about = f"{rate(group.rate_max)}; {FIGURES[figure].meaning}"
+                about = _loaded(group, FIGURES[figure].meaning)
                 yield intervals(short_heading(figure), about, entries)
     for each in _DISTRIBUTIONS:
         series = [_series(group, peer, looks[peer], each.of) for peer in group.peers]
         drawn = [one for one in series if one is not None]
         if drawn:
-            about = f"{rate(group.rate_max)}; {each.about}"
-            yield curves(each.title, about, drawn, *_axes(drawn), "ms")
+            yield curves(each.title, _loaded(group, each.about), drawn, *_axes(drawn), "ms")
 
 
 def memory_chart(view: View, scenario: str, looks: Mapping[str, int]) -> Markup | None:
@@ -141,11 +140,16 @@ def _memory_series(look: int, peer: str, points: Sequence[Point]) -> Series:
     )
 
 
+def _loaded(group: Group, about: str) -> str:
+    return f"{rate(group.rate_max)}; {about}" if group.rate_max else about
+
+
 def _ratio_entry(peer: str, look: int, cell: Cell) -> Entry:
     if cell.compared is None:
         note = cell.note if cell.interval is None else "not comparable"
         return Entry(look, peer, note=note)
-    return Entry(look, peer, ratio(cell.compared.middle), cell.compared, cell.load)
+    said = ratio(cell.compared.middle) or cell.value
+    return Entry(look, peer, said, cell.compared, cell.load)
 
 
 def _series(

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bench.report.markup import Markup, join, tag
-from bench.report.numbers import number
 
 WIDTH: Final = 360.0
-_LABEL_GAP: Final = 34.0
-"""Between the middles of two labels of the x axis, at least."""
+_X_ROOM: Final = 40.0
+"""For a label of the x axis; where there are uneven steps, some go without."""
+_Y_TICKS: Final = 5
+_LETTER: Final = 6.6
+"""Width of a letter of a label, most of the time."""
 
 Point = tuple[float, float]
 Tick = tuple[float, str]
@@ -28,8 +30,8 @@ class Scale(Protocol):
     def place(self, value: float) -> float:
         """From 0 at the low end to 1 at the high end; what lies beyond is at the end."""
 
-    def ticks(self) -> Sequence[Tick]:
-        """(value, label), rising."""
+    def ticks(self, most: int) -> Sequence[Tick]:
+        """(value, label), rising; at most so many, if they can be chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,18 @@ class Linear:
         """As `Scale.place`."""
         return _within((value - self.low) / (self.high - self.low))
 
-    def ticks(self) -> Sequence[Tick]:
-        """About five round numbers."""
-        rough = (self.high - self.low) / 5
+    def ticks(self, most: int) -> Sequence[Tick]:
+        """Round numbers.
+
+        >>> [label for _, label in Linear(0, 230).ticks(5)]
+        ['0', '50', '100', '150', '200']
+        """
+        rough = (self.high - self.low) / most
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next(unit * by for by in (1, 2, 5, 10) if unit * by >= rough * 0.999)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
-        return [(n * step, number(n * step)) for n in range(first, last + 1)]
+        return [(n * step, tick_label(n * step)) for n in range(first, last + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +74,34 @@ class Log:
             return 1.0
         return math.log(value / self.low) / math.log(self.high / self.low)
 
-    def ticks(self) -> Sequence[Tick]:
-        """Powers of ten; with parts of them, or even steps, where there would be fewer than 3."""
+    def ticks(self, most: int) -> Sequence[Tick]:
+        """Powers of ten and round parts of them; even steps where the ends are near.
+
+        >>> [label for _, label in Log(0.5, 60).ticks(7)]
+        ['0.5', '1', '2', '5', '10', '20', '50']
+        >>> [label for _, label in Log(48, 57).ticks(5)]
+        ['48', '50', '52', '54', '56']
+        """
         first, last = (math.floor(math.log10(end)) for end in (self.low, self.high))
-        for parts in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
-            values = [part * 10.0**power for power in range(first, last + 1) for part in parts]
+        for parts, every in _LOG_STEPS:
+            powers = [power for power in range(first, last + 1) if power % every == 0]
+            values = [part * 10.0**power for power in powers for part in parts]
             inside = [value for value in values if self.low <= value <= self.high]
-            if len(inside) > 2:
-                return [(value, number(value)) for value in inside]
-        return Linear(self.low, self.high).ticks()
+            if 2 < len(inside) <= most or (len(inside) == 2 and self.high / self.low > _FAR):
+                return [(value, tick_label(value)) for value in inside]
+        return Linear(self.low, self.high).ticks(most)
+
+
+_LOG_STEPS: Final = (
+    ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), 1),
+    ((1.0, 2.0, 5.0), 1),
+    ((1.0, 3.0), 1),
+    ((1.0,), 1),
+    ((1.0,), 2),
+    ((1.0,), 3),
+)
+"""(parts of a power of ten, which powers), the finest first."""
+_FAR: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +114,10 @@ class Tail:
         """As `Scale.place`."""
         return math.log(1 - min(max(value, 0.0), self.top)) / math.log(1 - self.top)
 
-    def ticks(self) -> Sequence[Tick]:
+    def ticks(self, most: int) -> Sequence[Tick]:
         """Those of quantiles that people speak of."""
         known = ((0.0, "0"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"))
-        return [tick for tick in known if tick[0] <= self.top]
+        return [tick for tick in known if tick[0] <= self.top][:most]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +148,19 @@ def drawing(height: float, title: str, parts: Iterable[Markup]) -> Markup:
 def x_axis(scale: Scale, left: float, right: float, top: float, bottom: float) -> Markup:
     """Lines from top to bottom at the ticks, and labels below, those that have room."""
     parts, free_from = [], -math.inf
-    for value, label in scale.ticks():
+    for value, label in scale.ticks(int((right - left) / _X_ROOM)):
         x = left + scale.place(value) * (right - left)
         parts.append(line(x, top, x, bottom, "grid"))
         if x >= free_from:
             parts.append(text(x, bottom + 14, label, "middle"))
-            free_from = x + max(_LABEL_GAP, 7.0 * len(label))
+            free_from = x + _LETTER * (len(label) + 1)
     return join(parts)
 
 
 def y_axis(plot: Plot) -> Markup:
     """Lines from left to right at the ticks, and labels to the left."""
     parts = []
-    for value, label in plot.y.ticks():
+    for value, label in plot.y.ticks(_Y_TICKS):
         _, y = plot.at(0, value)
         parts.append(line(plot.left, y, plot.right, y, "grid"))
         parts.append(text(plot.left - 5, y + 4, label, "end"))
@@ -177,8 +202,18 @@ def shortened(says: str, width: float) -> str:
     >>> shortened("nginx", 60), shortened("a very long name", 60)
     ('nginx', 'a very l…')
     """
-    most = max(2, int(width / 6.6))
+    most = max(2, int(width / _LETTER))
     return says if len(says) <= most else f"{says[: most - 1]}…"
+
+
+def tick_label(value: float) -> str:
+    """Without decimals that say nothing.
+
+    >>> tick_label(0.30000000000000004), tick_label(20.0), tick_label(5000.0), tick_label(-2.0)
+    ('0.3', '20', '5,000', '−2')
+    """
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return text.replace("-", "−")
 
 
 def _within(share: float) -> float:

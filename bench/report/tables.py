@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from bench.report.charts import swatch
 from bench.report.markup import Child, Markup, join, tag
 from bench.report.numbers import NOTHING, heading, number, rate, short_title
+from bench.report.svg import shortened
 from bench.report.view import DIRECT, Cell, Group, View
 from bench.suite.figures import FIGURES
+
+_NAME_WIDTH: Final = 150.0
+_REASON_WIDTH: Final = 270.0
+"""Longer ones are cut in cells; in full they stand in the table of what is missing."""
 
 
 def peers_table(view: View, looks: Mapping[str, int]) -> Markup:
@@ -27,19 +33,14 @@ def peers_table(view: View, looks: Mapping[str, int]) -> Markup:
 
 
 def summary_table(view: View, looks: Mapping[str, int]) -> Markup:
-    """Peers down, the main figures across."""
-    head = [
-        tag("span", short, title=f"{view.title_of(scenario)}: {FIGURES[figure].meaning}")
-        for short, scenario, figure in view.main
-    ]
-    rows = (
-        (
-            _peer(peer, looks),
-            *(_cell(view.summary(scenario, peer, figure)) for _, scenario, figure in view.main),
-        )
-        for peer in view.peers
-    )
-    return table(("peer", *head), rows)
+    """The main figures down, peers across."""
+    rows = []
+    for _, scenario, figure in view.main:
+        cells = [view.summary(scenario, peer, figure) for peer in view.peers]
+        named = tag("span", heading(figure), title=FIGURES[figure].meaning)
+        where = tag("small", view.title_of(scenario))
+        rows.append((join([named, where]), *map(_cell, cells)))
+    return table(("figure", *(_peer(peer, looks) for peer in view.peers)), rows)
 
 
 def group_table(view: View, group: Group, looks: Mapping[str, int]) -> Markup:
@@ -89,12 +90,15 @@ def table(head: Iterable[Child], rows: Iterable[Iterable[Child]]) -> Markup:
 
 
 def _peer(peer: str, looks: Mapping[str, int]) -> Markup:
-    return tag("span", swatch(looks[peer]), peer, class_="peer")
+    shown = shortened(peer, _NAME_WIDTH)
+    title = peer if shown != peer else None
+    return tag("span", swatch(looks[peer]), tag("span", shown), class_="peer", title=title)
 
 
 def _cell(cell: Cell, *, with_load: bool = True) -> Markup:
     if cell.interval is None:
-        return tag("span", f"{NOTHING}: {cell.note}", class_="reason")
+        reason = shortened(f"{NOTHING}: {cell.note}", _REASON_WIDTH)
+        return tag("span", reason, class_="reason", title=cell.note)
     load = cell.load if with_load else ""
     small = [each for each in (cell.bounds, load, cell.note) if each]
     return join(

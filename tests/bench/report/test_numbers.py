@@ -7,11 +7,11 @@ import math
 
 import pytest
 
-from bench.report import numbers, view
+from bench.report import markup, numbers, svg, view
 from bench.suite.figures import FIGURES
 
 
-@pytest.mark.parametrize("module", [numbers, view])
+@pytest.mark.parametrize("module", [numbers, view, markup, svg])
 def test_the_examples_hold(module: object) -> None:
     outcome = doctest.testmod(module)  # type: ignore[arg-type]
     assert outcome.attempted
