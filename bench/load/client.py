@@ -12,7 +12,6 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
 from select import EPOLLIN
 from typing import Any, Final, Protocol
 
@@ -21,7 +20,7 @@ import orjson
 from bench.load.exchange import Book, Exchange
 from bench.load.loop import EpollLoop
 from bench.load.plan import ClosedPlan, Plan, Planned
-from bench.load.pool import Http1Pool
+from bench.load.pool import Http1Pool, Http2Pool
 from bench.load.protocols import Message, Target, message_of
 from bench.suite.records import from_json
 
@@ -32,13 +31,11 @@ BODIES_MAX_BYTES: Final = 512 * 1024 * 1024
 _HEARTBEAT_S: Final = 0.01
 _READ_BYTES: Final = 1_048_576
 
-Send = Callable[[Exchange, Message], None]
-
 
 class Pool(Protocol):
     """Connections to one server."""
 
-    def send(self, exchange: Exchange, message: Message) -> None:
+    def send(self, exchange: Exchange) -> None:
         """Ask on one of them, a new one if there is none."""
 
     def close(self) -> None:
@@ -96,9 +93,8 @@ class LoadProcess:
         """That of its address and protocol, which requests of all plans share."""
         key = (target.base_url, target.http)
         if key not in self._pools:
-            if target.http != "http1":
-                raise ValueError("the load is sent by HTTP/1.1 only")
-            pool = Http1Pool(self._loop, target.address, target.authority)
+            kind = Http1Pool if target.http == "http1" else Http2Pool
+            pool = kind(self._loop, target.address)
             if not self._pools:
                 self._loop.call_at(time.monotonic() + _HEARTBEAT_S, self._beat)
             self._pools[key] = pool
@@ -116,11 +112,11 @@ class LoadProcess:
 
         def send(now_s: float) -> None:
             book.tally.lag_ms.record((now_s - due_s) * 1000)
-            exchange = Exchange(book, planned, message.tag, due_s)
+            exchange = Exchange(book, planned, message, due_s)
             if planned.leave_at_s is not None:
                 leave_at_s = max(now_s, start_s + planned.leave_at_s)
                 self._loop.call_at(leave_at_s, lambda _: exchange.leave())
-            pool.send(exchange, message)
+            pool.send(exchange)
 
         self._loop.call_at(due_s, send)
 
@@ -168,7 +164,7 @@ class _ClosedLoop:
         self._asked += 1
         # Not from within the answer: one that fails at once would be asked again without end.
         again = self._again
-        self._pool.send(Exchange(self._book, planned, message.tag, now_s, again), message)
+        self._pool.send(Exchange(self._book, planned, message, now_s, again))
 
     def _again(self, now_s: float) -> None:
         self._loop.call_at(now_s, self._ask)

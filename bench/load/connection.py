@@ -1,212 +1,186 @@
-"""One connection of the load on HTTP/1.1: a socket that does not block, one exchange at a time."""
+"""Connections of the load: what HTTP says, put on a wire and given to exchanges."""
 
 from __future__ import annotations
 
-import errno
-import os
+import functools
 import socket
 import time
 from collections.abc import Callable
-from select import EPOLLIN, EPOLLOUT
-from typing import Final, Protocol
+from typing import Final
 
 from bench.load.exchange import Exchange
-from bench.load.http1 import Http1Reader
+from bench.load.http1 import Http1Reader, request_bytes
+from bench.load.http2 import WINDOW_MAX_BYTES, Http2Session, block_of
+from bench.load.wire import SLOW_BUFFER_BYTES, SLOW_TICK_S, Loop, Wire
 
-READ_BYTES: Final = 65_536
 UNREADABLE: Final = "unreadable"
 """What an answer counts as that is not HTTP, or has a line without an end."""
-SLOW_TICK_S: Final = 0.1
-SLOW_BUFFER_BYTES: Final = 4_096
-"""Of the receive buffer of a slow reader's socket, which else would hold seconds of its answer."""
-
-
-class Loop(Protocol):
-    """What connections need of the loop they are in."""
-
-    def watch(self, fd: int, mask: int, on_event: Callable[[int], None]) -> None:
-        """Call with the events of this file descriptor."""
-
-    def rewatch(self, fd: int, mask: int) -> None:
-        """Wait for other events."""
-
-    def unwatch(self, fd: int) -> None:
-        """No more."""
-
-    def call_at(self, at_s: float, call: Callable[[float], None]) -> None:
-        """Call with the time, once it has come."""
-
-
-def connect(address: tuple[str, int], *, slow: bool = False) -> socket.socket:
-    """A socket that is being connected.
-
-    Raises:
-        OSError: it was refused at once, or there is no room for it.
-    """
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if slow:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER_BYTES)
-        code = sock.connect_ex(address)
-        if code not in (0, errno.EINPROGRESS):
-            raise OSError(code, os.strerror(code))
-    except OSError:
-        sock.close()
-        raise
-    return sock
+LOST: Final = ("cut", "reset")
+"""How a kept connection ends that the server has closed in the meantime."""
 
 
 class Http1Connection:
-    """`on_idle` is called when it may take another exchange.
+    """One exchange at a time.
 
-    `on_stale` is called with an exchange and its request that were lost before anything of an
-    answer came, since the server had closed a kept connection meanwhile.
+    `on_idle` is called when it may take another. `on_stale` is called with one that was lost
+    before anything of an answer came, since the server had closed the kept connection meanwhile.
     """
 
     def __init__(
         self,
         loop: Loop,
         sock: socket.socket,
+        *,
         on_idle: Callable[[Http1Connection], None],
-        on_stale: Callable[[Exchange, bytes], None],
+        on_stale: Callable[[Exchange], None],
+        bytes_per_s: int = 0,
     ) -> None:
-        self._loop = loop
-        self._sock = sock
+        self._wire = Wire(loop, sock, self, bytes_per_s=bytes_per_s)
+        self._kept = not bytes_per_s
         self._on_idle = on_idle
         self._on_stale = on_stale
         self._reader = Http1Reader()
-        self._request = b""
-        self._outgoing = memoryview(b"")
         self._exchange: Exchange | None = None
         self._uses = 0
-        self._watched = EPOLLIN | EPOLLOUT
-        self._slow_bytes = 0
         self._now_s = 0.0
-        self.closed = False
-        loop.watch(sock.fileno(), self._watched, self._on_event)
 
-    def send(self, exchange: Exchange, request: bytes) -> None:
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more."""
+        return self._wire.closed
+
+    def send(self, exchange: Exchange) -> None:
         """Ask; the connection is idle."""
         self._exchange = exchange
         self._uses += 1
-        exchange.on_leave = self.close
+        exchange.asked += 1
+        exchange.on_leave = self._wire.close
         self._reader.begin(exchange.head, self._on_body)
-        self._request = request
-        self._outgoing = memoryview(request)
-        if rate := exchange.planned.reads_bytes_per_s:
-            self._slow_bytes = max(1, round(rate * SLOW_TICK_S))
-        if self._uses > 1:
-            self._flush()
+        self._wire.write(request_bytes(exchange.message))
+
+    def close(self) -> None:
+        """Close it. Idempotent."""
+        self._wire.close()
 
     def _on_body(self, data: bytes) -> None:
         assert self._exchange is not None
         self._exchange.take(data, self._now_s)
 
-    def _on_event(self, mask: int) -> None:
-        if mask & ~EPOLLOUT:
-            self._receive(READ_BYTES)
-        if mask & EPOLLOUT and not self.closed:
-            self._flush()
-
-    def _flush(self) -> None:
-        while self._outgoing:
-            try:
-                sent = self._sock.send(self._outgoing)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                self._lose(name_of(error), time.monotonic())
-                return
-            self._outgoing = self._outgoing[sent:]
-        self._wait_for(EPOLLIN | EPOLLOUT if self._outgoing else EPOLLIN)
-        if self._slow_bytes and not self._outgoing and self._watched:
-            self._read_slowly()
-
-    def _wait_for(self, mask: int) -> None:
-        if mask != self._watched:
-            self._watched = mask
-            self._loop.rewatch(self._sock.fileno(), mask)
-
-    # -- what is received -----------------------------------------------------------------------
-
-    def _receive(self, most: int) -> None:
-        try:
-            data = self._sock.recv(most)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._lose(name_of(error), time.monotonic())
-            return
-        self._now_s = now_s = time.monotonic()
-        if not data:
-            self._ended(now_s)
-            return
+    def received(self, data: bytes, now_s: float) -> None:
+        """See `Owner`."""
+        self._now_s = now_s
         try:
             over = self._reader.feed(data)
         except ValueError:
-            self._lose(UNREADABLE, now_s)
+            self._wire.close()
+            self.lost(UNREADABLE, now_s)
             return
-        if over and not self.closed:
+        if over and not self._wire.closed:
             self._answered(now_s)
 
     def _answered(self, now_s: float) -> None:
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
-        reusable = self._reader.keeps and not self._outgoing and not self._slow_bytes
-        if not reusable:
-            self.close()
         exchange.on_leave = None
-        if reusable:
+        if self._reader.keeps and self._kept and not self._wire.writing:
             self._on_idle(self)
+        else:
+            self._wire.close()
         exchange.end(now_s)
 
-    def _ended(self, now_s: float) -> None:
-        if self._reader.eof() and self._exchange is not None:
-            self._answered(now_s)
-        else:
-            self._lose("cut", now_s)
-
-    def _lose(self, kind: str, now_s: float) -> None:
-        exchange, self._exchange = self._exchange, None
-        self.close()
-        if exchange is None:
+    def lost(self, kind: str, now_s: float) -> None:
+        """See `Owner`."""
+        if self._exchange is None:
             return
-        if self._uses > 1 and not exchange.begun and kind in ("cut", "reset"):
-            self._on_stale(exchange, self._request)
+        if kind == "cut" and self._reader.eof():
+            self._answered(now_s)
+            return
+        exchange, self._exchange = self._exchange, None
+        if self._uses > 1 and not exchange.begun and kind in LOST:
+            self._on_stale(exchange)
         else:
             exchange.fail(kind, now_s)
 
+
+class Http2Connection:
+    """Several exchanges at once; one only for a slow reader, whose windows open by the clock.
+
+    `on_refused` is called with one that the server has taken back without having looked at it.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        *,
+        on_refused: Callable[[Exchange, float], None],
+        bytes_per_s: int = 0,
+    ) -> None:
+        self._loop = loop
+        self._wire = Wire(loop, sock, self)
+        self._on_refused = on_refused
+        self._tick_bytes = max(1, round(bytes_per_s * SLOW_TICK_S)) if bytes_per_s else 0
+        window = SLOW_BUFFER_BYTES if bytes_per_s else WINDOW_MAX_BYTES
+        self._session: Http2Session[Exchange] = Http2Session(window=window)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing comes or goes on it any more."""
+        return self._wire.closed
+
+    @property
+    def room(self) -> int:
+        """How many more exchanges it takes."""
+        return 0 if self._tick_bytes else self._session.room
+
+    def send(self, exchange: Exchange) -> None:
+        """Ask; there is room, or it is new."""
+        exchange.asked += 1
+        message = exchange.message
+        block = _block(message.path, message.headers, message.authority)
+        stream_id = self._session.open(exchange, block, message.body)
+        exchange.on_leave = functools.partial(self._leave, stream_id)
+        if self._tick_bytes:
+            self._read_slowly(exchange, stream_id, time.monotonic())
+        self._flush()
+
     def close(self) -> None:
-        """Let the server know at once, whatever it still sends. Idempotent."""
-        if not self.closed:
-            self.closed = True
-            if self._watched:
-                self._loop.unwatch(self._sock.fileno())
-            self._sock.close()
+        """Close it. Idempotent."""
+        self._wire.close()
 
-    # -- slow readers ---------------------------------------------------------------------------
+    def _leave(self, stream_id: int) -> None:
+        self._session.cancel(stream_id)
+        self._flush()
 
-    def _read_slowly(self) -> None:
-        """From now on by the clock: what the socket has to say is not waited for."""
-        self._loop.unwatch(self._sock.fileno())
-        self._watched = 0
-        self._read_slowly_at(time.monotonic())
+    def _read_slowly(self, exchange: Exchange, stream_id: int, now_s: float) -> None:
+        if not exchange.over and not self._wire.closed:
+            self._session.allow(stream_id, self._tick_bytes)
+            self._flush()
+            again = functools.partial(self._read_slowly, exchange, stream_id)
+            self._loop.call_at(now_s + SLOW_TICK_S, again)
 
-    def _read_slowly_at(self, now_s: float) -> None:
-        if not self.closed:
-            self._receive(self._slow_bytes)
-        if not self.closed:
-            self._loop.call_at(now_s + SLOW_TICK_S, self._read_slowly_at)
+    def _flush(self) -> None:
+        if outgoing := self._session.take_outgoing():
+            self._wire.write(outgoing)
+
+    def received(self, data: bytes, now_s: float) -> None:
+        """See `Owner`."""
+        try:
+            self._session.feed(data, now_s)
+        except ValueError:
+            self._wire.close()
+            self.lost(UNREADABLE, now_s)
+            return
+        for exchange in self._session.take_refused():
+            exchange.on_leave = None
+            self._on_refused(exchange, now_s)
+        self._flush()
+        if self._session.draining and not self._session.streams:
+            self._wire.close()
+
+    def lost(self, kind: str, now_s: float) -> None:
+        """See `Owner`."""
+        self._session.fail(kind, now_s)
 
 
-def name_of(error: OSError) -> str:
-    """What a failed connect, send or receive counts as."""
-    match error:
-        case ConnectionRefusedError():
-            return "refused"
-        case ConnectionError():
-            return "reset"
-    return os.strerror(error.errno or 0).lower()
+_block = functools.lru_cache(maxsize=1024)(block_of)

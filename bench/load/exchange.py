@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bench.load.plan import Planned
-from bench.load.protocols import DIALECTS, FAILED
+from bench.load.protocols import DIALECTS, FAILED, Message
 from bench.load.tally import Left, Tally
 from bench.suite.model import STALL_MS
 
@@ -69,31 +69,38 @@ class Exchange:
         "_last_s",
         "_partial",
         "_probed",
+        "_recent",
         "_said",
         "_timed",
         "_token",
+        "asked",
         "begun",
+        "bytes_per_s",
         "due_s",
+        "message",
         "on_leave",
         "on_over",
         "over",
         "planned",
         "received",
         "status",
-        "tag",
     )
 
     def __init__(
         self,
         book: Book,
         planned: Planned,
-        tag: str,
+        message: Message,
         due_s: float,
         on_over: Callable[[float], None] | None = None,
     ) -> None:
         self._book = book
         self.planned = planned
-        self.tag = tag
+        self.message = message
+        self.bytes_per_s = planned.reads_bytes_per_s or 0
+        """A slow reader's; 0: as fast as it can."""
+        self.asked = 0
+        """How often it was sent."""
         self.due_s = due_s
         self.on_over = on_over
         self.on_leave: Callable[[], None] | None = None
@@ -105,7 +112,7 @@ class Exchange:
         pace = planned.tokens_per_second
         self._first_due_s = due_s + planned.first_token_ms / 1000
         self._interval_s = 1 / pace if pace else 0.0
-        self._timed = planned.stream and pace > 0 and planned.reads_bytes_per_s is None
+        self._timed = planned.stream and pace > 0 and not self.bytes_per_s
         self._probed = planned.window == "probe" or not book.probes
         self._token = DIALECTS[planned.protocol].token
         self._said: int | None = None
@@ -113,6 +120,8 @@ class Exchange:
         self._failed = False
         self._last_s = 0.0
         self._partial = b""
+        self._recent = b""
+        """What brought the last tokens: the end may have come with them."""
         self._counted_due = 0
         book.active[self] = None
         book.tally.sent += 1
@@ -147,8 +156,9 @@ class Exchange:
                 return
             data = data[:whole]
         if tokens := len(self._token.findall(data)):
+            self._recent = data
             self._count(tokens, now_s)
-        if self.received >= self.planned.tokens or not tokens:
+        else:
             self._look_for_end(data)
 
     def _look_for_end(self, data: bytes) -> None:
@@ -193,6 +203,8 @@ class Exchange:
         """The answer's body is over, as HTTP sees it."""
         if self.over:
             return
+        if self._recent and not self._done:
+            self._look_for_end(self._recent)
         if self.status != 200:
             self.fail(f"status {self.status}", now_s)
         elif self._failed:
@@ -215,7 +227,7 @@ class Exchange:
             if planned.window != "closed":
                 tally.latency_ms.record((now_s - self.due_s) * 1000)
         if planned.window != "closed":
-            tally.answered[self.tag] = self._said
+            tally.answered[self.message.tag] = self._said
         self._tell(now_s)
 
     def fail(self, kind: str, now_s: float) -> None:
@@ -231,7 +243,7 @@ class Exchange:
             return
         now_s = time.monotonic()
         self._settle(now_s)
-        self._book.tally.left.append(Left(self.tag, now_s, self.received))
+        self._book.tally.left.append(Left(self.message.tag, now_s, self.received))
         self._drop()
 
     def abandon(self, now_s: float) -> None:

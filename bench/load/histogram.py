@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Iterator
+from math import ceil, log
 from typing import Any, Final
 
 GROWTH: Final = 1.01
@@ -13,6 +14,8 @@ LEAST_MS: Final = 0.001
 GREATEST_MS: Final = 1e7
 """The last bucket takes what is greater: almost three hours."""
 _PER_LOG: Final = 1 / math.log(GROWTH)
+_SHIFT: Final = math.log(LEAST_MS) * _PER_LOG + 1e-9
+"""A little more than it should be: an edge, which has no exact logarithm, stays in its bucket."""
 BUCKETS: Final = math.ceil(math.log(GREATEST_MS / LEAST_MS) * _PER_LOG) + 1
 
 
@@ -39,8 +42,7 @@ class Histogram:
         if value_ms <= LEAST_MS:
             bucket = 0
         else:
-            # The small shift keeps an edge, which has no exact logarithm, in its bucket.
-            bucket = math.ceil(math.log(value_ms / LEAST_MS) * _PER_LOG - 1e-9)
+            bucket = ceil(log(value_ms) * _PER_LOG - _SHIFT)
             if bucket >= BUCKETS:
                 bucket = BUCKETS - 1
         self._counts[bucket] += times

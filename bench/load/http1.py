@@ -19,11 +19,11 @@ class BadAnswerError(ValueError):
     """What came is not HTTP."""
 
 
-def request_bytes(message: Message, authority: str) -> bytes:
+def request_bytes(message: Message) -> bytes:
     """A POST on a connection that is kept."""
     lines = [
         f"POST {message.path} HTTP/1.1",
-        f"host: {authority}",
+        f"host: {message.authority}",
         *(f"{name}: {value}" for name, value in message.headers),
         f"content-length: {len(message.body)}",
     ]

@@ -150,9 +150,10 @@ DIALECTS: Final[Mapping[Protocol, Dialect]] = {
 class Message:
     """A request, ready to be framed by either HTTP."""
 
+    authority: str
     path: str
-    headers: Headers
-    body: bytes
+    headers: Headers = field(repr=False)
+    body: bytes = field(repr=False)
     tag: str
 
 
@@ -167,6 +168,7 @@ def message_of(planned: Planned, target: Target, number: str = "") -> Message:
     tag = f"{target.run}-{number or planned.number}"
     body = orjson.dumps(dialect.body(model, _text(planned, tag), planned))
     return Message(
+        authority=target.authority,
         path=target.prefix + dialect.path(model, planned.stream),
         headers=(*dialect.headers, *target.headers, ("content-type", "application/json")),
         body=body,
