@@ -45,7 +45,7 @@ async def open_provider(content_type: bytes, answer: Answer) -> AsyncIterator[st
                 await _answer(stream, asked, content_type, answer)
 
     async with open_tasks() as nursery:
-        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        await nursery.start(trio.serve_listeners, serve, listeners)
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
