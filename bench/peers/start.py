@@ -157,17 +157,21 @@ class _Start:
             self._write_files()
             process = self._launch()
             try:
-                self._wait_until_serving(process)
-            except BaseException as error:
-                _end(process)
-                if isinstance(error, PeerError) and not last and _PORT_TAKEN in self._tail():
-                    continue
-                raise
-            try:
-                yield process
+                if self._comes_up(process, last):
+                    yield process
+                    return
             finally:
                 _end(process)
-            return
+
+    def _comes_up(self, process: subprocess.Popen[bytes], last: bool) -> bool:
+        """Wait for it; False if its port was taken meanwhile and it can have another."""
+        try:
+            self._wait_until_serving(process)
+        except PeerError:
+            if last or _PORT_TAKEN not in self._tail():
+                raise
+            return False
+        return True
 
     def administer(self) -> str:
         """Run the commands that make accounts and keys; the key, or nothing."""
