@@ -25,7 +25,8 @@ def render_markdown(report: Report, samples: Iterable[Sample]) -> str:
         cells = [view.summary(scenario, peer, figure) for peer in view.peers]
         columns.append([_plain(head), *(_cell(cell, notes) for cell in cells)])
     tables = ["\n".join(_table(group)) for group in _fitting(columns)]
-    return "\n\n".join([_caption(view), *tables, *notes.paragraphs()]) + "\n"
+    parts = [_caption(view), *tables, notes.paragraph()]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def machine_line(machine: Machine) -> str:
@@ -47,9 +48,9 @@ class _Notes:
             self._texts.append(text)
         return f"({self._texts.index(text) + 1})"
 
-    def paragraphs(self) -> Iterator[str]:
-        for place, text in enumerate(self._texts, start=1):
-            yield _wrapped(f"({place}) {_plain(text)}")
+    def paragraph(self) -> str:
+        numbered = (f"({place}) {text}" for place, text in enumerate(self._texts, start=1))
+        return _wrapped(_plain("; ".join(numbered)))
 
 
 def _caption(view: View) -> str:

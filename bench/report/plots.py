@@ -12,7 +12,7 @@ from bench.load.histogram import Histogram
 from bench.report.charts import Entry, Series, curves, intervals, log_scale
 from bench.report.markup import Markup
 from bench.report.numbers import number, rate, ratio, short_heading
-from bench.report.svg import Linear, Log, Point, Tail
+from bench.report.svg import Log, Point, Tail
 from bench.report.view import Cell, Group, View
 from bench.suite.figures import FIGURES, Figure
 from bench.suite.model import Censored, Sample
@@ -118,25 +118,24 @@ def memory_chart(view: View, scenario: str, looks: Mapping[str, int]) -> Markup 
     if not series:
         return None
     marks = [mark for each in series for mark in each.marks]
-    x = Linear(0, max(streams for streams, _, _ in marks) * 1.03)
-    y = Linear(0, max(max(growth for _, growth, _ in marks) * 1.05, 1))
-    about = "MiB above what the fitted line has at none; a point is a window, PSS of the tree"
+    ends = [point for each in series if each.straight for point in each.straight]
+    x = log_scale(min(x for x, _, _ in marks), max(x for x, _, _ in marks))
+    y = log_scale(min((y for _, y in ends), default=1), max((y for _, y in ends), default=1))
+    about = "MiB above the base, which is what the fitted line has at none; PSS of the tree"
     return curves("Memory over open streams", about, series, x, y, "open streams")
 
 
 def _memory_series(look: int, peer: str, points: Sequence[Point]) -> Series:
+    """Growth alone, so that a great base does not flatten what is asked for: the slope."""
     streams, sizes = zip(*points, strict=True)
-    fitted = statistics.linear_regression(streams, sizes)
-    most = max(streams)
+    slope, base = statistics.linear_regression(streams, sizes)
+    least, most = min(streams), max(streams)
     return Series(
         look,
         peer,
-        f"{number(fitted.slope * 1024)} KiB a stream, base {number(fitted.intercept)} MiB",
-        marks=[
-            (x, y - fitted.intercept, f"{peer}: {x:.0f} streams, {number(y)} MiB")
-            for x, y in points
-        ],
-        straight=((0.0, 0.0), (most, fitted.slope * most)),
+        f"{number(slope * 1024)} KiB a stream, base {number(base)} MiB",
+        marks=[(x, y - base, f"{peer}: {x:.0f} streams, {number(y)} MiB") for x, y in points],
+        straight=((least, slope * least), (most, slope * most)) if slope > 0 else None,
     )
 
 

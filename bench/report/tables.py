@@ -56,8 +56,19 @@ def group_table(view: View, group: Group, looks: Mapping[str, int]) -> Markup:
 
 def missing_table(view: View, looks: Mapping[str, int]) -> Markup | None:
     """What was refused, what could not be measured, what failed; None where nothing did."""
-    rows = [row for group in view.groups for row in _missing(view, group, looks)]
-    return table(("scenario", "load", "peer", "what", "why"), rows) if rows else None
+    where: dict[tuple[str, str, str], list[str]] = {}
+    for group in view.groups:
+        for peer in group.peers:
+            for what, why, times in _missing(view, group, peer):
+                said = f"{group.title} {rate(group.rate_max)}" if group.rate_max else group.title
+                where.setdefault((peer, what, why), []).append(f"{said}{times}")
+    rows = [
+        (_peer(peer, looks), what, why, "; ".join(places))
+        for (peer, what, why), places in sorted(
+            where.items(), key=lambda item: view.peers.index(item[0][0])
+        )
+    ]
+    return table(("peer", "what", "why", "where"), rows) if rows else None
 
 
 def guards_table(view: View) -> Markup:
@@ -99,37 +110,34 @@ def _cell(cell: Cell, *, with_load: bool = True) -> Markup:
     if cell.interval is None:
         reason = shortened(f"{NOTHING}: {cell.note}", _REASON_WIDTH)
         return tag("span", reason, class_="reason", title=cell.note)
-    load = cell.load if with_load else ""
-    small = [each for each in (cell.bounds, load, cell.note) if each]
+    small = [each for each in (cell.bounds, cell.load if with_load else "") if each]
+    note = shortened(cell.note, _REASON_WIDTH)
     return join(
         [
             tag("span", cell.value, class_="value"),
             tag("span", cell.ratio, class_="ratio") if cell.ratio else None,
             *(tag("small", each) for each in small),
+            tag("small", note, class_="note", title=cell.note) if note else None,
         ]
     )
 
 
-def _missing(view: View, group: Group, looks: Mapping[str, int]) -> Iterator[tuple[Child, ...]]:
-    where = (group.title, rate(group.rate_max))
-    for peer in group.peers:
-        named = (*where, _peer(peer, looks))
-        samples = group.samples.get(peer, ())
-        refused = Counter(sample.refused for sample in samples if sample.refused)
-        for reason, times in refused.items():
-            yield (*named, f"{times} of {len(samples)} samples refused", reason)
-        without: dict[str, list[str]] = {}
+def _missing(view: View, group: Group, peer: str) -> Iterator[tuple[str, str, str]]:
+    """(what, why, how often, if that is to be told)."""
+    samples = group.samples.get(peer, ())
+    refused = Counter(sample.refused for sample in samples if sample.refused)
+    for reason, times in refused.items():
+        yield "refused samples", reason, f" ({times} of {len(samples)})"
+    if refused.total() < len(samples):
         for figure in group.figures:
             cell = view.cell(group, peer, figure)
-            if cell.interval is None and cell.note not in refused:
-                without.setdefault(cell.note, []).append(short_title(figure))
-        for reason, figures in without.items():
-            yield (*named, ", ".join(figures), reason)
-        failed: Counter[str] = Counter()
-        for sample in samples:
-            failed.update(sample.errors)
-        for error, times in failed.most_common():
-            yield (*named, "requests that failed", f"{error}: {number(times)}")
+            if cell.interval is None:
+                yield short_title(figure), cell.note, ""
+    failed: Counter[str] = Counter()
+    for sample in samples:
+        failed.update(sample.errors)
+    for error, times in failed.most_common():
+        yield "failed requests", error, f" ({times:,})"
 
 
 def _guards(group: Group) -> tuple[Child, ...]:

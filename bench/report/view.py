@@ -135,11 +135,14 @@ class View:
     def cell(self, group: Group, peer: str, figure: Figure) -> Cell:
         """What stands for a peer in a group's table."""
         row = group.rows.get((peer, figure))
+        if row is None and peer == DIRECT and figure.startswith("added_"):
+            return Cell(note="what others add to")
         if row is None or row.interval is None:
             return Cell(note=self._why(group, peer, row))
         compared = None if FIGURES[figure].additive else row.ratio_to.get(self.base)
+        value = value_of(figure, row.interval.middle)
         return Cell(
-            value_of(figure, row.interval.middle),
+            f"≥ {value}" if row.note.startswith("at least") else value,
             bounds_of(figure, row.interval),
             ratio(compared.middle) if compared and peer != self.base else "",
             rate(group.rate_max) if group.rate_max else "",

@@ -11,6 +11,7 @@ import pytest
 
 from bench.report.html import render_html
 from bench.report.numbers import heading
+from bench.statistics.rows import rows_of
 from bench.suite.model import Report
 from tests.bench.report.synthetic import BUSY, HEADER, HOSTILE, SCENARIOS, SEED, TRUTHS, run
 
@@ -110,7 +111,8 @@ def test_a_hostile_name_is_text_everywhere(page: str, tree: ET.Element) -> None:
 
 def test_refusals_show_their_reasons(tree: ET.Element) -> None:
     rows = [said(row) for row in section(tree, "Refused, missing and failed").iter("tr")]
-    assert f"mixed productionat 400 tokens/slitellm4 of 4 samples refused{BUSY}" in rows
+    assert f"litellmrefused samples{BUSY}mixed production at 400 tokens/s (4 of 4)" in rows
+    assert any(re.match("directCPU/tokennot seen.*paced streams at 400 tokens/s", r) for r in rows)
     cells = section(tree, "Summary").findall(".//td/span[@class='reason']")
     said_here = [(cell.get("title"), said(cell)) for cell in cells]
     assert (f"4 of 4 refused: {BUSY}", "—: 4 of 4 refused: the machine is busy:…") in said_here
@@ -119,8 +121,8 @@ def test_refusals_show_their_reasons(tree: ET.Element) -> None:
 
 def test_failed_requests_are_told(tree: ET.Element) -> None:
     text = said(section(tree, "Refused, missing and failed"))
-    assert "status 500: 12" in text
-    assert "<unanswered>: 4" in text
+    assert "failed requestsstatus 500whole answers (12); paced streams (12)" in text
+    assert "failed requests<unanswered>whole answers (4); " in text
 
 
 def test_cells_are_written_with_interval_ratio_and_load(tree: ET.Element) -> None:
@@ -142,6 +144,18 @@ def test_what_points_of_drawings_say_is_there(tree: ET.Element) -> None:
     assert any(re.fullmatch(r"nginx: 99% within [\d.]+ ms", title) for title in titles)
     assert any(re.fullmatch(r"litellm: 75×, at 400 tokens/s", title) for title in titles)
     assert any(title.startswith("parshall: 200 streams, ") for title in titles)
+
+
+def test_rows_as_statistics_give_them_are_shown() -> None:
+    report, samples = run()
+    rows = rows_of(HEADER, samples, resamples=20)
+    concluded = dataclasses.replace(report, rows=rows)
+    tree = ET.fromstring(render_html(concluded, samples).removeprefix("<!DOCTYPE html>\n"))
+    head, *body = section(tree, "Summary").iter("tr")
+    portkey = [said(cell) for cell in head].index("portkey")
+    cells = {said(row[0]): said(row[portkey]) for row in body}
+    assert re.fullmatch(r"1087\.3×at 4,000 tokens/s", cells["CPU per token, µspaced streams"])
+    assert cells["cancel, p50, mscancel storm"] == "—: not within 5 s in 4 of 4 rounds"
 
 
 def test_a_run_of_nothing_is_still_a_page() -> None:
