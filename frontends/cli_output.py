@@ -39,7 +39,22 @@ EXAMPLES = {
         "parshall simulate --directives",
     ),
     "bench": _examples(
-        "parshall bench scenarios",
+        "parshall bench run --out results                      five scenarios, all peers",
+        "parshall bench run paced --peer parshall --peer nginx --out paced",
+        "parshall bench compare results later-results",
+        "parshall bench peers install litellm portkey smg",
+    ),
+    "bench run": _examples(
+        "parshall bench run --budget 20m --out results",
+        "parshall bench run paced unary --peer parshall --peer nginx --out paced",
+        "parshall bench run paced --peer parshall@HEAD~5 --peer parshall --out before-and-after",
+        "parshall bench run --peer mine=http://127.0.0.1:9000,pid=4711 --provider-port 8788 "
+        "--out mine",
+    ),
+    "bench report": _examples("parshall bench report results"),
+    "bench compare": _examples("parshall bench compare results later-results"),
+    "bench peers": _examples(
+        "parshall bench peers", "parshall bench peers install litellm portkey smg"
     ),
     "bench scenarios": _examples(
         "parshall bench scenarios", "parshall bench scenarios paced > mine.toml"

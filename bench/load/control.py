@@ -95,7 +95,10 @@ def running_client(core: int | None = None) -> Iterator[Client]:
     """A load process, pinned to a core if told; it ends with the context."""
     command = [sys.executable, "-m", "bench.load.client", *([] if core is None else [str(core)])]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and program
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,  # a terminal's Ctrl-C is for its parent, which ends it
     ) as process:
         try:
             yield Client(process)

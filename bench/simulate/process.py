@@ -86,7 +86,11 @@ def running_simulator(core: int | None, port: int = 0) -> Iterator[RunningSimula
     command = [sys.executable, "-P", "-m", "bench.simulate", "--port", str(port)]
     command += [] if core is None else ["--core", str(core)]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,  # a terminal's Ctrl-C is for its parent, which ends it
     ) as process:
         try:
             assert process.stdout is not None

@@ -1,0 +1,274 @@
+"""A run: scenarios one by one, in each of them rounds of all peers, until enough is known.
+
+Samples are given away as soon as they are there; whoever gets them writes them down, so that a run
+that is ended has lost nothing. Processes that were started end with the run, however it ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from bench.load.control import running_client
+from bench.peers import PeerError, PeerRow, find_installed, running_peer
+from bench.peers.row import Source
+from bench.peers.start import StartedPeer
+from bench.simulate.process import running_simulator
+from bench.statistics.rows import needs_more
+from bench.suite.machine import place, read_machine
+from bench.suite.model import Header, Peer, Sample, Scenario
+from bench.suite.phases import Bench, Place, measure
+from bench.suite.rounds import (
+    Budget,
+    Side,
+    expected_s,
+    measurable,
+    sample_s,
+    shuffled,
+    sides_of,
+)
+
+
+class Progress(Protocol):
+    """Who is told how a run goes."""
+
+    def begin(self, scenario: str, expected_s: float) -> None:
+        """A scenario is about to be measured; it takes about so long, less if figures settle."""
+
+    def advance(self, seconds: float, what: str) -> None:
+        """So much of what was expected has been done, or is no longer needed; `what` is next."""
+
+    def end(self) -> None:
+        """Of the scenario."""
+
+    def say(self, line: str) -> None:
+        """Something that a reader of the figures should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run is made.
+
+    Attributes:
+        home: folder of the peers' programs and logs.
+        seed: of plans and orders.
+        budget_s: of all of it; infinite: none.
+        noisy: keep samples that would be refused.
+        provider_port: of the simulated provider; 0: a free one.
+        command: what was typed, for the record.
+    """
+
+    home: Path
+    seed: int = 1
+    budget_s: float = math.inf
+    noisy: bool = False
+    provider_port: int = 0
+    command: tuple[str, ...] = ()
+
+
+def header_of(scenarios: Sequence[Scenario], rows: Sequence[PeerRow], settings: Settings) -> Header:
+    """What a run has in common, before it begins.
+
+    Raises:
+        PeerError: a peer is not installed; says what to do.
+    """
+    installed = {row.name: find_installed(row, settings.home) for row in rows}
+    return Header(
+        machine=read_machine(),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=settings.command,
+        seed=settings.seed,
+        versions={name: each.version for name, each in installed.items()},
+        revisions={name: each.revision for name, each in installed.items()},
+        notes={row.name: row.notes for row in rows},
+        titles={scenario.name: scenario.title for scenario in scenarios},
+        digests={scenario.name: scenario.digest for scenario in scenarios},
+        figures={scenario.name: scenario.figures for scenario in scenarios},
+        bounds={each.name: each.bound for each in scenarios if each.bound is not None},
+    )
+
+
+def repeated(scenario: Scenario, repeats: int | None) -> Scenario:
+    """The scenario with exactly so many rounds, if a number is given; the digest stays."""
+    if repeats is None:
+        return scenario
+    return replace(scenario, repeats=repeats, repeats_max=repeats)
+
+
+def run_scenarios(
+    scenarios: Sequence[Scenario],
+    rows: Collection[PeerRow],
+    settings: Settings,
+    progress: Progress,
+) -> Generator[Sample, None, None]:
+    """All samples, each as soon as it is there. Closing the iterator ends everything.
+
+    Raises:
+        PeerError: a peer does not start.
+        SimulatorError, LoadError, OSError: what measures has failed.
+    """
+    chosen = {scenario.name: measurable(scenario, rows) for scenario in scenarios}
+    sides = {each.name: sides_of(each, chosen[each.name][0]) for each in scenarios}
+    expected = {each.name: expected_s(each, sides[each.name]) for each in scenarios}
+    budget = Budget(settings.budget_s, expected)
+    for scenario in scenarios:
+        for name, reason in chosen[scenario.name][1].items():
+            progress.say(f"{scenario.name}: without {name}: {reason}")
+        budget.begin(scenario.name)
+        if not sides[scenario.name]:
+            continue
+        progress.begin(scenario.name, expected[scenario.name])
+        with _open_bench(settings) as bench:
+            fleet = _Fleet(bench, chosen[scenario.name][0], settings.home)
+            with fleet:
+                runner = _Rounds(bench, scenario, fleet, budget, progress)
+                yield from runner.samples(sides[scenario.name])
+        progress.end()
+
+
+@contextmanager
+def _open_bench(settings: Settings) -> Iterator[Bench]:
+    """A provider and a load of its own for each scenario: none inherits another's state."""
+    cores = place()
+    with (
+        running_simulator(cores.simulator, settings.provider_port) as simulator,
+        running_client(cores.load) as client,
+    ):
+        yield Bench(simulator, client, cores, settings.seed, settings.noisy)
+
+
+class _Fleet:
+    """The gateways of one scenario; each runs once it is asked for, and is ended with the fleet.
+
+    Those that wait for their turn are not stopped: one that finds itself stopped for a minute takes
+    itself for overloaded. What they take of CPU counts as foreign to who is measured.
+    """
+
+    def __init__(self, bench: Bench, rows: Mapping[str, PeerRow], home: Path) -> None:
+        self._bench = bench
+        self._rows = rows
+        self._home = home
+        self._running: dict[str, tuple[ExitStack, Peer]] = {}
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc_info: object) -> None:
+        with ExitStack() as all_of_them:
+            for stack, _ in self._running.values():
+                all_of_them.push(stack)
+            self._running = {}
+
+    def keeps_receipts(self, name: str) -> bool:
+        """Whether it can be asked what it billed."""
+        return isinstance(self._rows[name].install, Source)
+
+    def peer(self, name: str, *, fresh: bool) -> Peer:
+        """It, running; a new process if told, and where the last one has died.
+
+        Raises:
+            PeerError: it does not start.
+        """
+        if name in self._running:
+            died = _has_died(self._running[name][1])
+            if fresh or died:
+                self.end(name)
+        if name not in self._running:
+            core = self._bench.cores.gateway
+            provider = self._bench.simulator.base_url
+            with ExitStack() as stack:
+                row = self._rows[name]
+                peer = stack.enter_context(running_peer(row, provider, core, self._home))
+                self._running[name] = stack.pop_all(), peer
+        return self._running[name][1]
+
+    def end(self, name: str) -> None:
+        """End it; the next to ask for it gets a new process."""
+        if name in self._running:
+            stack, _ = self._running.pop(name)
+            stack.close()
+
+
+def _has_died(peer: Peer) -> bool:
+    return isinstance(peer, StartedPeer) and not peer.pids()
+
+
+class _Rounds:
+    """The rounds of one scenario."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        scenario: Scenario,
+        fleet: _Fleet,
+        budget: Budget,
+        progress: Progress,
+    ) -> None:
+        self._bench = bench
+        self._scenario = scenario
+        self._fleet = fleet
+        self._budget = budget
+        self._progress = progress
+        self._found: list[Sample] = []
+        self._failed: set[str] = set()
+
+    def samples(self, sides: Sequence[Side]) -> Iterator[Sample]:
+        """All of them."""
+        scenario, wanted = self._scenario, list(sides)
+        for repeat in range(scenario.repeats_max):
+            if not self._has_time(wanted, repeat):
+                return
+            yield from self._round(wanted, repeat)
+            wanting = needs_more(scenario, self._found)
+            wanted = [
+                side
+                for side in sides
+                if (side.peer, side.rate_max) in wanting and side.peer not in self._failed
+            ]
+            if not wanted:
+                return
+
+    def _round(self, wanted: Sequence[Side], repeat: int) -> Iterator[Sample]:
+        """All sides once, then once more those that were refused."""
+        scenario, again = self._scenario, []
+        order = shuffled(wanted, self._bench.seed, scenario, repeat)
+        for number, side in enumerate(order):
+            self._progress.advance(0, side.peer)
+            for sample in self._of_side(Place(side, repeat, number)):
+                yield sample
+                if sample.refused:
+                    again.append(side)
+            self._progress.advance(sample_s(scenario, side), side.peer)
+        for number, side in enumerate(again, len(order)):
+            if self._budget.has(sample_s(scenario, side)):
+                yield from self._of_side(Place(side, repeat, number))
+
+    def _has_time(self, wanted: Sequence[Side], repeat: int) -> bool:
+        if self._budget.has(sum(sample_s(self._scenario, side) for side in wanted)):
+            return True
+        done = f"after {repeat} of {self._scenario.repeats} rounds" if repeat else "not measured"
+        self._progress.say(f"{self._scenario.name}: {done}, as the budget ends")
+        return False
+
+    def _of_side(self, place: Place) -> Iterator[Sample]:
+        name, scenario = place.side.peer, self._scenario
+        if name in self._failed:
+            return
+        try:
+            peer = self._fleet.peer(name, fresh=scenario.fresh)
+        except PeerError as error:
+            self._failed.add(name)
+            self._progress.say(f"{scenario.name}: without {name}: {error}")
+            return
+        receipts = self._fleet.keeps_receipts(name)
+        for sample in measure(self._bench, scenario, place, peer, receipts=receipts):
+            self._found.append(sample)
+            yield sample
+        if not self._bench.settled() or scenario.fresh:
+            # What it still asks of the provider would be a load beside the next one's.
+            self._fleet.end(name)
