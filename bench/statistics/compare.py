@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bench.statistics.bootstrap import RESAMPLES
-from bench.statistics.rows import Key, Rounds, rounds_of, values_of
+from bench.statistics.rows import DIRECT, Key, Rounds, rounds_of, values_of
+from bench.statistics.values import adds_to_direct
 from bench.statistics.verdict import CONTROLS, Case, judge_cases, slower
 from bench.suite.figures import FIGURES
 from bench.suite.model import Header, Interval, Machine, Sample, Verdict
@@ -60,6 +61,8 @@ def judge(before: Run, after: Run, *, resamples: int = RESAMPLES) -> Judgement:
     cases = []
     for key in keys:
         for figure in after.header.figures.get(key.scenario, tuple(FIGURES)):
+            if key.peer == DIRECT and adds_to_direct(figure):
+                continue
             bound = after.header.bounds.get(key.scenario)
             values = [
                 [value for value in of.values() if math.isfinite(value)]
@@ -72,7 +75,7 @@ def judge(before: Run, after: Run, *, resamples: int = RESAMPLES) -> Judgement:
 
 
 def verdict_table(judgement: Judgement) -> str:
-    """For a terminal: one line a verdict, the worst first within a scenario; then the notes."""
+    """For a terminal: one line a verdict, by scenario the worst first and controls last; notes."""
     lines = [_HEAD, *(_cells(verdict) for verdict in _in_order(judgement.verdicts))]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
     text = [
@@ -174,6 +177,7 @@ def _in_order(verdicts: Sequence[Verdict]) -> list[Verdict]:
         verdicts,
         key=lambda verdict: (
             scenarios.index(verdict.scenario),
+            verdict.peer in CONTROLS,
             _OUTCOMES.index(verdict.outcome),
         ),
     )

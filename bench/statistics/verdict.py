@@ -64,9 +64,9 @@ class Case:
     later: Sequence[float]
 
     @property
-    def measured(self) -> tuple[str, float, Figure]:
-        """What it has in common with its controls."""
-        return self.key.scenario, self.key.rate_max, self.figure
+    def measured(self) -> tuple[str, Figure]:
+        """What it has in common with its controls, which are not measured at every load."""
+        return self.key.scenario, self.figure
 
     @property
     def additive(self) -> bool:
@@ -88,7 +88,7 @@ def judge_cases(
     did.
     """
     changes = [change_of(case, seed, resamples) for case in cases]
-    noises: dict[tuple[str, float, Figure], float] = {}
+    noises: dict[tuple[str, Figure], float] = {}
     for case, change in zip(cases, changes, strict=True):
         if case.control and change is not None:
             moved = _moved(change, case.additive)
