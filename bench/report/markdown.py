@@ -14,6 +14,8 @@ WIDTH: Final = 120
 """Characters a line has at most: more columns make a further table below."""
 _REASON: Final = 24
 """Longer reasons stand below the table."""
+_LESSER: Final = "of RSS"
+"""Begins what is said beside a figure without changing how it reads; the page has it."""
 
 
 def render_markdown(report: Report, samples: Iterable[Sample]) -> str:
@@ -77,21 +79,31 @@ def _cell(cell: Cell, notes: _Notes) -> str:
     text = cell.value
     text += f" ({cell.bounds})" if cell.bounds else ""
     text += f", {cell.ratio}" if cell.ratio else ""
-    for note in (cell.load, cell.note):
+    said = [note for note in cell.note.split("; ") if not note.startswith(_LESSER)]
+    for note in (cell.load, "; ".join(said)):
         text += f" {notes.number(note)}" if note else ""
     return text
 
 
-def _fitting(columns: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
-    """The columns in groups that fit into `WIDTH`, the first one leading each."""
+def _fitting(columns: Sequence[Sequence[str]]) -> list[list[Sequence[str]]]:
+    """The columns in as few groups as fit into `WIDTH`, about equally wide, the first in each."""
+    groups = _groups(columns, WIDTH)
+    for width in range(WIDTH - 1, 0, -1):
+        narrower = _groups(columns, width)
+        if len(narrower) > len(groups):
+            break
+        groups = narrower
+    return groups
+
+
+def _groups(columns: Sequence[Sequence[str]], width: int) -> list[list[Sequence[str]]]:
     first, *others = columns
-    group = [first]
+    groups = [[first]]
     for column in others:
-        if len(group) > 1 and _width([*group, column]) > WIDTH:
-            yield group
-            group = [first]
-        group.append(column)
-    yield group
+        if len(groups[-1]) > 1 and _width([*groups[-1], column]) > width:
+            groups.append([first])
+        groups[-1].append(column)
+    return groups
 
 
 def _width(columns: Iterable[Sequence[str]]) -> int:

@@ -115,12 +115,11 @@ def memory_chart(view: View, scenario: str, looks: Mapping[str, int]) -> Markup 
         ]
         if len({streams for streams, _ in points}) > 1:
             series.append(_memory_series(looks[peer], peer, points))
-    if not series:
-        return None
-    marks = [mark for each in series for mark in each.marks]
     ends = [point for each in series if each.straight for point in each.straight]
-    x = log_scale(min(x for x, _, _ in marks), max(x for x, _, _ in marks))
-    y = log_scale(min((y for _, y in ends), default=1), max((y for _, y in ends), default=1))
+    if not ends:
+        return None
+    x = log_scale(min(x for x, _ in ends), max(x for x, _ in ends))
+    y = log_scale(min(y for _, y in ends), max(y for _, y in ends))
     about = "MiB above the base, which is what the fitted line has at none; PSS of the tree"
     return curves("Memory over open streams", about, series, x, y, "open streams")
 
@@ -130,12 +129,15 @@ def _memory_series(look: int, peer: str, points: Sequence[Point]) -> Series:
     streams, sizes = zip(*points, strict=True)
     slope, base = statistics.linear_regression(streams, sizes)
     least, most = min(streams), max(streams)
+    figures = f"{number(slope * 1024)} KiB a stream, base {number(base)} MiB"
+    if slope <= 0:
+        return Series(look, peer, figures)
     return Series(
         look,
         peer,
-        f"{number(slope * 1024)} KiB a stream, base {number(base)} MiB",
+        figures,
         marks=[(x, y - base, f"{peer}: {x:.0f} streams, {number(y)} MiB") for x, y in points],
-        straight=((least, slope * least), (most, slope * most)) if slope > 0 else None,
+        straight=((least, slope * least), (most, slope * most)),
     )
 
 

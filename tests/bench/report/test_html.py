@@ -13,6 +13,7 @@ from bench.report.html import render_html
 from bench.report.numbers import heading
 from bench.statistics.rows import rows_of
 from bench.suite.model import Report
+from bench.suite.scenarios import find_scenario
 from tests.bench.report.synthetic import BUSY, HEADER, HOSTILE, SCENARIOS, SEED, TRUTHS, run
 
 CLEAN = HOSTILE.replace("\x07", "\ufffd")
@@ -115,7 +116,8 @@ def test_refusals_show_their_reasons(tree: ET.Element) -> None:
     assert any(re.match("directCPU/tokennot seen.*paced streams at 400 tokens/s", r) for r in rows)
     cells = section(tree, "Summary").findall(".//td/span[@class='reason']")
     said_here = [(cell.get("title"), said(cell)) for cell in cells]
-    assert (f"4 of 4 refused: {BUSY}", "—: 4 of 4 refused: the machine is busy:…") in said_here
+    reason = f"4 of 4 refused: {BUSY}"
+    assert (reason, f"—: {reason}") in said_here
     assert ("not seen", "—: not seen") in said_here
 
 
@@ -146,8 +148,18 @@ def test_what_points_of_drawings_say_is_there(tree: ET.Element) -> None:
     assert any(title.startswith("parshall: 200 streams, ") for title in titles)
 
 
+def test_a_scenario_says_what_it_is_about_if_it_is_still_the_same() -> None:
+    report, _ = run()
+    paced = find_scenario("paced")
+    header = dataclasses.replace(HEADER, digests={"paced": paced.digest, "unary": "another"})
+    page = render_html(dataclasses.replace(report, header=header), [])
+    assert paced.about in page
+    assert find_scenario("unary").about not in page
+
+
 def test_rows_as_statistics_give_them_are_shown() -> None:
-    report, samples = run()
+    report, everything = run()
+    samples = [sample for sample in everything if sample.scenario in ("paced", "cancel-storm")]
     rows = rows_of(HEADER, samples, resamples=20)
     concluded = dataclasses.replace(report, rows=rows)
     tree = ET.fromstring(render_html(concluded, samples).removeprefix("<!DOCTYPE html>\n"))
