@@ -47,9 +47,7 @@ def test_the_same_seeds_make_the_same_plan_and_others_do_not() -> None:
     assert plans[0] != plan_requests(MIXED, seed=8, repeat=0)
 
 
-def test_a_plan_is_thinned_to_what_a_peer_takes_and_is_that_of_all_peers_that_take_no_more() -> (
-    None
-):
+def test_a_plan_is_thinned_to_what_a_peer_takes() -> None:
     whole = plan_requests(PACED)
     assert (whole.streams, whole.offered, whole.rate_max) == (200, 4000, 0)
     thin = plan_requests(PACED, tokens_per_s_max=450)
