@@ -29,7 +29,7 @@ def peers_table(view: View, looks: Mapping[str, int]) -> Markup:
         )
         for peer in view.peers
     )
-    return table(head, rows)
+    return table(head, rows, class_="text")
 
 
 def summary_table(view: View, looks: Mapping[str, int]) -> Markup:
@@ -59,16 +59,16 @@ def missing_table(view: View, looks: Mapping[str, int]) -> Markup | None:
     where: dict[tuple[str, str, str], list[str]] = {}
     for group in view.groups:
         for peer in group.peers:
-            for what, why, times in _missing(view, group, peer):
+            for what, why, which in _missing(view, group, peer):
                 said = f"{group.title} {rate(group.rate_max)}" if group.rate_max else group.title
-                where.setdefault((peer, what, why), []).append(f"{said}{times}")
+                where.setdefault((peer, what, why), []).append(f"{said}{which}")
     rows = [
         (_peer(peer, looks), what, why, "; ".join(places))
         for (peer, what, why), places in sorted(
             where.items(), key=lambda item: view.peers.index(item[0][0])
         )
     ]
-    return table(("peer", "what", "why", "where"), rows) if rows else None
+    return table(("peer", "what", "why", "where"), rows, class_="text") if rows else None
 
 
 def guards_table(view: View) -> Markup:
@@ -90,14 +90,17 @@ def guards_table(view: View) -> Markup:
     return table(head, (_guards(group) for group in view.groups if group.samples))
 
 
-def table(head: Iterable[Child], rows: Iterable[Iterable[Child]]) -> Markup:
+def table(
+    head: Iterable[Child], rows: Iterable[Iterable[Child]], class_: str | None = None
+) -> Markup:
     """Scrolls within itself where it is wider than the page; the first column names the row."""
     body = [
         tag("tr", *(tag("td" if place else "th", cell) for place, cell in enumerate(row)))
         for row in rows
     ]
     heads = tag("thead", tag("tr", *(tag("th", cell) for cell in head)))
-    return tag("div", tag("table", heads, tag("tbody", *body)), class_="wide", tabindex="0")
+    whole = tag("table", heads, tag("tbody", *body), class_=class_)
+    return tag("div", whole, class_="wide", tabindex="0")
 
 
 def _peer(peer: str, looks: Mapping[str, int]) -> Markup:
@@ -123,16 +126,19 @@ def _cell(cell: Cell, *, with_load: bool = True) -> Markup:
 
 
 def _missing(view: View, group: Group, peer: str) -> Iterator[tuple[str, str, str]]:
-    """(what, why, how often, if that is to be told)."""
+    """(what, why, how often or of which figures)."""
     samples = group.samples.get(peer, ())
     refused = Counter(sample.refused for sample in samples if sample.refused)
     for reason, times in refused.items():
         yield "refused samples", reason, f" ({times} of {len(samples)})"
     if refused.total() < len(samples):
+        without: dict[str, list[str]] = {}
         for figure in group.figures:
             cell = view.cell(group, peer, figure)
             if cell.interval is None:
-                yield short_title(figure), cell.note, ""
+                without.setdefault(cell.note, []).append(short_title(figure))
+        for note, figures in without.items():
+            yield "no figure", note, f" ({', '.join(figures)})"
     failed: Counter[str] = Counter()
     for sample in samples:
         failed.update(sample.errors)
