@@ -19,6 +19,8 @@ from bench.suite.model import STALL_MS
 
 UNANSWERED_S: Final = 2.0
 """A request that is overdue for so long at a window's end counts as unanswered."""
+OVERDUE_S: Final = 0.25
+"""What is overdue for less at a window's end is on its way: its age would say too little."""
 LINE_MAX_BYTES: Final = 16 * 1024 * 1024
 """Of one event; the last one of some protocols has the whole answer."""
 USAGE_BYTES: Final = 4_096
@@ -281,24 +283,26 @@ class Exchange:
         return due
 
     def censor(self, now_s: float) -> None:
-        """The window ends: what should have come by now counts with its age."""
+        """The window ends: what should have come long before counts with its age."""
         due = self._note_due(now_s)
         if self.planned.window == "closed":
             return
         tally, age_ms = self._book.tally, (now_s - self.due_s) * 1000
         if self.planned.stream:
             overdue_s, pending = now_s - self._first_due_s, not self.received
-            if pending and overdue_s > 0 and self._probed:
+            if pending and overdue_s > OVERDUE_S and self._probed:
                 tally.first_token_ms.record(age_ms)
             for number in range(self.received, min(due, self.received + _OVERDUE_MAX)):
-                late_s = now_s - self._first_due_s - number * self._interval_s
+                late_s = overdue_s - number * self._interval_s
+                if late_s <= OVERDUE_S:
+                    break
                 tally.lateness_ms.record(late_s * 1000)
             if self.received < due and not pending and (now_s - self._last_s) * 1000 > STALL_MS:
                 tally.stalls += 1
         else:
             overdue_s = now_s - self._first_due_s - self.planned.tokens * self._interval_s
             pending = True
-            if overdue_s > 0:
+            if overdue_s > OVERDUE_S:
                 tally.latency_ms.record(age_ms)
         if pending and overdue_s > UNANSWERED_S:
             tally.count_error("unanswered")

@@ -31,10 +31,10 @@ class Tally:
         errors: what went wrong → how often. A status is "status 529"; "unanswered" had neither a
             first token nor a whole answer `UNANSWERED_S` after it should have.
         first_token_ms: arrival − due, of streams; of the probes only, once a plan has any. What
-            had not come by the end, but should have, is counted with its age.
+            is overdue at the end, by `OVERDUE_S` or more, counts with its age.
         latency_ms: of whole answers: last byte − due. Likewise.
         lateness_ms: of tokens of paced streams: arrival − the moment that the plan has it due,
-            which is counted from the request's own. Tokens overdue at the end count with their age.
+            which is counted from the request's own. Likewise.
         gap_ms: between tokens of a paced stream; `stalls` of them are longer than `STALL_MS`, and
             so are pauses that have not ended.
         timed_tokens, due_tokens: of paced streams: received, and due; their ratio is the pace.
