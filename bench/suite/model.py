@@ -338,8 +338,8 @@ class Verdict:
     Attributes:
         ratio: later to earlier; None when one of them has no figure (`note` says why) and where
             the figure is additive.
-        noise: half-width the controls (what did not change) moved by, as a ratio: 0.03 is 3 %; of
-            an additive figure in its unit.
+        noise: how far the controls (what did not change) may have moved, as a ratio: 0.03 is 3 %;
+            of an additive figure in its unit.
         before, after: the figure in both runs.
         difference: later minus earlier, of an additive figure.
         rate_max: as `Sample.rate_max`.
