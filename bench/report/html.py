@@ -54,6 +54,7 @@ def render_html(report: Report, samples: Iterable[Sample]) -> str:
         "body",
         tag("h1", TITLE),
         tag("p", f"Measured {_when(report)} on {machine_line(report.header.machine)}."),
+        tag("p", view.warning, class_="warning") if view.warning else None,
         tag("nav", *links),
         *(tag("section", tag("h2", title), *content, id=name) for name, title, content in sections),
     )
@@ -107,7 +108,7 @@ def _again(view: View) -> Iterator[Markup]:
         ("seed", str(header.seed)),
         ("processor", f"{machine.cpu}, {machine.cores} cores"),
         ("memory", f"{machine.memory_bytes / 2**30:.1f} GiB"),
-        ("system", f"{machine.system}, kernel {machine.kernel}, {machine.python}"),
+        ("system", f"{machine.system}, Linux {machine.kernel}, Python {machine.python}"),
         ("raw samples", view.report.samples.name),
         *(
             (f"scenario {name}", f"digest {digest}")

@@ -35,8 +35,8 @@ def machine_line(machine: Machine) -> str:
     """What it was measured on, on one line."""
     memory = f"{machine.memory_bytes / 2**30:.0f} GiB"
     cores = f"{machine.cores} core{'s' if machine.cores != 1 else ''}"
-    parts = (machine.cpu, cores, memory, machine.system, machine.kernel, machine.python)
-    return ", ".join(part for part in parts if part)
+    programs = f"Linux {machine.kernel}, Python {machine.python}"
+    return f"{machine.cpu}, {cores}, {memory}, {machine.system}, {programs}"
 
 
 class _Notes:
@@ -67,9 +67,9 @@ def _caption(view: View) -> str:
     text = (
         f"Measured on {header.started_at[:10]}: {machine_line(header.machine)}. "
         f"{', '.join(versions)}. In brackets the {level:.0%} interval{compared}. "
-        f"Scenarios: {scenarios}."
+        f"Scenarios: {scenarios}. {view.warning}"
     )
-    return _wrapped(_plain(text))
+    return _wrapped(_plain(text.rstrip()))
 
 
 def _cell(cell: Cell, notes: _Notes) -> str:

@@ -13,7 +13,7 @@ from bench.report.charts import Entry, Series, curves, intervals, log_scale
 from bench.report.markup import Markup
 from bench.report.numbers import number, rate, ratio, short_heading
 from bench.report.svg import Log, Point, Tail
-from bench.report.view import Cell, Group, View
+from bench.report.view import DIRECT, Cell, Group, View
 from bench.suite.figures import FIGURES, Figure
 from bench.suite.model import Censored, Sample
 
@@ -72,9 +72,8 @@ def ratio_charts(view: View, looks: Mapping[str, int]) -> Iterator[Markup]:
     for _, scenario, figure in view.main:
         if FIGURES[figure].additive:
             continue
-        cells = {
-            peer: view.summary(scenario, peer, figure) for peer in view.peers if peer != view.base
-        }
+        others = [peer for peer in view.peers if peer not in (view.base, DIRECT)]
+        cells = {peer: view.summary(scenario, peer, figure) for peer in others}
         if not any(cell.compared for cell in cells.values()):
             continue
         entries = [_ratio_entry(peer, looks[peer], cell) for peer, cell in cells.items()]

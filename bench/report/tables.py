@@ -10,7 +10,7 @@ from bench.report.charts import swatch
 from bench.report.markup import Child, Markup, join, tag
 from bench.report.numbers import NOTHING, heading, number, rate, short_title
 from bench.report.svg import shortened
-from bench.report.view import DIRECT, Cell, Group, View
+from bench.report.view import BASELINE, DIRECT, Cell, Group, View
 from bench.suite.figures import FIGURES
 
 _NAME_WIDTH: Final = 150.0
@@ -135,7 +135,7 @@ def _missing(view: View, group: Group, peer: str) -> Iterator[tuple[str, str, st
         without: dict[str, list[str]] = {}
         for figure in group.figures:
             cell = view.cell(group, peer, figure)
-            if cell.interval is None:
+            if cell.interval is None and cell.note != BASELINE:
                 without.setdefault(cell.note, []).append(short_title(figure))
         for note, figures in without.items():
             yield "no figure", note, f" ({', '.join(figures)})"

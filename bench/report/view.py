@@ -10,11 +10,14 @@ from typing import Final
 
 from bench.report.numbers import NOTHING, bounds_of, rate, ratio, short_heading, value_of
 from bench.suite.figures import FIGURES, Figure
+from bench.suite.guards import refusal
 from bench.suite.model import Interval, Report, Row, Sample
 
 FIRST: Final = ("nginx", "parshall")
 """The limit, then ours with its variants; then the others by name; last what has no gateway."""
 DIRECT: Final = "direct"
+BASELINE: Final = "what others add to"
+"""Why nothing is added without a gateway."""
 
 MAIN: Final[Mapping[str, tuple[Figure, ...]]] = {
     "paced": (
@@ -41,8 +44,8 @@ class Cell:
         bounds: of the interval, maybe empty.
         ratio: to the peer all are compared with; empty for that one.
         load: "at 400 tokens/s" where less was offered than to the strongest.
-        compared: the ratio's interval, also of whom all are compared with; None where there is
-            none, and for figures that are compared by difference.
+        compared: the ratio's interval; None where there is none, without a gateway, and for
+            figures that are compared by difference.
     """
 
     value: str = NOTHING
@@ -93,6 +96,7 @@ class View:
         named = {each.peer for each in self._all}
         self.peers = ordered(named | set(report.header.versions))
         self.base = self._base()
+        self._bounds = report.header.bounds
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
@@ -122,6 +126,25 @@ class View:
             for scenario, figure in columns
         )
 
+    @cached_property
+    def warning(self) -> str:
+        """Of samples that were kept although the guards speak against them; mostly empty.
+
+        Memory is measured whatever the machine does besides.
+        """
+        timed = [each for each in self.samples if not each.step or each.scenario in self._bounds]
+        doubtful = sum(
+            not each.refused
+            and bool(refusal(each.guards, shared_core=False, direct=each.peer == DIRECT))
+            for each in timed
+        )
+        if not doubtful:
+            return ""
+        return (
+            f"{doubtful} of {len(timed)} samples were kept on request although the machine or the "
+            "benchmark itself disturbed them: take no figure of this run for more than a hint."
+        )
+
     def figures_of(self, scenario: str) -> tuple[Figure, ...]:
         """Those it was asked for, then others that have rows."""
         asked = self.header.figures.get(scenario, ())
@@ -136,10 +159,12 @@ class View:
         """What stands for a peer in a group's table."""
         row = group.rows.get((peer, figure))
         if row is None and peer == DIRECT and figure.startswith("added_"):
-            return Cell(note="what others add to")
+            return Cell(note=BASELINE)
         if row is None or row.interval is None:
             return Cell(note=self._why(group, peer, row))
-        compared = None if FIGURES[figure].additive else row.ratio_to.get(self.base)
+        compared = None
+        if peer != DIRECT and not FIGURES[figure].additive:
+            compared = row.ratio_to.get(self.base)
         value = value_of(figure, row.interval.middle)
         return Cell(
             f"≥ {value}" if row.note.startswith("at least") else value,

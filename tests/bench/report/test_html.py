@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bench.report.html import render_html
+from bench.report.markdown import render_markdown
 from bench.report.numbers import heading
 from bench.statistics.rows import rows_of
 from bench.suite.model import Report
@@ -122,6 +123,17 @@ def test_refusals_show_their_reasons(tree: ET.Element) -> None:
     reason = f"4 of 4 refused: {BUSY}"
     assert (reason, f"—: {reason}") in said_here
     assert ("not seen", "—: not seen") in said_here
+
+
+def test_a_run_on_a_busy_machine_is_marked(page: str) -> None:
+    report, samples = run()
+    paced = [each for each in samples if each.scenario == "paced"]
+    noisy = [dataclasses.replace(each, refused="") for each in paced]
+    warning = f"{sum(bool(each.refused) for each in paced)} of {len(paced)} samples were kept"
+    assert warning.startswith("1 of ")
+    assert warning in render_html(report, noisy)
+    assert warning in " ".join(render_markdown(report, noisy).split())
+    assert "samples were kept" not in page
 
 
 def test_failed_requests_are_told(tree: ET.Element) -> None:
