@@ -42,7 +42,6 @@ class Http1Connection:
         self._reader = Http1Reader()
         self._exchange: Exchange | None = None
         self._uses = 0
-        self._now_s = 0.0
 
     @property
     def closed(self) -> bool:
@@ -55,22 +54,17 @@ class Http1Connection:
         self._uses += 1
         exchange.asked += 1
         exchange.on_leave = self._wire.close
-        self._reader.begin(exchange.head, self._on_body)
+        self._reader.begin(exchange.head, exchange.take)
         self._wire.write(request_bytes(exchange.message))
 
     def close(self) -> None:
         """Close it. Idempotent."""
         self._wire.close()
 
-    def _on_body(self, data: bytes) -> None:
-        assert self._exchange is not None
-        self._exchange.take(data, self._now_s)
-
     def received(self, data: bytes, now_s: float) -> None:
         """See `Owner`."""
-        self._now_s = now_s
         try:
-            over = self._reader.feed(data)
+            over = self._reader.feed(data, now_s)
         except ValueError:
             self._wire.close()
             self.lost(UNREADABLE, now_s)

@@ -12,7 +12,7 @@ _SIZE_MAX_BYTES: Final = 256
 """Of the line that begins a chunk."""
 
 Status = Callable[[int], None]
-Piece = Callable[[bytes], None]
+Piece = Callable[[bytes, float], None]
 
 
 class BadAnswerError(ValueError):
@@ -33,17 +33,18 @@ def request_bytes(message: Message) -> bytes:
 class Http1Reader:
     """One answer after the other, however the bytes are cut.
 
-    `begin` is called before each; `feed` then calls `on_head` once and `on_body` with what there
-    is of the body, at most once for each feed.
+    `begin` is called before each; `feed` then calls `on_head` once and `on_body`, with what there
+    is of the body and when it came, at most once for each feed.
     """
 
-    __slots__ = ("_left", "_pending", "_state", "keeps", "on_body", "on_head")
+    __slots__ = ("_left", "_now_s", "_pending", "_state", "keeps", "on_body", "on_head")
 
     def __init__(self) -> None:
         self._state: Literal["head", "length", "size", "chunk", "trailers", "close", "over"]
         self._state = "over"
         self._pending = b""
         self._left = 0
+        self._now_s = 0.0
         self.keeps = True
         """Whether the server takes another request on this connection."""
         self.on_head: Status
@@ -54,14 +55,15 @@ class Http1Reader:
         self._state = "head"
         self.on_head, self.on_body = on_head, on_body
 
-    def feed(self, data: bytes) -> bool:
-        """Take what was received; returns whether the answer is over with it.
+    def feed(self, data: bytes, now_s: float) -> bool:
+        """Take what was received then; returns whether the answer is over with it.
 
         Raises:
             BadAnswerError: it is not HTTP, or more than was asked for.
         """
-        if self._state == "size" and not self._pending:  # the common case: whole chunks
-            return self._chunks(data)
+        if self._state == "size" and not self._pending and self._one_chunk(data, now_s):
+            return False
+        self._now_s = now_s
         if self._pending:
             data = self._pending + data
             self._pending = b""
@@ -75,7 +77,7 @@ class Http1Reader:
             case "trailers":
                 return self._trailers(data)
             case "close":
-                self.on_body(data)
+                self.on_body(data, now_s)
                 return False
             case "over":
                 raise BadAnswerError("more than was asked for")
@@ -114,7 +116,7 @@ class Http1Reader:
         if length is None:
             self._state, self.keeps = "close", False
             if rest:
-                self.on_body(rest)
+                self.on_body(rest, self._now_s)
             return False
         if not length.isdigit():
             raise BadAnswerError("a length that is no number")
@@ -126,10 +128,19 @@ class Http1Reader:
             raise BadAnswerError("more than was asked for")
         self._left -= len(data)
         if data:
-            self.on_body(data)
+            self.on_body(data, self._now_s)
         if not self._left:
             self._state = "over"
         return not self._left
+
+    def _one_chunk(self, data: bytes, now_s: float) -> bool:
+        """The common case, that this is one whole chunk, at little cost."""
+        begin = data.find(b"\r\n", 1, 10) + 2
+        size = len(data) - begin - 2
+        if begin < 3 or size < 1 or data[: begin - 2] != b"%x" % size:
+            return False
+        self.on_body(data[begin:-2], now_s)
+        return True
 
     def _chunks(self, data: bytes) -> bool:
         """Of a chunk that has begun, `_left` bytes are missing, the line's end after it too."""
@@ -175,7 +186,7 @@ class Http1Reader:
 
     def _give(self, pieces: list[bytes]) -> None:
         if pieces:
-            self.on_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self.on_body(b"".join(pieces), self._now_s)
 
     def _trailers(self, data: bytes) -> bool:
         """Lines up to an empty one."""

@@ -33,11 +33,11 @@ def read(pieces: list[bytes]) -> Seen:
     statuses: list[int] = []
     bodies: list[bytes] = []
     reader = Http1Reader()
-    reader.begin(statuses.append, bodies.append)
+    reader.begin(statuses.append, lambda data, now_s: bodies.append(data))
     over = False
     for piece in pieces:
         assert not over
-        over = reader.feed(piece)
+        over = reader.feed(piece, 0.0)
     return statuses, b"".join(bodies), over or reader.eof()
 
 
@@ -75,8 +75,8 @@ def test_whether_a_connection_is_kept() -> None:
         (b"HTTP/1.1 200 OK\r\nConnection: Close", False),
     ):
         reader = Http1Reader()
-        reader.begin(lambda status: None, lambda data: None)
-        assert reader.feed(head + b"\r\ncontent-length: 0\r\n\r\n")
+        reader.begin(lambda status: None, lambda data, now_s: None)
+        assert reader.feed(head + b"\r\ncontent-length: 0\r\n\r\n", 0.0)
         assert reader.keeps is kept
 
 
