@@ -135,8 +135,10 @@ def read_arrows(root: Path) -> list[Arrow]:
     for module, path in modules.items():
         importer = part_of(module)
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        tree = ast.parse(path.read_bytes(), str(path))
-        for name, line in _imported_names(tree, package):
+        source = path.read_bytes()
+        by_call = b"import_module" in source or b"__import__" in source
+        nodes = (ast.walk if by_call else _statements)(ast.parse(source, str(path)))
+        for name, line in _imported_names(nodes, package):
             imported = part_of(_longest_module(name, modules))
             if imported != importer:
                 where = path.relative_to(root).as_posix()
@@ -192,8 +194,19 @@ def _longest_module(name: str, modules: Iterable[str]) -> str:
     return name
 
 
-def _imported_names(tree: ast.AST, package: str) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(tree):
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that may hold statements, without the expressions: most of a tree."""
+    left = [tree]
+    while left:
+        node = left.pop()
+        yield node
+        for name in ("body", "orelse", "handlers", "finalbody", "cases"):
+            if isinstance(inner := getattr(node, name, None), list):
+                left += inner
+
+
+def _imported_names(nodes: Iterable[ast.AST], package: str) -> Iterator[tuple[str, int]]:
+    for node in nodes:
         match node:
             case ast.Import():
                 for alias in node.names:

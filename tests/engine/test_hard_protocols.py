@@ -151,7 +151,7 @@ def test_arguments_beyond_every_bound_are_the_providers_fault() -> None:
         )
     )
     relay.feed(word("hello"))
-    function = {"name": "f", "arguments": " " * 1_000_000}
+    function = {"name": "f", "arguments": "word " * 200_000}
     piece = event(choices=[{"delta": {"tool_calls": [{"index": 0, "function": function}]}}])
     for _ in range(20):
         relay.feed(piece)
