@@ -124,13 +124,13 @@ def run(
     ends a run and reports what there is.
     """
     from bench.report.jsonl import append_sample, write_header
-    from bench.suite.run import Settings, header_of, repeated, run_scenarios
+    from bench.suite.run import Settings, choose, header_of, repeated, run_scenarios
     from bench.suite.scenarios import DEFAULTS, find_scenario
     from frontends.cli_progress import Bars
 
     with explain_bench():
         chosen = [repeated(find_scenario(name), repeats) for name in scenarios or DEFAULTS]
-        rows = _rows(peers, home, allow_remote=allow_remote)
+        measured = choose(_rows(peers, home, allow_remote=allow_remote), home)
         settings = Settings(
             home=home,
             seed=seed,
@@ -140,10 +140,10 @@ def run(
             command=("parshall", *sys.argv[1:]),
         )
         raw = _new_folder(out) / "raw.jsonl"
-        write_header(raw, header_of(chosen, rows, settings))
+        write_header(raw, header_of(chosen, measured, settings))
         progress = Bars()
         try:
-            with closing(run_scenarios(chosen, rows, settings, progress)) as samples:
+            with closing(run_scenarios(chosen, measured, settings, progress)) as samples:
                 for sample in samples:
                     append_sample(raw, sample)
                     if sample.refused:

@@ -58,17 +58,24 @@ class StartedPeer(Peer):
 
 
 @contextmanager
-def running_peer(row: PeerRow, provider: str, core: int | None, home: Path) -> Iterator[Peer]:
+def running_peer(
+    row: PeerRow,
+    provider: str,
+    core: int | None,
+    home: Path,
+    installed: Installed | None = None,
+) -> Iterator[Peer]:
     """A peer that serves, in front of the simulated provider at the URL `provider`.
 
-    It is pinned to `core`, if one is named. What runs already is only described.
+    It is pinned to `core`, if one is named. What runs already is only described. `installed` is
+    what was found before: of Parshall's source a later copy may be another.
 
     Raises:
         PeerError: it is not installed, does not start, or listens beyond loopback.
     """
     home = home.expanduser().absolute()
     given = {"provider": provider, "provider_address": urlsplit(provider).netloc}
-    installed = find_installed(row, home)
+    installed = installed or find_installed(row, home)
     if row.program is None:
         yield _describe(Peer, row, given, installed, row.pid or _pid_behind(row, provider))
         return

@@ -58,41 +58,49 @@ def written_by_tag(truth: Truth, tags: Iterable[str]) -> dict[str, int]:
     return written
 
 
-def billed_by_receipts(
-    receipts: Iterable[Mapping[str, Any]], truth: Truth, tags: Iterable[str]
-) -> dict[str, int]:
-    """Output tokens of the receipts of these requests; a receipt of another request is passed."""
+def provider_ids(truth: Truth, tags: Iterable[str]) -> dict[str, str]:
+    """The provider's own id of each attempt of these requests → the request's tag."""
     wanted = set(tags)
-    tag_of = {
+    return {
         record["provider_request_id"]: record["tag"] for record in truth if record["tag"] in wanted
     }
+
+
+def billed_by_receipts(
+    receipts: Iterable[Mapping[str, Any]], tag_of: Mapping[str, str]
+) -> dict[str, int]:
+    """Output tokens by tag, of the receipts that name one of the provider's ids; see above."""
     billed: dict[str, int] = {}
     for receipt in receipts:
-        names = (attempt["provider_request_id"] for attempt in receipt["attempts"])
-        tag = next((tag_of[name] for name in names if name in tag_of), None)
-        if tag is not None:
+        if (tag := _tag(receipt, tag_of)) is not None:
             billed[tag] = billed.get(tag, 0) + receipt["usage"].get("output_tokens", 0)
     return billed
 
 
 def fetch_receipts(
-    base_url: str, headers: Iterable[tuple[str, str]], since: str
+    base_url: str, headers: Iterable[tuple[str, str]], since: str, tag_of: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """The receipts of one account from a moment on (RFC 3339), once all of them are settled.
-
-    Receipts still running after `_SETTLED_S` are given as they are.
+    """The receipts that name one of the provider's ids, from a moment on (RFC 3339), once they are
+    settled; those that are not after `_SETTLED_S` are given as they are.
 
     Raises:
-        OSError: it does not answer.
+        OSError, HTTPException: it does not answer.
         BillingError: it answers something else.
     """
     until_s = time.monotonic() + _SETTLED_S
     while True:
-        receipts = _all_pages(base_url, dict(headers), since)
-        running = any(receipt["state"] != "settled" for receipt in receipts)
-        if not running or time.monotonic() > until_s:
+        found = _all_pages(base_url, dict(headers), since)
+        receipts = [receipt for receipt in found if _tag(receipt, tag_of) is not None]
+        if all(receipt["state"] == "settled" for receipt in receipts):
+            return receipts
+        if time.monotonic() > until_s:
             return receipts
         time.sleep(_PAUSE_S)
+
+
+def _tag(receipt: Mapping[str, Any], tag_of: Mapping[str, str]) -> str | None:
+    names = (attempt["provider_request_id"] for attempt in receipt["attempts"])
+    return next((tag_of[name] for name in names if name in tag_of), None)
 
 
 def _all_pages(base_url: str, headers: dict[str, str], since: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.client import HTTPException
 from typing import Any, Final
@@ -23,6 +23,7 @@ from bench.suite.billing import (
     billed_by_receipts,
     compare_bills,
     fetch_receipts,
+    provider_ids,
     written_by_tag,
 )
 from bench.suite.guards import refusal
@@ -37,6 +38,9 @@ _OPEN_S: Final = 15.0
 """How long streams may take to be open at the provider, beyond the plan."""
 _SETTLE_S: Final = 2.0
 """How long requests of clients that are gone may go on at the provider before they are said to."""
+_WARM_REQUESTS: Final = 20
+_WARM_GAP_S: Final = 0.025
+_WARM_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,27 @@ def measure(
                 break
     finally:
         bench.client.finish()
+
+
+def warm_up(bench: Bench, scenario: Scenario, peer: Peer) -> None:
+    """Let a new process answer a few requests: much is loaded and compiled by the first of them.
+
+    Raises: as `measure`.
+    """
+    plan = plan_requests(scenario, seed=bench.seed)
+    requests = tuple(
+        replace(planned, at_s=place * _WARM_GAP_S)
+        for place, planned in enumerate(plan.requests[:_WARM_REQUESTS])
+    )
+    plan = replace(plan, requests=requests, closed=None)
+    awaited = bench.simulator.load().requests + len(requests)
+    until_s = time.monotonic() + _WARM_S
+    bench.client.start(plan, target_of(peer, scenario.http, f"r{next(bench.runs)}"))
+    while bench.simulator.load().requests < awaited and time.monotonic() < until_s:
+        time.sleep(_POLL_S)
+    time.sleep(_POLL_S)  # for what they are answered
+    bench.client.finish()
+    bench.settled()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +225,7 @@ class _Step:
         skipped, before = self._cut()
         # Streams that last are opened before; of others only those of the window count.
         if self._plan.streams and window.name == "load":
+            skipped.errors.pop("unanswered", None)  # they are counted again at the end
             self._errors.update(skipped.errors)
         self._wait(window, end_s)
         tally, after = self._cut()
@@ -271,13 +297,13 @@ class _Step:
             said = {tag: tokens for tag, tokens in tally.answered.items() if tokens is not None}
             return compare_bills(written_by_tag(truth, said), said) if said else None
         tags = {*tally.answered, *(client.tag for client in tally.left)}
-        since = started_at.isoformat()
+        peer, tag_of = self._peer, provider_ids(truth, tags)
         try:
-            receipts = fetch_receipts(self._peer.base_url, self._peer.headers, since)
+            receipts = fetch_receipts(peer.base_url, peer.headers, started_at.isoformat(), tag_of)
         except (OSError, HTTPException, BillingError):
             self._errors["receipts"] += 1
             return None
-        return compare_bills(written_by_tag(truth, tags), billed_by_receipts(receipts, truth, tags))
+        return compare_bills(written_by_tag(truth, tags), billed_by_receipts(receipts, tag_of))
 
 
 def _closed(measured: _Measured) -> ClosedLoop:

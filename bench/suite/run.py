@@ -7,22 +7,22 @@ that is ended has lost nothing. Processes that were started end with the run, ho
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from bench.load.control import running_client
-from bench.peers import PeerError, PeerRow, find_installed, running_peer
+from bench.peers import Installed, PeerError, PeerRow, find_installed, running_peer
 from bench.peers.row import Source
 from bench.peers.start import StartedPeer
 from bench.simulate.process import running_simulator
 from bench.statistics.rows import needs_more
 from bench.suite.machine import place, read_machine
 from bench.suite.model import Header, Peer, Sample, Scenario
-from bench.suite.phases import Bench, Place, measure
+from bench.suite.phases import Bench, Place, measure, warm_up
 from bench.suite.rounds import (
     Budget,
     Side,
@@ -71,21 +71,33 @@ class Settings:
     command: tuple[str, ...] = ()
 
 
-def header_of(scenarios: Sequence[Scenario], rows: Sequence[PeerRow], settings: Settings) -> Header:
-    """What a run has in common, before it begins.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A peer, and its program as it is when the run begins."""
+
+    row: PeerRow
+    installed: Installed
+
+
+def choose(rows: Iterable[PeerRow], home: Path) -> tuple[Chosen, ...]:
+    """The peers of a run.
 
     Raises:
-        PeerError: a peer is not installed; says what to do.
+        PeerError: one is not installed; says what to do.
     """
-    installed = {row.name: find_installed(row, settings.home) for row in rows}
+    return tuple(Chosen(row, find_installed(row, home)) for row in rows)
+
+
+def header_of(scenarios: Sequence[Scenario], peers: Sequence[Chosen], settings: Settings) -> Header:
+    """What a run has in common, before it begins."""
     return Header(
         machine=read_machine(),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=settings.command,
         seed=settings.seed,
-        versions={name: each.version for name, each in installed.items()},
-        revisions={name: each.revision for name, each in installed.items()},
-        notes={row.name: row.notes for row in rows},
+        versions={each.row.name: each.installed.version for each in peers},
+        revisions={each.row.name: each.installed.revision for each in peers},
+        notes={each.row.name: each.row.notes for each in peers},
         titles={scenario.name: scenario.title for scenario in scenarios},
         digests={scenario.name: scenario.digest for scenario in scenarios},
         figures={scenario.name: scenario.figures for scenario in scenarios},
@@ -102,7 +114,7 @@ def repeated(scenario: Scenario, repeats: int | None) -> Scenario:
 
 def run_scenarios(
     scenarios: Sequence[Scenario],
-    rows: Collection[PeerRow],
+    peers: Collection[Chosen],
     settings: Settings,
     progress: Progress,
 ) -> Generator[Sample, None, None]:
@@ -112,6 +124,7 @@ def run_scenarios(
         PeerError: a peer does not start.
         SimulatorError, LoadError, OSError: what measures has failed.
     """
+    rows = [each.row for each in peers]
     chosen = {scenario.name: measurable(scenario, rows) for scenario in scenarios}
     sides = {each.name: sides_of(each, chosen[each.name][0]) for each in scenarios}
     expected = {each.name: expected_s(each, sides[each.name]) for each in scenarios}
@@ -123,11 +136,12 @@ def run_scenarios(
         if not sides[scenario.name]:
             continue
         progress.begin(scenario.name, expected[scenario.name])
-        with _open_bench(settings) as bench:
-            fleet = _Fleet(bench, chosen[scenario.name][0], settings.home)
-            with fleet:
-                runner = _Rounds(bench, scenario, fleet, budget, progress)
-                yield from runner.samples(sides[scenario.name])
+        with (
+            _open_bench(settings) as bench,
+            _Fleet(bench, scenario, peers, settings.home) as fleet,
+        ):
+            rounds = _Rounds(bench, scenario, fleet, budget, progress)
+            yield from rounds.samples(sides[scenario.name])
         progress.end()
 
 
@@ -149,14 +163,17 @@ class _Fleet:
     itself for overloaded. What they take of CPU counts as foreign to who is measured.
     """
 
-    def __init__(self, bench: Bench, rows: Mapping[str, PeerRow], home: Path) -> None:
+    def __init__(
+        self, bench: Bench, scenario: Scenario, peers: Iterable[Chosen], home: Path
+    ) -> None:
         self._bench = bench
-        self._rows = rows
+        self._scenario = scenario
+        self._peers = {each.row.name: each for each in peers}
         self._home = home
         self._running: dict[str, tuple[ExitStack, Peer]] = {}
 
-    def __enter__(self) -> None:
-        return None
+    def __enter__(self) -> _Fleet:
+        return self
 
     def __exit__(self, *exc_info: object) -> None:
         with ExitStack() as all_of_them:
@@ -166,26 +183,27 @@ class _Fleet:
 
     def keeps_receipts(self, name: str) -> bool:
         """Whether it can be asked what it billed."""
-        return isinstance(self._rows[name].install, Source)
+        return isinstance(self._peers[name].row.install, Source)
 
-    def peer(self, name: str, *, fresh: bool) -> Peer:
-        """It, running; a new process if told, and where the last one has died.
+    def peer(self, name: str) -> Peer:
+        """It, running; a new process where the scenario wants one, or the last one has died.
 
         Raises:
             PeerError: it does not start.
         """
-        if name in self._running:
-            died = _has_died(self._running[name][1])
-            if fresh or died:
-                self.end(name)
+        if name in self._running and (self._scenario.fresh or _has_died(self._running[name][1])):
+            self.end(name)
         if name not in self._running:
-            core = self._bench.cores.gateway
-            provider = self._bench.simulator.base_url
             with ExitStack() as stack:
-                row = self._rows[name]
-                peer = stack.enter_context(running_peer(row, provider, core, self._home))
+                peer = stack.enter_context(self._start(self._peers[name]))
+                warm_up(self._bench, self._scenario, peer)
                 self._running[name] = stack.pop_all(), peer
         return self._running[name][1]
+
+    def _start(self, chosen: Chosen) -> AbstractContextManager[Peer]:
+        provider = self._bench.simulator.base_url
+        core = self._bench.cores.gateway
+        return running_peer(chosen.row, provider, core, self._home, chosen.installed)
 
     def end(self, name: str) -> None:
         """End it; the next to ask for it gets a new process."""
@@ -260,7 +278,7 @@ class _Rounds:
         if name in self._failed:
             return
         try:
-            peer = self._fleet.peer(name, fresh=scenario.fresh)
+            peer = self._fleet.peer(name)
         except PeerError as error:
             self._failed.add(name)
             self._progress.say(f"{scenario.name}: without {name}: {error}")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.suite.billing import billed_by_receipts, compare_bills, written_by_tag
+from bench.suite.billing import (
+    billed_by_receipts,
+    compare_bills,
+    provider_ids,
+    written_by_tag,
+)
 from bench.suite.model import Billing
 
 
@@ -27,7 +32,9 @@ def test_attempts_of_one_request_are_one() -> None:
 
 def test_receipts_are_found_by_any_attempt() -> None:
     receipts = [receipt(10, "req_1"), receipt(8, None, "req_3"), receipt(100, "req_5"), receipt(0)]
-    assert billed_by_receipts(receipts, [*RECORDS, *OTHERS], ["a", "b"]) == {"a": 10, "b": 8}
+    tag_of = provider_ids([*RECORDS, *OTHERS], ["a", "b"])
+    assert tag_of == {"req_1": "a", "req_2": "b", "req_3": "b"}
+    assert billed_by_receipts(receipts, tag_of) == {"a": 10, "b": 8}
 
 
 def test_errors_do_not_cancel_out() -> None:
