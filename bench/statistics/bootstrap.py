@@ -118,9 +118,16 @@ def _of_two(
     return _interval(middle, drawn, fewer, freedom, signed=signed)
 
 
+def squared_error(values: Sequence[float]) -> float:
+    """Of the mean, from at least two values; the exact fractions of `statistics` are slow."""
+    mean = statistics.fmean(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return squares / (len(values) - 1) / len(values)
+
+
 def welch_freedom(later: Sequence[float], earlier: Sequence[float]) -> int:
     """Degrees of freedom of a difference of means of unequal spread, rounded down."""
-    parts = [(statistics.variance(each) / len(each), len(each) - 1) for each in (later, earlier)]
+    parts = [(squared_error(each), len(each) - 1) for each in (later, earlier)]
     total = sum(part for part, _ in parts)
     if not total:
         return sum(count for _, count in parts)

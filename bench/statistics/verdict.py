@@ -8,9 +8,9 @@ A figure is slower when three things hold:
    little to the many others. The intervals shown are the bootstrap's, but eight rounds resampled
    have no tails that could be corrected for thirty figures.
 2. It is worse by more than 3 %; an additive figure, by more than `LEAST` too.
-3. It is worse by more than the controls moved, the peers that nobody changed: by half of the
-   widest of their intervals, and by their change itself where that is more than chance. So a
-   machine that is slower than it was slows nobody.
+3. It is worse by more than the controls may have moved, the peers that nobody changed: than the
+   farthest that the interval of one of them reaches. So a machine that is slower than it was slows
+   nobody.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from bench.statistics.bootstrap import (
     bootstrap,
     difference,
     ratio,
+    squared_error,
     welch_freedom,
 )
 from bench.statistics.rows import Key
@@ -40,9 +41,7 @@ LEAST_RATIO: Final = 0.03
 SAME_RATIO: Final = 0.10
 """An interval within ±10 % (or the noise) is `same`; a wider one without a verdict `unclear`."""
 CONTROLS: Final = ("direct", "nginx")
-PRIMARY: Final[frozenset[Figure]] = frozenset(
-    {"cpu_us_per_token", "cpu_us_per_request", "memory_kib_per_stream", "requests_per_s"}
-)
+PRIMARY: Final[frozenset[Figure]] = frozenset({"cpu_us_per_token", "cpu_us_per_request"})
 LEAST: Final[Mapping[Figure, float]] = {
     **{figure: 0.1 for figure, row in FIGURES.items() if row.additive and row.unit == "ms"},
     "stalls_per_1000_tokens": 0.5,
@@ -101,7 +100,7 @@ def judge_cases(
     significant = dict(zip(tested, shown, strict=True))
     verdicts = []
     for place, (case, change) in enumerate(zip(cases, changes, strict=True)):
-        noise = noises.get(case.measured, 0.0)
+        noise = 0.0 if case.control else noises.get(case.measured, 0.0)
         outcome = _outcome(case, change, noise, significant.get(place, False))
         verdicts.append(
             Verdict(
@@ -133,7 +132,7 @@ def p_value(case: Case) -> float:
     if not case.additive:
         earlier, later = ([math.log(value) for value in each] for each in (earlier, later))
     change = statistics.fmean(later) - statistics.fmean(earlier)
-    error = math.sqrt(sum(statistics.variance(each) / len(each) for each in (earlier, later)))
+    error = math.sqrt(squared_error(earlier) + squared_error(later))
     if not error:
         return 1.0 if not change else 0.0
     return student.two_sided(change / error, welch_freedom(later, earlier))
@@ -164,13 +163,10 @@ def holm(p_values: Sequence[float], weights: Sequence[float]) -> list[bool]:
 
 
 def _moved(change: Interval, additive: bool) -> float:
-    """How far from no change this one's interval could lead, as a ratio or in the unit."""
+    """How far from no change this one's interval reaches, as a ratio or in the unit."""
     if additive:
-        by_chance = change.low <= 0 <= change.high
-        return (change.high - change.low) / 2 + (0.0 if by_chance else abs(change.middle))
-    by_chance = change.low <= 1 <= change.high
-    half = math.log(change.high / change.low) / 2
-    return math.exp(half + (0.0 if by_chance else abs(math.log(change.middle)))) - 1
+        return max(abs(change.low), abs(change.high))
+    return math.exp(max(abs(math.log(change.low)), abs(math.log(change.high)))) - 1
 
 
 def _outcome(case: Case, change: Interval | None, noise: float, significant: bool) -> Outcome:
