@@ -121,12 +121,15 @@ class LoadProcess:
         self._loop.call_at(due_s, send)
 
     def _beat(self, due_s: float) -> None:
-        """A timer of its own, so that its lag is known where nothing is sent."""
+        """A timer of its own, so that its lag is known where nothing is sent.
+
+        It is due all the same while it is late: a pause shows in every beat that fell into it.
+        """
         next_s = due_s + _HEARTBEAT_S
 
         def beat(now_s: float) -> None:
             self._book.tally.lag_ms.record((now_s - next_s) * 1000)
-            self._beat(now_s)
+            self._beat(next_s)
 
         self._loop.call_at(next_s, beat)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
@@ -104,3 +104,6 @@ def running_client(core: int | None = None) -> Iterator[Client]:
             yield Client(process)
         finally:
             process.kill()
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # of a command that it did not live to read
+                process.stdin.close()

@@ -62,13 +62,13 @@ class EpollLoop:
 
     def _call_due(self) -> float:
         """Call whose time has come; returns seconds until the next, at least 0."""
-        timers = self._timers
+        timers, now_s = self._timers, time.monotonic()
         for _ in range(_CALLS_MAX):
-            now_s = time.monotonic()
             if not timers or timers[0][0] > now_s:
                 break
             heapq.heappop(timers)[2](now_s)
-        return max(0.0, timers[0][0] - time.monotonic()) if timers else 1.0
+            now_s = time.monotonic()
+        return max(0.0, timers[0][0] - now_s) if timers else 1.0
 
     def _wait(self, timeout_s: float) -> list[tuple[int, int]]:
         if timeout_s >= _FINE_S:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import time
 from collections import Counter
@@ -343,3 +345,12 @@ def test_what_cannot_be_asked_is_refused(client: Client) -> None:
     with pytest.raises(LoadError, match="http://"):
         client.start(plan_of(REQUEST), replace(whom, base_url="ftp://127.0.0.1"))
     assert client.finish().sent == 0
+
+
+def test_a_process_that_has_died_is_said_to_have() -> None:
+    plan = plan_of(*[REQUEST] * 2_000)
+    with running_client() as dying:
+        os.kill(dying.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, dying.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(LoadError, match="has died"):
+            dying.start(plan, target(1))
