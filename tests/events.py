@@ -10,7 +10,7 @@ import json
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -39,7 +39,7 @@ ALPHANUMERIC = string.ascii_letters + string.digits
 
 
 def ids(prefix: str, characters: str, least: int, most: int) -> st.SearchStrategy[str]:
-    """As `from_regex` of the same would draw them, at a third of the cost."""
+    """As `from_regex` of the same would draw them, for less."""
     return st.text(characters, min_size=least, max_size=most).map(prefix.__add__)
 
 
@@ -163,6 +163,7 @@ _OBJECTS = st.dictionaries(
 )
 _ARGUMENTS = _OBJECTS.map(json.dumps)
 _BROKEN_ARGUMENTS = _TEXTS | st.just("")
+_BOOLEANS = st.booleans()
 _FIGURES = st.integers(0, 100_000)
 _CHANCES = st.floats(-30, 0)
 _CREATED = st.integers(1, 2**31)
@@ -182,7 +183,7 @@ def _pieces(draw: st.DrawFn, text: str) -> list[str]:
     return [text[a:b] for a, b in itertools.pairwise(edges)]
 
 
-@cache
+@lru_cache(maxsize=1_000, typed=True)  # 0 and False are not the same
 def _one_of(*values: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(values)
 
@@ -209,7 +210,7 @@ def _calls(draw: st.DrawFn, profile: Profile, choice: int, first: int) -> list[E
     for index in range(first, first + draw(_one_of(1, 2))):
         # An index in the id keeps the ids of one answer apart.
         call_id = f"{draw(profile.call_id)}{choice}{index}"
-        signed = profile is PROFILES["gemini"] and draw(_one_of(False, True))
+        signed = profile is PROFILES["gemini"] and draw(_BOOLEANS)
         signature = Signature("gemini", draw(_BASE64)) if signed else None
         events.append(
             ToolCallBegin(index, call_id, draw(_NAMES), choice=choice, signature=signature)
@@ -243,7 +244,7 @@ def _segment(
         return [RefusalDelta(piece, choice) for piece in pieces]
     if kind == "reasoning":
         events: list[Event] = [ReasoningDelta(piece, choice) for piece in pieces]
-        signed: bool = draw(_one_of(False, True))
+        signed: bool = draw(_BOOLEANS)
         if protocol == "anthropic" or (protocol == "openai_responses" and signed):
             events.append(ReasoningDelta("", choice, Signature(protocol, draw(_NAMES))))
         return events
@@ -257,7 +258,7 @@ def _segment(
 
 def _tokens(draw: st.DrawFn, text: str) -> TokenLogprob:
     top = TokenLogprob(text, draw(_CHANCES), tuple(text.encode()))
-    tops = (top,) if draw(_one_of(False, True)) else ()
+    tops = (top,) if draw(_BOOLEANS) else ()
     return TokenLogprob(text, draw(_CHANCES), tuple(text.encode()), tops)
 
 
