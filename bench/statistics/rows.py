@@ -96,10 +96,12 @@ def needs_more(scenario: Scenario, samples: Iterable[Sample]) -> frozenset[tuple
 
     Up to `ROUNDS_MIN` all; then until a decisive figure is known to `NARROW` or, after
     `Scenario.repeats`, to `WIDE`; at most `Scenario.repeats_max`. Peers without a decisive figure
-    take `Scenario.repeats`. Whom a peer is compared with goes on as long as that peer does.
+    take `Scenario.repeats`. Whom a peer is compared with goes on as long as that peer does; `direct`
+    never for its own sake, where there are others.
     """
     rounds = rounds_of(sample for sample in samples if sample.scenario == scenario.name)
-    wanting = {key for key in rounds if _wants_more(scenario, rounds, key)}
+    judged = [key for key in rounds if key.peer != DIRECT] or list(rounds)
+    wanting = {key for key in judged if _wants_more(scenario, rounds, key)}
     loads = {key.rate_max for key in wanting}
     compared = {key for key in rounds if key.peer in COMPARED_TO and key.rate_max in loads}
     return frozenset((key.peer, key.rate_max) for key in wanting | compared)

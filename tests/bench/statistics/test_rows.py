@@ -200,6 +200,12 @@ def test_a_peer_whose_processes_cannot_be_seen_takes_all_repeats_and_no_more() -
     assert needs_more(PACED, unseen) == set()
 
 
+def test_direct_goes_on_for_others_only() -> None:
+    direct = noisy("direct", 0.2, 8)
+    assert needs_more(PACED, direct + noisy("parshall", 0.0, 8)) == set()
+    assert needs_more(PACED, direct) == {("direct", 0.0)}, "where it is all there is"
+
+
 def test_other_scenarios_have_no_part_in_it() -> None:
     chance = random.Random(1)
     other = [
