@@ -19,42 +19,55 @@ class Bars:
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
         self._bar: ProgressBar[int] | None = None
+        self._scenario = ""
+        self._round = 0
         self._done_s = 0.0
 
     def begin(self, scenario: str, expected_s: float) -> None:
         """The next bar; `expected_s` is its length."""
         self.end()
-        minutes = max(1, round(expected_s / 60))
-        if not self._terminal:
-            click.echo(f"{scenario}: up to {minutes} min", err=True)
-            return
-        self._done_s = 0.0
-        self._bar = click.progressbar(
-            length=max(1, int(expected_s)),
-            label=f"{scenario:14}",
-            file=sys.stderr,
-            item_show_func=lambda what: str(what or ""),
-            show_percent=False,
-        )
-        self._bar.render_progress()
+        self._scenario, self._round, self._done_s = scenario, 0, 0.0
+        if self._terminal:
+            self._bar = click.progressbar(
+                length=max(1, int(expected_s)),
+                label=f"{scenario:14}",
+                file=sys.stderr,
+                item_show_func=lambda what: str(what or ""),
+                show_percent=False,
+            )
+            self._bar.render_progress()
+        else:
+            click.echo(f"{scenario}: about {_minutes(expected_s)} min, or less", err=True)
 
-    def advance(self, seconds: float, what: str) -> None:
+    def round(self, number: int) -> None:
+        """Said in a line of its own where there is no bar."""
+        self._round = number
+        if not self._terminal:
+            click.echo(f"{self._scenario}: round {number}", err=True)
+
+    def advance(self, seconds: float, peer: str) -> None:
         """So much of its length."""
         if self._bar is None:
             return
         whole = int(self._done_s + seconds) - int(self._done_s)
         self._done_s += seconds
-        self._bar.update(whole, what)  # type: ignore[arg-type]  # whatever item_show_func takes
+        # Any text is an item to it.
+        self._bar.update(whole, f"round {self._round}, {peer}")  # type: ignore[arg-type]
 
     def end(self) -> None:
         """Finish the bar, if there is one. Idempotent."""
         if self._bar is not None:
             self._bar.render_finish()
-            click.echo(err=True)
             self._bar = None
 
     def say(self, line: str) -> None:
         """A line above the bar."""
-        click.echo(f"{_CLEAR if self._bar is not None else ''}{line}", err=True)
-        if self._bar is not None:
+        if self._bar is None:
+            click.echo(line, err=True)
+        else:
+            click.echo(f"{_CLEAR}{line}", err=True)
             self._bar.render_progress()
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f}" if seconds < 600 else f"{seconds / 60:.0f}"

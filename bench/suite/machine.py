@@ -15,7 +15,7 @@ from bench.suite.model import Machine
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _CALIBRATION_STEPS: Final = 200_000
-_CALIBRATIONS: Final = 5
+_CALIBRATIONS: Final = 3
 
 
 def read_machine() -> Machine:

@@ -15,7 +15,7 @@ from bench.suite.scenario import Scenario
 DIRECT = "direct"
 BESIDES = "parshall"
 """Measured at the loads of weaker peers too, so that there is a ratio to something."""
-START_S = 1.0
+START_S = 0.7
 """About what a sample takes beyond its plan: connecting, reading the truth log."""
 
 
@@ -78,7 +78,12 @@ def sample_s(scenario: Scenario, side: Side) -> float:
 
 def expected_s(scenario: Scenario, sides: Iterable[Side]) -> float:
     """About how long a scenario takes, without the start of its peers."""
-    return scenario.repeats * sum(sample_s(scenario, side) for side in sides)
+    return scenario.repeats * round_s(scenario, sides)
+
+
+def round_s(scenario: Scenario, sides: Iterable[Side]) -> float:
+    """About how long a round of these sides takes."""
+    return sum(sample_s(scenario, side) for side in sides)
 
 
 class Budget:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from bench.load.control import running_client
 from bench.peers import Installed, PeerError, PeerRow, find_installed, running_peer
@@ -28,9 +28,14 @@ from bench.suite.rounds import (
     Side,
     expected_s,
     measurable,
+    round_s,
     sample_s,
     shuffled,
     sides_of,
+)
+
+_ALL_REFUSED: Final = (
+    "every sample of a round was refused: leave the machine alone meanwhile, or keep them: --noisy"
 )
 
 
@@ -40,8 +45,11 @@ class Progress(Protocol):
     def begin(self, scenario: str, expected_s: float) -> None:
         """A scenario is about to be measured; it takes about so long, less if figures settle."""
 
-    def advance(self, seconds: float, what: str) -> None:
-        """So much of what was expected has been done, or is no longer needed; `what` is next."""
+    def round(self, number: int) -> None:
+        """The next round, from 1."""
+
+    def advance(self, seconds: float, peer: str) -> None:
+        """So much of what was expected has been done; `peer` is measured."""
 
     def end(self) -> None:
         """Of the scenario."""
@@ -127,13 +135,19 @@ def run_scenarios(
     rows = [each.row for each in peers]
     chosen = {scenario.name: measurable(scenario, rows) for scenario in scenarios}
     sides = {each.name: sides_of(each, chosen[each.name][0]) for each in scenarios}
-    expected = {each.name: expected_s(each, sides[each.name]) for each in scenarios}
+    expected = {
+        each.name: expected_s(each, sides[each.name]) for each in scenarios if sides[each.name]
+    }
     budget = Budget(settings.budget_s, expected)
     for scenario in scenarios:
         for name, reason in chosen[scenario.name][1].items():
             progress.say(f"{scenario.name}: without {name}: {reason}")
+        if scenario.name not in expected:
+            progress.say(f"{scenario.name}: not measured, there is no peer for it")
+            continue
         budget.begin(scenario.name)
-        if not sides[scenario.name]:
+        if not budget.has(round_s(scenario, sides[scenario.name])):
+            progress.say(f"{scenario.name}: not measured, as the budget ends")
             continue
         progress.begin(scenario.name, expected[scenario.name])
         with (
@@ -239,9 +253,15 @@ class _Rounds:
         """All of them."""
         scenario, wanted = self._scenario, list(sides)
         for repeat in range(scenario.repeats_max):
-            if not self._has_time(wanted, repeat):
+            if not self._budget.has(round_s(scenario, wanted)):
+                done = f"after {repeat} of {scenario.repeats} rounds"
+                self._progress.say(f"{scenario.name}: ended {done}, as the budget ends")
                 return
+            self._progress.round(repeat + 1)
             yield from self._round(wanted, repeat)
+            if all(sample.refused for sample in self._found if sample.repeat == repeat):
+                self._progress.say(f"{scenario.name}: given up, since {_ALL_REFUSED}")
+                return
             wanting = needs_more(scenario, self._found)
             wanted = [
                 side
@@ -265,13 +285,6 @@ class _Rounds:
         for number, side in enumerate(again, len(order)):
             if self._budget.has(sample_s(scenario, side)):
                 yield from self._of_side(Place(side, repeat, number))
-
-    def _has_time(self, wanted: Sequence[Side], repeat: int) -> bool:
-        if self._budget.has(sum(sample_s(self._scenario, side) for side in wanted)):
-            return True
-        done = f"after {repeat} of {self._scenario.repeats} rounds" if repeat else "not measured"
-        self._progress.say(f"{self._scenario.name}: {done}, as the budget ends")
-        return False
 
     def _of_side(self, place: Place) -> Iterator[Sample]:
         name, scenario = place.side.peer, self._scenario
