@@ -96,8 +96,8 @@ def needs_more(scenario: Scenario, samples: Iterable[Sample]) -> frozenset[tuple
 
     Up to `ROUNDS_MIN` all; then until a decisive figure is known to `NARROW` or, after
     `Scenario.repeats`, to `WIDE`; at most `Scenario.repeats_max`. Peers without a decisive figure
-    take `Scenario.repeats`. Whom a peer is compared with goes on as long as that peer does; `direct`
-    never for its own sake, where there are others.
+    take `Scenario.repeats`. Whom a peer is compared with goes on as long as that peer does, and
+    `direct`, where there are others, only so.
     """
     rounds = rounds_of(sample for sample in samples if sample.scenario == scenario.name)
     judged = [key for key in rounds if key.peer != DIRECT] or list(rounds)
