@@ -19,7 +19,7 @@ import trio
 from bench.load.control import Client, LoadError, running_client
 from bench.load.plan import ClosedPlan, Plan, Planned
 from bench.load.protocols import Target
-from bench.load.tally import Left
+from bench.load.tally import Left, Tally
 from bench.simulate import Simulator, TruthRecord, open_simulator
 from bench.suite.scenario import Http
 from tests.bench.load.plans import REQUEST, plan_of, target
@@ -65,10 +65,15 @@ async def loaded(client: Client, plan: Plan, whom: Target) -> AsyncIterator[floa
             await trio.to_thread.run_sync(client.finish)
 
 
+async def next_window(client: Client) -> Tally:
+    """What was counted since the last time, a moment ago."""
+    await trio.sleep(0.01)
+    return await trio.to_thread.run_sync(client.window)
+
+
 async def count(client: Client, counted: Counted) -> None:
     """Add what was counted since the last time, a moment ago."""
-    await trio.sleep(0.002)
-    tally = await trio.to_thread.run_sync(client.window)
+    tally = await next_window(client)
     counted.tokens += tally.tokens
     counted.requests += tally.requests
     counted.closed += tally.closed_requests
@@ -268,9 +273,9 @@ async def test_every_token_is_late_that_a_stalling_server_holds_back(client: Cli
         port = listener.socket.getsockname()[1]
         await trio.to_thread.run_sync(client.start, plan_of(planned), target(port))
         with trio.fail_after(PATIENCE_S):
-            tally = await trio.to_thread.run_sync(client.window)
+            tally = await next_window(client)
             while not tally.requests:
-                tally = await trio.to_thread.run_sync(client.window)
+                tally = await next_window(client)
             await trio.to_thread.run_sync(client.finish)
         nursery.cancel_scope.cancel()
     assert tally.first_token_ms.least_ms >= 500
@@ -285,9 +290,9 @@ async def test_the_process_knows_what_it_costs_and_how_late_it_is_itself(client:
         await trio.to_thread.run_sync(client.start, plan_of(REQUEST), target(simulator.port))
         with trio.fail_after(PATIENCE_S):
             await simulator.wait_idle()
-            tally = await trio.to_thread.run_sync(client.window)
+            tally = await next_window(client)
             while not tally.lag_ms.count:
-                tally = await trio.to_thread.run_sync(client.window)
+                tally = await next_window(client)
             await trio.to_thread.run_sync(client.finish)
     assert tally.lag_ms.least_ms >= 0, "nothing is sent early"
     assert tally.cpu_s > 0
