@@ -67,7 +67,16 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-SLOWEST = ("tests/test_quality.py", "tests/test_readme.py", "tests/frontends/test_serving.py")
+SLOWEST = (
+    "tests/test_quality.py",
+    "tests/test_readme.py",
+    "tests/frontends/test_serving.py",
+    "tests/e2e/test_kill.py",
+    "tests/bench/test_front_cost.py",
+    "tests/bench/test_pair_cost.py",
+    "tests/bench/test_body_stall.py",
+    "tests/faults/test_journal_faults.py",
+)
 """They begin first: a worker that began one of them last would be waited for."""
 
 
