@@ -92,11 +92,17 @@ _PARSHALL: Final = (
     "$python", "-P", "-c",
     "$prelude\nfrom frontends.cli import main\nmain(prog_name='parshall')",
 )  # fmt: skip
-_PARSHALL_ADMIN: Final = (
-    "$python", "-P", "-c", "from frontends.cli import main\nmain(prog_name='parshall')",
-)  # fmt: skip
 _CONFIGURED: Final = ("--config", "$folder/parshall.toml")
 _FUNDS_USD: Final = "1000000"
+# Both commands in one process: half of what they take is for starting.
+_PARSHALL_ADMIN: Final = f"""
+import contextlib, io
+from frontends.cli import main
+config = {list(_CONFIGURED)}
+with contextlib.redirect_stdout(io.StringIO()):
+    main(["accounts", "create", "bench", "--fund", "{_FUNDS_USD}", *config], standalone_mode=False)
+main(["keys", "create", "bench", "--json", *config], prog_name="parshall")
+"""
 _PARSHALL_MODELS: Final = {**_MODELS, "openai_responses": "sim-responses"}
 """The name chooses the API, which two of the provider's names do not."""
 _PARSHALL_APIS: Final[Mapping[Protocol, tuple[str, str]]] = {
@@ -137,11 +143,7 @@ def _parshall(name: str, http2: str, upstream: str) -> PeerRow:
             files={"parshall.toml": _parshall_config(http2)},
             health="/readyz",
             start_timeout_s=30.0,
-            admin=(
-                (*_PARSHALL_ADMIN, "accounts", "create", "bench", "--fund", _FUNDS_USD, "--json",
-                 *_CONFIGURED),
-                (*_PARSHALL_ADMIN, "keys", "create", "bench", "--json", *_CONFIGURED),
-            ),
+            admin=(("$python", "-P", "-c", _PARSHALL_ADMIN),),
             key="secret",
         ),
         headers=(("authorization", "Bearer $key"),),

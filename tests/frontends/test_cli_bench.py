@@ -21,13 +21,13 @@ TINY = """
 title = "tiny"
 kind = "streams"
 figures = ["cpu_us_per_token", "billing_error_share", "errors_share"]
-warm_s = 0.05
-measure_s = 0.2
+warm_s = 0.1
+measure_s = 0.4
 repeats = 4
 repeats_max = 4
 [arrivals]
 process = "uniform"
-rate_per_s = 80
+rate_per_s = 60
 [[traffic]]
 tokens = 12
 tokens_per_second = 200
