@@ -41,15 +41,12 @@ def places(value: object, path: Path = ()) -> Iterator[Path]:
             yield from places(item, (*path, index))
 
 
-def planted(document: dict[str, Any], path: Path, value: object) -> object:
-    """A copy with another value at a place."""
+def planted(document: Any, path: Path, value: object) -> object:
+    """A copy with another value at a place; what is beside the path is shared."""
     if not path:
         return value
-    changed: Any = copy.deepcopy(document)
-    target = changed
-    for step in path[:-1]:
-        target = target[step]
-    target[path[-1]] = value
+    changed = copy.copy(document)
+    changed[path[0]] = planted(document[path[0]], path[1:], value)
     return changed
 
 
