@@ -22,7 +22,7 @@ title = "tiny"
 kind = "streams"
 figures = ["cpu_us_per_token", "billing_error_share", "errors_share"]
 warm_s = 0.1
-measure_s = 0.4
+measure_s = 0.2
 repeats = 4
 repeats_max = 4
 [arrivals]
