@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, cast
 
 import httpx
@@ -155,8 +156,7 @@ def _problems(value: object, wanted: Any, path: str) -> list[str]:
 def _typed_dict_problems(value: object, wanted: Any, path: str) -> list[str]:
     if not isinstance(value, dict):
         return [f"{path}: {value!r} is no object"]
-    hints = typing_extensions.get_type_hints(wanted, include_extras=True)
-    required = {name for name, hint in hints.items() if _is_required(name, hint, wanted)}
+    hints, required = _hints(wanted)
     problems = [f"{path}.{name}: missing" for name in sorted(required - value.keys())]
     for name, item in value.items():
         if name in hints:
@@ -164,6 +164,13 @@ def _typed_dict_problems(value: object, wanted: Any, path: str) -> list[str]:
         else:
             problems.append(f"{path}.{name}: unknown")
     return problems
+
+
+@functools.cache
+def _hints(wanted: Hashable) -> tuple[dict[str, Any], frozenset[str]]:
+    """The types of an object's members, and which have to be there."""
+    hints = typing_extensions.get_type_hints(wanted, include_extras=True)
+    return hints, frozenset(name for name in hints if _is_required(name, hints[name], wanted))
 
 
 def _is_required(name: str, hint: Any, wanted: Any) -> bool:
