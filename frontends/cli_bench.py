@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bench.peers import PeerRow
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+BUDGET_S = 20 * 60
+"""Of the default scenarios."""
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 home_option = click.option(
@@ -86,7 +88,10 @@ def read_duration(_: click.Context, __: click.Parameter, text: str | None) -> fl
     "figures have settled]",
 )
 @click.option(
-    "--budget", callback=read_duration, metavar="TIME", help="At most so long, e.g. 20m or 90s."
+    "--budget",
+    callback=read_duration,
+    metavar="TIME",
+    help="At most so long, e.g. 20m or 90s.  [default: 20m for the five, none for what is named]",
 )
 @click.option("--noisy", is_flag=True, help="Keep what was measured on a busy machine.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of all that is random.")
@@ -117,7 +122,7 @@ def run(
     """Measure scenarios with several gateways, and write a report.
 
     A SCENARIO is one of `parshall bench scenarios`, or a file of your own that ends in .toml.
-    Without any, five of them: 15 to 20 minutes. All gateways take turns in each round, with the
+    Without any, five of them, in 20 minutes. All gateways take turns in each round, with the
     same requests. Leave the machine alone meanwhile: what it measures beside other work is refused.
 
     The folder then holds raw.jsonl (every sample, as measured), report.html and table.md. Ctrl-C
@@ -134,7 +139,7 @@ def run(
         settings = Settings(
             home=home,
             seed=seed,
-            budget_s=budget or math.inf,
+            budget_s=budget or (math.inf if scenarios else BUDGET_S),
             noisy=noisy,
             provider_port=provider_port,
             command=("parshall", *sys.argv[1:]),

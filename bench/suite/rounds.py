@@ -7,16 +7,20 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from bench.load.plan import plan_requests
+from bench.load.plan import Plan, plan_requests
 from bench.peers import PeerRow
+from bench.statistics.bootstrap import ROUNDS_MIN
 from bench.suite.scenario import Scenario
 
 DIRECT = "direct"
 BESIDES = "parshall"
 """Measured at the loads of weaker peers too, so that there is a ratio to something."""
-START_S = 0.7
-"""About what a sample takes beyond its plan: connecting, reading the truth log."""
+SAMPLE_S = 0.5
+"""About what a sample takes beyond its plan: calibration, reading the truth log."""
+WARM_S = 1.0
+"""About what the first requests of a new process take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +73,56 @@ def shuffled(sides: Sequence[Side], seed: int, scenario: Scenario, repeat: int) 
 
 
 def sample_s(scenario: Scenario, side: Side) -> float:
-    """About how long one sample of a side takes, all its steps."""
+    """About how long one sample of a side takes, all its steps, of a peer that runs."""
     limit = side.rate_max or math.inf
     steps = range(len(scenario.steps) or 1)
     plans = (plan_requests(scenario, step=step, tokens_per_s_max=limit) for step in steps)
-    return START_S + sum(plan.windows[-1].end_s for plan in plans)
+    return SAMPLE_S + sum(_plan_s(scenario, plan) for plan in plans)
 
 
-def expected_s(scenario: Scenario, sides: Iterable[Side]) -> float:
-    """About how long a scenario takes, without the start of its peers."""
-    return scenario.repeats * round_s(scenario, sides)
+def _plan_s(scenario: Scenario, plan: Plan) -> float:
+    """Of cancels most are known long before the window has to end."""
+    if scenario.kind != "cancels":
+        return plan.windows[-1].end_s
+    leaving_s = [planned.leave_at_s for planned in plan.requests if planned.leave_at_s is not None]
+    return max(leaving_s, default=plan.windows[-1].end_s) + 1
 
 
-def round_s(scenario: Scenario, sides: Iterable[Side]) -> float:
-    """About how long a round of these sides takes."""
-    return sum(sample_s(scenario, side) for side in sides)
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """About how long a scenario takes: `least_s` with as few rounds as give an interval."""
+
+    least_s: float
+    whole_s: float
+
+
+def start_s(row: PeerRow) -> float:
+    """About how long a peer takes to start and to answer its first requests."""
+    return 0.0 if row.program is None else WARM_S + row.program.start_timeout_s / 10
+
+
+def round_s(
+    scenario: Scenario, sides: Iterable[Side], rows: Mapping[str, PeerRow] = MappingProxyType({})
+) -> float:
+    """About how long a round of these sides takes; with the start of `rows`, of each sample's."""
+    return sum(
+        sample_s(scenario, side) + (start_s(rows[side.peer]) if side.peer in rows else 0.0)
+        for side in sides
+    )
+
+
+def cost_of(scenario: Scenario, sides: Sequence[Side], rows: Mapping[str, PeerRow]) -> Cost:
+    """What a scenario is expected to take, with the start of its peers."""
+    if scenario.fresh:
+        once_s, each_s = 0.0, round_s(scenario, sides, rows)
+    else:
+        once_s, each_s = sum(map(start_s, rows.values())), round_s(scenario, sides)
+    least = min(ROUNDS_MIN, scenario.repeats)
+    return Cost(once_s + least * each_s, once_s + scenario.repeats * each_s)
 
 
 class Budget:
-    """The time that is left, dealt out to scenarios by what each is expected to take.
+    """The time that is left, dealt out to scenarios: to each first what it takes at least.
 
     What one does not use is left to those after it.
     """
@@ -95,21 +130,28 @@ class Budget:
     def __init__(
         self,
         limit_s: float,
-        expected: Mapping[str, float],
+        costs: Mapping[str, Cost],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`expected` is of all scenarios, in order; infinite `limit_s` bounds nothing."""
+        """`costs` are of all scenarios; infinite `limit_s` bounds nothing."""
         self._clock = clock
         self._end_s = clock() + limit_s
-        self._expected = dict(expected)
+        self._costs = dict(costs)
         self._scenario_end_s = math.inf
 
     def begin(self, scenario: str) -> None:
         """The next one is about to begin."""
         now_s = self._clock()
-        whole_s = sum(self._expected.values())
-        share = self._expected.pop(scenario) / whole_s
-        self._scenario_end_s = now_s + (self._end_s - now_s) * share
+        left_s = self._end_s - now_s
+        if math.isinf(left_s):
+            return
+        least_s = sum(cost.least_s for cost in self._costs.values())
+        more_s = sum(cost.whole_s - cost.least_s for cost in self._costs.values())
+        mine = self._costs.pop(scenario)
+        share_s = mine.least_s * min(1.0, left_s / least_s)
+        if (spare_s := left_s - least_s) > 0:
+            share_s += spare_s * ((mine.whole_s - mine.least_s) / more_s if more_s else 1.0)
+        self._scenario_end_s = now_s + share_s
 
     def has(self, seconds: float) -> bool:
         """Whether so much is left to the present scenario."""

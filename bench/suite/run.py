@@ -25,8 +25,9 @@ from bench.suite.model import Header, Peer, Sample, Scenario
 from bench.suite.phases import Bench, Place, measure, warm_up
 from bench.suite.rounds import (
     Budget,
+    Cost,
     Side,
-    expected_s,
+    cost_of,
     measurable,
     round_s,
     sample_s,
@@ -135,21 +136,23 @@ def run_scenarios(
     rows = [each.row for each in peers]
     chosen = {scenario.name: measurable(scenario, rows) for scenario in scenarios}
     sides = {each.name: sides_of(each, chosen[each.name][0]) for each in scenarios}
-    expected = {
-        each.name: expected_s(each, sides[each.name]) for each in scenarios if sides[each.name]
+    costs = {
+        each.name: cost_of(each, sides[each.name], chosen[each.name][0])
+        for each in scenarios
+        if sides[each.name]
     }
-    budget = Budget(settings.budget_s, expected)
-    for scenario in scenarios:
+    budget = Budget(settings.budget_s, costs)
+    for scenario in sorted(scenarios, key=lambda each: _optional_s(costs.get(each.name))):
         for name, reason in chosen[scenario.name][1].items():
             progress.say(f"{scenario.name}: without {name}: {reason}")
-        if scenario.name not in expected:
+        if scenario.name not in costs:
             progress.say(f"{scenario.name}: not measured, there is no peer for it")
             continue
         budget.begin(scenario.name)
         if not budget.has(round_s(scenario, sides[scenario.name])):
             progress.say(f"{scenario.name}: not measured, as the budget ends")
             continue
-        progress.begin(scenario.name, expected[scenario.name])
+        progress.begin(scenario.name, costs[scenario.name].whole_s)
         with (
             _open_bench(settings) as bench,
             _Fleet(bench, scenario, peers, settings.home) as fleet,
@@ -157,6 +160,11 @@ def run_scenarios(
             rounds = _Rounds(bench, scenario, fleet, budget, progress)
             yield from rounds.samples(sides[scenario.name])
         progress.end()
+
+
+def _optional_s(cost: Cost | None) -> float:
+    """Scenarios that can do with less come last, and so get what those before did not need."""
+    return 0.0 if cost is None else cost.whole_s - cost.least_s
 
 
 @contextmanager

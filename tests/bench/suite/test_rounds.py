@@ -8,7 +8,16 @@ from dataclasses import replace
 import pytest
 
 from bench.peers import ROWS
-from bench.suite.rounds import Budget, Side, expected_s, measurable, shuffled, sides_of
+from bench.suite.rounds import (
+    Budget,
+    Cost,
+    Side,
+    cost_of,
+    measurable,
+    shuffled,
+    sides_of,
+    start_s,
+)
 from bench.suite.scenarios import DEFAULTS, find_scenario
 
 SIX = {name: ROWS[name] for name in ("direct", "nginx", "parshall", "smg", "portkey", "litellm")}
@@ -52,23 +61,56 @@ def test_the_order_changes_from_round_to_round_and_comes_again_with_the_seed() -
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_a_scenario_says_how_long_it_takes(name: str) -> None:
     scenario = find_scenario(name)
-    seconds = expected_s(scenario, sides_of(scenario, SIX))
-    assert 60 < seconds < 900
+    rows, _ = measurable(scenario, list(SIX.values()))
+    cost = cost_of(scenario, sides_of(scenario, rows), rows)
+    assert 60 < cost.least_s <= cost.whole_s < 900
+
+
+def test_the_default_scenarios_take_less_than_twenty_minutes_at_least() -> None:
+    least_s = 0.0
+    for scenario in map(find_scenario, DEFAULTS):
+        rows, _ = measurable(scenario, list(SIX.values()))
+        least_s += cost_of(scenario, sides_of(scenario, rows), rows).least_s
+    assert least_s < 20 * 60
+
+
+def test_a_process_for_every_sample_starts_with_every_sample() -> None:
+    once = replace(find_scenario("open-streams"), fresh=False)
+    rows, _ = measurable(once, list(SIX.values()))
+    sides = sides_of(once, rows)
+    whole_s = sum(start_s(row) for row in rows.values())
+    often = cost_of(replace(once, fresh=True), sides, rows)
+    assert often.whole_s - cost_of(once, sides, rows).whole_s == pytest.approx(3 * whole_s)
 
 
 def test_what_a_scenario_leaves_is_for_those_after_it() -> None:
     now_s = 1000.0
-    budget = Budget(100, {"first": 30, "second": 10}, lambda: now_s)
+    costs = {"first": Cost(10, 30), "second": Cost(30, 30), "third": Cost(20, 60)}
+    budget = Budget(90, costs, lambda: now_s)
+    budget.begin("first")  # 30 s are spare, of which it may have a third
+    assert budget.has(20)
+    assert not budget.has(21)
+    now_s += 5
+    budget.begin("second")  # which wants no more than it takes at least
+    assert budget.has(30)
+    assert not budget.has(31)
+    now_s += 30
+    budget.begin("third")
+    assert budget.has(55)
+    assert not budget.has(56)
+
+
+def test_a_budget_that_does_not_suffice_is_dealt_out_too() -> None:
+    budget = Budget(20, {"first": Cost(10, 30), "second": Cost(30, 30)}, lambda: 0.0)
     budget.begin("first")
-    assert budget.has(75)
-    assert not budget.has(76)
-    now_s += 20
+    assert budget.has(5)
+    assert not budget.has(6)
     budget.begin("second")
-    assert budget.has(80)
-    assert not budget.has(81)
+    assert budget.has(20)
 
 
 def test_no_limit_is_none() -> None:
-    budget = Budget(math.inf, {"first": 30, "second": 10})
-    budget.begin("first")
-    assert budget.has(1e9)
+    budget = Budget(math.inf, {"first": Cost(10, 10), "second": Cost(10, 30)})
+    for name in ("first", "second"):
+        budget.begin(name)
+        assert budget.has(1e9)
