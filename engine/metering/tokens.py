@@ -62,6 +62,8 @@ _OTHERS: Final = Family("others", (), "o200k_base")
 _RECOUNT_CHARS = 200
 # Text without a safe boundary (base64, Chinese) is cut here all the same.
 _SEGMENT_MAX_CHARS = 16_384
+_SPACES_TRIED_MAX = 256
+"""A megabyte of spaces would keep the loop for a second."""
 
 # A prompt is counted at the end of an exchange, in synchronous code: at 20 million tokens a second
 # this much of it holds the loop for about 10 ms. The rest is taken at 8 characters a token, fewer
@@ -193,9 +195,11 @@ class TextCounter:
 
 
 def _last_boundary(text: str) -> int:
-    """Index of the last space between two letters, or 0."""
+    """Index of the last space between two letters; 0 where there is none among the last spaces."""
     at = text.rfind(" ", 1, len(text) - 1)
-    while at > 0:
+    for _ in range(_SPACES_TRIED_MAX):
+        if at <= 0:
+            break
         if text[at - 1].isalpha() and text[at + 1].isalpha():
             return at
         at = text.rfind(" ", 1, at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 import toktok
@@ -47,6 +48,24 @@ def test_each_model_is_counted_with_its_vocabulary(model: str, encoding: str) ->
 @pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base", "o200k_harmony", "qwen3.5"])
 def test_our_counter_is_the_librarys(encoding: str) -> None:
     assert [counter_for(encoding)(PROSE)] == toktok.batch_count([PROSE], encoding, 1)
+
+
+def test_spaces_without_end_are_not_looked_through_one_by_one() -> None:
+    steps = 0
+
+    def note(_frame: object, event: str, function: object) -> None:
+        nonlocal steps
+        steps += event == "c_call" and getattr(function, "__name__", "") == "rfind"
+
+    counter = TextCounter(counter_for("o200k_base"))
+    sys.setprofile(note)
+    try:
+        counter.add("two words" + " " * 1_000_000)
+    finally:
+        sys.setprofile(None)
+
+    assert steps < 1_000
+    assert counter.known_tokens > 10
 
 
 @pytest.mark.parametrize("seed", range(20))
