@@ -25,6 +25,8 @@ NARROW: Final = 0.06
 WIDE: Final = 0.10
 """±10 %: a wider one goes on after them, to `Scenario.repeats_max`."""
 
+BUSY_CORE: Final = 0.85
+"""A gateway that takes less of its core has not been at its limit."""
 _PROCESS: Final = ("cpu_", "memory_")
 _WAITED: Final = "cancel_"
 
@@ -186,7 +188,20 @@ def _notes(
         slopes = [memory_slope(_sound(samples), "rss_bytes") for samples in rounds.values()]
         known = [slope for slope in slopes if not math.isnan(slope)]
         notes.append(f"of RSS {sum(known) / len(known) / KIB:.1f} KiB")
+    if figure == "requests_per_s" and values and (core := _closed_core(rounds)) < BUSY_CORE:
+        notes.append(f"at least: it took {core:.2f} of a core, others were the limit")
     return notes
+
+
+def _closed_core(rounds: Rounds) -> float:
+    """Of a core, what the gateway took while clients asked again at once; infinite if unknown."""
+    taken = [
+        sample.closed.cpu_s / sample.closed.elapsed_s
+        for samples in rounds.values()
+        for sample in _sound(samples)
+        if sample.closed is not None and sample.closed.cpu_s is not None
+    ]
+    return sum(taken) / len(taken) if taken else math.inf
 
 
 def _limit_notes(rounds: Rounds, reasons: Counter[str], bound: Bound) -> list[str]:
