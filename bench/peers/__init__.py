@@ -10,7 +10,7 @@ from bench.peers.external import parse_peer
 from bench.peers.install import Installed, find_installed, install_peer
 from bench.peers.row import PeerError, PeerRow
 from bench.peers.rows import DEFAULT_PEERS, ROWS
-from bench.peers.start import paused, running_peer
+from bench.peers.start import running_peer
 
 __all__ = [
     "DEFAULT_PEERS",
@@ -21,6 +21,5 @@ __all__ = [
     "find_installed",
     "install_peer",
     "parse_peer",
-    "paused",
     "running_peer",
 ]

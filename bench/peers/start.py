@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 @dataclass(frozen=True, slots=True)
 class StartedPeer(Peer):
-    """One that was started here, so that it is ours to stop and to continue."""
+    """One that was started here, and runs as long as it has processes."""
 
 
 @contextmanager
@@ -94,22 +94,6 @@ def running_peer(
         with start.running() as process:
             values["key"] = start.administer()
             yield _describe(StartedPeer, row, values, installed, process.pid)
-
-
-@contextmanager
-def paused(peers: Iterable[Peer]) -> Iterator[None]:
-    """The peers that were started here do nothing meanwhile (SIGSTOP), others go on."""
-    stopped: list[int] = []
-    try:
-        for peer in peers:
-            if isinstance(peer, StartedPeer):
-                for pid in peer.pids():
-                    stopped.append(pid)
-                    _signal(pid, signal.SIGSTOP)
-        yield
-    finally:
-        for pid in stopped:
-            _signal(pid, signal.SIGCONT)
 
 
 _P = TypeVar("_P", bound=Peer)

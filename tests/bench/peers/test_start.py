@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bench.peers import ROWS, PeerError, PeerRow, install_peer, parse_peer, paused, running_peer
-from bench.peers.row import Nothing
+from bench.peers import ROWS, PeerError, install_peer, parse_peer, running_peer
 from bench.simulate.process import RunningSimulator, running_simulator
 from bench.suite.model import Peer
 from bench.suite.processes import cpu_s_of
@@ -205,19 +204,3 @@ with running_peer(row, "http://127.0.0.1:1", None, Path({str(home)!r})) as peer:
         process.send_signal(signal.SIGINT)
         process.wait(60)
     assert not any(map(is_there, pids))
-
-
-def test_idle_peers_stand_still(home: Path) -> None:
-    with running_peer(server(), "http://127.0.0.1:1", None, home) as peer:
-        [pid] = peer.pids()
-        with paused([peer]):
-            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
-        state = os.waitid(os.P_PID, pid, os.WCONTINUED | os.WNOWAIT)
-        assert state is not None
-        assert state.si_status == signal.SIGCONT
-
-
-def test_what_others_have_started_is_not_stopped() -> None:
-    row = PeerRow("mine", Nothing(), base_url="http://127.0.0.1:1", pid=os.getpid())
-    with running_peer(row, "http://127.0.0.1:1", None, Path("unused")) as peer, paused([peer]):
-        assert os.getpid() in peer.pids()  # and it goes on
