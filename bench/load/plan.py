@@ -34,6 +34,8 @@ DRAIN_S: Final = 0.3
 """Between the load's window and that of the closed loop."""
 CLOSED_KINDS: Final = 256
 """Different requests that a closed loop goes round in."""
+PROBES_LEAST: Final = 0.25
+"""Of the probes' rate, however much a plan is thinned: fewer would tell nothing."""
 _SPARE_S: Final = 120.0
 """How much longer than its plan a stream lasts that is to last."""
 _TOKEN_BYTES: Final = 200.0
@@ -149,7 +151,7 @@ def plan_requests(
     load = _Draw(scenario, chance, windows[0], windows[-1].end_s)
     requests = load.requests(due_s)
     if scenario.probe is not None:
-        requests += _probes(scenario, chance, windows[1], len(requests))
+        requests += _probes(scenario, factor, chance, windows[1], len(requests))
     return Plan(
         requests=tuple(sorted(requests, key=lambda planned: planned.at_s)),
         windows=windows,
@@ -357,12 +359,12 @@ def _even(count: int, chance: random.Random) -> list[float]:
 
 
 def _probes(
-    scenario: Scenario, chance: random.Random, window: Window, number: int
+    scenario: Scenario, factor: float, chance: random.Random, window: Window, number: int
 ) -> list[Planned]:
     assert scenario.probe is not None
     arrivals = Arrivals("poisson", scenario.probe.rate_per_s)
     length_s = window.end_s - window.begin_s
-    due = _arrivals(arrivals, 1.0, arrivals.count_max, length_s, chance)
+    due = _arrivals(arrivals, max(factor, PROBES_LEAST), arrivals.count_max, length_s, chance)
     first = scenario.traffic[0]
     return [
         Planned(

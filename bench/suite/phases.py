@@ -265,8 +265,9 @@ class _Step:
         return self._bench.simulator.truth(self._truth_before)
 
     def _ended(self) -> set[str]:
-        running = {record["tag"] for record in self._truth() if record["ended"] is None}
-        return {record["tag"] for record in self._truth()} - running
+        records = self._truth()
+        running = {record["tag"] for record in records if record["ended"] is None}
+        return {record["tag"] for record in records} - running
 
     def _left(self, left: list[Left]) -> tuple[Censored, int]:
         """How soon the provider knew, and how many tokens it made for nobody."""

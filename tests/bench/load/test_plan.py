@@ -114,6 +114,10 @@ def test_probes_and_the_closed_loop_have_windows_of_their_own() -> None:
     assert all(window.begin_s <= each.at_s < window.end_s for each in probes)
     assert {(each.tokens, each.tokens_per_second, each.lasts) for each in probes} == {(3, 0, False)}
 
+    weak = plan_requests(PACED, tokens_per_s_max=400)
+    fewer = [each for each in weak.requests if each.window == "probe"]
+    assert 0.1 < len(fewer) / len(probes) < 0.5  # of a tenth of the streams: fewer tell nothing
+
     unary = plan_requests(find_scenario("unary"))
     assert unary.closed is not None
     assert unary.closed.clients == 32
