@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,7 +135,10 @@ def run(
 
     with explain_bench():
         chosen = [repeated(find_scenario(name), repeats) for name in scenarios or DEFAULTS]
-        measured = choose(_rows(peers, home, allow_remote=allow_remote), home)
+        rows = _rows(peers, home, allow_remote=allow_remote)
+        _check_names("SCENARIO", [scenario.name for scenario in chosen])
+        _check_names("--peer", [row.name for row in rows])
+        measured = choose(rows, home)
         settings = Settings(
             home=home,
             seed=seed,
@@ -174,6 +177,12 @@ def _rows(names: tuple[str, ...], home: Path, *, allow_remote: bool) -> list[Pee
                 f"Without {name}: `parshall bench peers install {name}` installs it.", err=True
             )
     return [ROWS[name] for name in there]
+
+
+def _check_names(what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise click.BadParameter(f"'{name}' is named twice", param_hint=what)
 
 
 def _new_folder(path: Path) -> Path:

@@ -158,6 +158,8 @@ def test_an_unknown_scenario_is_told_which_there_are() -> None:
         (["--peer", "smg"], 1, "`parshall bench peers install smg` does it"),
         (["--peer", "zzz"], 1, "there is no peer 'zzz'; there are direct, nginx"),
         (["--peer", "a=http://192.0.2.1"], 1, "--allow-remote loads others"),
+        (["paced", "paced"], 2, "'paced' is named twice"),
+        (["--peer", "a=http://127.0.0.1:1", "--peer", "a=http://127.0.0.1:2"], 2, "'a' is named"),
         (["--budget", "soon"], 2, "'soon' is no time: 90s, 20m or 1.5h"),
         (["--repeats", "0"], 2, "0 is not in the range 1<=x<=100"),
     ],
