@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +96,12 @@ def read_duration(_: click.Context, __: click.Parameter, text: str | None) -> fl
     help="At most so long, e.g. 20m or 90s.  [default: 20m for the five, none for what is named]",
 )
 @click.option("--noisy", is_flag=True, help="Keep what was measured on a busy machine.")
+@click.option(
+    "--patient",
+    is_flag=True,
+    help="Where the machine's host rations CPU time, wait until it has given it back: up to 20 "
+    "minutes each time, beside the budget.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of all that is random.")
 @home_option
 @click.option(
@@ -114,6 +122,7 @@ def run(
     repeats: int | None,
     budget: float | None,
     noisy: bool,
+    patient: bool,
     seed: int,
     home: Path,
     provider_port: int,
@@ -128,7 +137,8 @@ def run(
     The folder then holds raw.jsonl (every sample, as measured), report.html and table.md. Ctrl-C
     ends a run and reports what there is.
     """
-    from bench.report.jsonl import append_sample, write_header
+    from bench.report.jsonl import append_note, append_sample, write_header
+    from bench.suite.patience import wait_calm
     from bench.suite.run import Settings, choose, header_of, repeated, run_scenarios
     from bench.suite.scenarios import DEFAULTS, find_scenario
     from frontends.cli_progress import Bars
@@ -144,23 +154,37 @@ def run(
             seed=seed,
             budget_s=budget or (math.inf if scenarios else BUDGET_S),
             noisy=noisy,
+            wait_calm=wait_calm if patient else None,
             provider_port=provider_port,
             command=("parshall", *sys.argv[1:]),
         )
         raw = _new_folder(out) / "raw.jsonl"
         write_header(raw, header_of(chosen, measured, settings))
-        progress = Bars()
+        progress = Bars(partial(append_note, raw))
         try:
-            with closing(run_scenarios(chosen, measured, settings, progress)) as samples:
+            with (
+                _terminated_as_interrupted(),
+                closing(run_scenarios(chosen, measured, settings, progress)) as samples,
+            ):
                 for sample in samples:
                     append_sample(raw, sample)
                     if sample.refused:
                         progress.say(f"{sample.scenario}: {sample.peer} refused: {sample.refused}")
         except KeyboardInterrupt:
-            progress.say("Ended; what was measured until now is reported.")
+            progress.note("ended before all was measured; what there is is reported")
         finally:
             progress.end()
         _show_report(out)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM is Ctrl-C: processes that were started end with this one."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _rows(names: tuple[str, ...], home: Path, *, allow_remote: bool) -> list[PeerRow]:
@@ -209,12 +233,13 @@ def report(folder: Path) -> None:
 
 def _show_report(folder: Path) -> None:
     from bench.report.files import write_report
-    from bench.report.jsonl import read_run
+    from bench.report.jsonl import read_notes, read_run
     from bench.statistics.rows import rows_of
     from bench.suite.model import Report
 
     header, samples = read_run(folder, lambda line: click.echo(line, err=True))
-    report = Report(header, rows_of(header, samples), folder / "raw.jsonl")
+    raw, notes = folder / "raw.jsonl", read_notes(folder)
+    report = Report(header, rows_of(header, samples), raw, notes)
     _, page, table = write_report(folder, report, samples)
     click.echo(table.read_text())
     click.echo(f"{page} shows all of it.", err=True)

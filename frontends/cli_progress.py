@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +17,9 @@ _CLEAR = "\r\033[2K"
 class Bars:
     """One bar a scenario, on standard error; see `bench.suite.run.Progress`."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Callable[[str], None]) -> None:
+        """`keep` is given what is to be kept with the figures."""
+        self._keep = keep
         self._terminal = sys.stderr.isatty()
         self._bar: ProgressBar[int] | None = None
         self._scenario = ""
@@ -59,6 +62,11 @@ class Bars:
         if self._bar is not None:
             self._bar.render_finish()
             self._bar = None
+
+    def note(self, line: str) -> None:
+        """Said, and kept."""
+        self._keep(line)
+        self.say(line)
 
     def say(self, line: str) -> None:
         """A line above the bar."""

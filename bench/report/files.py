@@ -44,6 +44,7 @@ def render_json(report: Report) -> bytes:
     document = {
         "header": to_json(report.header),
         "rows": [to_json(row) for row in report.rows],
+        "notes": report.notes,
         "samples": report.samples.name,
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -76,7 +76,8 @@ def _sections(
             _scenario(view, scenario, looks),
         )
     missing = missing_table(view, looks) or tag("p", "Nothing was refused, and nothing failed.")
-    yield "missing", "Refused, missing and failed", [missing]
+    notes = [tag("ul", *(tag("li", note) for note in view.report.notes))]
+    yield "missing", "Refused, missing and failed", [missing, *(notes if view.report.notes else ())]
     yield "guards", "Can it be believed?", [tag("p", GUARDS), guards_table(view)]
     yield "method", "Method", [tag("p", paragraph) for paragraph in METHOD]
     yield "again", "To do it again", list(_again(view))

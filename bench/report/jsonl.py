@@ -10,8 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from bench.suite import records
 from bench.suite.model import Header, Sample
-from bench.suite.records import RecordError, header_to_line, read_records, sample_to_line
+from bench.suite.records import (
+    RecordError,
+    header_to_line,
+    note_to_line,
+    read_records,
+    sample_to_line,
+)
 
 RAW_NAME: Final = "raw.jsonl"
 """Of the file in a run's folder."""
@@ -32,6 +39,17 @@ def append_sample(path: Path, sample: Sample) -> None:
     _write(path, "a", sample_to_line(sample))
 
 
+def append_note(path: Path, note: str) -> None:
+    """Add what a reader should know. Raises OSError when it cannot be written."""
+    _write(path, "a", note_to_line(note))
+
+
+def read_notes(path: Path) -> tuple[str, ...]:
+    """What `append_note` has added. `path` and errors as of `read_run`."""
+    path, lines = _lines_of(path)
+    return records.read_notes(lines)
+
+
 def read_run(path: Path, say: Callable[[str], None] | None = None) -> tuple[Header, list[Sample]]:
     """What a run has measured.
 
@@ -43,15 +61,7 @@ def read_run(path: Path, say: Callable[[str], None] | None = None) -> tuple[Head
         RecordError: there is no such file, or no run of this version has written it; the message
             names the file, and the line where there is one.
     """
-    if path.is_dir():
-        path = path / RAW_NAME
-    try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            lines = list(file)
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RecordError(f"{path}: cannot be read: it is not UTF-8 text") from None
+    path, lines = _lines_of(path)
     if lines and not lines[-1].endswith("\n"):
         lines.pop()
         if say is not None:
@@ -60,6 +70,19 @@ def read_run(path: Path, say: Callable[[str], None] | None = None) -> tuple[Head
         return read_records(lines)
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from None
+
+
+def _lines_of(path: Path) -> tuple[Path, list[str]]:
+    """The file and its lines."""
+    if path.is_dir():
+        path = path / RAW_NAME
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            return path, list(file)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RecordError(f"{path}: cannot be read: it is not UTF-8 text") from None
 
 
 def _write(path: Path, mode: str, line: str) -> None:

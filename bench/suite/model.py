@@ -320,11 +320,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a page shows; `samples` is the raw.jsonl behind it."""
+    """What a page shows; `samples` is the raw.jsonl behind it, `notes` is what to know of it."""
 
     header: Header
     rows: tuple[Row, ...]
     samples: Path
+    notes: tuple[str, ...] = ()
 
 
 Outcome = Literal["faster", "slower", "same", "unclear"]

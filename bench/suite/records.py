@@ -34,6 +34,20 @@ def sample_to_line(sample: Sample) -> str:
     return _line({"sample": to_json(sample)})
 
 
+def note_to_line(note: str) -> str:
+    """One line of JSON, without its end: what a reader of the samples should know."""
+    return _line({"note": note})
+
+
+def read_notes(lines: Iterable[str]) -> tuple[str, ...]:
+    """The notes of a run, in order. Raises RecordError: as `read_records`, of single lines."""
+    return tuple(str(document["note"]) for _, document in _documents(lines) if _is_note(document))
+
+
+def _is_note(document: Any) -> bool:
+    return isinstance(document, dict) and document.keys() == {"note"}
+
+
 def read_records(lines: Iterable[str]) -> tuple[Header, list[Sample]]:
     """What a run has written; a last line that a killed run left unfinished is passed over.
 
@@ -51,6 +65,8 @@ def read_records(lines: Iterable[str]) -> tuple[Header, list[Sample]]:
                     header = from_json(Header, fields)
                 case {"sample": dict(fields)} if header is not None:
                     samples.append(from_json(Sample, fields))
+                case _ if _is_note(document) and header is not None:
+                    pass
                 case _:
                     raise ValueError("neither the header nor a sample")
         except (ValueError, KeyError, TypeError) as error:

@@ -153,6 +153,11 @@ class Budget:
             share_s += spare_s * ((mine.whole_s - mine.least_s) / more_s if more_s else 1.0)
         self._scenario_end_s = now_s + share_s
 
+    def extend(self, seconds: float) -> None:
+        """So much of the time that has passed does not count."""
+        self._end_s += seconds
+        self._scenario_end_s += seconds
+
     def has(self, seconds: float) -> bool:
         """Whether so much is left to the present scenario."""
         return self._clock() + seconds <= self._scenario_end_s

@@ -7,7 +7,7 @@ that is ended has lost nothing. Processes that were started end with the run, ho
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from bench.peers.row import Source
 from bench.peers.start import StartedPeer
 from bench.simulate.process import running_simulator
 from bench.statistics.rows import needs_more
+from bench.suite.guards import STEAL_MAX
 from bench.suite.machine import place, read_machine
 from bench.suite.model import Header, Peer, Sample, Scenario
 from bench.suite.phases import Bench, Place, measure, warm_up
@@ -56,7 +57,10 @@ class Progress(Protocol):
         """Of the scenario."""
 
     def say(self, line: str) -> None:
-        """Something that a reader of the figures should know."""
+        """Something for who waits."""
+
+    def note(self, line: str) -> None:
+        """Something that a reader of the figures should know, said and kept with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Settings:
         seed: of plans and orders.
         budget_s: of all of it; infinite: none.
         noisy: keep samples that would be refused.
+        wait_calm: waits for a host that takes the CPU time away to give it back, and returns how
+            many seconds that took; None: it is not waited for.
         provider_port: of the simulated provider; 0: a free one.
         command: what was typed, for the record.
     """
@@ -76,6 +82,7 @@ class Settings:
     seed: int = 1
     budget_s: float = math.inf
     noisy: bool = False
+    wait_calm: Callable[[], float] | None = None
     provider_port: int = 0
     command: tuple[str, ...] = ()
 
@@ -144,20 +151,20 @@ def run_scenarios(
     budget = Budget(settings.budget_s, costs)
     for scenario in sorted(scenarios, key=lambda each: _optional_s(costs.get(each.name))):
         for name, reason in chosen[scenario.name][1].items():
-            progress.say(f"{scenario.name}: without {name}: {reason}")
+            progress.note(f"{scenario.name}: without {name}: {reason}")
         if scenario.name not in costs:
-            progress.say(f"{scenario.name}: not measured, there is no peer for it")
+            progress.note(f"{scenario.name}: not measured, there is no peer for it")
             continue
         budget.begin(scenario.name)
         if not budget.has(round_s(scenario, sides[scenario.name])):
-            progress.say(f"{scenario.name}: not measured, as the budget ends")
+            progress.note(f"{scenario.name}: not measured, as the budget ends")
             continue
         progress.begin(scenario.name, costs[scenario.name].whole_s)
         with (
             _open_bench(settings) as bench,
             _Fleet(bench, scenario, peers, settings.home) as fleet,
         ):
-            rounds = _Rounds(bench, scenario, fleet, budget, progress)
+            rounds = _Rounds(bench, scenario, fleet, budget, progress, settings.wait_calm)
             yield from rounds.samples(sides[scenario.name])
         progress.end()
 
@@ -248,12 +255,14 @@ class _Rounds:
         fleet: _Fleet,
         budget: Budget,
         progress: Progress,
+        wait_calm: Callable[[], float] | None,
     ) -> None:
         self._bench = bench
         self._scenario = scenario
         self._fleet = fleet
         self._budget = budget
         self._progress = progress
+        self._wait_calm = wait_calm
         self._found: list[Sample] = []
         self._failed: set[str] = set()
 
@@ -263,12 +272,12 @@ class _Rounds:
         for repeat in range(scenario.repeats_max):
             if not self._budget.has(round_s(scenario, wanted)):
                 done = f"after {repeat} of {scenario.repeats} rounds"
-                self._progress.say(f"{scenario.name}: ended {done}, as the budget ends")
+                self._progress.note(f"{scenario.name}: ended {done}, as the budget ends")
                 return
             self._progress.round(repeat + 1)
             yield from self._round(wanted, repeat)
             if all(sample.refused for sample in self._found if sample.repeat == repeat):
-                self._progress.say(f"{scenario.name}: given up, since {_ALL_REFUSED}")
+                self._progress.note(f"{scenario.name}: given up, since {_ALL_REFUSED}")
                 return
             wanting = needs_more(scenario, self._found)
             wanted = [
@@ -302,7 +311,7 @@ class _Rounds:
             peer = self._fleet.peer(name)
         except PeerError as error:
             self._failed.add(name)
-            self._progress.say(f"{scenario.name}: without {name}: {error}")
+            self._progress.note(f"{scenario.name}: without {name}: {error}")
             return
         receipts = self._fleet.keeps_receipts(name)
         for sample in measure(self._bench, scenario, place, peer, receipts=receipts):
@@ -311,3 +320,9 @@ class _Rounds:
         if not self._bench.settled() or scenario.fresh:
             # What it still asks of the provider would be a load beside the next one's.
             self._fleet.end(name)
+        if self._wait_calm is not None and self._found[-1].guards.steal > STEAL_MAX:
+            self._progress.say("the host takes the CPU time away: waiting until it gives it back")
+            waited_s = self._wait_calm()
+            self._budget.extend(waited_s)
+            minutes = f"{waited_s / 60:.0f} min"
+            self._progress.note(f"{scenario.name}: waited {minutes} for the machine's host")

@@ -190,3 +190,13 @@ def test_a_run_of_nothing_is_still_a_page() -> None:
     bare = dataclasses.replace(HEADER, versions={}, revisions={}, notes={}, titles={}, figures={})
     page = render_html(Report(bare, (), report.samples), [])
     assert "Nothing was refused" in page
+
+
+def test_what_the_run_noted_is_told() -> None:
+    report, samples = run()
+    note = "paced: ended early, as the <budget> ends"
+    page = render_html(dataclasses.replace(report, notes=(note,)), samples)
+    tree = ET.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
+    notes = section(tree, "Refused, missing and failed").find("ul")
+    assert notes is not None
+    assert [said(each) for each in notes] == [note]

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.report.jsonl import RAW_NAME, append_sample, read_run, write_header
+from bench.report.jsonl import (
+    RAW_NAME,
+    append_note,
+    append_sample,
+    read_notes,
+    read_run,
+    write_header,
+)
 from bench.suite.records import RecordError
 from tests.bench.suite.samples import HEADER, SAMPLE, sample
 
@@ -32,6 +39,13 @@ def test_a_sample_is_on_disk_before_the_next_is_measured(tmp_path: Path) -> None
     assert read_run(path) == (HEADER, [])
     append_sample(path, SAMPLE)
     assert read_run(path) == (HEADER, [SAMPLE])
+
+
+def test_what_a_reader_should_know_is_kept_with_the_samples(raw: Path) -> None:
+    assert read_notes(raw) == ()
+    append_note(raw, "paced: ended after 3 of 8 rounds")
+    assert read_notes(raw.parent) == ("paced: ended after 3 of 8 rounds",)
+    assert read_run(raw) == (HEADER, [SAMPLE, SECOND])
 
 
 def test_a_run_is_not_written_over(raw: Path) -> None:

@@ -8,7 +8,14 @@ import typing
 import pytest
 
 from bench.suite.model import Header, Sample
-from bench.suite.records import RecordError, header_to_line, read_records, sample_to_line
+from bench.suite.records import (
+    RecordError,
+    header_to_line,
+    note_to_line,
+    read_notes,
+    read_records,
+    sample_to_line,
+)
 from tests.bench.suite.samples import HEADER, QUIET, SAMPLE, sample
 
 UNSEEN = sample(cpu_s=None, memory=None, closed=None, billed=None, refused="the machine is busy")
@@ -22,6 +29,14 @@ def test_what_is_written_is_read_back() -> None:
     lines = written(SAMPLE, UNSEEN)
     assert read_records(lines) == (HEADER, [SAMPLE, UNSEEN])
     assert all(line.count("\n") == 1 for line in lines)
+
+
+def test_notes_stand_between_samples_and_are_none() -> None:
+    header, first, second = written(SAMPLE, UNSEEN)
+    lines = [header, first, f"{note_to_line('paced: ended early')}\n", second]
+    assert read_records(lines) == (HEADER, [SAMPLE, UNSEEN])
+    assert read_notes(lines) == ("paced: ended early",)
+    assert read_notes([header, first]) == ()
 
 
 def test_the_sample_of_the_tests_fills_every_field() -> None:

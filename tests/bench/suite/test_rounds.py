@@ -109,6 +109,18 @@ def test_a_budget_that_does_not_suffice_is_dealt_out_too() -> None:
     assert budget.has(20)
 
 
+def test_time_that_does_not_count_is_given_back() -> None:
+    now_s = 0.0
+    budget = Budget(90, {"first": Cost(10, 30), "second": Cost(30, 60)}, lambda: now_s)
+    budget.begin("first")
+    now_s += 1000
+    budget.extend(1000)
+    assert budget.has(20)
+    budget.begin("second")
+    assert budget.has(90)
+    assert not budget.has(91)
+
+
 def test_no_limit_is_none() -> None:
     budget = Budget(math.inf, {"first": Cost(10, 10), "second": Cost(10, 30)})
     for name in ("first", "second"):

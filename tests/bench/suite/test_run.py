@@ -71,6 +71,9 @@ class Told:
         self.ended += 1
 
     def say(self, line: str) -> None:
+        pass
+
+    def note(self, line: str) -> None:
         self.lines.append(line)
 
 
@@ -98,6 +101,24 @@ def test_a_budget_that_is_too_small_is_said(tmp_path: Path) -> None:
     settings = Settings(tmp_path, budget_s=0.1)
     assert list(run_scenarios([tiny], choose([DIRECT], tmp_path), settings, told)) == []
     assert told.lines == ["tiny: not measured, as the budget ends"]
+
+
+def test_a_patient_run_waits_for_its_host_beside_its_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.suite.run.STEAL_MAX", -1.0)
+    waits: list[float] = []
+
+    def wait_calm() -> float:
+        waits.append(600.0)
+        return 600.0
+
+    tiny, told = parse_scenario(TINY, "tiny.toml"), Told()
+    settings = Settings(tmp_path, budget_s=60, noisy=True, wait_calm=wait_calm)
+    samples = list(run_scenarios([tiny], choose([DIRECT], tmp_path), settings, told))
+
+    assert len(waits) == len(samples) == 2
+    assert told.lines == ["tiny: waited 10 min for the machine's host"] * 2
 
 
 def test_a_number_of_rounds_does_not_make_it_another_scenario(tmp_path: Path) -> None:
