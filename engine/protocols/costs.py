@@ -6,15 +6,14 @@ They are spliced into the bytes of the answer's end; no other byte is touched.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _STRINGS = re.compile(_STRING, re.DOTALL)
 _TOKENS = re.compile(_STRING + rb"|[{}\[\],]", re.DOTALL)
 _BRACES = re.compile(_STRING + rb"|[{}\[\]]", re.DOTALL)
 _OWN_NAMES = (b'"cost"', b'"credits"')
-_NAME = re.compile(rb'\s*"([^"\\]*)"')
 _OPENING = re.compile(rb"\s*:\s*\{")
 _BACKSLASH = 0x5C
 _CANDIDATES_MAX = 8
@@ -48,19 +47,14 @@ def add_cost(ending: bytes, cost: ShownCost, name: bytes, depth: int = 1) -> byt
     if (closing := _closing(ending, start)) is None:
         return ending
     inside = ending[start:closing]
-    if not any(name in inside for name in _OWN_NAMES):
-        filled = len(inside.rstrip())
-        comma = b"," if inside[:filled].strip() else b""
-        return b"".join((ending[: start + filled], comma, own, ending[start + filled :]))
-    members = _members(ending, start)
-    end = members[-1][1]
-    last = ending[members[-1][0] : end]
-    blank = last[len(last.rstrip()) :]
-    said = [ending[at:after] for at, after in members]
-    kept = [member for member in said if member.strip() and not _is_own(member)]
-    if kept:
-        kept[-1] = kept[-1].rstrip()
-    return ending[:start] + b",".join([*kept, own]) + blank + ending[end:]
+    filled = len(inside.rstrip())
+    if any(each in inside for each in _OWN_NAMES):
+        said = [member for member in _members(inside) if member.strip()]
+        kept = b",".join(member for member in said if not member.lstrip().startswith(_OWN_NAMES))
+    else:
+        kept = inside[:filled]
+    comma = b"," if kept.strip() else b""
+    return b"".join((ending[:start], kept.rstrip(), comma, own, ending[start + filled :]))
 
 
 def _last_object(text: bytes, name: bytes, depth: int) -> int | None:
@@ -108,31 +102,15 @@ def _closing(text: bytes, start: int) -> int | None:
     return None
 
 
-def _members(text: bytes, start: int) -> list[tuple[int, int]]:
-    """Where the members of the object that begins here stand, each up to its comma or the
-    brace."""
-    members: list[tuple[int, int]] = []
-    begun, depth = start, 1
-    for token, at in _tokens(text, start):
-        if token in b"{[":
-            depth += 1
-        elif token in b"}]":
-            depth -= 1
-        if (token == b"," and depth == 1) or depth == 0:
-            members.append((begun, at))
-            begun = at + 1
-        if depth == 0:
-            return members
-    return []
-
-
-def _tokens(text: bytes, start: int) -> Iterator[tuple[bytes, int]]:
-    """Brackets and commas outside of strings."""
-    for match in _TOKENS.finditer(text, start, start + _USAGE_MAX_BYTES):
-        if len(token := match.group()) == 1:
-            yield token, match.start()
-
-
-def _is_own(member: bytes) -> bool:
-    name = _NAME.match(member)
-    return name is not None and name.group(1) in (b"cost", b"credits")
+def _members(inside: bytes) -> list[bytes]:
+    """The members of an object, of what stands between its braces; at least one, maybe blank."""
+    cuts, depth = [-1], 0
+    for match in _TOKENS.finditer(inside):
+        token = match.group()
+        if token == b",":
+            if depth == 0:
+                cuts.append(match.start())
+        elif len(token) == 1:
+            depth += 1 if token in b"{[" else -1
+    cuts.append(len(inside))
+    return [inside[before + 1 : at] for before, at in pairwise(cuts)]
