@@ -32,9 +32,6 @@ from bench.peers.row import (
 )
 from bench.peers.source import copy_source
 
-DEFAULT_HOME: Final = Path("~/.cache/parshall-bench")
-"""Unexpanded."""
-
 _INSTALL_TIMEOUT_S: Final = 600.0
 _ASK_TIMEOUT_S: Final = 10.0
 _TAIL_LINES: Final = 12

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench.report.markup import Markup, tag
-from bench.report.view import DIRECT
+from bench.suite.model import DIRECT
 
 COLOURS: Final = 9
 """`.p0` … `.p8` of style.css: Okabe and Ito's, which the colour-blind tell apart, and a grey."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from bench.report.numbers import NOTHING, short_title
-from bench.report.view import DIRECT, Cell, View
-from bench.suite.model import Machine, Report, Sample
+from bench.report.view import Cell, View
+from bench.suite.model import DIRECT, Machine, Report, Sample
 
 WIDTH: Final = 120
 """Characters a line has at most: more columns make a further table below."""

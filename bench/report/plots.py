@@ -13,9 +13,9 @@ from bench.report.charts import Entry, Series, curves, intervals, log_scale
 from bench.report.markup import Markup
 from bench.report.numbers import number, rate, ratio, short_heading
 from bench.report.svg import Log, Point, Tail
-from bench.report.view import DIRECT, Cell, Group, View
+from bench.report.view import Cell, Group, View
 from bench.suite.figures import FIGURES, Figure
-from bench.suite.model import Censored, Sample
+from bench.suite.model import DIRECT, Censored, Sample
 
 _LEAST_MS: Final = 0.02
 """Nothing earlier is told apart: such a token was on time."""

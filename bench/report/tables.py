@@ -10,8 +10,9 @@ from bench.report.charts import swatch
 from bench.report.markup import Child, Markup, join, tag
 from bench.report.numbers import NOTHING, heading, number, rate, short_title
 from bench.report.svg import shortened
-from bench.report.view import BASELINE, DIRECT, Cell, Group, View
+from bench.report.view import BASELINE, Cell, Group, View
 from bench.suite.figures import FIGURES
+from bench.suite.model import DIRECT
 
 _NAME_WIDTH: Final = 150.0
 _REASON_WIDTH: Final = 460.0

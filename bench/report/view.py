@@ -11,11 +11,10 @@ from typing import Final
 from bench.report.numbers import NOTHING, bounds_of, rate, ratio, short_heading, value_of
 from bench.suite.figures import FIGURES, Figure
 from bench.suite.guards import refusal
-from bench.suite.model import Interval, Report, Row, Sample
+from bench.suite.model import DIRECT, Interval, Report, Row, Sample
 
 FIRST: Final = ("nginx", "parshall")
 """The limit, then ours with its variants; then the others by name; last what has no gateway."""
-DIRECT: Final = "direct"
 BASELINE: Final = "what others add to"
 """Why nothing is added without a gateway."""
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bench.statistics.bootstrap import RESAMPLES
-from bench.statistics.rows import DIRECT, Key, Rounds, rounds_of, values_of
+from bench.statistics.rows import Key, Rounds, rounds_of, values_of
 from bench.statistics.values import adds_to_direct
 from bench.statistics.verdict import CONTROLS, Case, judge_cases, slower
 from bench.suite.figures import FIGURES
-from bench.suite.model import Header, Interval, Machine, Sample, Verdict
+from bench.suite.model import DIRECT, Header, Interval, Machine, Sample, Verdict
 
 _OTHER_MACHINE: Final = 0.05
 """Memory or speed that differ by more."""

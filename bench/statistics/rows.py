@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 from bench.statistics.bootstrap import RESAMPLES, ROUNDS_MIN, bootstrap, paired_ratio
 from bench.statistics.values import KIB, adds_to_direct, keeps, memory_slope, value_of
 from bench.suite.figures import FIGURES, Figure
-from bench.suite.model import Bound, Header, Row, Sample, Scenario
+from bench.suite.model import DIRECT, Bound, Header, Row, Sample, Scenario
 
-DIRECT: Final = "direct"
 COMPARED_TO: Final = (DIRECT, "nginx", "parshall")
 """Peers that others are shown as ratios to, and that are measured at the others' loads too."""
 

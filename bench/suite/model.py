@@ -32,6 +32,7 @@ from bench.suite.scenario import (
 )
 
 __all__ = [
+    "DIRECT",
     "STALL_MS",
     "Arrivals",
     "Billing",
@@ -64,6 +65,8 @@ __all__ = [
     "Verdict",
 ]
 
+DIRECT = "direct"
+"""The peer that is no gateway: the simulated provider itself."""
 STALL_MS = 250.0
 """A gap between two tokens that a reader takes for a stall."""
 

@@ -28,10 +28,10 @@ from bench.suite.billing import (
 )
 from bench.suite.guards import refusal
 from bench.suite.machine import Cores, calibration_ms
-from bench.suite.model import Billing, Censored, ClosedLoop, Guards, Peer, Sample, Scenario
+from bench.suite.model import DIRECT, Billing, Censored, ClosedLoop, Guards, Peer, Sample, Scenario
 from bench.suite.processes import memory_of
 from bench.suite.readings import Reading, guards_between, read_all
-from bench.suite.rounds import DIRECT, Side
+from bench.suite.rounds import Side
 
 _POLL_S: Final = 0.2
 _OPEN_S: Final = 15.0

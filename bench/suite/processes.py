@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from bench.processes import cpu_s
 from bench.suite.model import Memory
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -60,8 +60,7 @@ def cpu_s_of(pids: Iterable[int]) -> float:
 def _cpu_s(pid: int) -> float:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-        # The clock that clock_getcpuclockid(3) names: nanoseconds, all threads.
-        own_s = time.clock_gettime((~pid << 3) | 2)
+        own_s = cpu_s(pid)
     except (FileNotFoundError, ProcessLookupError, OSError):
         return 0.0
     # Names of programs may hold spaces and parentheses; cutime is the 16th field.

@@ -12,9 +12,9 @@ from types import MappingProxyType
 from bench.load.plan import Plan, plan_requests
 from bench.peers import PeerRow
 from bench.statistics.bootstrap import ROUNDS_MIN
+from bench.suite.model import DIRECT
 from bench.suite.scenario import Scenario
 
-DIRECT = "direct"
 BESIDES = "parshall"
 """Measured at the loads of weaker peers too, so that there is a ratio to something."""
 SAMPLE_S = 0.5
