@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import trio
 
+from engine.alarm import Alarm
+from engine.clock import wall_ms
 from engine.errors import UpstreamError
 from engine.protocols.codec import ClientCodec
 from engine.relay import Relay
@@ -21,13 +23,13 @@ from engine.upstream.errors import StreamLostError
 from engine.upstream.pool import UpstreamStream
 from engine.wire.http import Delivery, Headers
 from engine.wire.inflate import InflateError, Inflater, choose_coding
+from engine.wire.retry_after import retry_after_s
 
 logger = logging.getLogger(__name__)
 
 _ERROR_BODY_MAX_BYTES = 64 * 1024
 # An event larger than this is parsed in the exchange's own task: the reader has other streams.
 _SMALL_EVENT_MAX_BYTES = 64 * 1024
-_RETRY_AFTER_MAX_S = 86_400.0
 # Receipts keep it, and clients are told it in a header.
 _is_id = re.compile(r"[!-~]{1,256}").fullmatch
 _OK = 200
@@ -38,6 +40,7 @@ class Attempt:
 
     Attributes:
         status, headers: of the answer; None before it came.
+        answered: the provider has accepted the request.
         error: why it failed, for the client; set at most once.
         crash: an exception of our own in the relay; the exchange is then `gateway_failed`.
     """
@@ -50,10 +53,12 @@ class Attempt:
         *,
         unary: bool,
         metered: Callable[[Relay], bool],
+        changed: Alarm | None = None,
     ) -> None:
         self.relay = relay
         self.sink: Sink = sink
         self.status: int | None = None
+        self.answered = False
         self.headers: Headers = []
         self.error: UpstreamError | None = None
         self.crash: Exception | None = None
@@ -70,27 +75,27 @@ class Attempt:
         self._inflater: Inflater | None = None
         self._ended = False
         self._closed = False
-        self._pull = True
+        self._pull = False
         self._stopped = False
         self._until_tokens: int | None = None
         self._unacknowledged = 0
         self._large: list[tuple[bytes, int]] = []  # a deque takes 600 bytes empty
         self._error_body = b""
         self._error_body_max_bytes = _ERROR_BODY_MAX_BYTES
-        self._changed = trio.Event()
+        self.changed = Alarm() if changed is None else changed
+        """Set when there is something for the exchange to look at."""
 
     # What the exchange asks.
 
     @property
     def over(self) -> bool:
         """Nothing more will come that the client could get."""
-        return (
-            self.error is not None
-            or self.crash is not None
-            or self._stopped
-            or self._read_far_enough
-            or ((self.relay.terminal or self.relay.exhausted) and not self._large)
-        )
+        if self.error is not None or self.crash is not None or self._stopped:
+            return True
+        relay = self.relay
+        if (relay.terminal or relay.exhausted) and not self._large:
+            return True
+        return self._until_tokens is not None and self._read_far_enough
 
     @property
     def _read_far_enough(self) -> bool:
@@ -103,6 +108,11 @@ class Attempt:
         return self._stream is not None and not self.over
 
     @property
+    def sent(self) -> bool:
+        """The request has gone out."""
+        return self._stream is not None
+
+    @property
     def uploaded(self) -> bool:
         """All of the request's body is on its way."""
         return self._stream is not None and not self._stream.unsent_bytes
@@ -113,42 +123,39 @@ class Attempt:
         return self.over or self.first_output_at is not None
 
     @property
-    def answered(self) -> bool:
-        """The provider has accepted the request."""
-        return self.status == _OK
-
-    @property
     def held_up(self) -> bool:
         """The client is past its high-water mark; the provider's stream waits for it."""
         return self._unacknowledged > 0
 
     def header(self, name: bytes) -> str | None:
         """A header of the answer."""
-        return next((v.decode("latin-1") for n, v in self.headers if n == name), None)
+        for each, value in self.headers:
+            if each == name:
+                return value.decode("latin-1")
+        return None
 
     @property
     def provider_request_id(self) -> str | None:
         """The provider's own id of the request, if it said one that is one."""
-        said = (self.header(name) for name in self._codec.request_id_headers)
-        found = next((value for value in said if value is not None), "")
-        return found if _is_id(found) else None
-
-    async def wait_changed(self) -> None:
-        """Return when there is something for the exchange to look at."""
-        await self._changed.wait()
-        self._changed = trio.Event()
+        for name in self._codec.request_id_headers:
+            if (said := self.header(name)) is not None:
+                return said if _is_id(said) else None
+        return None
 
     def opened(self, stream: UpstreamStream) -> None:
-        """The request is on its way on this stream."""
+        """The request is on its way on this stream; where it was given up meanwhile, no longer."""
         self._stream = stream
         self.last_activity = self._now()
         self.drained()
+        if self._closed:
+            stream.reset_nowait()
 
-    def attach(self, sink: Sink) -> None:
-        """From now on bytes go straight to this sink; what has gathered goes first."""
+    def attach(self, sink: Sink, *, pulled: bool = False) -> None:
+        """From now on bytes go straight to this sink; what has gathered goes first. Whoever pulls
+        them is to be woken for them."""
         gathered = self.sink
         assert isinstance(gathered, PullSink)
-        self.sink, self._pull = sink, False
+        self.sink, self._pull = sink, pulled
         sink.send_nowait(gathered.take())
 
     def detach(self, more_tokens_max: int) -> None:
@@ -156,18 +163,22 @@ class Attempt:
         self.sink, self._pull = Discard(self.sink.delivered_bytes), False
         self._until_tokens = self.relay.meter.spent_tokens + more_tokens_max
         self.drained()
-        self._changed.set()
+        self.changed.set()
 
     def stop(self) -> None:
         """End the answer where it is: nothing more is generated."""
         self._stopped = True
         self.close()
-        self._changed.set()
+        self.changed.set()
 
-    def keep_alive(self) -> None:
-        """Say to a client whose stream is silent that it still is one."""
-        self.last_sent = self._now()
-        self.sink.send_nowait(self.relay.heartbeat())
+    def go_on(self) -> None:
+        """More output is paid for where it had stopped for want of that: it is the one that the
+        client gets."""
+        if self.relay.exhausted and not self._closed:
+            try:
+                self._relay(b"", 0)
+            except Exception as error:  # noqa: BLE001
+                self.crashed(error)
 
     def drained(self) -> None:
         """The client has caught up: let the provider send on."""
@@ -193,7 +204,7 @@ class Attempt:
         """Give up on the provider."""
         if self.error is None and not (self.relay.terminal or self._stopped):
             self.error = error  # a whole answer stays whole, and one that was stopped ends well
-        self._changed.set()
+        self.changed.set()
 
     def close(self) -> None:
         """Reset the stream if it has not ended; late bytes are dropped and acknowledged."""
@@ -229,7 +240,7 @@ class Attempt:
         logger.error("a relay failed with %s\n%s", type(error).__name__, trace)
         self.crash = error
         self._large.clear()
-        self._changed.set()
+        self.changed.set()
 
     def _pass_by(self, delivery: Delivery) -> bool:
         """Send what only brings more of the same text, as nearly every read does; False where it
@@ -252,9 +263,9 @@ class Attempt:
             self._stream.acknowledge(flow_bytes)
         else:
             self._unacknowledged += flow_bytes
-            self._changed.set()
+            self.changed.set()
         if self._pull or sink.gone or self._until_tokens is not None:
-            self._changed.set()
+            self.changed.set()
         return True
 
     def _deliver(self, delivery: Delivery) -> None:
@@ -280,10 +291,11 @@ class Attempt:
         self.answered_at = self.last_activity
         status = self.header(b":status") or ""
         self.status = int(status) if status.isdecimal() else 0
+        self.answered = self.status == _OK
         codings = [v.decode("latin-1") for n, v in head if n == b"content-encoding"]
         if codings:
             self._choose_inflater(", ".join(codings))
-        self._changed.set()
+        self.changed.set()
 
     def _choose_inflater(self, content_encoding: str) -> None:
         """The provider was asked for `identity`; the client gets that all the same."""
@@ -320,7 +332,7 @@ class Attempt:
             not self._unary and self.relay.pending_bytes + len(data) > _SMALL_EVENT_MAX_BYTES
         ):
             self._large.append((data, flow_bytes))
-            self._changed.set()
+            self.changed.set()
         else:
             self._relay(data, flow_bytes)
 
@@ -337,17 +349,19 @@ class Attempt:
         relay = self.relay
         if self.first_output_at is None and relay.meter.has_output:
             self.first_output_at = self.last_activity
-            self._changed.set()
+            self.changed.set()
         if out:
             self.last_sent = self.last_activity
         if self.sink.send_nowait(out):
             self._acknowledge(flow_bytes)
         else:
             self._unacknowledged += flow_bytes
-            self._changed.set()
-        ended = relay.terminal or relay.exhausted or self._read_far_enough
+            self.changed.set()
+        ended = relay.terminal or relay.exhausted
+        if self._until_tokens is not None:
+            ended = ended or self._read_far_enough
         if ended or (self._pull and out) or self.sink.gone:
-            self._changed.set()
+            self.changed.set()
 
     def _acknowledge(self, flow_bytes: int) -> None:
         if self._stream is None:
@@ -358,7 +372,7 @@ class Attempt:
     def _end(self) -> None:
         if not self.answered:
             error = self._codec.read_error(
-                self.status or 0, self._error_body, self._retry_after_s()
+                self.status or 0, self._error_body, retry_after_s(self.headers, wall_ms() / 1_000)
             )
             error.provider_request_id = self.provider_request_id
             self.fail(error)
@@ -373,8 +387,4 @@ class Attempt:
         if self.relay.error is not None:
             self.fail(self.relay.error)
         self._send(out, 0)
-        self._changed.set()
-
-    def _retry_after_s(self) -> float | None:
-        value = self.header(b"retry-after") or ""
-        return min(float(value), _RETRY_AFTER_MAX_S) if value.isdecimal() else None
+        self.changed.set()

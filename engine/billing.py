@@ -6,49 +6,35 @@ what was generated and recording it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import trio
 
 from engine import funds
 from engine.admission.keys import Principal
-from engine.attempt import Attempt
-from engine.attempt_log import AttemptLog
 from engine.config import BillingConfig
-from engine.errors import (
-    BudgetExceededError,
-    GatewayError,
-    InsufficientFundsError,
-    UnavailableError,
-)
+from engine.errors import GatewayError, UnavailableError
 from engine.events import Call, Outcome, Usage
+from engine.holding import Holding
 from engine.ledger.ledger import Ledger
-from engine.ledger.receipts import Receipt, ReceiptError
-from engine.ledger.records import (
-    AttemptRow,
-    CostLine,
-    Hold,
-    IdempotencyKey,
-    ProgressEntry,
-    StoredAnswer,
-    Ticket,
-)
-from engine.measuring import Measuring, delivered_tokens
-from engine.metering.pricing import Rates, charge_nanodollars, extension_nanodollars
+from engine.ledger.receipts import ReceiptError
+from engine.ledger.records import Hold, IdempotencyKey, ProgressEntry, StoredAnswer, Ticket
+from engine.leg import Leg
+from engine.measuring import Measuring
+from engine.metering.pricing import Rates, charge_nanodollars
+from engine.opening import opening_receipt
 from engine.parsing.jobs import Prepared
 from engine.relay import Relay
-from engine.routing.plan import Deployment, Model
+from engine.reserving import TokenReserve, expected_tokens
+from engine.routing.values import Candidate, Plan
+from engine.tally import Tally
 
 # A progress record is at most 256 tokens old; the meter may be 50 or so behind.
 _PROGRESS_DUE_TOKENS = 192
 
-_BUDGET = "budget"
-"""The flag of a receipt whose answer a budget has cut, or lowered the limit of."""
-
 
 class ExchangeBilling:
-    """Owns the hold of one exchange and its receipt.
+    """Owns the hold of one exchange, what it takes of the tokens a minute, and its receipt.
 
     Attributes:
         receipt: the account so far; final once the exchange is settled.
@@ -63,183 +49,209 @@ class ExchangeBilling:
         call: Call,
         principal: Principal,
         prepared: Prepared,
-        model: Model[Rates],
-        waive: bool,
+        plan: Plan[Rates],
+        candidate: Candidate[Rates],
+        measuring: Measuring,
+        model: str,
+        reference: Rates | None,
+        tokens: TokenReserve,
         barrier_timeout_s: float,
         progress_due: Callable[[], None],
     ) -> None:
+        """`prepared`, `candidate` and `measuring` are of the first leg; `model` is the own name of
+        what was asked for; `reference` is the price that savings are told against."""
         self._ledger = ledger
         self._settings = settings
         self._request = request = prepared.request
-        self._price = model.price
-        self._deployment: Deployment[Rates] = model.deployments[0]
+        self._tokens = tokens
         self._barrier_timeout_s = barrier_timeout_s
         self._progress_due = progress_due
         self._clock = ledger.clock
-        self._measuring = Measuring(
-            bounds=prepared.bounds,
-            prompt=prepared.input,
-            stream=request.stream,
-            deployment=self._deployment,
-            price=model.price,
-            waive=waive,
-        )
-        self._max_output_tokens = max_output_tokens = prepared.max_output_tokens
-        self._output_max = (
-            math.inf if max_output_tokens is None else max_output_tokens * request.choices
-        )
-        self._log = AttemptLog(self._deployment.provider, self._deployment.upstream_model)
-        self._attempt: Attempt | None = None
-        self._settlement: Ticket | None = None
-        self._progress_tokens = 0
-        self._delivered_at_leave: int | None = None
-        self._flags: tuple[str, ...] = ()
-        price_rates, cost_rates = self._measuring.rates()
-        self.receipt = Receipt(
-            request_id=call.request_id,
+        self._measuring = measuring
+        """Of the leg that is current, or was, or will be."""
+        self._reference = reference
+        self._holding = Holding(
+            ledger,
+            settings,
             account_id=principal.account_id,
             key_id=principal.key_id,
-            created_at_ms=ledger.clock(),
-            operation=call.operation,
-            protocol=call.protocol,
-            stream=request.stream,
-            model=model.name,
-            client_request_id=call.client_request_id,
-            model_used=self._deployment.upstream_model,
-            provider=self._deployment.provider,
-            credits_per_usd=settings.credits_per_usd,
-            service_tier=self._measuring.bounds.service_tier,
-            rates_picodollars=price_rates,
-            cost_rates_picodollars=cost_rates,
+            prepared=prepared,
+            ceiling=measuring.ceiling,
+            planned=plan.candidates,
         )
-        self._held: Hold | None = None
+        self._tally = Tally()
+        self._settlement: Ticket | None = None
+        self._progressed = (0, 0)
+        """How many legs had ended, and the tokens of the current one, when last asked."""
+        self._delivered_at_leave: int | None = None
+        self.receipt = opening_receipt(
+            call,
+            principal,
+            settings,
+            ledger.clock,
+            model=model,
+            stream=request.stream,
+            plan=plan,
+            first=candidate,
+            measuring=measuring,
+        )
         self.idempotency: IdempotencyKey | None = None
+
+    async def reserve_tokens(self) -> None:
+        """Take of the tokens a minute what the request is expected to use, until it is settled or
+        `release_tokens`. Raises RateLimitedError."""
+        request, bounds = self._request, self._measuring.bounds
+        slice_tokens = self._settings.output_slice_tokens
+        await self._tokens.take(
+            expected_tokens(bounds, request.max_output_tokens, request.choices, slice_tokens)
+        )
+
+    def release_tokens(self) -> None:
+        """Give them back where nothing was held, and so nothing will be settled."""
+        if self._holding.held is None:
+            self._tokens.close(Usage())
 
     @trio.lowlevel.enable_ki_protection
     def reserve(self) -> funds.FirstSlice:
         """Hold funds for the input and a slice of output. From now on `settle` is owed.
 
         Raises:
-            BudgetExceededError: a budget does not.
-            InsufficientFundsError: the account does not cover a useful minimum.
+            GatewayError: as `check_funds`.
             UnavailableError: the ledger takes no charges now.
         """
-        account_id, first = self.receipt.account_id, self.check_funds()
-        if first.lowered_limit is not None:
-            self._note_budget(self._ledger.available_nanodollars(account_id))
+        first = self._holding.first_slice()
         known = self.idempotency
         if known is not None:
             self.receipt = self.receipt.replace(idempotency_key=known.key)
-        self._held = self._ledger.hold(
-            account_id,
-            self.receipt.request_id,
-            first.amount_nanodollars,
-            self.receipt,
-            idempotency=known,
-        )
+        self._holding.take(first, self.receipt, known)
         return first
 
-    def check_funds(self) -> funds.FirstSlice:
-        """What would be held now. Raises as `reserve` for want of funds."""
-        account_id, request = self.receipt.account_id, self._request
-        spendable_nanodollars = self._ledger.spendable_nanodollars(account_id, self.receipt.key_id)
-        try:
-            return funds.first_slice(
-                input_bound_tokens=self._measuring.bounds.input_tokens,
-                max_output_tokens=self._max_output_tokens,
-                choices=request.choices,
-                stream=request.stream,
-                unseen_tokens=self._measuring.bounds.output_tokens,
-                ceiling=self._measuring.ceiling,
-                available_nanodollars=spendable_nanodollars,
-                settings=self._settings,
-            )
-        except InsufficientFundsError as error:
-            available_nanodollars = self._ledger.available_nanodollars(account_id)
-            raise self._over_budget(available_nanodollars) or error from None
+    def check_funds(self) -> None:
+        """Whether they would be held now.
+
+        Raises:
+            BudgetExceededError: a budget does not cover a useful minimum.
+            InsufficientFundsError: the account does not.
+        """
+        self._holding.first_slice()
 
     @property
     def _hold(self) -> Hold:
-        assert self._held is not None, "nothing is spent before it is held"
-        return self._held
+        return self._holding.hold
 
     @property
     def owed(self) -> bool:
         """Funds are held, and the exchange has to be settled."""
-        return self._held is not None and self._settlement is None
+        return self._holding.held is not None and self._settlement is None
 
-    def dispatched(self, attempt: Attempt) -> None:
-        """An attempt is about to go out; it has a row from now on. Once, however often its
-        dispatch is taken up again."""
-        if self._attempt is attempt:
+    # ---- its legs -----------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def covers(self, leg: Leg) -> bool:
+        """Hold what a further leg may need beyond what is held, and limit its output to that; it
+        has not been dispatched. False, and nothing has changed, where funds do not cover it."""
+        owed, afresh = self._tally.owed_nanodollars, leg.role == "continuation"
+        return self._holding.cover_further(leg, owed, afresh=afresh)
+
+    @trio.lowlevel.enable_ki_protection
+    def dispatched(self, leg: Leg) -> None:
+        """A leg is about to go out; it has a number and a row from now on. Once, however often its
+        dispatch is taken up again.
+
+        Raises:
+            UnavailableError: far too much waits to become durable; it must not go out.
+        """
+        if leg.number:
             return
-        self._attempt = attempt
-        attempt.relay.meter.limits = self._measuring.bounds.limits
-        row = AttemptRow(
-            self._log.begin(),
-            self._deployment.provider,
-            self._deployment.upstream_model,
-            self._clock(),
-        )
-        self._ledger.attempt(self._hold, row)
+        leg.attempt.relay.meter.limits = leg.measuring.bounds.limits
+        row = self._tally.begin(leg, self._clock())
+        try:
+            self._ledger.attempt(self._hold, row)
+        except UnavailableError:
+            self._tally.take_back(leg)
+            raise
+        if leg.number > 1:  # the first is what the opening receipt says
+            self._show()
 
-    def followed(self, error: GatewayError) -> None:
-        """The attempt has failed without output and another will follow it."""
-        self._log.follow(self._attempt, error)
+    @trio.lowlevel.enable_ki_protection
+    def lost(self, leg: Leg, code: str) -> None:
+        """A leg has ended, closed, and the client has got nothing of it: what it cost is the
+        house's. `code` is that of its error, or `HEDGE_LOST`."""
+        self._tally.lost(leg, code)
+        if self.owed:
+            self._show()
+
+    @trio.lowlevel.enable_ki_protection
+    def won(self, leg: Leg) -> None:
+        """Of those under way this leg is the client's from now on."""
+        self._tally.won(leg)
+        if self.owed:
+            self._show()
+
+    def usage_of(self, leg: Leg) -> Usage:
+        """What is billed of a leg that has broken off after some output."""
+        return self._tally.broken_off(leg).usage
+
+    @trio.lowlevel.enable_ki_protection
+    def continued(self, leg: Leg) -> bool:
+        """The current leg has broken off after some output, and this one is to write on, which has
+        not been dispatched: what was written stays charged, and more is held. False, and nothing
+        has changed, where funds do not cover it."""
+        before = self._tally.current
+        assert before is not None, "somebody has broken off"
+        owed = self._tally.owed_nanodollars + self._tally.broken_off(before).charge_nanodollars
+        if not self._holding.cover_further(leg, owed, afresh=True):
+            return False
+        self._tally.continued()
+        self._progressed = (self._progressed[0], 0)
+        return True
+
+    def _show(self) -> None:
+        """Have the receipt follow the legs."""
+        log, leg = self._tally.log, self._tally.current
+        receipt = self.receipt.replace(attempts=log.receipts)
+        if leg is not None:
+            self._measuring = leg.measuring
+            row = log.rows[leg.number - 1]
+            route = None if receipt.route is None else receipt.route.through(log.rows, row)
+            receipt = receipt.replace(
+                provider=row.provider, model_used=row.upstream_model, route=route
+            )
+        self.receipt = receipt
+        self._ledger.note(self._hold, receipt)
 
     def metered(self, relay: Relay) -> bool:
-        """Output was metered: extend the hold when three quarters of a slice are spent.
-
-        True if the relay had stopped at its limit and may go on now.
-        """
-        if relay.meter.known_tokens - self._progress_tokens >= _PROGRESS_DUE_TOKENS:
+        """Output was metered: hold more where it is due. True if the relay had stopped at its limit
+        and may go on now."""
+        if relay.meter.known_tokens - self._progressed[1] >= _PROGRESS_DUE_TOKENS:
             self._progress_due()
-        covered = relay.output_limit
-        if covered is None:
-            return False
-        more = self._settings.output_slice_tokens
-        if relay.exhausted:
-            more = max(more, relay.meter.wanted_tokens - covered)
-        elif covered >= self._output_max or not funds.extension_due(
-            covered, relay.meter.spent_tokens, more
-        ):
-            return False
-        amount_nanodollars = extension_nanodollars(more, self._measuring.ceiling)
-        if not self._ledger.extend(self._hold, amount_nanodollars):
-            if relay.exhausted:
-                self._note_budget(amount_nanodollars)
-            return False
-        relay.output_limit = covered + more
-        return relay.exhausted
+        return self._holding.extend(relay)
 
     def progress(self) -> ProgressEntry | None:
         """What would be billed were the process killed now; None if nothing has changed."""
-        attempt = self._attempt
-        if attempt is None or not attempt.answered or not self._request.stream or not self.owed:
+        if not self.owed:
             return None
-        meter = attempt.relay.meter
-        meter.delivered_to(attempt.sink.delivered_bytes)  # whatever the figures: it lets go of that
-        if not meter.has_output or (tokens := meter.received_tokens()) == self._progress_tokens:
+        now = self._tally.so_far()
+        progressed = (len(now.ended), now.received_tokens)
+        if progressed == self._progressed:
             return None
-        self._progress_tokens = tokens
-        usage = self._measuring.usage_so_far(attempt, tokens)
-        tier = self._measuring.service_tier(meter)
-        charge = charge_nanodollars(usage, self._price, tier)
+        self._progressed = progressed
+        self._tokens.spent(now.usage)
+        received, delivered = self._output_tokens()
         return ProgressEntry(
             request_id=self.receipt.request_id,
-            usage=usage.units(),
-            charge_nanodollars=min(charge, self._hold.amount_nanodollars),
-            received_output_tokens=tokens,
-            delivered_output_tokens=self._delivered(attempt, tokens),
-            costs=self._costs(charge_nanodollars(usage, self._deployment.cost, tier)),
+            usage=now.usage.units(),
+            charge_nanodollars=min(now.charge_nanodollars, self._hold.amount_nanodollars),
+            received_output_tokens=received,
+            delivered_output_tokens=delivered,
+            costs=now.costs,
+            number=now.number,
+            ended=now.ended,
         )
 
     def client_left(self) -> None:
         """The client has gone and its stream is read on: what it got is known, and shown."""
-        attempt = self._attempt
-        assert attempt is not None, "there is a stream to read on"
-        received = attempt.relay.meter.received_tokens()
-        self._delivered_at_leave = min(received, delivered_tokens(attempt))
+        received, self._delivered_at_leave = self._output_tokens()
         self.receipt = self.receipt.replace(
             outcome=Outcome.CLIENT_LEFT,
             state="settling",
@@ -247,6 +259,14 @@ class ExchangeBilling:
             delivered_output_tokens=self._delivered_at_leave,
         )
         self._ledger.note(self._hold, self.receipt)
+
+    def _output_tokens(self) -> tuple[int, int]:
+        """Received, and delivered before the client left."""
+        received, delivered = self._tally.output_tokens()
+        left = self._delivered_at_leave
+        return received, delivered if left is None else left
+
+    # ---- the end ------------------------------------------------------------------------------
 
     def settle(
         self,
@@ -265,54 +285,55 @@ class ExchangeBilling:
         Returns the usage that was billed or, where nothing was, consumed.
         """
         assert self._settlement is None, "an exchange is settled once"
-        attempt = self._attempt
+        tally, log = self._tally, self._tally.log
         received = delivered = 0
         # After a fault of ours nothing is measured: the fault may be the measuring.
-        if attempt is not None and outcome is not Outcome.GATEWAY_FAILED:
-            received = attempt.relay.meter.received_tokens()
-            delivered = self._delivered(attempt, received)
-            if outcome is Outcome.COMPLETED and not self._request.stream:
-                delivered = received  # all of it goes out next, or nothing
-        bill = self._measuring.bill(outcome, attempt, drained=drained)
-        hold = self._hold
-        short = bill.charge_nanodollars - hold.amount_nanodollars
-        spendable = self._ledger.spendable_nanodollars(hold.account_id, hold.key_id)
-        if short > 0 and spendable > 0:
-            # The provider's own figures may exceed what was held: what there is, pays.
-            self._ledger.extend(hold, min(short, spendable))
-        posted = min(bill.charge_nanodollars, hold.amount_nanodollars)
-        overrun = 0
-        if attempt is not None and attempt.relay.meter.reported is not None:
-            overrun = bill.charge_nanodollars - posted
-        self._log.note("ended_ms", "settled_ms")
-        price_rates, cost_rates = self._measuring.rates(bill.measured)
+        if outcome is Outcome.COMPLETED and not self._request.stream:
+            received = delivered = tally.received_tokens()  # all of it goes out next, or nothing
+        elif outcome is not Outcome.GATEWAY_FAILED:
+            received, delivered = self._output_tokens()
+        code = str(outcome) if error is None else error.code
+        bill = tally.end(outcome, code, drained=drained)
+        posted = self._holding.cover(bill.charge_nanodollars)
+        overrun = bill.charge_nanodollars - posted
+        log.note("ended_ms", "settled_ms")
+        measured, usage = bill.measured, bill.usage
+        price_rates, cost_rates = self._measuring.rates(measured)
         self.receipt = self.receipt.replace(
             outcome=outcome,
             state="settled",
-            attempts=self._log.receipts(attempt, outcome, error, bill.cost_nanodollars),
-            usage=bill.usage.units(),
+            attempts=log.receipts,
+            usage=usage.units(),
             provenance=bill.provenance,
-            usage_provenance=bill.measured.provenance,
-            counted_by=self._measuring.counted_by(bill.measured),
-            service_tier=bill.measured.service_tier,
+            usage_provenance=measured.provenance,
+            counted_by=tally.counted_by,
+            service_tier=measured.service_tier,
             rates_picodollars=price_rates,
             cost_rates_picodollars=cost_rates,
             received_output_tokens=received,
             delivered_output_tokens=delivered,
             price_nanodollars=posted,
-            cost_nanodollars=bill.cost_nanodollars,
-            overrun_nanodollars=overrun,
-            flags=(*self.receipt.flags, *self._flags, *flags, *bill.measured.flags),
+            cost_nanodollars=sum([cost.amount_nanodollars for cost in log.costs]),
+            overrun_nanodollars=overrun if overrun and tally.reported() else 0,
+            savings_nanodollars=self._savings(bill, posted),
+            flags=(*self.receipt.flags, *self._holding.flags, *flags, *measured.flags),
             error=None if error is None else ReceiptError(error.code, error.message),
-            timings=self._log.timings,
+            timings=log.timings,
         )
         self._settlement = self._end(bill, answer())
+        self._tokens.close(usage)
         self._measuring.forget_prompt()
-        return bill.usage
+        return usage
+
+    def _savings(self, bill: funds.Bill, posted_nanodollars: int) -> int | None:
+        if self._reference is None or not bill.billed:
+            return None
+        tier = bill.measured.service_tier
+        return charge_nanodollars(bill.usage, self._reference, tier) - posted_nanodollars
 
     def _end(self, bill: funds.Bill, answer: StoredAnswer | None) -> Ticket:
         """End the hold as the receipt says."""
-        hold, receipt, costs = self._hold, self.receipt, self._costs(bill.cost_nanodollars)
+        hold, receipt, costs = self._hold, self.receipt, self._tally.log.costs
         if not bill.charge_nanodollars:
             return self._ledger.void(hold, costs=costs, receipt=receipt, answer=answer)
         return self._ledger.settle(
@@ -332,8 +353,14 @@ class ExchangeBilling:
         except Exception:
             if not self.owed:
                 raise
-            self.receipt = self.receipt.replace(outcome=Outcome.GATEWAY_FAILED, state="settled")
-            self._settlement = self._ledger.void(self._hold, costs=(), receipt=self.receipt)
+            log = self._tally.log
+            log.end_rest(Outcome.GATEWAY_FAILED)
+            log.uncharge()
+            self.receipt = self.receipt.replace(
+                outcome=Outcome.GATEWAY_FAILED, state="settled", attempts=log.receipts
+            )
+            self._settlement = self._ledger.void(self._hold, costs=log.costs, receipt=self.receipt)
+            self._tokens.close(Usage())
             return Usage()
 
     async def release_prompt(self) -> None:
@@ -348,7 +375,7 @@ class ExchangeBilling:
         """
         if not await self._wait_durable(self._hold.ticket):
             raise UnavailableError("The gateway cannot record the request now.", retry_after_s=5)
-        self._log.note("hold_durable_ms")
+        self._tally.log.note("hold_durable_ms")
 
     async def wait_settlement_durable(self) -> None:
         """The second barrier: the end of the answer leaves after this returns.
@@ -362,7 +389,7 @@ class ExchangeBilling:
 
     def head_ready(self) -> None:
         """Note the time for the receipt."""
-        self._log.note("head_ms")
+        self._tally.log.note("head_ms")
 
     async def _wait_durable(self, ticket: Ticket) -> bool:
         if self._ledger.is_durable(ticket):
@@ -371,22 +398,3 @@ class ExchangeBilling:
             scope.deadline = trio.current_time() + self._barrier_timeout_s
             await self._ledger.wait_durable(ticket)
         return self._ledger.is_durable(ticket)
-
-    def _over_budget(self, amount_nanodollars: int) -> BudgetExceededError | None:
-        receipt = self.receipt
-        return self._ledger.budget_refusal(receipt.account_id, receipt.key_id, amount_nanodollars)
-
-    def _note_budget(self, amount_nanodollars: int) -> None:
-        """Say on the receipt that a budget cut the answer, or lowered its limit, if one has."""
-        if self._over_budget(amount_nanodollars) is not None:
-            self._flags = (_BUDGET,)
-
-    def _delivered(self, attempt: Attempt, received_tokens: int) -> int:
-        if self._delivered_at_leave is not None:
-            return self._delivered_at_leave
-        return min(received_tokens, delivered_tokens(attempt))
-
-    def _costs(self, amount_nanodollars: int) -> tuple[CostLine, ...]:
-        if not amount_nanodollars:
-            return ()
-        return (CostLine(self._deployment.provider, amount_nanodollars),)

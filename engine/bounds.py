@@ -5,7 +5,7 @@ By bytes and counts of the body alone: no tokenizer runs at admission.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from engine.conversation import MediaKind
 from engine.metering.limits import OUTPUT_MAX_TOKENS, UsageLimits
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, dicts, text_of
+from engine.protocols.gemini.spelling import get, get_dict
 from engine.usage import MoreUnit
 
 MEDIA_TOKENS: Final[Mapping[MediaKind, int]] = {
@@ -28,18 +29,28 @@ a large image of any provider's; a quarter of an hour of sound, some 15 pages, t
 
 _TEMPLATE_TOKENS: Final = 32_768
 """What a provider may add to a prompt of its own accord: a system prompt, what a search found."""
+_PIECE_TOKENS: Final = 2_048
+_TEXT_BESIDE_MEDIA_TOKENS: Final = 4_096
+"""Where a body holds media, its bytes say little of its text: taken for 16 KiB."""
+_BYTES_A_TOKEN: Final = 4
 _TURNS: Final = 8
 """A provider's own tools and context management read the prompt again for each of their turns."""
 _SEARCHES_MAX: Final = 100
 _SEARCHES_HELD: Final = 8
 _CLIENTS_TOOLS: Final = frozenset({"function", "custom"})
 _DECLARATIONS: Final = frozenset({"functionDeclarations", "function_declarations"})
+_TIERS: Final = ("service_tier", "serviceTier", "speed")
+"""As each protocol's clients say it; Anthropic's have a word of its own for the fast one."""
+_ASKS_TO_REASON: Final = frozenset(
+    {"reasoning_effort", "reasoning", "thinking", "generationConfig", "generation_config"}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Attributes:
     input_tokens: that the hold covers.
+    expected_input_tokens: what of it is likely, as limits a minute take it before it is known.
     output_tokens: of all choices, that the hold covers at once; None: a slice will do.
     pieces: units that are no tokens, that the hold covers.
     service_tier: asked for, in `Begin`'s words; None: whatever is standard.
@@ -47,6 +58,7 @@ class Bounds:
     """
 
     input_tokens: int
+    expected_input_tokens: int
     output_tokens: int | None
     pieces: Mapping[MoreUnit, int]
     limits: UsageLimits
@@ -63,7 +75,7 @@ def bounds_of(
 ) -> Bounds:
     """The bounds of a request to a deployment; `max_output_tokens` is of one choice."""
     window, output_max = capabilities.context_window_tokens, capabilities.output_max_tokens
-    media = sum(MEDIA_TOKENS[kind] * count for kind, count in request.media.items())
+    media = _media_tokens(request.media)
     tools = _has_providers_tools(request.document)
     input_max = window or body_bytes + media + _TEMPLATE_TOKENS
     each = output_max or OUTPUT_MAX_TOKENS
@@ -74,8 +86,10 @@ def bounds_of(
     if hides_reasoning and _reasons(request, capabilities):
         limits = [limit for limit in (max_output_tokens, output_max) if limit is not None]
         unseen = min(limits) * request.choices if limits else None
+    input_tokens = body_bytes + _media_tokens(request.media, window)
     return Bounds(
-        input_tokens=body_bytes + (media if window is None else min(media, window)),
+        input_tokens=input_tokens,
+        expected_input_tokens=expected_input_tokens(body_bytes, request.media, window),
         output_tokens=unseen,
         pieces={"requests": 1, "web_searches": _SEARCHES_HELD if tools else 0},
         limits=UsageLimits(
@@ -87,10 +101,31 @@ def bounds_of(
     )
 
 
+def expected_input_tokens(
+    body_bytes: int, media: Mapping[MediaKind, int], window: int | None = None
+) -> int:
+    """What a prompt is likely to come to, by the size of its body and the pieces of media in it,
+    before it is known; media come to no more than a model's `window`."""
+    pieces = sum(media.values()) if media else 0
+    if not pieces:
+        return body_bytes // _BYTES_A_TOKEN
+    return min(
+        body_bytes + _media_tokens(media, window),
+        pieces * _PIECE_TOKENS + _TEXT_BESIDE_MEDIA_TOKENS,
+    )
+
+
+def _media_tokens(media: Mapping[MediaKind, int], window: int | None = None) -> int:
+    if not media:
+        return 0
+    tokens = sum(MEDIA_TOKENS[kind] * count for kind, count in media.items())
+    return tokens if window is None else min(tokens, window)
+
+
 def _has_providers_tools(document: Mapping[str, Any]) -> bool:
     if "web_search_options" in document or "context_management" in document:
         return True
-    return any(_is_providers(tool) for tool in dicts(document.get("tools")))
+    return "tools" in document and any(_is_providers(tool) for tool in dicts(document["tools"]))
 
 
 def _is_providers(tool: Mapping[str, Any]) -> bool:
@@ -101,16 +136,15 @@ def _is_providers(tool: Mapping[str, Any]) -> bool:
 
 
 def _asked_tier(document: Mapping[str, Any]) -> str | None:
-    """As each protocol's clients say it; Anthropic's have a word of its own for the fast one."""
-    for member in ("service_tier", "serviceTier", "speed"):
-        if tier := text_of(document.get(member)):
+    for member in _TIERS:
+        if member in document and (tier := text_of(document[member])):
             return tier.lower()
     return None
 
 
 def _reasons(request: ClientRequest, capabilities: Capabilities) -> bool:
     """Whether the model will think: as it was asked to, else as its kind does unasked."""
-    asked = next(_asked_to_reason(request.document), None)
+    asked = asked_to_reason(request.document)
     if asked is False:
         return capabilities.reasoning_off is False
     if asked is None and capabilities.reasoning in ("budget", "adaptive"):
@@ -118,18 +152,20 @@ def _reasons(request: ClientRequest, capabilities: Capabilities) -> bool:
     return asked is True or capabilities.reasoning_off is not True
 
 
-def _asked_to_reason(document: Mapping[str, Any]) -> Iterator[bool]:
-    """As each protocol's clients say it; nothing where they do not."""
+def asked_to_reason(document: Mapping[str, Any]) -> bool | None:
+    """Whether a client asks for thinking, or for none of it, in any protocol; None: it does not
+    say."""
+    if _ASKS_TO_REASON.isdisjoint(document):
+        return None
     for effort in (
         document.get("reasoning_effort"),
         dict_of(document.get("reasoning")).get("effort"),
     ):
         if isinstance(effort, str):
-            yield effort != "none"
+            return effort != "none"
     if kind := text_of(dict_of(document.get("thinking")).get("type")):
-        yield kind != "disabled"
-    thinking = dict_of(dict_of(document.get("generationConfig")).get("thinkingConfig"))
-    if "thinkingBudget" in thinking:
-        yield thinking["thinkingBudget"] != 0
-    elif "thinkingLevel" in thinking:
-        yield True
+        return kind != "disabled"
+    thinking = get_dict(get_dict(document, "generationConfig"), "thinkingConfig")
+    if (budget := get(thinking, "thinkingBudget")) is not None:
+        return bool(budget != 0)
+    return True if get(thinking, "thinkingLevel") is not None else None

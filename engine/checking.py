@@ -7,7 +7,7 @@ database is opened: a check can run beside a gateway that serves.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 import trio
 
+from engine.advice import ACCOUNT_EXHAUSTED, ANSWERS_NOTHING, CREDENTIALS_REFUSED, advise
 from engine.attempt import Attempt
 from engine.catalogue import build_catalogue
 from engine.clock import wall_ms
@@ -24,16 +25,15 @@ from engine.errors import (
     GatewayError,
     InvalidRequestError,
     UpstreamError,
-    UpstreamTimeoutError,
 )
 from engine.events import Begin, Call, Event, ToolCallBegin, Usage, UsageReport
-from engine.gateway import build_provider
 from engine.metering.pricing import Rates, bound_nanodollars, charge_nanodollars
 from engine.metering.tokens import counter_for
 from engine.nurseries import open_tasks
 from engine.parsing.jobs import prepare_here, target_of
 from engine.passage import Passage
-from engine.routing.plan import Deployment
+from engine.routing.values import Deployment
+from engine.rules import build_provider
 from engine.sink import PullSink
 from engine.upstream.credentials import open_credentials
 from engine.upstream.pool import Pool, open_pool
@@ -61,36 +61,8 @@ _OUTPUT_MAX_TOKENS: Final = 4_096
 _EVENTS_MAX: Final = 10_000
 _BUFFER_BYTES: Final = 65_536
 
-_CREDENTIALS_REFUSED: Final = "upstream_credentials_refused"
-_ACCOUNT_EXHAUSTED: Final = "upstream_account_exhausted"
 _KEY_WAS_READ: Final = frozenset({400, 413, 422, 429})
 """An error of these statuses comes from behind the check of the key."""
-_NO_SUCH_MODEL: Final = (
-    "check the deployment's 'model', and that 'base_url' has the version in its path"
-)
-_ADVICE: Final[Mapping[str, str]] = {
-    "model_not_found": _NO_SUCH_MODEL,  # of OpenAI's responses with status 400
-    "upstream_unreachable": "check 'base_url', the network and 'proxy'",
-    "upstream_lost": "check 'base_url', 'http2' and 'proxy'; or try again",
-    "upstream_timeout": "try a longer --timeout; or check 'base_url' and 'proxy'",
-    "deadline_exceeded": "try a longer --timeout; or check 'base_url' and 'proxy'",
-    "upstream_error": "check 'base_url' and 'protocol'",
-    _ACCOUNT_EXHAUSTED: "add funds, or raise the limit, at the provider",
-}
-_CLOUD_CREDENTIALS: Final[Mapping[str | None, tuple[str, str]]] = {
-    "aws": (
-        "it refuses AWS's credentials, or there are none",
-        "check them with `aws sts get-caller-identity`, and the model's access; see the log",
-    ),
-    "google": (
-        "it refuses Google's credentials, or there are none",
-        "check what 'credentials_file' names, and the role of its account; see the log",
-    ),
-}
-_ADVICE_BY_STATUS: Final[Mapping[int, str]] = {
-    404: _NO_SUCH_MODEL,
-    429: "wait, or have the rate limit raised at the provider",
-}
 
 Report = Callable[[str, str], None]
 """Called with a provider's name and what is being done, or came of it."""
@@ -98,10 +70,17 @@ Report = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What is to be asked of one provider: its cheapest model; None if it serves none."""
+    """What is to be asked of one provider: its cheapest model; None if it serves none. Of one that
+    has several keys `key` says by which of them, from 1."""
 
     provider: Provider
     deployment: Deployment[Rates] | None
+    key: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The provider's, and of which key this is."""
+        return self.provider.name + ("" if self.key is None else f" (key {self.key})")
 
     @property
     def cost_max_nanodollars(self) -> int:
@@ -169,8 +148,20 @@ def plan_checks(config: Config, names: Collection[str] = ()) -> tuple[Check, ...
             continue
         provider = build_provider(name, row)
         served = [Check(provider, each) for each in deployments if each.provider == name]
-        checks.append(min(served, key=_cost, default=Check(provider, None)))
+        checks += _by_key(min(served, key=_cost, default=Check(provider, None)))
     return tuple(checks)
+
+
+def _by_key(check: Check) -> list[Check]:
+    """One for each of a provider's keys: others would serve in place of one that is refused, and
+    nobody would see it."""
+    keys = check.provider.api_keys
+    if not keys or check.deployment is None:
+        return [check]
+    return [
+        replace(check, provider=replace(check.provider, api_key=key, api_keys=()), key=number)
+        for number, key in enumerate(keys, 1)
+    ]
 
 
 def _cost(check: Check) -> int:
@@ -184,7 +175,7 @@ async def run_checks(
     findings: dict[str, Finding] = {}
 
     async def run(pool: Pool, check: Check) -> None:
-        name = check.provider.name
+        name = check.name
         findings[name] = await _check(pool, check, timeout_s, report)
         report(name, "failed" if findings[name].failed else "done")
 
@@ -192,12 +183,12 @@ async def run_checks(
     async with open_pool() as pool, open_credentials(credentials), open_tasks() as nursery:
         for check in checks:
             nursery.start_soon(run, pool, check)
-    return [findings[check.provider.name] for check in checks]
+    return [findings[check.name] for check in checks]
 
 
 async def _check(pool: Pool, check: Check, timeout_s: float, report: Report) -> Finding:
     provider, deployment = check.provider, check.deployment
-    finding = Finding(provider.name, provider.protocol)
+    finding = Finding(check.name, provider.protocol)
     if deployment is None:
         return replace(
             finding,
@@ -206,12 +197,12 @@ async def _check(pool: Pool, check: Check, timeout_s: float, report: Report) -> 
         )
     # A vocabulary takes half a second to load: not in the loop that reads the others' answers.
     await trio.to_thread.run_sync(counter_for, deployment.encoding)
-    report(provider.name, f"asking {deployment.upstream_model} for a stream")
+    report(check.name, f"asking {deployment.upstream_model} for a stream")
     answer = await _ask(pool, check, _text_body(deployment), timeout_s)
     finding = _judge_stream(finding, check, answer)
     if not finding.streams or deployment.capabilities.tools is False:
         return finding
-    report(provider.name, f"asking {deployment.upstream_model} to call a tool")
+    report(check.name, f"asking {deployment.upstream_model} to call a tool")
     answer = await _ask(pool, check, _tool_body(deployment), timeout_s)
     return _judge_tools(finding, check, answer)
 
@@ -284,6 +275,7 @@ async def _ask(pool: Pool, check: Check, body: dict[str, Any], timeout_s: float)
         unary=False,
         metered=lambda _relay: False,
     )
+    attempt.attach(sink, pulled=True)
     watch = Watch(attempt, provider, trio.current_time() + timeout_s)
     http_version, sent_at = None, trio.current_time()
     try:
@@ -332,9 +324,9 @@ def _judge_stream(finding: Finding, check: Check, answer: _Answer) -> Finding:
         cost_nanodollars=_charge(check.deployment, answer),
     )
     if error is not None:
-        problem, advice = _explain(check, error)
+        problem, advice = advise(check.provider, check.key, error)
     elif not streams:
-        problem, advice = "its answer holds nothing", _ADVICE["upstream_error"]
+        problem, advice = "its answer holds nothing", ANSWERS_NOTHING
     elif not finding.reports_usage:
         problem = "it reports no usage: what it generates is counted from the text instead"
         advice = "set 'include_usage' if it takes stream_options, or compare with its invoice"
@@ -353,7 +345,7 @@ def _judge_tools(finding: Finding, check: Check, answer: _Answer) -> Finding:
     if answer.error is None:
         problem = "asked to call a tool, it answered without one"
     else:
-        problem, _ = _explain(check, answer.error)
+        problem, _ = advise(check.provider, check.key, answer.error)
         problem = f"asked to call a tool: {problem}"
     advice = "if the model has no tools, say so: capabilities = { tools = false }"
     return replace(finding, problem=problem, advice=advice)
@@ -361,9 +353,9 @@ def _judge_tools(finding: Finding, check: Check, answer: _Answer) -> Finding:
 
 def _key_accepted(answer: _Answer) -> bool | None:
     error = answer.error
-    if error is not None and error.code == _CREDENTIALS_REFUSED:
+    if error is not None and error.code == CREDENTIALS_REFUSED:
         return False
-    exhausted = error is not None and error.code == _ACCOUNT_EXHAUSTED
+    exhausted = error is not None and error.code == ACCOUNT_EXHAUSTED
     known = answer.status == 200 or answer.status in _KEY_WAS_READ or exhausted
     return True if known else None
 
@@ -371,18 +363,3 @@ def _key_accepted(answer: _Answer) -> bool | None:
 def _charge(deployment: Deployment[Rates], answer: _Answer) -> int:
     usage = answer.usage
     return 0 if usage is None else charge_nanodollars(usage.clamped(), deployment.cost)
-
-
-def _explain(check: Check, error: GatewayError) -> tuple[str, str | None]:
-    if error.code == _CREDENTIALS_REFUSED:
-        if check.provider.api_key is None and (told := _CLOUD_CREDENTIALS.get(check.provider.auth)):
-            return told
-        if check.provider.api_key is None:
-            return "it wants a key, and has none", 'add api_key = "env:NAME" to its table'
-        return "it refuses its key", "check the secret that its 'api_key' names"
-    if error.code == _ACCOUNT_EXHAUSTED:
-        return "the account at the provider is used up", _ADVICE[error.code]
-    if isinstance(error, UpstreamTimeoutError):
-        return "no whole answer within the time allowed", _ADVICE[error.code]
-    advice = _ADVICE_BY_STATUS.get(error.status) or _ADVICE.get(error.code)
-    return error.message, advice

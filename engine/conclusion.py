@@ -15,9 +15,10 @@ from engine.idempotency import stored_answer
 from engine.ledger.receipts import Receipt, format_credits, format_usd
 from engine.ledger.records import StoredAnswer
 from engine.parts import Parts
-from engine.passage import Passage
+from engine.passage import header_text
 from engine.protocols.codec import ClientRequest
 from engine.protocols.costs import ShownCost
+from engine.wire.http import Headers
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +30,16 @@ class Conclusion:
         self,
         parts: Parts,
         request: ClientRequest,
-        passage: Passage,
         billing: ExchangeBilling,
         attempts: Attempts,
     ) -> None:
         self._parts = parts
         self._request = request
-        self._passage = passage
         self._billing = billing
         self._attempts = attempts
         self._ending: bytes | None = None
         self._head: Head | None = None
+        self._shown: ShownCost | None = None
         self.error: GatewayError | None = None
         """Why the gateway itself has ended it."""
         self.replayed: bytes | None = None
@@ -63,33 +63,47 @@ class Conclusion:
             trace = "".join(traceback.format_tb(fault.__traceback__))
             logger.error("%s: a settlement failed\n%s", self._billing.receipt.request_id, trace)
             usage = self._billing.abandon(error)
+            self._shown = None  # what was to be paid
         self._parts.telemetry.exchange_ended(self._billing.receipt)
         return usage
 
     def cancel(self) -> None:
         """The stream was ended by its receipt: settle what came, with a valid ending."""
         usage = self.settle(Outcome.CLIENT_LEFT, flags=("cancelled",))
-        self._ending = self._with_cost(self._attempts.current.relay.cut(usage))
+        self._ending = self._with_cost(self._attempts.current.attempt.relay.cut(usage))
 
-    def shut_down(self, error: GatewayError) -> None:
-        """The gateway stops: settle what came, with the protocol's error ending."""
+    def shut_down(self, error: GatewayError, *flags: str) -> None:
+        """The gateway stops, or an operator ends it: settle what came, with the protocol's error
+        ending."""
         self.error = error
-        self.settle(Outcome.SHUTDOWN, error)
-        self._ending = self._attempts.current.relay.fail(error)
+        self.settle(Outcome.SHUTDOWN, error, flags=flags)
+        self._ending = self._attempts.current.attempt.relay.fail(error)
 
     def settle_early(self) -> None:
         """The exchange is left: settle what came, unless its end was reached before."""
-        attempt = self._attempts.current
+        attempt = self._attempts.current.attempt
         if not self._billing.owed:
             return
         # Cutting everything at once closes the provider's connections under open streams too.
         cut = self._parts.cutting and attempt.relay.meter.has_output
         if attempt.crash is not None:
             self.settle(Outcome.GATEWAY_FAILED)
-        elif attempt.error is not None and not cut:  # it had failed before the client left
-            self.settle(outcome_of(attempt.error), attempt.error)
+        elif (error := self._attempts.error) is not None and not cut:  # before the client left
+            self.settle(outcome_of(error), error)
         else:
             self.settle(Outcome.SHUTDOWN if self._parts.cutting else Outcome.CLIENT_LEFT)
+
+    def head(self) -> Head:
+        """The head of the answer: who gives it, once that is sure."""
+        leg = self._attempts.current
+        if not self._attempts.committed:
+            return leg.passage.head()
+        head = leg.passage.head(
+            leg.attempt.header(b"content-type"),
+            provider_request_id=leg.attempt.provider_request_id,
+            sure=True,
+        )
+        return Head(head.status, (*head.headers, *route_headers(self._billing.receipt)))
 
     async def ending(self) -> bytes:
         """Settle what the end of the answer says; its last bytes, once that is durable."""
@@ -110,11 +124,13 @@ class Conclusion:
     def _whole_head(self, head: Head, body: bytes) -> Head:
         cost = []
         if self._parts.config.billing.show_cost:
-            shown = shown_cost(self._billing.receipt)
+            shown = self._shown_cost()
             cost = [
                 (b"x-parshall-cost", shown.usd.encode()),
                 (b"x-credits-used", shown.credits.encode()),
             ]
+            if shown.savings is not None:
+                cost.append((b"x-parshall-savings", shown.savings.encode()))
         length = (b"content-length", str(len(body)).encode())
         return Head(head.status, (*head.headers, *cost, length))
 
@@ -129,24 +145,25 @@ class Conclusion:
         completed = self._billing.receipt.outcome is Outcome.COMPLETED
         if self._head is None or self._billing.idempotency is None or not completed:
             return None
-        body = self._with_cost(self._attempts.current.relay.finish())
+        body = self._with_cost(self._attempts.current.attempt.relay.finish())
         return stored_answer(self._whole_head(self._head, body), body)
 
     @trio.lowlevel.enable_ki_protection
     def _conclude(self) -> bytes:
-        attempt = self._attempts.current
-        attempt.close()
+        self._attempts.close()
         if self._ending is None:
             self._ending = self._settled_ending()
         return self._ending
 
     def _settled_ending(self) -> bytes:
-        attempt = self._attempts.current
+        attempt = self._attempts.current.attempt
         relayed = attempt.relay
         if attempt.crash is not None:
             error = GatewayError("The gateway failed.")
             self.settle(Outcome.GATEWAY_FAILED, error)
             return relayed.fail(error)
+        if self._attempts.at_limit:
+            return self._with_cost(relayed.cut(self.settle(Outcome.COMPLETED)))
         if attempt.error is not None:
             self.settle(outcome_of(attempt.error), attempt.error)
             return relayed.fail(attempt.error)
@@ -160,7 +177,14 @@ class Conclusion:
         asked = request.include_usage or not request.stream
         if not asked or not self._parts.config.billing.show_cost:
             return ending
-        return self._passage.client.add_cost(ending, shown_cost(self._billing.receipt), request)
+        client = self._attempts.current.passage.client
+        return client.add_cost(ending, self._shown_cost(), request)
+
+    def _shown_cost(self) -> ShownCost:
+        """Of an exchange that is settled."""
+        if self._shown is None:
+            self._shown = shown_cost(self._billing.receipt)
+        return self._shown
 
 
 def shown_cost(receipt: Receipt) -> ShownCost:
@@ -169,9 +193,26 @@ def shown_cost(receipt: Receipt) -> ShownCost:
     >>> shown_cost(Receipt("r", "a", None, 0, "chat", "openai_chat", True, "m")).usd
     '0'
     """
-    price = receipt.price_nanodollars
-    whole = format_usd(price).rstrip("0").rstrip(".")
-    return ShownCost(whole, format_credits(price, receipt.credits_per_usd))
+    price, savings = receipt.price_nanodollars, receipt.savings_nanodollars
+    return ShownCost(
+        _short(price),
+        format_credits(price, receipt.credits_per_usd),
+        None if savings is None else _short(savings),
+    )
+
+
+def _short(amount_nanodollars: int) -> str:
+    return format_usd(amount_nanodollars).rstrip("0").rstrip(".")
+
+
+def route_headers(receipt: Receipt) -> Headers:
+    """Who serves, and who was to: for the head of an answer whose attempt is sure."""
+    headers = [(b"x-parshall-provider", header_text(receipt.provider or ""))]
+    route = receipt.route
+    if route is not None and route.fallback_from is not None:
+        headers.append((b"x-fallback-from", header_text(route.fallback_from)))
+        headers.append((b"x-fallback-depth", str(route.fallback_depth).encode()))
+    return headers
 
 
 def outcome_of(error: UpstreamError) -> Outcome:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
 
+from engine.config_models import check_models
 from engine.config_tables import (
+    BillingConfig,
     Config,
     EgressConfig,
-    ModelConfig,
     NoticesConfig,
     ProviderConfig,
     ServerConfig,
+    StorageConfig,
 )
 from engine.egress import parse_hosts
 from engine.toml import Keys, TableReader
 from engine.wire.proxy import complete_proxy, environment_proxy, parse_proxy
 from engine.wire.webhooks import signing_key
+
+_FACTOR_MAX: Final = 1_000_000_000
+_KEYS_MAX: Final = 64
+_BRAND: Final = re.compile(r"(?=.{1,32}\Z)[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 
 
 def check(config: Config, document: Mapping[str, Any], reader: TableReader) -> None:
@@ -31,20 +38,25 @@ def check(config: Config, document: Mapping[str, Any], reader: TableReader) -> N
     Raises:
         ConfigError: with the line.
     """
-    if not config.storage.url.startswith("sqlite:") or not config.storage.path.name:
-        raise reader.error(
-            ("storage", "url"), "must be 'sqlite:FILE'; other stores are not supported"
-        )
+    check_storage(config.storage, reader)
     for index, bind in enumerate(config.server.bind):
         if problem := bind_problem(bind):
             raise reader.error(("server", "bind"), f"entry {index + 1} ('{bind}') {problem}")
     _check_front(config.server, reader)
+    _check_billing(config.billing, reader)
     _check_notices(config.notices, reader)
     _check_egress(config.egress, document, reader)
     for name, provider in config.providers.items():
         _check_provider(name, provider, reader)
-    for name, model in config.models.items():
-        _check_model(name, model, config, reader)
+    check_models(config, reader)
+
+
+def check_storage(storage: StorageConfig, reader: TableReader) -> None:
+    """Whether there can be a ledger. Raises ConfigError, with the line."""
+    if not storage.url.startswith("sqlite:") or not storage.path.name:
+        raise reader.error(
+            ("storage", "url"), "must be 'sqlite:FILE'; other stores are not supported"
+        )
 
 
 def bind_problem(bind: str) -> str | None:
@@ -85,6 +97,20 @@ def _check_front(server: ServerConfig, reader: TableReader) -> None:
             ) from None
     if server.proxy_protocol and not server.trusted_proxies:
         raise reader.error(("server", "proxy_protocol"), "needs 'trusted_proxies': it is theirs")
+    if not _BRAND.fullmatch(server.header_brand):
+        raise reader.error(
+            ("server", "header_brand"), "must be letters, digits and hyphens, at most 32"
+        )
+
+
+def _check_billing(billing: BillingConfig, reader: TableReader) -> None:
+    factors = {"credits_per_usd": billing.credits_per_usd, "markup": billing.markup}
+    for name, factor in factors.items():
+        if not (factor.is_finite() and 0 < factor <= _FACTOR_MAX):
+            raise reader.error(
+                ("billing", name),
+                f"must be more than 0, and {_FACTOR_MAX:,} at most, not {factor}",
+            )
 
 
 def _check_notices(notices: NoticesConfig, reader: TableReader) -> None:
@@ -152,9 +178,26 @@ def _check_provider(name: str, provider: ProviderConfig, reader: TableReader) ->
             ("providers", name, "warm_connections"),
             f"must be from 0 to 'connections_max' ({provider.connections_max})",
         )
+    _check_keys(name, provider, reader)
     _check_tls_files(name, provider, reader)
     _check_google(name, provider, reader)
     _check_aws(name, provider, reader)
+
+
+def _check_keys(name: str, provider: ProviderConfig, reader: TableReader) -> None:
+    path = ("providers", name)
+    if provider.api_keys and provider.api_key is not None:
+        raise reader.error((*path, "api_keys"), "stands in place of 'api_key': say one of them")
+    if len(provider.api_keys) > _KEYS_MAX:
+        raise reader.error((*path, "api_keys"), f"must be {_KEYS_MAX} at most")
+    if len(set(provider.api_keys)) < len(provider.api_keys):
+        raise reader.error((*path, "api_keys"), "holds one key twice")
+    if provider.api_keys and provider.auth == "none":
+        raise reader.error((*path, "api_keys"), 'are not sent where auth is "none"')
+    if provider.health_check_s is not None and provider.hosting is not None:
+        raise reader.error(
+            (*path, "health_check_s"), f"cannot be: {provider.hosting} has no list of models there"
+        )
 
 
 def _check_tls_files(name: str, provider: ProviderConfig, reader: TableReader) -> None:
@@ -183,8 +226,9 @@ def _check_google(name: str, provider: ProviderConfig, reader: TableReader) -> N
         if provider.credentials_file is not None:
             raise reader.error(path, 'is only for auth = "google"')
         return
-    if provider.api_key is not None:
-        raise reader.error((*path[:2], "api_key"), 'is not sent where auth is "google"')
+    if provider.api_key is not None or provider.api_keys:
+        key = "api_keys" if provider.api_keys else "api_key"
+        raise reader.error((*path[:2], key), 'is not sent where auth is "google"')
     if provider.credentials_file is None:
         return
     try:
@@ -198,13 +242,13 @@ def _check_google(name: str, provider: ProviderConfig, reader: TableReader) -> N
 
 
 def _check_aws(name: str, provider: ProviderConfig, reader: TableReader) -> None:
-    path = ("providers", name)
+    path, keyed = ("providers", name), provider.api_key is not None or bool(provider.api_keys)
     if provider.profile is not None:
         if provider.auth != "aws":
             raise reader.error((*path, "profile"), 'is only for auth = "aws"')
-        if provider.api_key is not None:
+        if keyed:
             raise reader.error((*path, "profile"), "signs nothing where there is an 'api_key'")
-    if provider.auth == "aws" and provider.api_key is None and provider.region is None:
+    if provider.auth == "aws" and not keyed and provider.region is None:
         raise reader.error(path, "needs 'region': signatures are for one")
 
 
@@ -247,18 +291,3 @@ def resolve_proxy(
             keys, "holds a password: give it in 'proxy_password', or make the URL a secret"
         )
     return complete
-
-
-def _check_model(name: str, model: ModelConfig, config: Config, reader: TableReader) -> None:
-    path = ("models", name, "deployments")
-    if len(model.deployments) != 1:
-        raise reader.error(path, f"must list one deployment, not {len(model.deployments)}")
-    for deployment in model.deployments:
-        if deployment.provider not in config.providers:
-            raise reader.error(
-                path,
-                f"names the provider '{deployment.provider}', which is not configured"
-                + reader.suggestion(deployment.provider, config.providers),
-            )
-    if model.free and model.price is not None:
-        raise reader.error(("models", name, "free"), "contradicts the price beside it")

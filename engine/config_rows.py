@@ -48,7 +48,8 @@ def fill_in_rows(document: dict[str, Any], reader: TableReader, environ: Mapping
         tables[name] = _values(row) | _from_environment(row, environ) | table
         _fill_in_places(name, table, tables[name], row, reader)
         variable = row.api_key_env
-        if variable is None or "api_key" in table or table.get("auth") == "none":
+        keyed = "api_key" in table or "api_keys" in table
+        if variable is None or keyed or table.get("auth") == "none":
             continue
         if not environ.get(variable, "").strip():
             if tables[name].get("auth") == "aws":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from engine.capabilities import Capabilities
+from engine.config_access import AdminConfig, LimitsConfig, PlanConfig
+from engine.config_prices import PriceRowConfig
+from engine.config_routing import AutoConfig, ModelConfig, RoutingConfig
 from engine.errors import ConfigError
 from engine.protocols.quirks import Hosting, InlineKind, OutputLimitField
 from engine.toml import Keys, TableReader
@@ -77,6 +78,8 @@ class ServerConfig:
     """Of all clients together; beyond it the one that lags most is cut."""
     streams_max: int = 100
     """Requests under way on one HTTP/2 connection."""
+    header_brand: str = "Parshall"
+    """In the names of the gateway's own headers: `x-parshall-cost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,8 @@ class ProviderConfig:
     kind: str | None = None
     """A row of `engine.upstream.provider_table`, whose values stand for what is left out here."""
     api_key: str | None = field(default=None, repr=False)
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    """In place of one: requests take them in turn, and leave out those that it refuses."""
     auth: Auth | None = None
     """How the key is sent; left out: as the protocol's own provider takes it."""
     model_path: str = ""
@@ -240,80 +245,9 @@ class ProviderConfig:
     """Opened at start and kept, used or not."""
     connection_max_age_s: float = 600.0
     """Connections are replaced at about this age, so that changes in DNS are followed."""
-
-
-@dataclass(frozen=True, slots=True)
-class MorePricesConfig:
-    """US dollars, of what few answers have: per million tokens or characters, per thousand searches
-    or requests, per second, per image. Tokens without a price here cost what they are among."""
-
-    cached_input: Decimal | None = None
-    cache_write: Decimal | None = None
-    reasoning: Decimal | None = None
-    cache_write_1h: Decimal | None = None
-    cached_audio: Decimal | None = None
-    cached_image: Decimal | None = None
-    input_audio: Decimal | None = None
-    input_image: Decimal | None = None
-    input_video: Decimal | None = None
-    output_audio: Decimal | None = None
-    output_image: Decimal | None = None
-    output_video: Decimal | None = None
-    web_searches: Decimal | None = None
-    requests: Decimal | None = None
-    characters: Decimal | None = None
-    seconds: Decimal | None = None
-    images: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PriceConfig(MorePricesConfig):
-    """US dollars per million tokens; a left out cached or reasoning price is the full one."""
-
-    input: Decimal = field(kw_only=True)
-    output: Decimal = field(kw_only=True)
-
-
-@dataclass(frozen=True, slots=True)
-class PriceRowConfig(MorePricesConfig):
-    """Prices that go before all others from a day on, at midnight UTC.
-
-    With `provider` they are what it charges for its `model` (and what customers pay, where a model
-    has no price of its own), without it what customers pay for the public `model`. A row changes
-    what it names; with an `input`, cached input costs the same unless it is named too.
-    """
-
-    model: str = field(kw_only=True)
-    provider: str | None = None
-    valid_from: date | None = None
-    valid_until: date | None = None
-    """The first day on which it is not valid any more."""
-    service_tier: Literal["priority", "flex", "fast", "batch"] | None = None
-    """Left out: the standard one."""
-    above_input_tokens: int | None = None
-    """Of requests with more input than this; left out: of all without a row of their own."""
-    input: Decimal | None = None
-    output: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentConfig:
-    """One upstream model at one provider; `cost` is what the provider charges the operator."""
-
-    provider: str
-    model: str
-    cost: PriceConfig | None = None
-    capabilities: Capabilities | None = None
-    """What the table of models does not know, or has wrong; the rest is the table's."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """A public model name."""
-
-    deployments: tuple[DeploymentConfig, ...]
-    price: PriceConfig | None = None
-    free: bool = False
+    health_check_s: float | None = None
+    """So often it is asked for its list of models, which costs nothing: whether it serves is known
+    before a request meets it. Left out: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +262,12 @@ class Config:
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     prices: tuple[PriceRowConfig, ...] = ()
+    admin: AdminConfig = field(default_factory=AdminConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    plans: Mapping[str, PlanConfig] = field(default_factory=dict)
+    routing: RoutingConfig = field(default_factory=RoutingConfig)
+    auto: AutoConfig | None = None
+    """Left out: clients name their model."""
     source: TableReader | None = field(default=None, repr=False, compare=False)
     """What was read, so that later checks can name a line too."""
 

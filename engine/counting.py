@@ -1,122 +1,154 @@
 """Counting the tokens of a prompt without generating: free, and no exchange.
 
-A provider of the client's own protocol is asked, and its answer passed on; elsewhere, and where it
-would have to be sent media that the prompt names by URL, the prompt is counted here, which an
-answer's `x-parshall-counted: estimate` says.
+A provider of the client's own protocol is asked, and its answer passed on; the next one where that
+fails. Elsewhere, and where it would have to be sent media that the prompt names by URL, the prompt
+is counted here, which an answer's `x-parshall-counted: estimate` says.
 """
 
 from __future__ import annotations
 
+import logging
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import httpx
 
-from engine.errors import UnavailableError, UpstreamError, UpstreamTimeoutError
+from engine.admitting import Choice, admit_call, check_room
+from engine.errors import UpstreamError, UpstreamTimeoutError
 from engine.events import Call, Head
 from engine.metering.pricing import Rates
 from engine.parsing.jobs import Count, Encode, target_of
 from engine.parts import Parts
 from engine.protocols.codec import Codec
 from engine.protocols.registry import codec_of, upstream_codec
-from engine.routing.plan import Deployment, plan
+from engine.routing.failures import failure_of, judge
+from engine.routing.values import Asked, Candidate, Plan
+from engine.rules import Admitted
 from engine.upstream.pool import Pool
 from engine.upstream.providers import Provider
 from engine.upstream.transport import MultiplexTransport
 
+logger = logging.getLogger(__name__)
+
 _ANSWER_MAX_BYTES = 1024 * 1024
 _WAIT_MAX_S = 60.0
+_JSON = (b"content-type", b"application/json")
 
 
-async def count_tokens(parts: Parts, call: Call) -> tuple[Head, bytes]:
-    """Head and body of the answer in the client's protocol.
+async def count_tokens(
+    parts: Parts, call: Call, admitted: Admitted | None = None
+) -> tuple[Head, bytes]:
+    """Head and body of the answer in the client's protocol. `admitted` is as for `open_exchange`.
 
     Raises:
-        AuthenticationError: the key is missing or unknown.
-        InvalidRequestError, ModelNotFoundError: the body cannot be served.
-        UpstreamError: the provider refused it or could not be reached.
+        GatewayError: as `admit_call` and `Choice`.
+        InvalidRequestError: the body cannot be served.
+        UpstreamError: a provider refused the prompt, as others would.
         UnavailableError: the gateway is stopping, or is counting as much as it may.
     """
-    parts.keys.authenticate(call.key)
-    if parts.stopping:
-        raise UnavailableError("The gateway is stopping.", retry_after_s=1)
-    if parts.counts_open >= parts.config.server.exchanges_max:
-        raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
+    admitted = await admit_call(parts, call, admitted)
+    parts = parts.pinned(admitted.rules)
+    check_room(parts, parts.counts_open)
     parts.counts_open += 1
     try:
         with parts.preliminaries.refused_at_end():
-            return await _count(parts, call)
+            return await _count(parts, call, Choice(parts, admitted))
     finally:
         parts.counts_open -= 1
 
 
-async def _count(parts: Parts, call: Call) -> tuple[Head, bytes]:
-    codec = codec_of(call.protocol)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Who counts: a planned deployment, and the path at its provider that does it."""
 
-    def planned(model: str) -> tuple[Deployment[Rates], Provider, str | None]:
-        """The deployment, and the path at its provider that counts for it, if there is one."""
-        deployment = plan(model, parts.catalogue).deployments[0]
-        provider = parts.providers[deployment.provider]
-        if upstream_codec(call.protocol, provider.protocol, provider.also) is not codec:
-            return deployment, provider, None
-        path = codec.path(
-            deployment.upstream_model,
-            call.operation,
-            stream=False,
-            array=False,
-            quirks=provider.quirks,
-        )
-        return deployment, provider, path
+    candidate: Candidate[Rates]
+    provider: Provider
+    path: str
 
-    def ask(model: str) -> Encode | Count:
-        deployment, provider, path = planned(model)
-        if path is None:
+
+class _Places:
+    """Whom to ask in turn; once all have failed, the prompt is counted here."""
+
+    def __init__(self, parts: Parts, call: Call, choose: Choice) -> None:
+        self._parts = parts
+        self._call = call
+        self._choose = choose
+        self.left: deque[_Place] | None = None
+        """None before the request has been parsed."""
+
+    def ask(self, asked: Asked) -> Encode | Count:
+        """What is done with the request next."""
+        plan = self._choose(asked)
+        if self.left is None:
+            self.left = deque(self._found(plan))
+        if not self.left:
+            deployment = plan.candidates[0].deployment
             return Count(deployment.encoding, deployment.capabilities)
-        return Encode(target_of(call.protocol, deployment, provider), in_memory=True)
+        place = self.left[0]
+        target = target_of(self._call.protocol, place.candidate.deployment, place.provider)
+        return Encode((target,), in_memory=True)
 
-    opened = call.opened()
-    done = await parts.parsing.do(opened, ask)
-    if not isinstance(done, int) and done.urls:  # they would have to be fetched, and this is free
-        here = planned(done.request.model)[0]
-        done = await parts.parsing.do(opened, lambda _: Count(here.encoding, here.capabilities))
-    headers = [(b"content-type", b"application/json")]
-    if isinstance(done, int):
-        headers.append((b"x-parshall-counted", b"estimate"))
-        return Head(200, tuple(headers)), codec.encode_token_count(done)
-    deployment, provider, path = planned(done.request.model)
-    assert path is not None, "it was encoded to be sent there"
-    assert isinstance(done.body, bytes), "it was asked for in memory"
-    answer, provider_request_id = await _ask(
-        parts.pool, codec, provider, path, deployment.upstream_model, done.body, call
-    )
-    if provider_request_id is not None:
-        headers.append((b"x-provider-request-id", provider_request_id.encode("latin-1")))
-    return Head(200, tuple(headers)), answer
+    def _found(self, plan: Plan[Rates]) -> Iterator[_Place]:
+        codec = codec_of(self._call.protocol)
+        for candidate in plan.candidates:
+            provider = self._parts.providers[candidate.deployment.provider]
+            if upstream_codec(codec.name, provider.protocol, provider.also) is codec:
+                path = codec.path(
+                    candidate.deployment.upstream_model,
+                    self._call.operation,
+                    stream=False,
+                    array=False,
+                    quirks=provider.quirks,
+                )
+                if path is not None:
+                    yield _Place(candidate, provider, path)
+
+
+async def _count(parts: Parts, call: Call, choose: Choice) -> tuple[Head, bytes]:
+    codec = codec_of(call.protocol)
+    places, opened = _Places(parts, call, choose), call.opened()
+    while True:  # as often as there are candidates, and once more
+        done = await parts.parsing.do(opened, places.ask, parts.rules.wanted)
+        if isinstance(done, int):
+            estimate = (_JSON, (b"x-parshall-counted", b"estimate"))
+            return Head(200, estimate), codec.encode_token_count(done)
+        assert places.left, "it was encoded for one of them"
+        if done.urls:  # they would have to be fetched, and this is free
+            places.left.clear()
+            continue
+        assert isinstance(done.body, bytes), "it was asked for in memory"
+        place = places.left.popleft()
+        try:
+            answer, provider_request_id = await _ask(parts.pool, codec, place, done.body, call)
+        except UpstreamError as error:
+            failure = failure_of(error, status=None, unprocessed=False, generated=False)
+            if judge(failure).next != "any":
+                raise
+            path = place.candidate.deployment.path
+            logger.warning("%s: %s does not count: %s", call.request_id, path, error.code)
+            continue
+        if provider_request_id is None:
+            return Head(200, (_JSON,)), answer
+        said = (b"x-provider-request-id", provider_request_id.encode("latin-1"))
+        return Head(200, (_JSON, said)), answer
 
 
 async def _ask(
-    pool: Pool, codec: Codec, provider: Provider, path: str, model: str, body: bytes, call: Call
+    pool: Pool, codec: Codec, place: _Place, body: bytes, call: Call
 ) -> tuple[bytes, str | None]:
-    target = provider.path(path, model)
+    provider = place.provider
+    target = provider.path(place.path, place.candidate.deployment.upstream_model)
     headers = [
         (b"content-type", b"application/json"),
         (b"accept", b"application/json"),
         (b"accept-encoding", b"identity"),
         (b"user-agent", b"parshall"),
         (b"x-request-id", call.request_id.encode()),
-        *provider.credentials.sign("POST", target, body),
+        *provider.credentials_of(place.candidate.key).sign("POST", target, body),
         *codec.provider_headers(call.headers, provider.quirks),
     ]
-    transport = MultiplexTransport(
-        pool,
-        http2=provider.http2,
-        ca_file=provider.ca_file,
-        client_cert_file=provider.client_cert_file,
-        client_key_file=provider.client_key_file,
-        proxy=provider.proxy,
-        connect_timeout_s=provider.connect_timeout_s,
-        max_streams_per_connection=provider.max_streams_per_connection,
-        connections_max=provider.connections_max,
-        warm_connections=provider.warm_connections,
-        connection_max_age_s=provider.connection_max_age_s,
-    )
+    transport = MultiplexTransport(pool, **provider.connection)
     timeout = httpx.Timeout(min(provider.first_byte_timeout_s, _WAIT_MAX_S))
     url = f"{provider.origin.scheme}://{provider.origin.authority}{target}"
     answer = b""

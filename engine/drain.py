@@ -9,7 +9,6 @@ from engine.billing import ExchangeBilling
 from engine.conclusion import Conclusion
 from engine.events import Outcome
 from engine.parts import OpenExchange, Parts
-from engine.upstream.providers import Provider
 
 
 class Drain:
@@ -20,7 +19,6 @@ class Drain:
         self,
         parts: Parts,
         exchange: OpenExchange,
-        provider: Provider,
         attempts: Attempts,
         billing: ExchangeBilling,
         conclusion: Conclusion,
@@ -28,15 +26,15 @@ class Drain:
         self._parts = parts
         self._exchange = exchange
         self._request_id = exchange.receipt.request_id
-        self._provider = provider
         self._attempts = attempts
+        self._leg = attempts.current
         self._billing = billing
         self._conclusion = conclusion
 
     def begin(self) -> bool:
         """Take the exchange over, if its provider's policy says so and there is something to read
-        on; no checkpoint."""
-        parts, provider, attempt = self._parts, self._provider, self._attempts.current
+        on; no checkpoint. Only one of two attempts is read on."""
+        parts, provider, attempt = self._parts, self._leg.provider, self._leg.attempt
         if provider.on_cancel != "drain" or parts.stopping or not self._billing.owed:
             return False
         if not attempt.under_way:
@@ -45,6 +43,7 @@ class Drain:
             return False
         parts.draining[self._request_id] = self._exchange
         try:
+            self._attempts.settle_on_one()
             self._billing.client_left()
         except Exception as error:  # noqa: BLE001
             attempt.crashed(error)
@@ -52,20 +51,21 @@ class Drain:
         return True
 
     async def _read_on(self) -> None:
+        attempt = self._leg.attempt
         try:
-            with trio.move_on_after(self._provider.cancel_drain_s):
-                while not self._attempts.current.over:
-                    await self._attempts.watch.wait_changed()
+            with trio.move_on_after(self._leg.provider.cancel_drain_s):
+                while not attempt.over:
+                    await self._leg.watch.wait_changed()
         except Exception as error:  # noqa: BLE001
-            self._attempts.current.crashed(error)
+            attempt.crashed(error)
         finally:
             self._settle()
 
     @trio.lowlevel.enable_ki_protection
     def _settle(self) -> None:
-        attempt = self._attempts.current
+        attempt = self._leg.attempt
         del self._parts.draining[self._request_id]
-        attempt.close()
+        self._attempts.close()
         self._attempts.end_body()
         try:
             if not self._billing.owed:

@@ -20,7 +20,8 @@ class Drains:
 
     def __init__(self, nursery: trio.Nursery, per_account_max: int) -> None:
         self._nursery = nursery
-        self._per_account_max = per_account_max
+        self.per_account_max = per_account_max
+        """So many of one account at once; those beyond it go on where it is lowered."""
         self._open: Counter[str] = Counter()
         self._closing = False
 
@@ -35,7 +36,7 @@ class Drains:
         It runs at least to its first checkpoint, also if all is cancelled now: what it does in a
         `finally` is done. False, and nothing is started, over the account's cap or at the end.
         """
-        if self._closing or self._open[account_id] >= self._per_account_max:
+        if self._closing or self._open[account_id] >= self.per_account_max:
             return False
         self._open[account_id] += 1
         self._nursery.start_soon(self._own, account_id, run)

@@ -58,6 +58,50 @@ class AuthenticationError(ClientError):
     code = "invalid_api_key"
 
 
+class ExpiredKeyError(AuthenticationError):
+    """The key was good until a moment that has passed (401)."""
+
+    code = "expired_api_key"
+
+
+class AdminKeyError(AuthenticationError):
+    """No credential of an operator, or one we do not know (401)."""
+
+    code = "invalid_admin_key"
+
+
+class PermissionDeniedError(ClientError):
+    """We know who asks, and their key is not made for this (403)."""
+
+    status = 403
+    code = "insufficient_scope"
+    kind = "permission_error"
+
+
+class ModelNotAllowedError(PermissionDeniedError):
+    """The account may use the model, this key of it may not."""
+
+    code = "model_not_allowed"
+
+
+class KeyDisabledError(PermissionDeniedError):
+    """An operator has switched the key off."""
+
+    code = "key_disabled"
+
+
+class AccountDisabledError(PermissionDeniedError):
+    """An operator has switched the account off."""
+
+    code = "account_disabled"
+
+
+class AddressNotAllowedError(PermissionDeniedError):
+    """An operator's credential from where none may come from."""
+
+    code = "address_not_allowed"
+
+
 class InsufficientFundsError(ClientError):
     """The account cannot cover even a first slice (402)."""
 
@@ -141,6 +185,39 @@ class BodyTooLargeError(ClientError):
     code = "body_too_large"
 
 
+class RateLimitedError(ClientError):
+    """The key, the account or its plan has used up what it may use in a minute (429).
+
+    `kind` says of what: "requests" or "tokens", as OpenAI names them.
+    """
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, kind: str, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.kind = kind
+
+
+class ConcurrencyLimitedError(ClientError):
+    """The key or the account has as many requests under way as it may have (429)."""
+
+    status = 429
+    code = "concurrency_limit_exceeded"
+    kind = "requests"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after_s=1)
+
+
+class AddressLimitedError(ClientError):
+    """Too many requests have come from one address (429)."""
+
+    status = 429
+    code = "ip_rate_limited"
+    kind = "requests"
+
+
 class UnavailableError(GatewayError):
     """The gateway cannot take the request now (503): the journal is unwell, or it is stopping."""
 
@@ -156,6 +233,26 @@ class ShutdownError(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("The gateway is stopping.", retry_after_s=1)
+
+
+class ModelUnavailableError(GatewayError):
+    """Whatever could serve the model is switched off, broken, limited or full (503)."""
+
+    status = 503
+    code = "model_unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: float = 30) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+
+
+class EndedByOperatorError(GatewayError):
+    """An operator has ended the answer (503)."""
+
+    status = 503
+    code = "ended_by_operator"
+
+    def __init__(self) -> None:
+        super().__init__("The operator of the gateway has ended this request.")
 
 
 class UpstreamError(GatewayError):

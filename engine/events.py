@@ -88,6 +88,9 @@ class Call:
     spooled: SpoolFile | None = field(default=None, repr=False)
     """In place of `body`, where it is too large for memory; who received it closes it."""
 
+    session_id: str | None = field(default=None, repr=False)
+    """What the client calls the session that it belongs to; else the body may say it."""
+
     def opened(self) -> Call:
         """The call with its body, taken from the upload where that has it."""
         if self.upload is None:

@@ -6,8 +6,8 @@ Output is covered a slice at a time, so that a long `max_tokens` does not lock a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from engine.config import BillingConfig
 from engine.errors import InsufficientFundsError
@@ -36,6 +36,24 @@ class FirstSlice:
     lowered_limit: int | None
 
 
+def wanted_tokens(
+    *,
+    max_output_tokens: int | None,
+    choices: int,
+    stream: bool,
+    unseen_tokens: int | None,
+    settings: BillingConfig,
+) -> int:
+    """How much output is covered before it is asked for, of all choices."""
+    if unseen_tokens is not None:
+        return unseen_tokens
+    if not stream:
+        return (max_output_tokens or settings.output_unary_tokens) * choices
+    if max_output_tokens is not None:
+        return min(settings.output_slice_tokens, max_output_tokens * choices)
+    return settings.output_slice_tokens
+
+
 def first_slice(
     *,
     input_bound_tokens: int,
@@ -56,14 +74,13 @@ def first_slice(
     Raises:
         InsufficientFundsError: not even a useful minimum of output is covered.
     """
-    if unseen_tokens is not None:
-        wanted = unseen_tokens
-    elif not stream:
-        wanted = (max_output_tokens or settings.output_unary_tokens) * choices
-    elif max_output_tokens is not None:
-        wanted = min(settings.output_slice_tokens, max_output_tokens * choices)
-    else:
-        wanted = settings.output_slice_tokens
+    wanted = wanted_tokens(
+        max_output_tokens=max_output_tokens,
+        choices=choices,
+        stream=stream,
+        unseen_tokens=unseen_tokens,
+        settings=settings,
+    )
     amount = bound_nanodollars(input_bound_tokens, wanted, ceiling)
     if amount <= available_nanodollars:
         return FirstSlice(amount, wanted if ceiling.output else None, None)
@@ -111,6 +128,8 @@ class Bill:
     charge_nanodollars: int
     cost_nanodollars: int
     """What the provider charges the operator for it."""
+    billed: bool = False
+    """The customer pays for it, be it nothing at the price of it."""
 
     @property
     def usage(self) -> Usage:
@@ -153,4 +172,36 @@ def make_bill(
         case _:
             billed = False
     charge = charge_nanodollars(usage, price, measured.service_tier) if billed else 0
-    return Bill(measured, measured.weakest, charge, provider_cost)
+    return Bill(measured, measured.weakest, charge, provider_cost, billed)
+
+
+def on_the_house(bill: Bill) -> Bill:
+    """The same where nobody is asked to pay for it."""
+    return replace(bill, charge_nanodollars=0, billed=False)
+
+
+def together(earlier: Sequence[Bill], last: Bill) -> Bill:
+    """What an answer comes to that several attempts have written, one after another.
+
+    Each is charged by its own rules; what the last one consumed is of the answer only where it is
+    billed. `cost_nanodollars` are of all of them.
+    """
+    if not earlier:
+        return last
+    parts = [*earlier, last] if last.billed else list(earlier)
+    usage, provenance = Usage(), dict[str, Provenance]()
+    for part in parts:
+        usage = usage.plus(part.usage)
+        for unit, how in part.measured.provenance.items():
+            if provenance.get(unit) is not Provenance.COUNTED:
+                provenance[unit] = how
+    flags = dict.fromkeys(flag for part in parts for flag in part.measured.flags)
+    measured = Measured(usage, provenance, tuple(flags), parts[-1].measured.service_tier)
+    waived = last.provenance is Provenance.FLAT
+    return Bill(
+        measured,
+        Provenance.FLAT if waived else measured.weakest,
+        sum(part.charge_nanodollars for part in parts),
+        sum(part.cost_nanodollars for part in (*earlier, last)),
+        billed=True,
+    )

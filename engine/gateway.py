@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import trio
 
-from engine import counting, exchange
-from engine.admission.keys import KeyIndex, Principal, digest, new_secret, shown_prefix
-from engine.catalogue import build_catalogue
+from engine import admitting, counting, exchange
+from engine.admission.keys import KeyIndex, Principal, Scope, digest, new_secret, shown_prefix
+from engine.admission.limits import LimitStatus, LocalLimiter
+from engine.admission.switches import Switches
 from engine.clock import Clock, wall_ms
-from engine.config import Config, ProviderConfig
+from engine.config import Config
 from engine.drains import open_drains
-from engine.errors import NotFoundError
+from engine.errors import ConfigError, NotFoundError
 from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.idempotency import IdempotencyKeys
 from engine.inlining import Inliner
+from engine.keyring import follow_keys
+from engine.ledger.changes import Change, PlanSet, PriceSet, Switched
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
 from engine.ledger.receipts import for_customer
 from engine.ledger.records import KeyRow, LedgerSettings
-from engine.listing import ModelInfo, list_models
+from engine.listing import ModelInfo
 from engine.load import Load
-from engine.metering.tokens import counter_for
 from engine.notices import open_notices
+from engine.operations import Operations
 from engine.parsing.pool import ParsingSettings, open_parsing
 from engine.parts import Parts
-from engine.protocols.quirks import Quirks
+from engine.probing import open_probing
+from engine.reload import (
+    Listener,
+    Read,
+    Reloader,
+    ReloadReport,
+    check_plans,
+    load_vocabularies,
+)
+from engine.routing.health import HealthBook
+from engine.rules import Admitted, build_rules
 from engine.spool import Spool, SpoolError
 from engine.telemetry import Telemetry
 from engine.upkeep import expose, open_upkeep
 from engine.upstream.credentials import open_credentials
 from engine.upstream.pool import open_pool
-from engine.upstream.providers import Provider
+
+logger = logging.getLogger(__name__)
 
 _END_SLICE_S = 0.1
 """So long at most exchanges are ended before others have their turn; a turn under load is long."""
@@ -47,19 +62,25 @@ _END_SLICE_S = 0.1
 class Gateway:
     """Made by `open_gateway`. One gateway owns its database."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, reloader: Reloader) -> None:
         self._parts = parts
-        self._models = list_models(parts.catalogue, parts.config, parts.clock() // 1_000)
+        self._reloader = reloader
+        self._running = Operations(parts, reloader.reload)
 
     @property
     def config(self) -> Config:
-        """What it was told."""
+        """What it is told now."""
         return self._parts.config
 
     @property
     def ledger(self) -> Ledger:
         """For administration."""
         return self._parts.ledger
+
+    @property
+    def running(self) -> Operations:
+        """What operators can do to it while it runs."""
+        return self._running
 
     @property
     def telemetry(self) -> Telemetry:
@@ -76,21 +97,60 @@ class Gateway:
         """Where bodies go that are too large for memory."""
         return self._parts.spool
 
+    async def reload(self) -> ReloadReport:
+        """Read the configuration again; see `engine.reload.Reloader.reload`."""
+        return await self._reloader.reload()
+
+    def follow_rules(self, listener: Listener) -> None:
+        """Call this with the rules of each reload: for what is made of the configuration once."""
+        self._reloader.follow(listener)
+
+    @property
+    def key_prefixes(self) -> tuple[str, ...]:
+        """What its keys begin with: nothing of the kind belongs in a log."""
+        return self._parts.keys.prefixes
+
     def authenticate(self, key: str | None) -> Principal:
-        """Who a key belongs to. Raises AuthenticationError."""
-        return self._parts.keys.authenticate(key)
+        """Who a key belongs to.
 
-    def open_exchange(self, call: Call) -> AbstractAsyncContextManager[Exchange]:
-        """Admit a call and own it for the block; see `engine.exchange.open_exchange`."""
-        return exchange.open_exchange(self._parts, call)
+        Raises:
+            AuthenticationError: there is no key, or it is unknown, revoked or expired.
+            KeyDisabledError, AccountDisabledError: an operator has switched it off.
+        """
+        return self._parts.keys.find(key, self._parts.clock()).principal
 
-    async def count_tokens(self, call: Call) -> tuple[Head, bytes]:
+    def identify(self, key: str | None, scope: Scope | None) -> Admitted:
+        """Who asks and by which rules, without a limit; see `engine.admitting.identify`."""
+        return admitting.identify(self._parts, key, scope)
+
+    async def admit(self, key: str | None, scope: Scope) -> Admitted:
+        """Who may call, which is one request of the limits; see `engine.admitting.admit`."""
+        return await admitting.admit(self._parts, key, scope)
+
+    async def take_request(self, admitted: Admitted) -> None:
+        """One request of the limits of who was identified. Raises RateLimitedError."""
+        await self._parts.limiter.take_request(admitted.demand)
+
+    def limit_status(self, admitted: Admitted) -> LimitStatus:
+        """What is left of the limits of who was admitted."""
+        return self._parts.limiter.status(admitted.demand)
+
+    def open_exchange(
+        self, call: Call, admitted: Admitted | None = None
+    ) -> AbstractAsyncContextManager[Exchange]:
+        """Admit a call, unless its key was admitted before, and own it for the block; see
+        `engine.exchange.open_exchange`."""
+        return exchange.open_exchange(self._parts, call, admitted)
+
+    async def count_tokens(
+        self, call: Call, admitted: Admitted | None = None
+    ) -> tuple[Head, bytes]:
         """How many tokens a prompt has; see `engine.counting.count_tokens`."""
-        return await counting.count_tokens(self._parts, call)
+        return await counting.count_tokens(self._parts, call, admitted)
 
-    def models(self, principal: Principal) -> tuple[ModelInfo, ...]:
-        """The models that this principal may use: all, until there are plans."""
-        return self._models
+    def models(self, admitted: Admitted) -> tuple[ModelInfo, ...]:
+        """The models that a key may use, with what its account pays for them."""
+        return self._parts.rules.models_of(admitted)
 
     async def receipt(self, principal: Principal, request_id: str) -> dict[str, Any]:
         """A receipt of the principal's own account, as its customer sees it; also of an exchange
@@ -134,22 +194,17 @@ class Gateway:
 
     async def create_key(self, account_id: str, name: str) -> tuple[KeyRow, str]:
         """A new key and its secret, which is known only now. Raises NotFoundError."""
-        secret = new_secret()
+        secret = new_secret(self.config.limits.key_prefix)
         return await self.adopt_key(account_id, name, secret), secret
 
     async def adopt_key(self, account_id: str, name: str, secret: str) -> KeyRow:
         """Make a secret that was made before a key of this account."""
-        row = await self._parts.ledger.create_key(
-            account_id, name, digest(secret), shown_prefix(secret)
-        )
-        self._parts.keys.add(row.digest, Principal(account_id, row.key_id))
-        return row
+        prefix = shown_prefix(secret, self.config.limits.key_prefix)
+        return await self._parts.ledger.create_key(account_id, name, digest(secret), prefix)
 
     async def revoke_key(self, key_id: str) -> KeyRow:
         """Refuse a key from now on; what it has started goes on. Raises NotFoundError."""
-        row = await self._parts.ledger.revoke_key(key_id)
-        self._parts.keys.remove(key_id)
-        return row
+        return await self._parts.ledger.revoke_key(key_id)
 
     @property
     def not_ready(self) -> str | None:
@@ -165,15 +220,15 @@ class Gateway:
 
     def withdraw(self) -> None:
         """Say that it will stop: it is not ready any more, but takes calls still."""
-        self._parts.leaving = True
+        self._parts.state.leaving = True
 
     def stop_admission(self) -> None:
         """Refuse new calls; what is under way goes on."""
-        self._parts.stopping = True
+        self._parts.state.stopping = True
 
     def cut_off(self) -> None:
         """Say that what is cancelled from now on is cut by us: it ends as `shutdown`."""
-        self._parts.stopping = self._parts.cutting = True
+        self._parts.state.stopping = self._parts.state.cutting = True
 
     def refused_at_end(self) -> AbstractContextManager[trio.CancelScope]:
         """For what precedes a call: give up the block at `end_all`. Raises ShutdownError then; a
@@ -205,29 +260,31 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterator[Gateway]:
+async def open_gateway(
+    config: Config, *, clock: Clock = wall_ms, read: Read | None = None
+) -> AsyncIterator[Gateway]:
     """Open the gateway: recover the ledger, load prices and vocabularies, keep connections.
 
     Leaving the block makes everything durable that was settled in it. `clock` is the wall clock
-    that everything is dated by.
+    that everything is dated by; `read` reads the configuration again for a reload.
 
     Raises:
-        ConfigError: a model without a price, or an impossible one.
+        ConfigError: a model without a price, or an impossible one; accounts are on a plan that
+            there is not.
         LedgerLockedError: another process owns the database.
     """
-    catalogue = build_catalogue(config, datetime.fromtimestamp(clock() / 1_000, UTC), clock)
-    providers = {name: build_provider(name, row) for name, row in config.providers.items()}
-    encodings = {m.deployments[0].encoding for m in catalogue.values()}
-    await _load_vocabularies(encodings)
+    rules = build_rules(config, clock)
+    encodings = await load_vocabularies(rules)
     settings = LedgerSettings(
         path=config.storage.path,
         barrier_timeout_s=config.storage.barrier_timeout_s,
         clock=clock,
     )
     parsing_settings = ParsingSettings(
-        here_max_bytes=config.server.parsed_here_max_bytes, encodings=tuple(encodings)
+        here_max_bytes=config.server.parsed_here_max_bytes, encodings=encodings
     )
     spool = open_spool(config)
+    chance = Random(config.routing.seed)  # noqa: S311 - spreads load, and guards nothing
     async with (
         open_ledger(settings) as ledger,
         open_pool() as pool,
@@ -235,11 +292,11 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
         open_parsing(parsing_settings, spool) as parsing,
     ):
         parts = Parts(
-            config=config,
+            rules=rules,
             ledger=ledger,
-            keys=await _load_keys(ledger),
-            catalogue=catalogue,
-            providers=providers,
+            keys=KeyIndex(),
+            limiter=LocalLimiter(),
+            switches=Switches(),
             pool=pool,
             telemetry=Telemetry(),
             drains=drains,
@@ -247,19 +304,53 @@ async def open_gateway(config: Config, *, clock: Clock = wall_ms) -> AsyncIterat
             inliner=Inliner(config.egress),
             load=Load(),
             parsing=parsing,
+            health=HealthBook(config.routing, chance.random),
+            chance=chance,
             spool=spool,
             clock=clock,
         )
+        await _take_up(parts)
         expose(parts)
-        for provider in providers.values():
+        for provider in rules.providers.values():
             pool.keep_warm(provider)
-        credentials = [provider.credentials for provider in providers.values()]
         async with (
-            open_credentials(credentials),
-            open_notices(ledger, pool, config.notices, clock),
+            open_credentials(p.credentials for p in rules.providers.values()) as credentials,
+            open_notices(ledger, pool, config.notices, clock) as notices,
             open_upkeep(parts),
+            open_probing(parts),
         ):
-            yield Gateway(parts)
+            yield Gateway(parts, Reloader(parts, read, credentials, notices))
+
+
+async def _take_up(parts: Parts) -> None:
+    """Go by what operators have made, and follow what they change from now on.
+
+    Raises:
+        ConfigError: the configuration does not go with it.
+    """
+    changes = await parts.ledger.load_operations()
+    ordered = [change for change in changes if isinstance(change, PlanSet | PriceSet)]
+    if ordered:
+        parts.renew(parts.rules.changed(ordered))
+    for change in changes:
+        if not isinstance(change, PlanSet | PriceSet):
+            _follow(parts, change)
+    check_plans(parts.rules, parts.ledger.plans_in_use)
+    parts.ledger.follow(lambda change: _follow(parts, change))
+
+
+def _follow(parts: Parts, change: Change) -> None:
+    match change:
+        case PlanSet() | PriceSet():
+            try:
+                parts.rules = parts.rules.changed([change])
+            except ConfigError as error:  # refused before, where it was asked for
+                logger.error("a change of plans or prices is not followed: %s", error)
+        case Switched(kind, subject, off, reason):
+            parts.switches.turn(kind, subject, off=off, reason=reason)
+            follow_keys(parts.keys, parts.limiter, change)
+        case _:
+            follow_keys(parts.keys, parts.limiter, change)
 
 
 def open_spool(config: Config) -> Spool:
@@ -272,64 +363,3 @@ def open_spool(config: Config) -> Spool:
         problem = f"is no folder that files can be made in: {reason}"
         raise config.error(("server", "spool_dir"), problem) from None
     return spool
-
-
-def build_provider(name: str, row: ProviderConfig) -> Provider:
-    """A provider as the pool and the codecs take it."""
-    return Provider(
-        name=name,
-        protocol=row.protocol,
-        base_url=row.base_url,
-        api_key=row.api_key,
-        on_cancel=row.on_cancel,
-        cancel_drain_s=row.cancel_drain_s,
-        cancel_drain_tokens=row.cancel_drain_tokens,
-        http2=row.http2,
-        terminal=row.terminal,
-        ca_file=row.ca_file,
-        client_cert_file=row.client_cert_file,
-        client_key_file=row.client_key_file,
-        proxy=row.proxy,
-        auth=row.auth,
-        credentials_file=row.credentials_file,
-        region=row.region,
-        profile=row.profile,
-        also=frozenset(
-            name
-            for name, spoken in (
-                ("openai_responses", row.responses),
-                ("openai_completions", row.completions),
-            )
-            if spoken
-        ),
-        model_path=row.model_path,
-        api_version=row.api_version,
-        quirks=Quirks(
-            include_usage=row.include_usage,
-            output_limit_field=row.output_limit_field,
-            refuses=row.refuses,
-            reasoning_apart=row.reasoning_apart,
-            hosting=row.hosting,
-            inlines=row.inlines,
-        ),
-        connect_timeout_s=row.connect_timeout_s,
-        first_byte_timeout_s=row.first_byte_timeout_s,
-        idle_timeout_s=row.idle_timeout_s,
-        total_timeout_s=row.total_timeout_s,
-        connections_max=row.connections_max,
-        warm_connections=row.warm_connections,
-        connection_max_age_s=row.connection_max_age_s,
-    )
-
-
-async def _load_vocabularies(encodings: set[str]) -> None:
-    for encoding in encodings:
-        await trio.to_thread.run_sync(counter_for, encoding)
-
-
-async def _load_keys(ledger: Ledger) -> KeyIndex:
-    index = KeyIndex()
-    for row in await ledger.keys():
-        if row.revoked_at_ms is None:
-            index.add(row.digest, Principal(row.account_id, row.key_id))
-    return index

@@ -1,8 +1,8 @@
-"""What one exchange has consumed, and what that comes to. Moves no money and waits for nothing."""
+"""What one attempt has consumed, and what that comes to. Moves no money and waits for nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 
 from engine import funds
@@ -13,12 +13,12 @@ from engine.metering.pricing import Rates
 from engine.metering.tokens import counted_by
 from engine.metering.usage import OutputMeter
 from engine.parsing.jobs import Counted, Input
-from engine.routing.plan import Deployment
+from engine.routing.values import Deployment
 from engine.usage import Usage
 
 
 class Measuring:
-    """Of one exchange, at any moment of it.
+    """Of one attempt, at any moment of it.
 
     Attributes:
         bounds: what it can consume at most.
@@ -48,8 +48,8 @@ class Measuring:
     def bill(
         self, outcome: Outcome, attempt: Attempt | None, *, drained: bool = False
     ) -> funds.Bill:
-        """Who pays what for an exchange that has ended so; `drained`: read to its end after the
-        client had left."""
+        """Who pays what for an exchange that has ended so with this attempt; `drained`: read to its
+        end after the client had left."""
         if attempt is None:
             return funds.NOTHING
         meter = attempt.relay.meter
@@ -70,6 +70,11 @@ class Measuring:
             price=self._price,
             cost=self._deployment.cost,
         )
+
+    def lost(self, attempt: Attempt) -> funds.Bill:
+        """What an attempt costs the house whose answer nobody gets."""
+        outcome = Outcome.UPSTREAM_FAILED if attempt.crash is None else Outcome.GATEWAY_FAILED
+        return funds.on_the_house(self.bill(outcome, attempt))
 
     def _measured(self, outcome: Outcome, attempt: Attempt, drained: bool) -> funds.Measured:
         meter = attempt.relay.meter
@@ -118,13 +123,15 @@ class Measuring:
         """As the provider says that it serves, else as it was asked to."""
         return meter.service_tier or self.bounds.service_tier
 
-    def rates(self, measured: funds.Measured | None = None) -> Iterator[dict[str, int]]:
+    def rates(
+        self, measured: funds.Measured | None = None
+    ) -> tuple[Mapping[str, int], Mapping[str, int]]:
         """The price's and the cost's rates by unit, as pinned at the hold: those that apply to what
         was consumed; without it, to a short context served as asked."""
         tier = self.bounds.service_tier if measured is None else measured.service_tier
         input_tokens = 0 if measured is None else measured.usage.input_tokens
-        for rates in (self._price, self._deployment.cost):
-            yield rates.at(input_tokens, tier).units()
+        price, cost = self._price, self._deployment.cost
+        return price.at(input_tokens, tier).units(), cost.at(input_tokens, tier).units()
 
     async def release_prompt(self) -> None:
         """Take less memory; what is asked for later is known all the same."""

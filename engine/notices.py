@@ -34,21 +34,51 @@ _REFUSED_S = 60.0  # what was sent may be sent again then
 _JITTER = 0.5
 
 
+class Notices:
+    """Sends the ledger's notices, if there is somewhere to send them; made by `open_notices`."""
+
+    def __init__(self, ledger: Ledger, pool: Pool, config: NoticesConfig, clock: Clock) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._config = config
+        self._clock = clock
+        self._changed = trio.Event()
+
+    def use(self, config: NoticesConfig) -> None:
+        """Send them as this says from now on."""
+        if config != self._config:
+            self._config = config
+            self._changed.set()
+            self._changed = trio.Event()
+
+    async def run(self) -> None:
+        """Send them for as long as it runs. What is on its way when the configuration changes is
+        sent again."""
+        while True:
+            config, changed = self._config, self._changed
+            async with open_tasks() as nursery:
+                if config.url is not None and config.secret is not None:
+                    nursery.start_soon(self._send, config, config.url, signing_key(config.secret))
+                await changed.wait()
+                nursery.cancel_scope.cancel()
+
+    async def _send(self, config: NoticesConfig, url: str, key: bytes) -> None:
+        async with httpx.AsyncClient(
+            transport=MultiplexTransport(self._pool),
+            timeout=None,  # noqa: S113 - of its own, below
+        ) as client:
+            await _Sender(self._ledger, client, config, url, key, self._clock).run()
+
+
 @asynccontextmanager
 async def open_notices(
     ledger: Ledger, pool: Pool, config: NoticesConfig, clock: Clock
-) -> AsyncIterator[None]:
-    """Send the ledger's notices for the block, if there is somewhere to send them."""
-    if config.url is None or config.secret is None:
-        yield
-        return
-    async with (
-        httpx.AsyncClient(transport=MultiplexTransport(pool), timeout=None) as client,  # noqa: S113
-        open_tasks() as nursery,
-    ):
-        sender = _Sender(ledger, client, config, config.url, signing_key(config.secret), clock)
-        nursery.start_soon(sender.run)
-        yield
+) -> AsyncIterator[Notices]:
+    """Send the ledger's notices for the block."""
+    notices = Notices(ledger, pool, config, clock)
+    async with open_tasks() as nursery:
+        nursery.start_soon(notices.run)
+        yield notices
         nursery.cancel_scope.cancel()
 
 

@@ -5,6 +5,7 @@ What of it depends on the two protocols is asked here, but for the body: see `en
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 from engine.clock import Clock
@@ -13,13 +14,16 @@ from engine.metering.pricing import Rates
 from engine.metering.tokens import counter_for
 from engine.parsing.jobs import Prepared
 from engine.protocols.codec import ClientCodec, Identity
-from engine.protocols.registry import client_codec, upstream_codec
+from engine.protocols.registry import client_codec, provider_codec, upstream_codec
 from engine.relay import Relay, RelaySettings, open_relay
-from engine.routing.plan import Deployment
+from engine.routing.values import Deployment
+from engine.seam import Seam
+from engine.transcript import Transcript
 from engine.upstream.bodies import Body
 from engine.upstream.providers import Provider
 from engine.wire.http import Headers
 
+_UNSEEN = re.compile(r"[^!-~]")
 _DATA = frozenset({"application/json", "text/event-stream"})
 _RESPONSE_MAX_BYTES = 64 * 1024 * 1024
 
@@ -39,10 +43,17 @@ class Passage:
         deployment: Deployment[Rates],
         provider: Provider,
         clock: Clock,
+        *,
+        transcribed: bool = False,
+        seam: Seam | None = None,
     ) -> None:
+        """Its answer is `transcribed` where another one may have to go on with it. With a `seam` it
+        goes on with an answer itself, and is translated whatever its provider speaks."""
         self.client: ClientCodec = client_codec(call.protocol)
-        self.provider_codec: ClientCodec = upstream_codec(
-            call.protocol, provider.protocol, provider.also
+        self.provider_codec: ClientCodec = (
+            upstream_codec(call.protocol, provider.protocol, provider.also)
+            if seam is None
+            else provider_codec(provider.protocol)
         )
         self.dropped = prepared.dropped
         self._request_id = call.request_id
@@ -51,14 +62,16 @@ class Passage:
         self._deployment = deployment
         self._provider = provider
         self._clock = clock
+        self._transcribed = transcribed
+        self._seam = seam
 
     @property
     def verbatim(self) -> bool:
-        """Both sides speak one protocol."""
-        return self.client is self.provider_codec
+        """Both sides speak one protocol, and what one says is the other's as it stands."""
+        return self.client is self.provider_codec and self._seam is None
 
-    def request_headers(self, body: Body) -> Headers:
-        """The head of the request to the provider.
+    def request_headers(self, body: Body, key: int = 0) -> Headers:
+        """The head of the request to the provider, by one of its keys.
 
         Raises:
             UpstreamRejectedError: there is nothing to sign it with now.
@@ -85,15 +98,21 @@ class Passage:
             (b"accept-encoding", b"identity"),
             (b"user-agent", b"parshall"),
             (b"x-request-id", self._request_id.encode()),
-            *provider.credentials.sign("POST", path, body if isinstance(body, bytes) else b""),
+            *provider.credentials_of(key).sign(
+                "POST", path, body if isinstance(body, bytes) else b""
+            ),
             *codec.provider_headers(self._sent_headers if self.verbatim else (), provider.quirks),
         ]
 
-    def open_relay(self, tap: deque[Event] | None) -> Relay:
-        """A relay for one attempt; `tap` gets the canonical events as well."""
+    def open_relay(self, tap: deque[Event] | None, sent_bytes: int = 0) -> Relay:
+        """A relay for one attempt; `tap` gets the canonical events as well. `sent_bytes` have gone
+        to the client before it."""
         deployment = self._deployment
         created_s = self._clock() // 1_000
         identity = Identity(self._request_id, deployment.upstream_model, created_s)
+        seam, transcript = self._seam, None
+        if self._transcribed:
+            transcript = Transcript("" if seam is None else seam.text)
         return open_relay(
             RelaySettings(
                 client=self.client,
@@ -105,13 +124,21 @@ class Passage:
                 body_max_bytes=_RESPONSE_MAX_BYTES,
                 quirks=self._provider.quirks,
                 tap=tap,
+                sent_bytes=sent_bytes,
+                seam=seam,
+                transcript=transcript,
             )
         )
 
     def head(
-        self, content_type: str | None, *, committed: bool, provider_request_id: str | None
+        self,
+        content_type: str | None = None,
+        *,
+        provider_request_id: str | None = None,
+        sure: bool = False,
     ) -> Head:
-        """The head of an answer: which model gives it, once that is sure; what was dropped."""
+        """The head of an answer: what was dropped of the request, which model gives it and what its
+        provider says, once that is `sure`."""
         kind = b"application/json"
         if self._request.stream:
             kind = self.client.stream_type(self._request)
@@ -119,12 +146,12 @@ class Passage:
         if self.verbatim and content_type and _is_data(content_type) and not reframed:
             kind = content_type.encode("latin-1")
         headers = [(b"content-type", kind)]
-        if committed:
+        if sure:
             headers.append((b"x-model-used", self._deployment.upstream_model.encode()))
         if provider_request_id is not None:
             headers.append((b"x-provider-request-id", provider_request_id.encode("latin-1")))
         if self.dropped:
-            headers.append((b"x-parshall-dropped", _header_text(",".join(self.dropped))))
+            headers.append((b"x-parshall-dropped", header_text(",".join(self.dropped))))
         return Head(200, tuple(headers))
 
 
@@ -134,9 +161,9 @@ def _is_data(content_type: str) -> bool:
     >>> _is_data("Application/JSON; charset=UTF-8"), _is_data("text/html")
     (True, False)
     """
-    return content_type.partition(";")[0].strip().lower() in _DATA
+    return content_type in _DATA or content_type.partition(";")[0].strip().lower() in _DATA
 
 
-def _header_text(text: str) -> bytes:
+def header_text(text: str) -> bytes:
     """Field names hold a client's own words: only visible ASCII of them goes into a header."""
-    return "".join(c if "\x20" < c < "\x7f" else "?" for c in text)[:1_024].encode()
+    return _UNSEEN.sub("?", text)[:1_024].encode()

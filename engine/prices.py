@@ -6,7 +6,7 @@ Whatever is dated is looked up at the moment asked for; an exchange asks once, b
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -14,10 +14,10 @@ from types import MappingProxyType
 from typing import Final
 
 from engine.config import Config, PriceConfig, PriceRowConfig
-from engine.config_tables import MorePricesConfig
+from engine.config_prices import MorePricesConfig
 from engine.metering.pricing import FREE, PriceError, Rates, rate_picodollars
 from engine.toml import Keys
-from engine.usage import MoreUnit
+from engine.usage import PART_OF, MoreUnit
 
 _UNITS: Final[Mapping[str, MoreUnit]] = MappingProxyType(
     {
@@ -73,6 +73,50 @@ def overridden(
         if rates is not None and found is not None:
             rates = replace(rates, services={**services, tier: found})
     return rates
+
+
+def dearest(all_rates: Sequence[Rates]) -> Rates:
+    """For each unit, in each length of context and service tier, the most that any of these
+    charges for it."""
+    first = all_rates[0]
+    if all(rates == first for rates in all_rates):
+        return first
+    lengths = sorted({above for rates in all_rates for above, _ in rates.tiers})
+    services = {tier for rates in all_rates for tier in rates.services}
+    return replace(
+        _dearest_of(all_rates),
+        tiers=tuple(
+            (above, _dearest_of([rates.at(above + 1) for rates in all_rates])) for above in lengths
+        ),
+        services={
+            tier: dearest(
+                [replace(rates.services.get(tier, rates), services={}) for rates in all_rates]
+            )
+            for tier in sorted(services)
+        },
+    )
+
+
+def _dearest_of(all_rates: Sequence[Rates]) -> Rates:
+    """Of the shortest context, and the standard tier. What one of them has no rate for costs, by
+    it, what it is a part of."""
+    units = dict.fromkeys(unit for rates in all_rates for unit in rates.more)
+    reasoning = max(rates.reasoning_rate for rates in all_rates)
+    output = max(rates.output for rates in all_rates)
+    return Rates(
+        input=max(rates.input for rates in all_rates),
+        cached_input=max(rates.cached_input for rates in all_rates),
+        cache_write=max(rates.cache_write for rates in all_rates),
+        output=output,
+        reasoning=None if reasoning == output else reasoning,
+        more={unit: max(_rate_of(unit, rates) for rates in all_rates) for unit in units},
+    )
+
+
+def _rate_of(unit: MoreUnit, rates: Rates) -> int:
+    whole = PART_OF.get(unit)
+    usual: int = 0 if whole is None else getattr(rates, whole)
+    return rates.more.get(unit, usual)
 
 
 def is_dated(model: str, provider: str | None, config: Config) -> bool:

@@ -12,14 +12,15 @@ from engine.events import Event
 class Events:
     """Canonical events of one exchange; iterated once.
 
-    `chunks` are the client's bytes, which make the events be `tapped`; `error` is what the answer
-    ended with, where it did not end well.
+    `chunks` are the client's bytes, which make the events be `tapped`: those of the attempt that
+    serves, which may be another one later. `error` is what the answer ended with, where it did not
+    end well.
     """
 
     def __init__(
         self,
         chunks: AsyncIterator[bytes],
-        tapped: deque[Event],
+        tapped: Callable[[], deque[Event]],
         error: Callable[[], GatewayError | None],
     ) -> None:
         self._chunks = chunks
@@ -32,10 +33,10 @@ class Events:
 
     async def __anext__(self) -> Event:
         """The next event. Raises GatewayError, as `Exchange.events` says."""
-        while not self._tapped:
+        while not (tapped := self._tapped()):
             # The bytes are let go: taking them is what lets the provider send on.
-            if await anext(self._chunks, None) is None and not self._tapped:
+            if await anext(self._chunks, None) is None and not self._tapped():
                 if (error := self._error()) is not None:
                     raise error
                 raise StopAsyncIteration
-        return self._tapped.popleft()
+        return tapped.popleft()

@@ -19,10 +19,13 @@ from engine.protocols.codec import (
     ClientRequest,
     Identity,
     StreamDecoder,
+    StreamEncoder,
 )
 from engine.protocols.quirks import PLAIN, Quirks
 from engine.protocols.registry import codec_of
 from engine.repeats import Repeat
+from engine.seam import Seam
+from engine.transcript import Transcript
 from engine.wire.sse import EventTooLargeError
 from engine.writers import Translation, Verbatim, Writer
 
@@ -76,6 +79,10 @@ class RelaySettings:
         end_marker: a stream without its protocol's end marker is broken.
         quirks: of the provider.
         tap: where the canonical events go as well, for an embedder.
+        sent_bytes: have gone to the client before.
+        seam: this answer goes on in the stream of another one; it is translated even where both
+            sides speak one protocol.
+        transcript: takes what the client gets; another answer may have to go on with it.
     """
 
     client: ClientCodec
@@ -87,6 +94,9 @@ class RelaySettings:
     body_max_bytes: int
     quirks: Quirks = PLAIN
     tap: deque[Event] | None = None
+    sent_bytes: int = 0
+    seam: Seam | None = None
+    transcript: Transcript | None = None
 
 
 def open_relay(settings: RelaySettings) -> Relay:
@@ -94,14 +104,17 @@ def open_relay(settings: RelaySettings) -> Relay:
     client, provider, request = settings.client, settings.provider, settings.request
     if not request.stream:
         return UnaryRelay(settings)
-    if client is provider:
+    if client is provider and settings.seam is None:
         verbatim = client.open_verbatim(
             request, end_marker=settings.end_marker, quirks=settings.quirks
         )
         return StreamRelay(settings, verbatim, Verbatim(verbatim))
     translator = codec_of(provider.name)
     decoder = translator.open_decoder(end_marker=settings.end_marker, quirks=settings.quirks)
-    encoder = client.open_encoder(request, settings.identity)
+    if settings.seam is not None:
+        encoder = settings.seam.encoder
+    else:
+        encoder = client.open_encoder(request, settings.identity)
     return StreamRelay(settings, decoder, Translation(encoder))
 
 
@@ -114,10 +127,11 @@ class StreamRelay:
         self.terminal = False
         self.exhausted = False
         self.output_limit: int | None = None
-        self.sent_bytes = 0
-        self._client = settings.client
-        self._array = settings.request.array
+        self.sent_bytes = settings.sent_bytes
+        self.transcript = settings.transcript
+        self._settings = settings
         self._tap = settings.tap
+        self._seam = settings.seam
         self._decoder = decoder
         self._writer = writer
         self._frames: list[bytes] = []
@@ -145,6 +159,8 @@ class StreamRelay:
         if not self.meter.pass_by(text, sent_bytes):
             return None
         self.sent_bytes = sent_bytes
+        if self.transcript is not None:
+            self.transcript.add(text)
         return out
 
     def feed(self, data: bytes) -> bytes:
@@ -180,7 +196,7 @@ class StreamRelay:
 
     def heartbeat(self) -> bytes:
         """A comment, where the client's protocol allows one."""
-        beat = self._client.heartbeat
+        beat = self._settings.client.heartbeat
         self.sent_bytes += len(beat)
         return beat
 
@@ -196,12 +212,19 @@ class StreamRelay:
 
     def fail(self, error: GatewayError) -> bytes:
         """The protocol's own error ending, which its SDKs raise."""
+        array = self._settings.request.array
         ending = self._writer.fail(error)
         if ending is None:
-            ending = self._client.encode_stream_error(error, array=self._array)
-        if self._array and not self.sent_bytes:
+            ending = self._settings.client.encode_stream_error(error, array=array)
+        if array and not self.sent_bytes:
             return b"[" + ending.lstrip(b",\r\n")
         return ending
+
+    def resume(self, text: str) -> StreamEncoder | None:
+        """What writes on in the client's stream, which has got so much `text`; None where it stands
+        at a place that nothing goes on from. Nothing is written here any more."""
+        settings = self._settings
+        return self._writer.resume(settings.request, settings.identity, text)
 
     def _relay(self) -> bytes:
         out: list[bytes] = []
@@ -214,8 +237,9 @@ class StreamRelay:
                 self._decoded = following
                 self.exhausted = True
                 break
+            told = events if self._seam is None else self._seam.pass_on(events)
             try:
-                sent = self._writer.write(frame, events)
+                sent = self._writer.write(frame, told)
             except EventTooLargeError as error:
                 sent, self.error = b"", _broken(error)
             if sent:
@@ -226,9 +250,11 @@ class StreamRelay:
                 self.meter.add(channel, text, position)
             self.meter.take_figures(events)
             if self._tap is not None:
-                self._tap.extend(events)
+                self._tap.extend(told)
             if self.error is not None:
                 break
+            if self.transcript is not None:
+                self.transcript.take(told)
         else:
             self.terminal = self.error is None and self._decoder.done
             self._open_pass()

@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from engine.ledger.receipts import Receipt
+from engine.telemetry_routing import RoutingMetrics
 
 _SERIES_KEPT_MAX = 4_096
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -29,6 +30,8 @@ class Telemetry:
         # Finding a series by its labels is a third of what it costs to count an exchange.
         self._of = lru_cache(_SERIES_KEPT_MAX)(_labelled)
         self.registry = CollectorRegistry()
+        self.routing = RoutingMetrics(self.registry, self._of)
+        """Of the attempts, and of what they are made for."""
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, registry=self.registry)
@@ -39,13 +42,16 @@ class Telemetry:
         self._refused = counter(
             "parshall_refused", "Requests refused before they were admitted.", "code"
         )
+        self._orders = counter(
+            "parshall_orders",
+            "Orders of operators, by command and how they went.",
+            "command",
+            "outcome",
+        )
         self._shed = counter("parshall_shed", "Requests refused for the load.", "reason")
         self._tokens = counter("parshall_tokens", "Tokens billed or consumed.", "model", "unit")
         self._charged = counter(
             "parshall_charged_nanodollars", "What customers were charged.", "model"
-        )
-        self._cost = counter(
-            "parshall_cost_nanodollars", "What providers charge the operator.", "provider"
         )
         self._overrun = counter(
             "parshall_overrun_nanodollars", "Consumption above a hold, on the house.", "model"
@@ -77,13 +83,17 @@ class Telemetry:
             if tokens:
                 self._of(self._tokens, model, unit).inc(tokens)
         self._of(self._charged, model).inc(receipt.price_nanodollars)
-        self._of(self._cost, provider).inc(receipt.cost_nanodollars)
         if receipt.overrun_nanodollars:
             self._of(self._overrun, model).inc(receipt.overrun_nanodollars)
         if (first_byte_ms := receipt.timings.first_byte_ms) is not None:
             self._of(self._first_byte, model).observe(first_byte_ms / 1_000)
         if (settled_ms := receipt.timings.settled_ms) is not None:
             self._of(self._duration, model).observe(settled_ms / 1_000)
+        self.routing.exchange_ended(receipt)
+
+    def ordered(self, command: str, outcome: str) -> None:
+        """Count an order of an operator: "done", or the code that it was refused with."""
+        self._orders.labels(command, outcome).inc()
 
     def refused(self, code: str) -> None:
         """Count a request that was refused before it was admitted."""

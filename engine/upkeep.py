@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import trio
 
 from engine.nurseries import open_tasks
 from engine.parts import Parts
+from engine.routing.breaker import State
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,15 @@ def expose(parts: Parts) -> None:
         "Records that are not durable yet.",
         lambda: parts.ledger.statistics().queued_records,
     )
+    parts.telemetry.routing.breakers(lambda: _breakers(parts))
+
+
+def _breakers(parts: Parts) -> Iterator[tuple[str, State, int]]:
+    """Of each deployment that is configured: its path, the state of its breaker, how often that has
+    opened."""
+    deployments = [each for model in parts.catalogue.values() for each in model.deployments]
+    for row in parts.health.rows(deployments, trio.current_time()):
+        yield row.path, row.state, row.opened
 
 
 @asynccontextmanager
@@ -88,6 +98,7 @@ async def open_upkeep(parts: Parts) -> AsyncIterator[None]:
         nursery.start_soon(record)
         nursery.start_soon(expire)
         nursery.start_soon(prune)
+        nursery.start_soon(parts.plan_budgets.run)
         if parts.config.storage.receipts_keep_days:
             nursery.start_soon(archive)
         with parts.load.measured():

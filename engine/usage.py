@@ -123,6 +123,22 @@ class Usage:
             invalid=self.invalid or earlier.invalid,
         ).clamped()
 
+    def plus(self, other: Usage) -> Usage:
+        """Both together: two attempts have made one answer."""
+        more = dict(self.more)
+        for unit, count in other.more.items():
+            more[unit] = more.get(unit, 0) + count
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            more=more or _NO_MORE,
+            unsaid=self.unsaid | other.unsaid,
+            invalid=self.invalid or other.invalid,
+        )
+
     def units(self) -> dict[str, int]:
         """All units by name, zeros of the usual ones included."""
         usual = {
@@ -132,7 +148,9 @@ class Usage:
             "output_tokens": self.output_tokens,
             "reasoning_tokens": self.reasoning_tokens,
         }
-        return usual | {str(unit): count for unit, count in self.more.items()}
+        for unit in self.more:
+            usual[unit] = self.more[unit]
+        return usual
 
 
 # No provider serves a request of this many tokens; a larger report is a fault, not a usage.
@@ -151,12 +169,12 @@ UNSAID = MappingProxyType(
 
 def is_count(value: object) -> TypeGuard[int]:
     """Whether a value out of a provider's JSON can be a count of tokens."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX
+    return type(value) is int and 0 <= value <= _TOKENS_MAX  # JSON's true is of another type
 
 
 def read_count(value: object) -> int:
     """A token count out of a provider's JSON; anything that cannot be one is 0."""
-    return value if is_count(value) else 0
+    return value if type(value) is int and 0 <= value <= _TOKENS_MAX else 0
 
 
 def is_wrong(*values: object) -> bool:

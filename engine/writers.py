@@ -8,7 +8,13 @@ from typing import Protocol
 from engine.errors import GatewayError
 from engine.events import Event, TextDelta, Usage
 from engine.metering.usage import text_channel
-from engine.protocols.codec import FailsInPlace, StreamEncoder, VerbatimDecoder
+from engine.protocols.codec import (
+    ClientRequest,
+    FailsInPlace,
+    Identity,
+    StreamEncoder,
+    VerbatimDecoder,
+)
 from engine.repeats import Repeat, learn
 
 # An ending is a few chunks; a provider that goes on and on after it is relayed as it comes.
@@ -36,6 +42,9 @@ class Writer(Protocol):
 
     def fail(self, error: GatewayError) -> bytes | None:
         """An error ending; None where the protocol's own says all."""
+
+    def resume(self, request: ClientRequest, identity: Identity, text: str) -> StreamEncoder | None:
+        """What writes on where this one has stopped; see `codec.VerbatimDecoder`."""
 
 
 class Verbatim:
@@ -79,6 +88,10 @@ class Verbatim:
         """Where the decoder knows how."""
         return self._decoder.fail(error) if isinstance(self._decoder, FailsInPlace) else None
 
+    def resume(self, request: ClientRequest, identity: Identity, text: str) -> StreamEncoder | None:
+        """An encoder in the place of the provider's own bytes."""
+        return self._decoder.resume(request, identity, text)
+
 
 def _shape(frame: bytes, events: Sequence[Event], client_bytes: bytes) -> Repeat | None:
     match events:
@@ -115,3 +128,7 @@ class Translation:
     def fail(self, error: GatewayError) -> bytes | None:
         """Where the encoder knows how."""
         return self._encoder.fail(error) if isinstance(self._encoder, FailsInPlace) else None
+
+    def resume(self, request: ClientRequest, identity: Identity, text: str) -> StreamEncoder | None:
+        """The same encoder."""
+        return self._encoder

@@ -13,6 +13,7 @@ from typing import Any
 from engine.admission.keys import KEY_PREFIX
 from engine.events import Protocol, new_request_id
 from engine.ledger.receipts import Receipt
+from engine.rules import Admitted
 
 log = logging.getLogger("parshall.access")
 
@@ -35,6 +36,8 @@ class AccessEntry:
     request_id: str = field(default_factory=new_request_id)
     account_id: str | None = None
     key_id: str | None = None
+    admitted: Admitted | None = None
+    """Set once it is known who asks; from then on the answer says what is left of the limits."""
     status: int | None = None
     """None when the client left before there was an answer."""
     error_code: str | None = None
@@ -84,9 +87,9 @@ class AccessEntry:
         return fields
 
 
-def clean_client_id(value: str | None) -> str | None:
+def clean_client_id(value: str | None, prefixes: tuple[str, ...] = (KEY_PREFIX,)) -> str | None:
     """The client's own id, if it is short and visible ASCII; else, or with a key in it, it is
-    dropped."""
-    if not value or len(value) > CLIENT_ID_MAX_CHARS or KEY_PREFIX in value:
+    dropped. `prefixes` are what our keys begin with."""
+    if not value or len(value) > CLIENT_ID_MAX_CHARS or any(each in value for each in prefixes):
         return None
     return value if all("\x21" <= char <= "\x7e" for char in value) else None

@@ -26,13 +26,17 @@ from engine.errors import (
 from engine.events import new_request_id
 from engine.protocols.registry import codec_of
 from frontends.access import AccessEntry
+from frontends.accounts import AccountRoutes
+from frontends.admin import AdminRoutes
 from frontends.anthropic import AnthropicRoutes
+from frontends.auth import AuthRoutes
 from frontends.bodies import BodyTimeoutError, LazyRequest, ParseBudget
 from frontends.connection import GatewayConnection, current_entry
 from frontends.gemini import GeminiRoutes
 from frontends.headers import SECURITY
 from frontends.ingress import Ingress
 from frontends.models import ModelRoutes
+from frontends.net import Net
 from frontends.openai import OpenAIRoutes
 from frontends.receipts import ReceiptRoutes
 from frontends.rendering import json_response, render_error
@@ -64,6 +68,7 @@ class GatewayApp(QuartTrio):
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(__name__, static_folder=None, template_folder=None)
         self.gateway = gateway
+        self.net = Net(gateway)
         self.url_map.merge_slashes = False
         self.config.update(
             # These would cut long streams and large bodies; `bodies.py` and the engine have bounds.
@@ -86,6 +91,9 @@ class GatewayApp(QuartTrio):
         )
         for routes in (OpenAIRoutes, AnthropicRoutes, GeminiRoutes, ModelRoutes, ReceiptRoutes):
             self.register_blueprint(routes(ingress).blueprint())
+        self.register_blueprint(AccountRoutes(ingress, gateway).blueprint())
+        self.register_blueprint(AuthRoutes(ingress, gateway).blueprint())
+        self.register_blueprint(AdminRoutes(gateway).blueprint())
         self.register_error_handler(Exception, self._answer_error)
         self.get("/healthz")(self.healthz)
         self.get("/readyz")(self.readyz)

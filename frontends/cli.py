@@ -8,25 +8,33 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from frontends.cli_admin import accounts, keys, receipts
+from frontends.cli_admin import accounts, receipts
 from frontends.cli_bench import bench
 from frontends.cli_budgets import budgets
 from frontends.cli_debug import debug
+from frontends.cli_keys import keys
 from frontends.cli_ledger import ledger
+from frontends.cli_operations import exchanges, log, reload, status, switches
 from frontends.cli_output import EXAMPLES, explain, print_result
+from frontends.cli_plans import plans, prices
 from frontends.cli_providers import providers
 from frontends.cli_reconcile import reconcile
 from frontends.cli_reports import export
+from frontends.cli_routes import route
 
 if TYPE_CHECKING:
     from bench.simulate import SimulatorSettings
     from engine import Config, Gateway
+    from engine.metering.pricing import Rates
+    from engine.routing.values import Model
 
 PEM_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -47,11 +55,19 @@ receipts.add_command(export)
 main.add_command(accounts)
 main.add_command(keys)
 main.add_command(budgets)
+main.add_command(plans)
+main.add_command(prices)
+main.add_command(exchanges)
+main.add_command(switches)
+main.add_command(reload)
+main.add_command(status)
+main.add_command(log)
 main.add_command(receipts)
 main.add_command(ledger)
 main.add_command(reconcile)
 main.add_command(debug)
 main.add_command(providers)
+main.add_command(route)
 main.add_command(bench)
 
 
@@ -118,34 +134,51 @@ def serve(
             database, binds = db or Path("parshall.db"), bind or ("127.0.0.1:8787",)
             trio.run(_serve_demo, database, binds, server)
         else:
-            trio.run(_serve_configured, _with_server(_load(config_path, bind, db), server))
+            read = partial(_read, config_path, bind, db, server)
+            trio.run(_serve_configured, read(), read)
 
 
-async def _serve_configured(config: Config) -> None:
+def _read(
+    path: Path,
+    bind: tuple[str, ...],
+    db: Path | None,
+    server: Literal["parshall", "hypercorn"] | None,
+) -> Config:
+    """What is served: the file, overruled by options; again at each reload."""
+    return _with_server(_load(path, bind, db), server)
+
+
+async def _serve_configured(config: Config, read: Callable[[], Config]) -> None:
     from frontends.serving import serve as serve_until_signal
 
     async def announce(gateway: Gateway, addresses: tuple[str, ...]) -> None:
         click.echo(f"Parshall serves on {', '.join(addresses)}")
-        if not await gateway.ledger.accounts():
+        if not (await gateway.ledger.list_accounts(limit=1)).accounts:
             click.echo(
                 f"{config.storage.path} has no account yet. The first one, and its key:\n"
                 f"  parshall accounts create NAME --fund 25 --db {config.storage.path}\n"
                 f"  parshall keys create NAME --db {config.storage.path}"
             )
 
-    await serve_until_signal(config, announce)
+    await serve_until_signal(config, announce, read)
 
 
 async def _serve_demo(
     database: Path, bind: tuple[str, ...], server: Literal["parshall", "hypercorn"] | None
 ) -> None:
+    from engine.config_access import ADMIN_VARIABLE
     from frontends import demo
     from frontends.serving import serve as serve_until_signal
     from frontends.welcome import client_url, welcome
 
     async def announce(gateway: Gateway, addresses: tuple[str, ...]) -> None:
         secret = await demo.prepare_key(gateway, database)
-        money = f"the account '{demo.ACCOUNT}' got 10 US dollars, once; the ledger is {database}"
+        given = os.environ.get(ADMIN_VARIABLE)
+        operator = ADMIN_VARIABLE if given else demo.admin_key_path(database)
+        money = (
+            f"the account '{demo.ACCOUNT}' got 10 US dollars, once; the ledger is {database}, "
+            f"and the operator's key is in {operator}"
+        )
         click.echo(welcome(client_url(addresses), secret, list(gateway.config.models), money))
 
     async with demo.open_demo(database, bind, os.environ) as config:
@@ -179,6 +212,7 @@ def simulate(**options: Any) -> None:
     `parshall simulate --directives` lists the words. GET /_truth tells what was really generated,
     a request a line; ?after=N&limit=M pages by their running number, ?text=0 leaves the texts out.
     GET /_load tells what CPU time this process took, how late it was, and what the log has lost.
+    POST /_behave with {"model": null, "directives": "status=500"} changes what requests start from.
     """
     import trio
 
@@ -263,30 +297,48 @@ def config() -> None:
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="The same as PATH.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def check(path: Path | None, config_path: Path | None, as_json: bool) -> None:
-    """Check a configuration file: syntax, secrets, prices. Nothing is started."""
+    """Check a configuration file: syntax, secrets, prices, deployments. Nothing is started."""
     chosen = path or config_path
     if chosen is None:
         raise click.UsageError("which file? parshall config check PATH")
-    from datetime import UTC, datetime
-
-    from engine.catalogue import build_catalogue
-    from engine.metering.pricing import usd_per_million
+    from engine.catalogue import remarks
+    from engine.clock import wall_ms
+    from engine.config import require_operator
+    from engine.rules import build_rules
 
     with explain():
         loaded = _load(chosen, (), None)
-        rows = [
-            {
-                "model": model.name,
-                "provider": model.deployments[0].provider,
-                "upstream_model": model.deployments[0].upstream_model,
-                "input_usd_per_million": usd_per_million(model.price.input),
-                "output_usd_per_million": usd_per_million(model.price.output),
-            }
-            for model in build_catalogue(loaded, datetime.now(UTC)).values()
-        ]
+        require_operator(loaded)
+        catalogue = build_rules(loaded, wall_ms).catalogue
+        rows = [row for model in catalogue.values() for row in _model_rows(model)]
         print_result(rows, as_json=as_json)
+        for remark in remarks(catalogue):
+            click.echo(f"{chosen}: {remark}", err=True)
         if not as_json:
             click.echo(f"{chosen} is fine{'' if rows else ', but serves no model yet'}.")
+
+
+def _model_rows(model: Model[Rates]) -> Iterator[dict[str, Any]]:
+    """One a deployment, the first to be tried first; a model that stands for others has one."""
+    from engine.metering.pricing import usd_per_million
+
+    price = {
+        "input_usd_per_million": usd_per_million(model.price.input),
+        "output_usd_per_million": usd_per_million(model.price.output),
+    }
+    for tier in model.tiers:
+        for deployment in tier.deployments:
+            yield {
+                "model": model.name,
+                "provider": deployment.provider,
+                "upstream_model": deployment.upstream_model,
+                "priority": deployment.priority,
+                "weight": deployment.weight,
+                **price,
+            }
+    if not model.tiers:
+        nothing = dict.fromkeys(("provider", "upstream_model", "priority", "weight"))
+        yield {"model": model.name, **nothing, **price}
 
 
 def _check_binds(bind: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Administration on the command line: accounts, keys, receipts. The ledger is in `cli_ledger.py`.
+"""Administration on the command line: accounts, receipts, and what all groups of commands share.
 
 A running server owns its database, so commands go to its control socket; without a server the
 ledger is opened here. Either way the same table of commands runs (`commands/`).
@@ -6,29 +6,48 @@ ledger is opened here. Either way the same table of commands runs (`commands/`).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from frontends.cli_output import EXAMPLES, FAILED, Json, explain, fail, print_result
+from frontends.cli_output import (
+    EXAMPLES,
+    FAILED,
+    Json,
+    explain,
+    fail,
+    print_one,
+    print_result,
+    with_state,
+)
+from frontends.money import read_signed_usd, read_usd
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NANODOLLARS_PER_USD = 1_000_000_000
-USD_MAX = 10_000_000
-"""What the ledger takes in one transfer."""
 DATABASE_HELP = "The SQLite file.  [default: parshall.db]"
 MAY_BE_FIRST = frozenset({"accounts.create"})
 """What makes a database that is not there; for the rest it is a mistyped path."""
 STATES = ("running", "settling", "settled")
 """Of receipts."""
-OF_A_SERVER = frozenset({"debug.upstream"})
-"""What only a running server can answer."""
+OF_A_SERVER = frozenset(
+    {
+        "debug.upstream",
+        "exchanges.end",
+        "exchanges.list",
+        "plans.set",
+        "prices.set",
+        "routes.explain",
+        "routes.show",
+        "serving.reload",
+        "serving.status",
+    }
+)
+"""What only a running server can do."""
+PAGE = 200
+"""Of a list that is asked for whole."""
 
 
 def source_options(function: F) -> F:
@@ -52,27 +71,18 @@ def database_options(function: F) -> F:
 
 def usd(value: str) -> int:
     """A positive amount of US dollars, an exact decimal, in nanodollars."""
-    nanodollars = signed_usd(value)
-    if nanodollars <= 0:
-        raise click.BadParameter(f"'{value}' is not a positive amount")
-    return nanodollars
+    try:
+        return read_usd(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def signed_usd(value: str) -> int:
     """US dollars as an exact decimal with at most nine places, in nanodollars; not zero."""
     try:
-        nanodollars = Decimal(value.removeprefix("$")) * NANODOLLARS_PER_USD
-    except DecimalException:
-        raise click.BadParameter(
-            f"'{value}' is not an amount of US dollars, such as 25 or 0.50"
-        ) from None
-    if not nanodollars.is_finite() or nanodollars == 0:
-        raise click.BadParameter(f"'{value}' is not an amount that moves money")
-    if abs(nanodollars) > USD_MAX * NANODOLLARS_PER_USD:
-        raise click.BadParameter(f"'{value}' is more than {USD_MAX:,} US dollars at once")
-    if nanodollars != nanodollars.to_integral_value():
-        raise click.BadParameter(f"'{value}' is finer than a nanodollar (nine places)")
-    return int(nanodollars)
+        return read_signed_usd(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def moment(value: str) -> int:
@@ -108,6 +118,20 @@ def run(db: Path | None, config_path: Path | None, command: str, **parameters: A
         return trio.run(execute_alone, database, command, parameters)
 
 
+def run_pages(
+    db: Path | None, config_path: Path | None, command: str, **parameters: Any
+) -> list[Json]:
+    """The whole of a list, page by page."""
+    rows: list[Json] = []
+    cursor = None
+    while True:
+        page = run(db, config_path, command, **parameters, limit=PAGE, cursor=cursor)
+        rows += page["data"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return rows
+
+
 def existing_database(db: Path | None, config_path: Path | None) -> Path:
     """The database a command reads itself, which has to be there."""
     database = database_of(db, config_path)
@@ -122,9 +146,9 @@ def database_of(db: Path | None, config_path: Path | None) -> Path:
         return db
     if config_path is None:
         return Path("parshall.db")
-    from engine import load_config
+    from engine.config import load_storage
 
-    return load_config(config_path, os.environ).storage.path
+    return load_storage(config_path).path
 
 
 @click.group()
@@ -135,13 +159,43 @@ def accounts() -> None:
 @accounts.command("create", epilog=EXAMPLES["accounts create"])
 @click.argument("name")
 @click.option("--fund", "amount", type=usd, help="Give it US dollars at once.")
+@click.option("--plan", help="Put it on this plan.  [default: the configuration's default_plan]")
 @database_options
 def create_account(
-    name: str, amount: int | None, db: Path | None, config_path: Path | None, as_json: bool
+    name: str,
+    amount: int | None,
+    plan: str | None,
+    db: Path | None,
+    config_path: Path | None,
+    as_json: bool,
 ) -> None:
-    """Create an account called NAME."""
-    account = run(db, config_path, "accounts.create", name=name, fund_nanodollars=amount)
-    print_result(account, as_json=as_json)
+    """Create an account called NAME.
+
+    A default_plan is known to a running server only: without one the account has no plan, and no
+    limits.
+    """
+    account = run(db, config_path, "accounts.create", name=name, fund_nanodollars=amount, plan=plan)
+    print_one(account, as_json=as_json)
+
+
+@accounts.command("set", epilog=EXAMPLES["accounts set"])
+@click.argument("account")
+@click.option("--plan", help="Put it on this plan, from the next request on.")
+@click.option("--no-plan", is_flag=True, help="Take it off its plan: all models, no limits.")
+@database_options
+def set_account(
+    account: str,
+    plan: str | None,
+    no_plan: bool,
+    db: Path | None,
+    config_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Change the plan of ACCOUNT (its id or its name). What runs goes on as it was admitted."""
+    if (plan is None) is not no_plan:
+        raise click.UsageError("which plan? --plan NAME, or --no-plan")
+    changed = run(db, config_path, "accounts.set", account=account, plan=plan)
+    print_one(changed, as_json=as_json)
 
 
 @accounts.command("fund", epilog=EXAMPLES["accounts fund"])
@@ -168,7 +222,7 @@ def fund_account(
         amount_nanodollars=amount,
         reference=reference,
     )
-    print_result(funded, as_json=as_json)
+    print_one(funded, as_json=as_json)
 
 
 @accounts.command(
@@ -204,7 +258,7 @@ def adjust_account(
         reason=reason,
         reference=reference,
     )
-    print_result(adjusted, as_json=as_json)
+    print_one(adjusted, as_json=as_json)
 
 
 @accounts.command("show", epilog=EXAMPLES["accounts show"])
@@ -214,42 +268,47 @@ def show_accounts(
     account: str | None, db: Path | None, config_path: Path | None, as_json: bool
 ) -> None:
     """Show ACCOUNT (its id or its name), or all of them."""
-    print_result(run(db, config_path, "accounts.show", account=account), as_json=as_json)
+    if account is not None:
+        print_one(run(db, config_path, "accounts.show", account=account), as_json=as_json)
+        return
+    rows = run_pages(db, config_path, "accounts.list")
+    print_result(rows if as_json else [with_state(row) for row in rows], as_json=as_json)
 
 
-@click.group()
-def keys() -> None:
-    """API keys."""
+@accounts.command("list", epilog=EXAMPLES["accounts show"])
+@click.pass_context
+@database_options
+def list_accounts(
+    context: click.Context, db: Path | None, config_path: Path | None, as_json: bool
+) -> None:
+    """List all accounts: 'accounts show' without a name."""
+    context.invoke(show_accounts, account=None, db=db, config_path=config_path, as_json=as_json)
 
 
-@keys.command("create", epilog=EXAMPLES["keys create"])
+@accounts.command("usage", epilog=EXAMPLES["accounts usage"])
 @click.argument("account")
-@click.option("--name", default="default", show_default=True, help="What people know it by.")
+@click.option("--from", "from_", metavar="DAY", help="From this day on.  [default: 30 days]")
+@click.option("--to", metavar="DAY", help="Before this day.  [default: today too]")
+@click.option("--by", metavar="NAMES", help="Told apart by day,key,model.  [default: day]")
 @database_options
-def create_key(
-    account: str, name: str, db: Path | None, config_path: Path | None, as_json: bool
+def show_usage(
+    account: str,
+    from_: str | None,
+    to: str | None,
+    by: str | None,
+    db: Path | None,
+    config_path: Path | None,
+    as_json: bool,
 ) -> None:
-    """Create a key of ACCOUNT (its id or its name). Its secret is shown now, and never again."""
-    key = run(db, config_path, "keys.create", account=account, name=name)
-    print_result(key, as_json=as_json)
+    """Show what ACCOUNT (its id or its name) has used and paid.
 
-
-@keys.command("list", epilog=EXAMPLES["keys list"])
-@click.argument("account", required=False)
-@database_options
-def list_keys(
-    account: str | None, db: Path | None, config_path: Path | None, as_json: bool
-) -> None:
-    """List the keys of ACCOUNT, or all; revoked ones too."""
-    print_result(run(db, config_path, "keys.list", account=account), as_json=as_json)
-
-
-@keys.command("revoke", epilog=EXAMPLES["keys revoke"])
-@click.argument("key_id")
-@database_options
-def revoke_key(key_id: str, db: Path | None, config_path: Path | None, as_json: bool) -> None:
-    """Refuse the key KEY_ID from now on. What it has started goes on."""
-    print_result(run(db, config_path, "keys.revoke", key_id=key_id), as_json=as_json)
+    Days are UTC's, those of the settlement. --json is what the customer's GET /v1/usage answers.
+    """
+    given = {"account": account, "from": from_, "to": to, "by": by}
+    found = run(db, config_path, "accounts.usage", **given)
+    print_result(found if as_json else found["data"], as_json=as_json)
+    if not as_json and found["complete_from"] is not None:
+        click.echo(f"complete from {found['complete_from']} on", err=True)
 
 
 @click.group()
@@ -335,4 +394,4 @@ def refund(
         reason=reason,
         reference=reference,
     )
-    print_result(refunded, as_json=as_json)
+    print_one(refunded, as_json=as_json)

@@ -168,8 +168,9 @@ def run(
             ):
                 for sample in samples:
                     append_sample(raw, sample)
-                    if sample.refused:
-                        progress.say(f"{sample.scenario}: {sample.peer} refused: {sample.refused}")
+                    if not sample.sound:
+                        flaw = sample.refused or f"for figures of time: {sample.late}"
+                        progress.say(f"{sample.scenario}: {sample.peer} refused: {flaw}")
         except KeyboardInterrupt:
             progress.note("ended before all was measured; what there is is reported")
         finally:

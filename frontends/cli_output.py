@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import click
@@ -72,9 +73,54 @@ EXAMPLES = {
         "parshall accounts adjust alice -12.50 --reason 'funded twice' --reference ticket-81",
     ),
     "accounts show": _examples("parshall accounts show", "parshall accounts show alice --json"),
-    "keys create": _examples("parshall keys create alice --name laptop"),
+    "accounts usage": _examples(
+        "parshall accounts usage alice --by day,model",
+        "parshall accounts usage alice --from 2026-05-01 --to 2026-06-01 --by key --json",
+    ),
+    "accounts set": _examples(
+        "parshall accounts set alice --plan pro", "parshall accounts set alice --no-plan"
+    ),
+    "keys create": _examples(
+        "parshall keys create alice --name laptop",
+        "parshall keys create alice --name ci --expires-in 90d --preset per-30 --model 'gpt-5*'",
+        "parshall keys create alice --name trial --budget 5 --per month",
+    ),
+    "keys show": _examples("parshall keys show key_0123456789abcdef"),
+    "keys set": _examples(
+        "parshall keys set key_0123456789abcdef --requests-per-min 60",
+        "parshall keys set key_0123456789abcdef --model gpt-5 --expires-in 30d",
+    ),
+    "keys rotate": _examples("parshall keys rotate key_0123456789abcdef --overlap 24h"),
     "keys list": _examples("parshall keys list", "parshall keys list alice --json"),
     "keys revoke": _examples("parshall keys revoke key_0123456789abcdef"),
+    "plans list": _examples("parshall plans list"),
+    "plans show": _examples("parshall plans show pro --json"),
+    "plans set": _examples(
+        "parshall plans set trial --requests-per-min 30 --model gpt-5-mini --monthly-budget 5",
+        "parshall plans set team --tokens-per-min 1000000 --concurrent-streams 50",
+    ),
+    "plans remove": _examples("parshall plans remove trial"),
+    "prices list": _examples("parshall prices list"),
+    "prices set": _examples(
+        "parshall prices set gpt-5 --for account --owner alice --input 1.10 --output 9",
+        "parshall prices set gpt-5 --for plan --owner pro --input 1.2 --output 9.5 "
+        "--rate cached_input=0.1",
+    ),
+    "prices remove": _examples("parshall prices remove gpt-5 --for account --owner alice"),
+    "exchanges list": _examples(
+        "parshall exchanges list", "parshall exchanges list --account alice --json"
+    ),
+    "exchanges end": _examples("parshall exchanges end req_0123456789abcdef"),
+    "switches list": _examples("parshall switches list"),
+    "switches off": _examples(
+        "parshall switches off provider openai --reason 'their incident of today'",
+        "parshall switches off deployment openai/gpt-5-2025-08-07",
+        "parshall switches off account alice --reason abuse --end-open",
+    ),
+    "switches on": _examples("parshall switches on provider openai"),
+    "reload": _examples("parshall reload", "parshall reload --config parshall.toml --json"),
+    "status": _examples("parshall status"),
+    "log": _examples("parshall log --limit 20", "parshall log --subject key_0123456789abcdef"),
     "budgets set": _examples(
         "parshall budgets set alice 50 --per month",
         "parshall budgets set alice 2 --per day --key key_0123456789abcdef --tell-at 50",
@@ -108,6 +154,12 @@ EXAMPLES = {
         "parshall providers check --config parshall.toml",
         "parshall providers check --config parshall.toml --provider openai --timeout 60",
         "parshall providers check --config parshall.toml --json",
+    ),
+    "route health": _examples("parshall route health", "parshall route health --json"),
+    "route explain": _examples(
+        "parshall route explain request.json",
+        "parshall route explain request.json --protocol anthropic --account alice --json",
+        "parshall route explain request.json --config parshall.toml     without a server",
     ),
     "ledger audit": _examples("parshall ledger audit --db parshall.db"),
     "ledger backup": _examples(
@@ -143,7 +195,7 @@ def explain() -> Iterator[None]:
     except ControlFailedError as error:
         fail(f"another process holds the database, and {error}", LOCKED)
     except CommandRefusedError as error:
-        fail(error.message, FAILED)
+        fail(error.message, CONFIG_FAILED if error.code == "bad_configuration" else FAILED)
     except GatewayError as error:
         fail(error.message, FAILED)
     except (LedgerError, BindError, OSError) as error:
@@ -174,6 +226,22 @@ def print_result(result: Json, *, as_json: bool, title: str | None = None) -> No
     click.echo(tabulate(list(_flat(result)), tablefmt="plain", disable_numparse=True))
 
 
+def print_one(row: Json, *, as_json: bool) -> None:
+    """One account or key, as a table or as JSON."""
+    print_result(row if as_json else with_state(row), as_json=as_json)
+
+
+def with_state(row: Json) -> Json:
+    """A row of a table that says whether an account or a key can be used, and if not, why."""
+    expires_at = row.get("expires_at")
+    state = "OFF" if row["off"] else "on"
+    if row.get("revoked_at") is not None:
+        state = "revoked"
+    elif expires_at is not None and datetime.fromisoformat(expires_at) <= datetime.now(UTC):
+        state = "expired"
+    return {name: value for name, value in row.items() if name != "off"} | {"state": state}
+
+
 def _heading(name: str) -> str:
     return name.replace("_", " ").upper()
 
@@ -188,6 +256,10 @@ def _cell(value: Json) -> str:
             return "NO"
         case {"nanodollars": int(), "usd": str(usd)}:
             return f"${_short(usd)}"
+        case list():
+            return ", ".join(map(str, value)) or "-"
+        case dict():
+            return ", ".join(f"{name}={_cell(each)}" for name, each in value.items()) or "-"
         case _:
             return str(value)
 
@@ -204,7 +276,8 @@ def _flat(value: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, inner in items:
         path = f"{prefix}{name}"
         is_money = isinstance(inner, dict) and inner.keys() == {"nanodollars", "usd"}
-        if isinstance(inner, dict | list) and inner and not is_money:
+        plain = isinstance(inner, list) and not any(isinstance(v, dict | list) for v in inner)
+        if isinstance(inner, dict | list) and inner and not is_money and not plain:
             yield from _flat(inner, f"{path}.")
         else:
             yield path, _cell(inner) if inner not in ({}, []) else "-"

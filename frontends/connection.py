@@ -8,7 +8,7 @@ cleanup would run at an unknown time or be cancelled itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import trio
@@ -19,11 +19,14 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from engine import Call, Exchange, Gateway
 from engine.errors import GatewayError
 from engine.events import Protocol
+from engine.rules import Admitted
 from frontends.access import AccessEntry, clean_client_id
 from frontends.bodies import LazyRequest
-from frontends.headers import answer_headers
+from frontends.headers import Header, answer_headers
 from frontends.keys import without_key
+from frontends.net import Net
 from frontends.protocols import protocol_of
+from frontends.rate_headers import rate_headers
 from frontends.rendering import render_error
 from frontends.server import SINK
 from frontends.server.asgi import CANCEL_ON_LEAVE
@@ -46,9 +49,10 @@ _ID_HEADERS: dict[Protocol, tuple[bytes, ...]] = {
 class RelayResponse(Response):
     """An answer that an exchange gives; the connection opens and relays it."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, admitted: Admitted) -> None:
         super().__init__(b"")
         self.call = call
+        self.admitted = admitted
 
 
 class GatewayConnection(TrioASGIHTTPConnection):
@@ -57,8 +61,9 @@ class GatewayConnection(TrioASGIHTTPConnection):
     def __init__(self, app: Any, scope: Any) -> None:
         super().__init__(app, scope)
         self._gateway: Gateway = app.gateway
+        self._net: Net = app.net
         self._render_fault: FaultRenderer = app.render_fault
-        self._entry = _entry_of(scope)
+        self._entry = _entry_of(scope, self._gateway.key_prefixes)
         self._answered = False
         scope[_ENTRY] = self._entry
 
@@ -106,9 +111,9 @@ class GatewayConnection(TrioASGIHTTPConnection):
             response = await self._dispatch(request)
             del request  # an open stream holds no more than it needs
             if isinstance(response, RelayResponse):
-                call = response.call
+                call, admitted = response.call, response.admitted
                 del response
-                refusal = await self._relay(send, call)
+                refusal = await self._relay(send, call, admitted)
                 if refusal is None:
                     return
                 response = refusal
@@ -121,25 +126,29 @@ class GatewayConnection(TrioASGIHTTPConnection):
             await self._send_response(send, self._render_fault(self._entry, error))
 
     async def _dispatch(self, request: LazyRequest) -> ResponseTypes:
-        response: ResponseTypes = await self.app.handle_request(request)
-        request.body.refuse()
+        """Whatever the answer is: what the handler has left of the body, nobody wants any more."""
+        try:
+            self._net.take(self.scope)
+            response: ResponseTypes = await self.app.handle_request(request)
+        finally:
+            request.body.refuse()
         return response
 
-    async def _relay(self, send: Send, call: Call) -> Response | None:
+    async def _relay(self, send: Send, call: Call, admitted: Admitted) -> Response | None:
         """Carry out a call, and send its answer; or return what says that it is refused."""
         entry = self._entry
         try:
-            await self._exchange(send, call)
+            await self._exchange(send, call, admitted)
         except GatewayError as error:
             if self._answered:
                 raise
             entry.error_code = error.code
             if entry.receipt is None:
                 self._gateway.telemetry.refused(error.code)
-            return render_error(entry.protocol, error, entry.request_id)
+            return render_error(entry.protocol, error, entry.request_id, entry.receipt)
         return None
 
-    async def _exchange(self, send: Send, call: Call) -> None:
+    async def _exchange(self, send: Send, call: Call, admitted: Admitted) -> None:
         """Own the exchange of a call, and send what it says.
 
         Raises:
@@ -147,7 +156,7 @@ class GatewayConnection(TrioASGIHTTPConnection):
         """
         exchange: Exchange | None = None
         try:
-            async with self._gateway.open_exchange(call) as exchange:
+            async with self._gateway.open_exchange(call, admitted) as exchange:
                 head = await exchange.head()
                 if exchange.replayed:
                     self._entry.replay_of = exchange.receipt.request_id
@@ -188,10 +197,21 @@ class GatewayConnection(TrioASGIHTTPConnection):
             self._entry.status = message["status"]
             own_id = (self._entry.replay_of or self._entry.request_id).encode()
             names = _ID_HEADERS[self._entry.protocol]
-            headers = [*message["headers"], *((name, own_id) for name in names)]
-            return {**message, "headers": answer_headers(headers, self.scope["scheme"])}
+            headers = [*message["headers"], *((name, own_id) for name in names), *self._limits()]
+            brand = self._gateway.config.server.header_brand
+            passed = answer_headers(headers, self.scope["scheme"], brand)
+            return {**message, "headers": passed}
         self._entry.response_bytes += len(message.get("body", b""))
         return message
+
+    def _limits(self) -> Iterable[Header]:
+        """What is left of the limits of whoever asks, once that is known."""
+        admitted = self._entry.admitted
+        if admitted is None or not admitted.demand.scopes:
+            return ()
+        gateway = self._gateway
+        status = gateway.limit_status(admitted)
+        return rate_headers(self._entry.protocol, status, gateway.ledger.clock())
 
 
 def _body(data: bytes, *, more: bool) -> dict[str, Any]:
@@ -205,14 +225,14 @@ def current_entry() -> AccessEntry:
     return entry
 
 
-def _entry_of(scope: Any) -> AccessEntry:
+def _entry_of(scope: Any, key_prefixes: tuple[str, ...]) -> AccessEntry:
     headers = dict(scope["headers"])
     client = scope.get("client")
     own_id = headers.get(b"x-request-id") or headers.get(b"x-client-request-id")
     return AccessEntry(
         method=scope["method"],
-        path=without_key(scope["path"]),
+        path=without_key(scope["path"], key_prefixes),
         protocol=protocol_of(scope["path"], headers),
         peer=client[0] if client else "unix",
-        client_request_id=clean_client_id(own_id and own_id.decode("latin-1")),
+        client_request_id=clean_client_id(own_id and own_id.decode("latin-1"), key_prefixes),
     )

@@ -24,7 +24,16 @@ import trio
 
 from engine.errors import GatewayError
 from engine.nurseries import open_tasks
-from frontends.commands import BadCommandError, Desk, Json, Parameters, error_json, execute
+from frontends.commands import (
+    Actor,
+    BadCommandError,
+    Desk,
+    Json,
+    Parameters,
+    error_json,
+    execute,
+    local_actor,
+)
 from frontends.logs import fault_trace
 from frontends.server.binds import BindError, reason, remove_stale
 
@@ -32,7 +41,9 @@ log = logging.getLogger("parshall.control")
 
 PATH_MAX_BYTES = 100
 """Of a Unix socket's path: the kernels' limits are 104 and 108, with the final NUL."""
-REQUEST_MAX_BYTES = 65_536
+REQUEST_MAX_BYTES = 1024 * 1024
+"""Of one line: a request that is to be explained is the largest."""
+_READ_BYTES = 65_536
 ANSWER_MAX_BYTES = 256 * 1024 * 1024
 CONNECTIONS_MAX = 16
 REQUEST_TIMEOUT_S = 30.0
@@ -135,16 +146,18 @@ async def _serve(stream: trio.SocketStream, desk: Desk, room: trio.Semaphore) ->
     """One client; whatever goes wrong ends with it."""
     try:
         async with stream:
-            if not _is_ours(stream):
+            uid = _uid(stream)
+            if uid not in (None, 0, os.getuid()):
                 log.warning("a stranger was turned away")
                 return
+            actor = local_actor(uid)
             rest = b""
             while True:
                 with trio.fail_after(REQUEST_TIMEOUT_S):
                     line, rest = await _read_line(stream, rest)
                 if line is None:
                     return
-                answer = await _answer(desk, line)
+                answer = await _answer(desk, line, actor)
                 with trio.fail_after(REQUEST_TIMEOUT_S):
                     await stream.send_all(json.dumps(answer).encode() + b"\n")
     except (trio.BrokenResourceError, trio.TooSlowError):
@@ -158,7 +171,7 @@ async def _serve(stream: trio.SocketStream, desk: Desk, room: trio.Semaphore) ->
 async def _read_line(stream: trio.SocketStream, data: bytes) -> tuple[bytes | None, bytes]:
     """The next line and what came after it; None at the end, or when it is too long."""
     while b"\n" not in data:
-        more = await stream.receive_some(REQUEST_MAX_BYTES)
+        more = await stream.receive_some(_READ_BYTES)
         if not more or len(data) + len(more) > REQUEST_MAX_BYTES:
             return None, b""
         data += more
@@ -166,14 +179,14 @@ async def _read_line(stream: trio.SocketStream, data: bytes) -> tuple[bytes | No
     return line, rest
 
 
-async def _answer(desk: Desk, line: bytes) -> Json:
+async def _answer(desk: Desk, line: bytes, actor: Actor) -> Json:
     try:
         request = json.loads(line)
         if not isinstance(request, dict) or not isinstance(request.get("parameters", {}), dict):
             raise BadCommandError("A request is an object with 'command' and 'parameters'.")
         name = str(request.get("command"))
         with trio.fail_after(ANSWER_TIMEOUT_S):
-            result = await execute(desk, name, request.get("parameters", {}))
+            result = await execute(desk, name, request.get("parameters", {}), by=actor)
     except ValueError:
         return {"error": error_json(BadCommandError("The request is not JSON."))}
     except GatewayError as error:
@@ -181,17 +194,16 @@ async def _answer(desk: Desk, line: bytes) -> Json:
     except Exception as error:  # noqa: BLE001 - the client is told that, not what
         log.error("a command failed: %s", fault_trace(error))
         return {"error": {"code": "internal_error", "message": "The command failed; see the log."}}
-    log.info("administration", extra={"fields": {"command": name}})
     return {"result": result}
 
 
-def _is_ours(stream: trio.SocketStream) -> bool:
-    """Whether the other side runs as our user, or as root (where the kernel tells)."""
+def _uid(stream: trio.SocketStream) -> int | None:
+    """The user that the other side runs as; None where the kernel does not tell."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return True
+        return None
     raw = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", raw)
-    return uid in (0, os.getuid())
+    return int(uid)
 
 
 def ask(database: Path, command: str, parameters: Parameters) -> Json:

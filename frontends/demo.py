@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.simulate import SimulatorSettings, open_simulator
 from engine import Config, Gateway, parse_config
-from engine.errors import AuthenticationError, NotFoundError
+from engine.admission.keys import SCOPES
+from engine.config_plans import SECRET_MIN_CHARS
+from engine.errors import AuthenticationError, NotFoundError, PermissionDeniedError
 from engine.ledger.records import ConflictError
 
 ACCOUNT = "demo"
 FUNDS_NANODOLLARS = 10 * 1_000_000_000
 FUNDING_REFERENCE = "demo-credit"
+_ADMIN_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,15 @@ SIMULATED = {"openai": "v1", "anthropic": "v1", "gemini": "v1beta"}
 async def open_demo(
     database: Path, bind: tuple[str, ...], environ: Mapping[str, str]
 ) -> AsyncIterator[Config]:
-    """Start the simulated provider for the block; the configuration that uses it."""
+    """Start the simulated provider for the block; the configuration that uses it. Its operator has
+    a credential of its own, which is made once."""
     async with open_simulator(SimulatorSettings()) as simulator:
         text = demo_config(simulator.base_url, database, bind, environ)
-        yield parse_config(text, "the demo's configuration", environ)
+        config = parse_config(text, "the demo's configuration", environ)
+        if config.admin.secret is None:
+            admin = replace(config.admin, secret=_admin_secret(admin_key_path(database)))
+            config = replace(config, admin=admin)
+        yield config
 
 
 def demo_config(
@@ -109,6 +118,7 @@ def demo_config(
     text = f"""
 [server]
 bind = {json.dumps(bind)}
+lag_max_s = 60  # whoever tries it out shares the machine with it
 [storage]
 url = {json.dumps(f"sqlite:{database}")}
 """
@@ -143,6 +153,19 @@ def _real_provider(provider: Provider) -> str:
     return "\n".join(lines) + "\n"
 
 
+def admin_key_path(database: Path) -> Path:
+    """Where the credential of the demo's operator is kept, as its key is."""
+    return database.with_suffix(".demo-admin-key")
+
+
+def _admin_secret(path: Path) -> str:
+    secret = _read(path)
+    if secret is None or len(secret) < SECRET_MIN_CHARS:
+        secret = secrets.token_urlsafe(_ADMIN_BYTES)
+        _write(path, secret)
+    return secret
+
+
 def key_path(database: Path) -> Path:
     """Where the demo's key is kept: beside the database, readable by its owner only."""
     return database.with_suffix(".demo-key")
@@ -158,10 +181,14 @@ async def prepare_key(gateway: Gateway, database: Path) -> str:
     await ledger.fund(account.account_id, FUNDS_NANODOLLARS, FUNDING_REFERENCE)
     path = key_path(database)
     secret = _read(path)
-    if secret is not None and await _works(gateway, account.account_id, secret):
-        return secret
-    _, secret = await gateway.create_key(account.account_id, ACCOUNT)
-    _write(path, secret)
+    if secret is None or not await _works(gateway, account.account_id, secret):
+        _, secret = await gateway.create_key(account.account_id, ACCOUNT)
+        _write(path, secret)
+    entry = gateway.identify(secret, None).entry
+    if entry.terms.scopes != set(SCOPES):  # it may do what the README shows, make keys too
+        await ledger.set_key_terms(
+            entry.principal.key_id, lambda terms: replace(terms, scopes=SCOPES)
+        )
     return secret
 
 
@@ -169,11 +196,11 @@ async def _works(gateway: Gateway, account_id: str, secret: str) -> bool:
     """Whether this gateway takes the key; a database that is new is told of it first."""
     try:
         return gateway.authenticate(secret).account_id == account_id
-    except AuthenticationError:
+    except (AuthenticationError, PermissionDeniedError):
         pass
     try:
         await gateway.adopt_key(account_id, ACCOUNT, secret)
-    except ConflictError:  # it was revoked
+    except ConflictError:  # it was revoked, or is switched off
         return False
     return True
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from engine.events import Protocol
+from frontends.branding import OWN_BRAND, branded
+from frontends.rate_headers import RATE_HEADERS
 
 Header = tuple[bytes, bytes]
 
@@ -23,7 +25,7 @@ PROVIDER_HEADERS: Final[dict[Protocol, tuple[str, ...]]] = {
 }
 """What a client says in headers that a provider of the same protocol has to see."""
 
-ANSWER_HEADERS: Final = frozenset(
+ANSWER_HEADERS: Final = RATE_HEADERS | frozenset(
     {
         b"allow",
         b"content-length",
@@ -31,13 +33,18 @@ ANSWER_HEADERS: Final = frozenset(
         b"idempotent-replayed",
         b"request-id",
         b"retry-after",
+        b"retry-after-ms",
         b"www-authenticate",
         b"x-credits-used",
+        b"x-fallback-depth",
+        b"x-fallback-from",
         b"x-model-used",
         b"x-parshall-cost",
         b"x-parshall-counted",
         b"x-parshall-dropped",
+        b"x-parshall-provider",
         b"x-parshall-receipt",
+        b"x-parshall-savings",
         b"x-provider-request-id",
         b"x-request-id",
         b"x-should-retry",
@@ -57,9 +64,11 @@ _HSTS: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
 """Only where the client came by TLS (RFC 6797 section 7.2). Subdomains are the operator's."""
 
 
-def answer_headers(headers: Iterable[Header], scheme: str) -> list[Header]:
-    """The head of an answer by the app: what may pass, and what each answer has."""
-    passed = [header for header in headers if header[0].lower() in ANSWER_HEADERS]
+def answer_headers(headers: Iterable[Header], scheme: str, brand: str = OWN_BRAND) -> list[Header]:
+    """The head of an answer by the app: what may pass, by the operator's `brand`, and what each
+    answer has."""
+    allowed = (header for header in headers if header[0].lower() in ANSWER_HEADERS)
+    passed = branded(allowed, brand)
     passed += SECURITY
     if scheme == "https":
         passed.append(_HSTS)

@@ -10,12 +10,14 @@ from engine import Call, Gateway
 from engine.admission.keys import Principal
 from engine.events import Protocol
 from engine.listing import ModelInfo
+from engine.rules import Admitted
 from engine.uploads import Upload
 from frontends.bodies import LazyRequest, read_body, taking_of
 from frontends.connection import RelayResponse, current_entry
 from frontends.headers import PROVIDER_HEADERS
 from frontends.keys import read_key, read_query
 from frontends.receipt_queries import page_json, read_receipt_query
+from frontends.scopes import route_scope
 from frontends.shedding import LoadShedder
 
 
@@ -34,18 +36,24 @@ class Ingress:
         stream: bool | None = None,
         array: bool = False,
     ) -> Response:
-        """The answer to a call of the operation `chat`. Raises as `_call`."""
+        """The answer to a call of the operation `chat`; the key is checked before the body is read.
+
+        Raises:
+            GatewayError: as `admit` and `_call`.
+        """
+        admitted = await self.admit()
         call = await self._call(protocol, "chat", model=model, stream=stream, array=array)
-        return RelayResponse(call)
+        return RelayResponse(call, admitted)
 
     async def count_tokens(self, protocol: Protocol, *, model: str | None = None) -> Response:
         """The answer to a call of the operation `count_tokens`.
 
         Raises:
-            GatewayError: as `_call`, or it cannot be counted.
+            GatewayError: as `relay`, or it cannot be counted.
         """
+        admitted = await self.admit()
         call = await self._call(protocol, "count_tokens", model=model)
-        head, body = await self._gateway.count_tokens(call)
+        head, body = await self._gateway.count_tokens(call, admitted)
         headers = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
         ]
@@ -64,7 +72,7 @@ class Ingress:
         Raises:
             GatewayError: as `authenticate`; or this account has none of that id.
         """
-        return await self._gateway.receipt(self.authenticate(), request_id)
+        return await self._gateway.receipt(self._principal(), request_id)
 
     async def receipts(self) -> dict[str, object]:
         """A page of receipts of the account that asks, as the URL's parameters choose them.
@@ -72,7 +80,7 @@ class Ingress:
         Raises:
             GatewayError: as `authenticate`; or a parameter is wrong.
         """
-        principal = self.authenticate()
+        principal = self._principal()
         query = read_receipt_query(read_query(request.query_string))
         return page_json(await self._gateway.receipts(principal, query))
 
@@ -82,22 +90,37 @@ class Ingress:
         Raises:
             GatewayError: as `receipt`; or it is no stream.
         """
-        return await self._gateway.cancel(self.authenticate(), request_id)
+        return await self._gateway.cancel(self._principal(), request_id)
 
-    def authenticate(self) -> Principal:
-        """Who asks, noted in the access log.
+    def authenticate(self) -> Admitted:
+        """Who asks, with a key that is made for the route; noted in the access log. Nothing is
+        taken of a limit.
 
         Raises:
             AuthenticationError: nobody we know.
+            PermissionDeniedError: their key is not made for it, or switched off.
             InvalidRequestError: two keys that differ.
         """
-        return self._authenticate(_key())
-
-    def _authenticate(self, key: str | None) -> Principal:
-        principal = self._gateway.authenticate(key)
         entry = current_entry()
+        key = read_key(request.headers, request.query_string)
+        admitted = entry.admitted = self._gateway.identify(key, route_scope())
+        principal = admitted.entry.principal
         entry.account_id, entry.key_id = principal.account_id, principal.key_id
-        return principal
+        return admitted
+
+    async def admit(self) -> Admitted:
+        """As `authenticate`, and it is one request of the limits a minute.
+
+        Raises:
+            GatewayError: as `authenticate`.
+            RateLimitedError: there have been too many.
+        """
+        admitted = self.authenticate()
+        await self._gateway.take_request(admitted)
+        return admitted
+
+    def _principal(self) -> Principal:
+        return self.authenticate().entry.principal
 
     async def _call(
         self,
@@ -108,14 +131,12 @@ class Ingress:
         stream: bool | None = None,
         array: bool = False,
     ) -> Call:
-        """The call that the request is. The key is checked before the body is read, and whether
-        the process can carry one more.
+        """The call that the request is. Whether the process can carry one more is checked before
+        its body is read.
 
         Raises:
-            GatewayError: as `authenticate` and `read_body`, or the load is too high.
+            GatewayError: as `read_body`, or the load is too high.
         """
-        key = _key()
-        self._authenticate(key)
         if (refusal := self._shedder.refusal()) is not None:
             raise refusal
         entry = current_entry()
@@ -126,7 +147,7 @@ class Ingress:
         return Call(
             body=b"",
             upload=Upload(body, taking.give_back),
-            key=key,
+            key=None,
             protocol=protocol,
             operation=operation,
             model=model,
@@ -140,6 +161,7 @@ class Ingress:
             peer=entry.peer,
             client_request_id=entry.client_request_id,
             idempotency_key=_idempotency_key(),
+            session_id=request.headers.get("x-session-id"),
             request_id=entry.request_id,
         )
 
@@ -152,7 +174,3 @@ def query_value(*names: str) -> str | None:
 def _idempotency_key() -> str | None:
     """Of several there is no telling which is meant: joined, they are none."""
     return ", ".join(request.headers.getlist("idempotency-key")) or None
-
-
-def _key() -> str | None:
-    return read_key(request.headers, request.query_string)

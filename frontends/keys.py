@@ -6,6 +6,7 @@ into the path by mistake is cut out of it here.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl
@@ -21,7 +22,6 @@ _QUERY_FIELDS_MAX = 1_000
 
 # A query that has become part of the path, its `?`, `&` or `=` encoded once or often.
 _QUERY_IN_PATH = re.compile(r"(?i)(\?|%(?:25)*3f|key=|key%(?:25)*3d).*", re.DOTALL)
-_OWN_KEY = re.compile(re.escape(KEY_PREFIX) + r"[A-Za-z0-9_-]+")
 
 
 def read_key(headers: Headers, query_string: bytes) -> str | None:
@@ -64,10 +64,17 @@ def read_query(query_string: bytes) -> list[tuple[str, str]]:
         raise InvalidRequestError("The URL has too many parameters.") from None
 
 
-def without_key(path: str) -> str:
-    """A path as it may be logged.
+def without_key(path: str, prefixes: tuple[str, ...] = (KEY_PREFIX,)) -> str:
+    """A path as it may be logged; `prefixes` are what our keys begin with.
 
     >>> without_key("/v1/models?key=sk-1&x=2"), without_key("/v1/models/sk-parshall-abc")
     ('/v1/models?[redacted]', '/v1/models/sk-parshall-[redacted]')
     """
-    return _OWN_KEY.sub(f"{KEY_PREFIX}[redacted]", _QUERY_IN_PATH.sub(r"\1[redacted]", path))
+    return _own_key(prefixes).sub(r"\1[redacted]", _QUERY_IN_PATH.sub(r"\1[redacted]", path))
+
+
+@functools.lru_cache(maxsize=8)
+def _own_key(prefixes: tuple[str, ...]) -> re.Pattern[str]:
+    """The longest of them first: one may begin with another."""
+    either = "|".join(map(re.escape, sorted(prefixes, key=len, reverse=True)))
+    return re.compile(f"({either})[A-Za-z0-9_-]+")

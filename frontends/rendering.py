@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from quart import Response
 
+from engine.conclusion import route_headers
 from engine.errors import (
     AuthenticationError,
     ClientError,
@@ -17,12 +18,18 @@ from engine.errors import (
     UpstreamRejectedError,
 )
 from engine.events import Protocol
+from engine.ledger.receipts import Receipt
 from engine.protocols.registry import client_codec
 from frontends.bodies import BodyTimeoutError
 
+_TOO_MANY = 429
 _RETRIED_BY_SDKS = frozenset({408, 409, 429, *range(500, 600)})
-_USELESS_TO_RETRY = frozenset({"upstream_credentials_refused", "upstream_account_exhausted"})
-"""The operator has to act; the same request would fail again until then."""
+_USELESS_TO_RETRY = frozenset(
+    {"upstream_credentials_refused", "upstream_account_exhausted", "ended_by_operator"}
+)
+"""The operator has to act, or has acted: the same request would fail again."""
+_WAITED_FOR_MAX_S = 60
+"""SDKs wait no longer: of a longer `retry-after` they send again after a moment of their own."""
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -30,15 +37,22 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(value), status=status, content_type="application/json")
 
 
-def render_error(protocol: Protocol, error: GatewayError, request_id: str) -> Response:
-    """An error as the SDKs of a protocol read it."""
+def render_error(
+    protocol: Protocol, error: GatewayError, request_id: str, receipt: Receipt | None = None
+) -> Response:
+    """An error as the SDKs of a protocol read it; the receipt of the exchange that has failed with
+    it tells where it was tried."""
     codec = client_codec(protocol)
     status = codec.error_status(error)
     body = codec.encode_error(error, request_id)
     response = Response(body, status=status, content_type="application/json")
     if error.retry_after_s is not None:
-        response.headers["retry-after"] = str(math.ceil(error.retry_after_s))
-    elif status in _RETRIED_BY_SDKS and _is_useless_to_retry(error):
+        wait_ms = math.ceil(round(error.retry_after_s * 1_000, 3))
+        response.headers["retry-after"] = str(-(-wait_ms // 1_000))
+        if status == _TOO_MANY:
+            response.headers["retry-after-ms"] = str(wait_ms)
+    tried = () if receipt is None else receipt.attempts
+    if status in _RETRIED_BY_SDKS and (len(tried) > 1 or _is_useless_to_retry(error)):
         response.headers["x-should-retry"] = "false"
     if isinstance(error, AuthenticationError) and status == error.status:
         response.headers["www-authenticate"] = "Bearer"
@@ -46,6 +60,10 @@ def render_error(protocol: Protocol, error: GatewayError, request_id: str) -> Re
         response.headers["x-parshall-receipt"] = error.request_id
     if isinstance(error, UpstreamRejectedError) and error.provider_request_id is not None:
         response.headers["x-provider-request-id"] = error.provider_request_id
+    if receipt is not None and tried:
+        response.headers.extend(
+            (name.decode(), value.decode()) for name, value in route_headers(receipt)
+        )
     return response
 
 
@@ -54,6 +72,9 @@ def _is_useless_to_retry(error: GatewayError) -> bool:
 
     They need not be told of a 4xx that they would not send again anyway.
     """
+    if error.retry_after_s is not None:
+        of_ours = not isinstance(error, UpstreamRejectedError)
+        return of_ours and error.retry_after_s > _WAITED_FOR_MAX_S
     if isinstance(error, BodyTimeoutError):
         return False
     return isinstance(error, ClientError | DeadlineError) or error.code in _USELESS_TO_RETRY

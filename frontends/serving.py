@@ -11,11 +11,15 @@ from functools import partial
 
 import trio
 
-from engine import Config, ConfigError, Gateway, open_gateway
+from engine import Config, ConfigError, Gateway, GatewayError, open_gateway
+from engine.alarm import Alarm
+from engine.config import require_operator
 from engine.config_tables import ServerConfig
 from engine.nurseries import open_tasks
+from engine.reload import NothingToReloadError, Read
 from frontends.app import create_app, render_server_error
 from frontends.collecting import calm_collector
+from frontends.commands import Actor, execute
 from frontends.control import open_control
 from frontends.notify import READY, notify, reloading
 from frontends.server import Server, ServerSettings, open_server
@@ -30,10 +34,12 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 Announce = Callable[[Gateway, tuple[str, ...]], Awaitable[None]]
 """Told once it serves: the gateway, and the bound addresses."""
 
+_HANGUP = Actor("signal:SIGHUP")
 
-async def serve(config: Config, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT. SIGHUP has the certificate read again; of a terminal that
-    goes away, it stops too.
+
+async def serve(config: Config, announce: Announce, read: Read | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. SIGHUP has the certificate read again, and by `read` the
+    configuration; of a terminal that goes away, it stops too.
 
     The first signal stops gracefully: not ready for `drain_delay_s`, then no new connection and no
     new call, and what is under way may end within `shutdown_grace_s`; the rest ends in its
@@ -41,20 +47,23 @@ async def serve(config: Config, announce: Announce) -> None:
     everything at once. What was received until then is billed and made durable all the same.
 
     Raises:
-        ConfigError, LedgerError, BindError, OSError: it cannot start.
+        ConfigError: no operator has a credential, or as `open_gateway`.
+        LedgerError, BindError, OSError: it cannot start.
     """
+    require_operator(config)
     stop, bounds = _Stop(), server_settings(config)
     with (
         open_superior(os.environ) as superior,
         trio.open_signal_receiver(*_STOPS, signal.SIGHUP) as signals,
     ):
         async with open_tasks() as nursery:
-            nursery.start_soon(_obey, signals, stop, bounds.tls, nursery.cancel_scope)
+            nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
+            nursery.start_soon(_read_again, stop, bounds.tls)
             nursery.start_soon(_outlive, superior, stop, nursery.cancel_scope)
             nursery.start_soon(superior.reassure)
             binds = superior.binds(config.server.bind)
             async with (
-                open_gateway(config) as gateway,
+                open_gateway(config, read=read) as gateway,
                 open_control(gateway, config.storage.path),
                 open_server(
                     create_app(gateway),
@@ -63,8 +72,8 @@ async def serve(config: Config, announce: Announce) -> None:
                     superior,
                 ) as server,
             ):
+                stop.gateway = gateway  # it serves: from here on a signal ends it gracefully
                 await announce(gateway, server.addresses)
-                stop.gateway = gateway
                 superior.ready()
                 with calm_collector():
                     await stop.asked.wait()
@@ -79,22 +88,18 @@ class _Stop:
     def __init__(self) -> None:
         self.asked = trio.Event()
         self.hurried = trio.Event()
+        self.hung_up = Alarm()
         self.gateway: Gateway | None = None
         """None before it serves: then there is nothing to end gracefully."""
 
 
-async def _obey(
-    signals: AsyncIterator[int],
-    stop: _Stop,
-    certificate: CertificateStore | None,
-    everything: trio.CancelScope,
-) -> None:
+async def _obey(signals: AsyncIterator[int], stop: _Stop, everything: trio.CancelScope) -> None:
     heard = 0
     has_terminal = os.isatty(0)
     async for number in signals:
         if number == signal.SIGHUP and not has_terminal:
             if stop.gateway is not None:  # or all has just been read
-                await _read_again(certificate)
+                stop.hung_up.set()
             continue
         heard += 1
         if stop.gateway is None:
@@ -108,13 +113,33 @@ async def _obey(
             everything.cancel()
 
 
-async def _read_again(certificate: CertificateStore | None) -> None:
-    notify(reloading())
-    if certificate is None:
-        log.info("SIGHUP: there is no certificate to read again; all else is read at the start")
+async def _read_again(stop: _Stop, certificate: CertificateStore | None) -> None:
+    """Read again what may change, each time that SIGHUP asks for it; others need not wait."""
+    while True:
+        await stop.hung_up.wait()
+        assert stop.gateway is not None
+        notify(reloading())
+        if certificate is not None:
+            await trio.to_thread.run_sync(partial(certificate.reload, force=True))
+        await _reload(stop.gateway, has_certificate=certificate is not None)
+        if not stop.asked.is_set():
+            notify(READY)
+
+
+async def _reload(gateway: Gateway, *, has_certificate: bool) -> None:
+    try:
+        report = await execute(gateway, "serving.reload", {}, by=_HANGUP)
+    except NothingToReloadError:
+        if not has_certificate:
+            log.info("SIGHUP: there is neither a certificate nor a configuration to read again")
+    except GatewayError as error:
+        log.error("the configuration in use stays: %s", error.message)
+    except Exception:  # whoever is served must not pay for it
+        log.exception("the configuration could not be read again")
     else:
-        await trio.to_thread.run_sync(partial(certificate.reload, force=True))
-    notify(READY)
+        log.info("the configuration was read again", extra={"fields": report})
+        if report["needs_restart"]:
+            log.warning("it takes a restart to change %s", ", ".join(report["needs_restart"]))
 
 
 async def _outlive(superior: Superior, stop: _Stop, everything: trio.CancelScope) -> None:

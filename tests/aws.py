@@ -41,6 +41,8 @@ def provide_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def config_text(base_url: str, database: Path, provider: str = "") -> str:
     """Bedrock at another address, and a model of it under the name that tests ask for."""
     return f"""
+[server]
+lag_max_s = 60
 [storage]
 url = "sqlite:{database}"
 [providers.bedrock]

@@ -15,12 +15,14 @@ import trio
 from sqlite_utils import Database
 
 from bench.simulate import Simulator, SimulatorSettings, TruthRecord, open_simulator
-from engine import Call, Exchange, Gateway, open_gateway, parse_config
+from engine import Call, Config, Exchange, Gateway, open_gateway, parse_config
+from engine.admission.keys import digest, new_secret, shown_prefix
 from engine.clock import Clock, wall_ms
 from engine.errors import GatewayError
 from engine.events import Protocol
 from engine.ledger.migrations import migrate
 from engine.ledger.receipts import Receipt
+from engine.ledger.records import TermsRow
 from engine.ledger.sqlite import connect
 from tests.recordings import RECORDINGS
 
@@ -38,8 +40,14 @@ MODELS: dict[str, str] = {
 """The model that the simulated provider of each protocol serves."""
 PAIRS = [(client, provider) for client in PROTOCOLS for provider in PROTOCOLS]
 
+CONFIG_FILE = "test.toml"
 HTTP2 = "prior-knowledge"
 """How the simulated provider is spoken to; the fixture `each_protocol` changes it."""
+
+ONCE = "attempts_max = 1\nbreaker = { failures = 0 }"
+"""Of `[routing]`: whatever fails has failed."""
+AGAIN = "breaker = { failures = 0 }"
+"""Of `[routing]`: as by default, but that no provider is left alone however often it fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +124,13 @@ def config_text(
     server: str = "",
     storage: str = "",
     billing: str = "",
+    routing: str = ONCE,
     models: str = "",
 ) -> str:
     """The configuration of a gateway for one simulated provider; extra lines by section.
 
-    `models` stands at the end, with the provider's URL for `$SIM`.
+    `models` stands at the end, with the provider's URL for `$SIM`. The provider fails on purpose,
+    again and again: unless `routing` says so, nothing is asked twice, and nobody left alone.
     """
     if "lag_max_s" not in server:  # machines that test are overloaded, and nothing is amiss
         server += "\nlag_max_s = 60"
@@ -133,6 +143,8 @@ url = "sqlite:{database}"
 {storage}
 [billing]
 {billing}
+[routing]
+{routing}
 [providers.sim]
 protocol = "openai"
 base_url = "{base_url}/v1"
@@ -179,7 +191,7 @@ def _empty_ledger() -> bytes:
         return path.read_bytes()
 
 
-def _place_empty_ledger(path: Path) -> None:
+def place_empty_ledger(path: Path) -> None:
     """Spare a gateway the making of the tables: half of the CPU seconds of its start."""
     if not path.exists():
         path.touch(mode=0o600)
@@ -193,23 +205,39 @@ async def open_setup(
     funds_nanodollars: int = DOLLAR,
     base_url: str | None = None,
     clock: Clock = wall_ms,
+    admin_key: str | None = None,
     **sections: str,
 ) -> AsyncIterator[Setup]:
-    """A gateway and its provider; on leaving, the invariants are checked."""
+    """A gateway and its provider; on leaving, the invariants are checked. With an `admin_key`
+    operators can use its API; `CONFIG_FILE` in the folder is what a reload reads."""
+    environ = {} if admin_key is None else {"PARSHALL_ADMIN_KEY": admin_key}
     async with open_simulator(SimulatorSettings(recordings=RECORDINGS)) as sim:
-        config = parse_config(
-            config_text(folder / "ledger.db", base_url or sim.base_url, **sections),
-            "test.toml",
-            {},
-        )
-        _place_empty_ledger(folder / "ledger.db")
-        async with open_gateway(config, clock=clock) as gateway:
+        text = config_text(folder / "ledger.db", base_url or sim.base_url, **sections)
+        file = folder / CONFIG_FILE
+        file.write_text(text)
+
+        def read() -> Config:
+            return parse_config(file.read_text(), CONFIG_FILE, environ)
+
+        place_empty_ledger(folder / "ledger.db")
+        async with open_gateway(read(), clock=clock, read=read) as gateway:
             account = await gateway.ledger.create_account("test")
             if funds_nanodollars:
                 await gateway.ledger.fund(account.account_id, funds_nanodollars, "first")
             _, secret = await gateway.create_key(account.account_id, "test")
             yield Setup(gateway, sim, account.account_id, secret)
             await assert_invariants(gateway)
+
+
+async def add_key(
+    gateway: Gateway, account_id: str, name: str = "another", **terms: Any
+) -> tuple[str, str]:
+    """The id and the secret of a further key; `terms` are fields of `TermsRow`."""
+    secret = new_secret()
+    row = await gateway.ledger.create_key(
+        account_id, name, digest(secret), shown_prefix(secret), TermsRow(name, **terms)
+    )
+    return row.key_id, secret
 
 
 async def assert_invariants(gateway: Gateway) -> None:
@@ -261,7 +289,7 @@ def content(body: bytes) -> str:
     )
 
 
-async def settled(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+async def settled(condition: Callable[[], bool], within_s: float = 30.0) -> None:
     """Wait until what another party does has happened."""
     with trio.fail_after(within_s):
         while not condition():  # noqa: ASYNC110 - the other party has no event to wait for

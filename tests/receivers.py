@@ -31,7 +31,7 @@ class Receiver:
 
     async def wait(self, condition: Callable[[list[Message]], bool]) -> None:
         """Wait until what has come is as wanted."""
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not condition(self.messages):
                 await self._came.wait()
                 self._came = trio.Event()

@@ -46,7 +46,7 @@ class Served:
     async def receipt(self, request_id: str) -> dict[str, Any]:
         """A receipt once its exchange has ended, as the client gets it."""
         async with self.http() as client:
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while True:
                     answer = await client.get(f"/receipts/{request_id}")
                     receipt: dict[str, Any] = answer.json()

@@ -34,6 +34,7 @@ CHECKS = {
         "-m",
         "tests.async_lint",
         "--disable=ASYNC9,ASYNC127,ASYNC124",
+        "--startable-in-context-manager=keep_fresh",
     ),
     "mypy --strict": ("mypy",),
 }

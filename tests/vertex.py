@@ -79,7 +79,7 @@ def service_account(name: str = ACCOUNT) -> ServiceAccount:
 
 def config_of(folder: Path, base_url: str, credentials_file: Path | None) -> Config:
     """A gateway with a provider of each row."""
-    text = f'[storage]\nurl = "sqlite:{folder}/ledger.db"\n'
+    text = f'[server]\nlag_max_s = 60\n[storage]\nurl = "sqlite:{folder}/ledger.db"\n'
     file = "" if credentials_file is None else f'credentials_file = "{credentials_file}"'
     for kind, publisher in KINDS.items():
         place = f"projects/{{project}}/locations/{{region}}/publishers/{publisher}"

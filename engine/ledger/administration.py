@@ -17,16 +17,18 @@ from engine.ledger import corrections, jobs, queries
 from engine.ledger.archive import Archive, record_archive, remove_archived, write_archive
 from engine.ledger.audit import audit_database
 from engine.ledger.books import Books
+from engine.ledger.following import Following
 from engine.ledger.journal import Journal
 from engine.ledger.records import (
+    AccountPage,
     AccountView,
     Correction,
     Finding,
-    KeyRow,
     LedgerSettings,
     ReconciliationLine,
 )
 from engine.ledger.sqlite import Store
+from engine.ledger.terms import check_page
 from engine.ledger.transfers import (
     HOUSE_ACCOUNTS,
     adjustment,
@@ -47,28 +49,27 @@ class Administration:
         self._settings = settings
         self.epoch = epoch
         """How often this database has been opened."""
+        self._following = Following()
         self._archiving = trio.Lock()
-
-    async def create_account(self, name: str) -> AccountView:
-        """A new account without funds.
-
-        Raises:
-            ConflictError: an account of that name exists.
-            ValueError: the name is empty.
-            UnavailableError: the database cannot be written now.
-        """
-        if not name.strip():
-            raise ValueError("an account needs a name")
-        row = await self._journal.run(
-            lambda store: jobs.create_account(store, name),
-            lambda row: self._books.add_customer(row.account_id),
-        )
-        return self._view(row)
 
     async def accounts(self) -> list[AccountView]:
         """All customers' accounts, oldest first."""
         rows = await trio.to_thread.run_sync(queries.stored_accounts, self._settings.path)
         return [self._view(row) for row in rows]
+
+    async def list_accounts(self, *, limit: int = 50, cursor: str | None = None) -> AccountPage:
+        """A page of the customers' accounts, oldest first.
+
+        Raises:
+            InvalidRequestError: the cursor is none.
+            ValueError: the limit is not 1 to 200.
+            UnavailableError: the database cannot be read now.
+        """
+        rows = await trio.to_thread.run_sync(
+            queries.list_accounts, self._settings.path, check_page(limit), cursor
+        )
+        shown = tuple(map(self._view, rows[:limit]))
+        return AccountPage(shown, shown[-1].account_id if len(rows) > limit else None)
 
     async def account(self, account_id: str) -> AccountView:
         """One account, by its id or its name. Raises NotFoundError."""
@@ -86,6 +87,8 @@ class Administration:
             balance_nanodollars=allowance.granted_nanodollars,
             held_nanodollars=allowance.held_nanodollars,
             available_nanodollars=allowance.available_nanodollars,
+            plan=self._following.plan_of(row.account_id),
+            off=self._following.is_off("account", row.account_id),
         )
 
     async def fund(self, account_id: str, amount_nanodollars: int, reference: str) -> AccountView:
@@ -196,20 +199,6 @@ class Administration:
             added=moved.added,
         )
 
-    async def create_key(self, account_id: str, name: str, digest: str, prefix: str) -> KeyRow:
-        """Store a key by its digest. Raises NotFoundError, ConflictError, UnavailableError."""
-        return await self._journal.run(
-            lambda store: jobs.create_key(store, account_id, name, digest, prefix)
-        )
-
-    async def keys(self, account_id: str | None = None) -> list[KeyRow]:
-        """The keys of one account, or all, revoked ones too, oldest first."""
-        return await trio.to_thread.run_sync(queries.stored_keys, self._settings.path, account_id)
-
-    async def revoke_key(self, key_id: str) -> KeyRow:
-        """Revoke a key; again changes nothing. Raises NotFoundError, UnavailableError."""
-        return await self._journal.run(lambda store: jobs.revoke_key(store, key_id))
-
     async def archive(self, folder: Path, before_ms: int) -> list[Archive]:
         """Move all receipts settled before a moment to files in a folder; one file holds many.
 
@@ -236,6 +225,10 @@ class Administration:
         return await trio.to_thread.run_sync(
             queries.archive_of, self._settings.path, account_id, request_id
         )
+
+    async def account_of(self, request_id: str) -> str | None:
+        """The account whose request this is, if there is one that was admitted."""
+        return await trio.to_thread.run_sync(queries.account_of, self._settings.path, request_id)
 
     async def _remove_archived(self) -> None:
         while await self._journal.run(remove_archived):

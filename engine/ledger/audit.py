@@ -206,6 +206,28 @@ INVARIANTS = (
            HAVING count(*) IS NOT json_array_length(max(body), '$.attempts')""",
     ),
     Invariant(
+        "a receipt costs what its attempts cost, and its price is no more than theirs",
+        "SELECT count(*) FROM receipts",
+        """WITH shown AS (
+               SELECT request_id, json_extract(body, '$.cost.nanodollars') AS cost,
+                      json_extract(body, '$.price.nanodollars') AS price,
+                      sum(json_extract(attempt.value, '$.cost.nanodollars')) AS costs,
+                      sum(json_extract(attempt.value, '$.price.nanodollars')) AS prices
+               FROM receipts, json_each(body, '$.attempts') AS attempt
+               WHERE json_type(attempt.value, '$.price') IS NOT NULL
+               GROUP BY request_id
+           )
+           SELECT request_id FROM shown WHERE cost <> costs OR price > prices""",
+    ),
+    Invariant(
+        "one attempt wins at most, and those that write on",
+        "SELECT count(*) FROM attempts",
+        """SELECT request_id FROM receipts, json_each(body, '$.attempts') AS attempt
+           WHERE json_extract(attempt.value, '$.won')
+             AND json_extract(attempt.value, '$.role') IS NOT 'continuation'
+           GROUP BY request_id HAVING count(*) > 1""",
+    ),
+    Invariant(
         "delivered ≤ received, and what was counted is billed between them",
         "SELECT count(*) FROM receipts",
         """WITH shown AS (
@@ -233,6 +255,28 @@ INVARIANTS = (
            UNION ALL
            SELECT account_id || ' ' || key_id || ' on day ' || day FROM replay
            WHERE (account_id, key_id, day) NOT IN (SELECT account_id, key_id, day FROM spending)""",
+    ),
+    Invariant(
+        "what an account has used in a day comes to what it has spent, and to its requests",
+        "SELECT count(*) FROM usage_days",
+        """WITH used AS (
+               SELECT account_id, day, sum(charged - refunded) AS amount, sum(requests) AS requests
+               FROM usage_days GROUP BY 1, 2
+           ), spent AS (
+               SELECT account_id, day, sum(amount) AS amount FROM spending GROUP BY 1, 2
+           ), ended AS (
+               SELECT account_id, at_ms / 86400000 AS day, count(*) AS requests
+               FROM hold_records JOIN holds USING (request_id)
+               WHERE kind IN ('posted', 'voided', 'expired') GROUP BY 1, 2
+           )
+           SELECT account_id || ' on day ' || day
+           FROM (SELECT account_id, day FROM used UNION SELECT account_id, day FROM spent
+                 UNION SELECT account_id, day FROM ended)
+               LEFT JOIN used USING (account_id, day) LEFT JOIN spent USING (account_id, day)
+               LEFT JOIN ended USING (account_id, day)
+           WHERE day >= (SELECT value FROM meta WHERE name = 'usage_from')
+             AND (coalesce(used.amount, 0) <> coalesce(spent.amount, 0)
+                  OR coalesce(used.requests, 0) <> coalesce(ended.requests, 0))""",
     ),
     Invariant(
         "a notice is to be sent, or has ended once",

@@ -9,24 +9,34 @@ import orjson
 from sqlite_utils import Database
 
 from engine.errors import NotFoundError
-from engine.ledger.budgets import Budget, Spent
+from engine.ledger.budgets import Budget, Origin, Spent
 from engine.ledger.notice_jobs import told_of_budget
 from engine.ledger.notices import budget_subject
 from engine.ledger.queries import find_key, is_customer
 from engine.ledger.sqlite import Store
 from engine.ledger.windows import Period, day_of, month_of, window_name
 
-_BUDGETS = """
-SELECT change_id, account_id, key_id, period, limit_nanodollars, hard, soft_percents FROM budgets
+_COLUMNS = """
+change_id, account_id, key_id, period, limit_nanodollars, hard, soft_percents, origin
 """
-_ONE = _BUDGETS + " WHERE account_id = :account AND key_id IS :key AND period = :period"
-_TOTAL = """
-SELECT coalesce(sum(amount), 0) FROM spending
-WHERE account_id = :account AND (:key IS NULL OR key_id = :key)
+_OWNER = "account_id = :account AND key_id IS :key AND period = :period"
+_BUDGETS = f"SELECT {_COLUMNS} FROM budgets"  # noqa: S608 - constants
+_IN_FORCE = f"{_BUDGETS} WHERE {_OWNER}"
+_WANTED = f"SELECT {_COLUMNS} FROM wanted_budgets WHERE {_OWNER} AND origin = :origin"  # noqa: S608 - constants
+_OF_KEY = f"{_BUDGETS} WHERE account_id = ? AND key_id = ?"
+_SPENT = """
+SELECT owners.account_id, owners.key_id, CASE WHEN day >= :first THEN day END, sum(amount)
+FROM owners CROSS JOIN spending
+WHERE spending.account_id = owners.account_id
+    AND (owners.key_id IS NULL OR spending.key_id = owners.key_id)
+GROUP BY 1, 2, 3
 """
-_BY_DAY = """
-SELECT day, sum(amount) FROM spending
-WHERE account_id = :account AND (:key IS NULL OR key_id = :key) AND day >= :first GROUP BY day
+_SPENT_BY_ONE = f"WITH owners AS (SELECT :account AS account_id, :key AS key_id) {_SPENT}"
+_SPENT_BY_ALL = f"WITH owners AS (SELECT DISTINCT account_id, key_id FROM budgets) {_SPENT}"  # noqa: S608 - a constant
+_PUT = """
+INSERT INTO budget_changes
+    (account_id, key_id, period, limit_nanodollars, hard, soft_percents, at_ms, origin)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 SPEND = """
 INSERT INTO spending VALUES (?, ?, ?, ?)
@@ -36,72 +46,118 @@ ON CONFLICT (account_id, key_id, day) DO UPDATE SET amount = amount + excluded.a
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A budget that an operator asks for."""
+    """A budget that somebody asks for; without a limit it is to end."""
 
     account_id: str
     key_id: str | None
     period: Period
-    limit_nanodollars: int
-    hard: bool
-    soft_percents: tuple[int, ...]
+    limit_nanodollars: int | None
+    hard: bool = True
+    soft_percents: tuple[int, ...] = ()
+    origin: Origin = "operator"
 
 
-def set_budget(store: Store, wanted: Wanted) -> tuple[Budget, Spent]:
-    """Put a budget in the place of the one of its period, and tell what was spent until now.
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What limits an account or a key in a period from now on, and what it has spent until now."""
 
-    The same again changes nothing.
+    account_id: str
+    key_id: str | None
+    period: Period
+    budget: Budget | None
+    spent: Spent
+
+
+def set_budget(store: Store, wanted: Wanted) -> InForce:
+    """Put a budget in the place of the one of its period and origin. The same again changes
+    nothing.
 
     Raises:
         NotFoundError: no such account, or no such key of it.
     """
 
-    def insert(db: Database) -> tuple[Budget, Spent]:
+    def insert(db: Database) -> InForce:
         _check_owner(db, wanted.account_id, wanted.key_id)
-        spent = _spent(db, wanted.account_id, wanted.key_id, day_of(store.clock()))
-        before = _find(db, wanted.account_id, wanted.key_id, wanted.period)
-        if before is not None and (
-            (before.limit_nanodollars, before.hard, before.soft_percents)
-            == (wanted.limit_nanodollars, wanted.hard, wanted.soft_percents)
-        ):
-            return before, spent
-        row = {
-            "account_id": wanted.account_id,
-            "key_id": wanted.key_id,
-            "period": wanted.period,
-            "limit_nanodollars": wanted.limit_nanodollars,
-            "hard": int(wanted.hard),
-            "soft_percents": orjson.dumps(wanted.soft_percents).decode(),
-            "at_ms": store.clock(),
-        }
-        db.table("budget_changes").insert(row)
-        found = _find(db, wanted.account_id, wanted.key_id, wanted.period)
-        assert found is not None, "it was just set"
-        return found, spent
+        put_budget(db, wanted, store.clock())
+        return in_force(store, wanted)
 
     return store.run(insert)
 
 
-def remove_budget(store: Store, account_id: str, key_id: str | None, period: Period) -> Budget:
-    """End a budget; returns what it was. Raises NotFoundError."""
+def remove_budget(store: Store, wanted: Wanted) -> tuple[Budget, InForce]:
+    """End a budget; returns what it was, and what is in force then. Raises NotFoundError."""
 
-    def insert(db: Database) -> Budget:
-        before = _find(db, account_id, key_id, period)
+    def insert(db: Database) -> tuple[Budget, InForce]:
+        before = _find(db, _WANTED, wanted)
         if before is None:
             raise NotFoundError("There is no such budget.")
-        db.table("budget_changes").insert(
-            {
-                "account_id": account_id,
-                "key_id": key_id,
-                "period": period,
-                "limit_nanodollars": None,
-                "hard": 0,
-                "soft_percents": "[]",
-                "at_ms": store.clock(),
-            }
-        )
-        return before
+        put_budget(db, wanted, store.clock())
+        return before, in_force(store, wanted)
 
     return store.run(insert)
+
+
+def put_budget(db: Database, wanted: Wanted, at_ms: int) -> None:
+    """Write down what is wanted, if it is not what was wanted before; within a job."""
+    before = _find(db, _WANTED, wanted)
+    if before is None:
+        if wanted.limit_nanodollars is None:
+            return
+    elif (before.limit_nanodollars, before.hard, before.soft_percents) == (
+        wanted.limit_nanodollars,
+        wanted.hard,
+        wanted.soft_percents,
+    ):
+        return
+    row = (
+        wanted.account_id,
+        wanted.key_id,
+        wanted.period,
+        wanted.limit_nanodollars,
+        int(wanted.hard),
+        orjson.dumps(wanted.soft_percents).decode(),
+        at_ms,
+        wanted.origin,
+    )
+    db.execute(_PUT, row)
+
+
+def in_force(store: Store, wanted: Wanted) -> InForce:
+    """What is in force where something was wanted; within a job."""
+    return InForce(
+        wanted.account_id,
+        wanted.key_id,
+        wanted.period,
+        _find(store.db, _IN_FORCE, wanted),
+        _spent(store.db, wanted.account_id, wanted.key_id, day_of(store.clock())),
+    )
+
+
+def copy_budgets(store: Store, account_id: str, old_key: str, new_key: str) -> list[Budget]:
+    """Give a key the budgets of another, nothing spent; within a job."""
+    rows = list(store.db.query(_OF_KEY, [account_id, old_key]))
+    return put_key_budgets(
+        store,
+        [
+            Wanted(
+                account_id,
+                new_key,
+                before.period,
+                before.limit_nanodollars,
+                before.hard,
+                before.soft_percents,
+            )
+            for before in map(_budget, rows)
+        ],
+    )
+
+
+def put_key_budgets(store: Store, wanted: list[Wanted]) -> list[Budget]:
+    """The budgets of a key that has none; within a job."""
+    for each in wanted:
+        put_budget(store.db, each, store.clock())
+    found = (_find(store.db, _IN_FORCE, each) for each in wanted)
+    return [budget for budget in found if budget is not None]
 
 
 def load_budgets(store: Store) -> list[tuple[Budget, Spent, dict[int | None, str]]]:
@@ -109,8 +165,9 @@ def load_budgets(store: Store) -> list[tuple[Budget, Spent, dict[int | None, str
     that were told in the window that is now."""
     db, today = store.db, day_of(store.clock())
     budgets = [_budget(row) for row in db.query(_BUDGETS)]
+    spent = _read_spent(db, _SPENT_BY_ALL, {}, today)
     return [
-        (each, _spent(db, each.account_id, each.key_id, today), _told(db, each, today))
+        (each, spent.get((each.account_id, each.key_id), Spent()), _told(db, each, today))
         for each in budgets
     ]
 
@@ -134,9 +191,9 @@ def _check_owner(db: Database, account_id: str, key_id: str | None) -> None:
             raise NotFoundError(f"The account has no key '{key_id}'.")
 
 
-def _find(db: Database, account_id: str, key_id: str | None, period: Period) -> Budget | None:
-    rows = db.query(_ONE, {"account": account_id, "key": key_id, "period": period})
-    return next((_budget(row) for row in rows), None)
+def _find(db: Database, sql: str, of: Wanted) -> Budget | None:
+    owner = {"account": of.account_id, "key": of.key_id, "period": of.period, "origin": of.origin}
+    return next((_budget(row) for row in db.query(sql, owner)), None)
 
 
 def _budget(row: dict[str, Any]) -> Budget:
@@ -145,11 +202,29 @@ def _budget(row: dict[str, Any]) -> Budget:
 
 
 def _spent(db: Database, account_id: str, key_id: str | None, today: int) -> Spent:
-    """The days of this month and the last one, and the sum of all."""
     owner = {"account": account_id, "key": key_id}
-    ((total,),) = db.execute(_TOTAL, owner).fetchall()
-    first = next(day for day in range(today, today - 64, -1) if month_of(day) < month_of(today) - 1)
-    days: dict[int, int] = dict(db.execute(_BY_DAY, owner | {"first": first + 1}).fetchall())
+    return _read_spent(db, _SPENT_BY_ONE, owner, today).get((account_id, key_id), Spent())
+
+
+def _read_spent(
+    db: Database, sql: str, owner: dict[str, str | None], today: int
+) -> dict[tuple[str, str | None], Spent]:
+    """By account and key: the days of this month and the last one, and the sum of all."""
+    days: dict[tuple[str, str | None], dict[int | None, int]] = {}
+    first = _first_of_last_month(today)
+    for account_id, key_id, day, amount in db.execute(sql, owner | {"first": first}).fetchall():
+        days.setdefault((account_id, key_id), {})[day] = amount
+    return {spender: _summed(by_day) for spender, by_day in days.items()}
+
+
+def _first_of_last_month(today: int) -> int:
+    last_month = month_of(today) - 1
+    return next(day + 1 for day in range(today, today - 64, -1) if month_of(day) < last_month)
+
+
+def _summed(by_day: dict[int | None, int]) -> Spent:
+    total = sum(by_day.values())
+    days = {day: amount for day, amount in by_day.items() if day is not None}
     months: dict[int, int] = {}
     for day, amount in days.items():
         months[month_of(day)] = months.get(month_of(day), 0) + amount

@@ -8,15 +8,14 @@ import trio
 
 from engine.errors import BudgetExceededError
 from engine.ledger.books import Books
-from engine.ledger.budget_jobs import Wanted, load_budgets, remove_budget, set_budget
-from engine.ledger.budgets import Budget, BudgetView, Spent, check_budget
+from engine.ledger.budget_jobs import InForce, Wanted, load_budgets, remove_budget, set_budget
+from engine.ledger.budgets import Budget, BudgetView, Count, Origin, check_budget
 from engine.ledger.entries import Ended
 from engine.ledger.journal import Journal
 from engine.ledger.noticing import Noticing
 from engine.ledger.records import Hold, LedgerSettings
 from engine.ledger.running import OpenHold
 from engine.ledger.sqlite import Store
-from engine.ledger.transfers import check_amount
 from engine.ledger.windows import Period
 
 
@@ -61,33 +60,25 @@ class Budgeting(Noticing):
         *,
         hard: bool = True,
         soft_percents: Iterable[int] = (),
+        origin: Origin = "operator",
     ) -> BudgetView:
         """Limit what an account, or one key of it, spends in a period; replaces what was set.
 
         What was spent in the period before counts. A request that runs goes on within what it
-        holds.
+        holds. What operators set is in force before what a plan does; returns what is in force.
 
         Raises:
             NotFoundError: no such account, or no such key of it.
             ValueError: the amount or a percentage is absurd.
             UnavailableError: the database cannot be written now.
         """
-        percents = check_budget(check_amount(limit_nanodollars), soft_percents)
-        wanted = Wanted(account_id, key_id, period, limit_nanodollars, hard, percents)
-        budgets = self._books.budgets
-        # From here on memory counts; the job sees exactly what was taken in before.
-        count = budgets.begin(
-            account_id, key_id, self._held(account_id, key_id), self._journal.last_ticket
-        )
-
-        def apply(found: tuple[Budget, Spent]) -> None:
-            budgets.set(*found, count)
-            self._tell(budgets.reached(account_id, key_id, self.clock()))
-
+        percents = check_budget(limit_nanodollars, soft_percents)
+        wanted = Wanted(account_id, key_id, period, limit_nanodollars, hard, percents, origin)
+        count = self._begin_count(account_id, key_id)
         await self._journal.run(
             lambda store: set_budget(store, wanted),
-            apply,
-            lambda: budgets.give_up(account_id, key_id, count),
+            lambda found: self._enforce(found, count),
+            lambda: self._books.budgets.give_up(account_id, key_id, count),
         )
         return next(
             view
@@ -96,16 +87,39 @@ class Budgeting(Noticing):
         )
 
     async def remove_budget(self, account_id: str, key_id: str | None, period: Period) -> Budget:
-        """Limit nothing any more; returns what it was.
+        """Take back what operators have set; returns what it was. A plan's budget is in force
+        then, if the account's plan has one.
 
         Raises:
             NotFoundError: there is no such budget.
             UnavailableError: the database cannot be written now.
         """
-        return await self._journal.run(
-            lambda store: remove_budget(store, account_id, key_id, period),
-            lambda _: self._books.budgets.remove(account_id, key_id, period),
+        wanted = Wanted(account_id, key_id, period, None)
+        count = self._begin_count(account_id, key_id)
+        before, _ = await self._journal.run(
+            lambda store: remove_budget(store, wanted),
+            lambda found: self._enforce(found[1], count),
+            lambda: self._books.budgets.give_up(account_id, key_id, count),
         )
+        return before
+
+    def _begin_count(self, account_id: str, key_id: str | None) -> Count:
+        """From here on memory counts: the job that follows sees exactly what was taken in before.
+        `_enforce` ends it, or `Budgets.give_up`."""
+        held_nanodollars = self._held(account_id, key_id)
+        return self._books.budgets.begin(
+            account_id, key_id, held_nanodollars, self._journal.last_ticket
+        )
+
+    def _enforce(self, found: InForce, count: Count) -> None:
+        """Let a budget be in force from now on, or none."""
+        budgets = self._books.budgets
+        if found.budget is not None:
+            budgets.set(found.budget, found.spent, count)
+            self._tell(budgets.reached(found.account_id, found.key_id, self.clock()))
+        else:
+            budgets.remove(found.account_id, found.key_id, found.period)
+            budgets.give_up(found.account_id, found.key_id, count)
 
     async def budgets(self, account_id: str | None = None) -> list[BudgetView]:
         """The budgets of an account, or of all, and where they stand now."""

@@ -11,10 +11,12 @@ Accounts without a budget cost one look-up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 from engine.errors import BudgetExceededError
 from engine.ledger.receipts import format_time, format_usd
+from engine.ledger.transfers import check_amount
 from engine.ledger.windows import PERIODS, Period, day_of, month_of, resets_at_ms, window_name
 
 DAYS_KEPT = 64
@@ -22,6 +24,9 @@ MONTHS_KEPT = 3
 """A clock that is set back finds what was counted before."""
 PERCENTS_MAX = 10
 PERCENT_MAX = 1_000
+
+Origin = Literal["operator", "plan"]
+"""Who wants a budget: an operator, or the plan that an account is on. The operator counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Budget:
         change_id: of the row that set it; another limit is another budget.
         hard: requests beyond it are refused and streams are cut; else it only tells.
         soft_percents: of the limit, at which it tells, ascending.
+        origin: whose it is.
     """
 
     change_id: int
@@ -41,6 +47,7 @@ class Budget:
     limit_nanodollars: int
     hard: bool
     soft_percents: tuple[int, ...] = ()
+    origin: Origin = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,21 @@ class BudgetView:
     held_nanodollars: int
     resets_at_ms: int | None
     """When its next window begins; None for one that never does."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetTerms:
+    """A budget that is wanted for a key that is not there yet."""
+
+    period: Period
+    limit_nanodollars: int
+    hard: bool = True
+    soft_percents: tuple[int, ...] = ()
+
+    def checked(self) -> Self:
+        """With its percentages in order. Raises ValueError for what no budget can have."""
+        percents = check_budget(self.limit_nanodollars, self.soft_percents)
+        return replace(self, soft_percents=percents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +99,7 @@ class Spent:
 def check_budget(limit_nanodollars: int, soft_percents: Iterable[int]) -> tuple[int, ...]:
     """The percentages in order. Raises ValueError for what no budget can have."""
     percents = tuple(sorted(set(soft_percents)))
-    if limit_nanodollars <= 0:
+    if check_amount(limit_nanodollars) == 0:
         raise ValueError("a budget is more than nothing")
     if len(percents) > PERCENTS_MAX or any(not 1 <= each <= PERCENT_MAX for each in percents):
         raise ValueError(

@@ -19,6 +19,7 @@ from engine.ledger.records import ConflictError
 from engine.ledger.sqlite import Store
 from engine.ledger.transfers import Transfer, TransferKind, changes
 from engine.ledger.transfers import refund as refund_transfer
+from engine.ledger.usage_days import REFUND
 from engine.ledger.windows import day_of
 
 _EARLIER = """
@@ -71,6 +72,8 @@ def refund(
         if earlier is None:
             store.insert_transfer(transfer)
             db.execute(SPEND, (account_id, key_id or "", day, -amount))
+            use = {"account_id": account_id, "key_id": key_id or "", "day": day}
+            db.execute(REFUND, use | {"request_id": request_id, "amount": amount})
         return Moved(account_id, transfer, earlier is None, (key_id, day))
 
     return store.run(insert)

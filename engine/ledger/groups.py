@@ -14,8 +14,10 @@ import orjson
 
 from engine.ledger.entries import Attempted, Ended, Entry, Extended, Noticed, Opened, Progressed
 from engine.ledger.notices import Notice
+from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.ledger.transfers import PROVIDER_PREFIX, Transfer, changes
+from engine.ledger.usage_days import ADD_FIGURES, FIGURES
 from engine.ledger.windows import day_of
 
 _TABLES = {
@@ -23,11 +25,12 @@ _TABLES = {
     "holds": ("seq", "request_id", "account_id", "epoch", "opening", "key_id"),
     "idempotency": ("seq", "request_id", "account_id", "key", "digest", "stream", "at_ms"),
     "hold_records": ("seq", "request_id", "kind", "amount", "at_ms"),
-    "attempts": ("request_id", "number", "provider", "upstream_model", "at_ms"),
+    "attempts": ("request_id", "number", "provider", "upstream_model", "at_ms", "role", "model"),
     "transfers": ("transfer_id", "kind", "request_id", "reason", "reference", "at_ms"),
     "postings": ("transfer_id", "account_id", "amount"),
     "balances": ("account_id", "amount"),
     "spending": ("account_id", "key_id", "day", "amount"),
+    "usage_days": ("account_id", "day", "key_id", "model", *FIGURES),
     "receipts": ("seq", "request_id", "account_id", "body"),
     "answers": ("request_id", "status", "headers", "body"),
     "progress": ("seq", "at_ms", "entries"),
@@ -41,6 +44,7 @@ _ON_CONFLICT = {
     "notices": "ON CONFLICT (subject) DO NOTHING",
     "spending": "ON CONFLICT (account_id, key_id, day)"
     " DO UPDATE SET amount = amount + excluded.amount",
+    "usage_days": f"ON CONFLICT (account_id, day, key_id, model) DO UPDATE SET {ADD_FIGURES}",
 }
 
 EPOCH_LOST = "epoch lost"
@@ -120,6 +124,7 @@ class GroupRows:
         self._transfers: list[Transfer] = []
         self._providers: dict[str, int] = {}
         self._spending: dict[tuple[str, str, int], int] = {}
+        self._usage: dict[tuple[str, int, str, str], list[int]] = {}
         self._rows: dict[str, list[Any]] = {table: [] for table in _TABLES}
         self.next_transfer_id = next_transfer_id
 
@@ -137,8 +142,8 @@ class GroupRows:
             case Extended(request_id, amount, at_ms):
                 rows["hold_records"].append((seq, request_id, "extended", amount, at_ms))
             case Attempted(request_id, row):
-                attempt = (request_id, row.number, row.provider, row.upstream_model, row.at_ms)
-                rows["attempts"].append(attempt)
+                told = (row.number, row.provider, row.upstream_model, row.at_ms, row.role)
+                rows["attempts"].append((request_id, *told, row.model))
             case Progressed(entries, at_ms):
                 rows["progress"].append((seq, at_ms, [progress_json(each) for each in entries]))
             case Ended(request_id, end, amount, transfers, receipt, at_ms):
@@ -146,15 +151,32 @@ class GroupRows:
                 rows["receipts"].append((seq, request_id, receipt.account_id, receipt.to_json()))
                 for transfer in transfers:
                     self._add_transfer(transfer, at_ms)
+                day = day_of(at_ms)
                 if amount:
-                    spender = (receipt.account_id, receipt.key_id or "", day_of(at_ms))
+                    spender = (receipt.account_id, receipt.key_id or "", day)
                     self._spending[spender] = self._spending.get(spender, 0) + amount
+                self._add_usage(receipt, day, amount)
                 self._add_notices(entry.notices)
                 if (answer := entry.answer) is not None:
                     given = (answer.status, answer.headers, answer.body)
                     rows["answers"].append((request_id, *given))
             case Noticed(notices):
                 self._add_notices(notices)
+
+    def _add_usage(self, receipt: Receipt, day: int, charged: int) -> None:
+        usage = receipt.usage
+        user = (receipt.account_id, day, receipt.key_id or "", receipt.model)
+        figures = (
+            1,
+            usage.get("input_tokens", 0),
+            usage.get("cached_input_tokens", 0),
+            usage.get("output_tokens", 0),
+            charged,
+            0,
+        )
+        totals = self._usage.setdefault(user, [0] * len(FIGURES))
+        for index, figure in enumerate(figures):
+            totals[index] += figure
 
     def _add_notices(self, notices: tuple[Notice, ...]) -> None:
         for each in notices:
@@ -184,13 +206,14 @@ class GroupRows:
         rows["accounts"] = [(key, "provider", key, at) for key, at in self._providers.items()]
         rows["balances"] = list(changes(self._transfers).items())
         rows["spending"] = [(*spender, amount) for spender, amount in self._spending.items()]
+        rows["usage_days"] = [(*user, *figures) for user, figures in self._usage.items()]
         columns: list[Any] = [orjson.dumps(rows).decode() for rows in rows.values()]
         return [*columns, self._epoch, sequence, open_from, progress_from]
 
 
 def progress_json(entry: ProgressEntry) -> dict[str, Any]:
     """A progress entry as it is stored, in the shortest form that reads."""
-    return {
+    value: dict[str, Any] = {
         "id": entry.request_id,
         "usage": dict(entry.usage),
         "charge": entry.charge_nanodollars,
@@ -198,3 +221,11 @@ def progress_json(entry: ProgressEntry) -> dict[str, Any]:
         "delivered": entry.delivered_output_tokens,
         "costs": [(cost.provider, cost.amount_nanodollars) for cost in entry.costs],
     }
+    if entry.number:
+        value["number"] = entry.number
+    if entry.ended:
+        value["ended"] = [
+            (each.number, dict(each.usage), each.price_nanodollars, each.cost_nanodollars, each.won)
+            for each in entry.ended
+        ]
+    return value

@@ -1,16 +1,17 @@
-"""What operators do to accounts and keys: each a transaction that the journal's thread runs."""
+"""What operators do to accounts: each a transaction that the journal's thread runs."""
 
 from __future__ import annotations
 
 import secrets
-import sqlite3
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 
 from sqlite_utils import Database
 
 from engine.errors import NotFoundError
-from engine.ledger.queries import AccountRow, find_key, is_customer
-from engine.ledger.records import ConflictError, KeyRow
+from engine.ledger.budget_jobs import InForce
+from engine.ledger.plan_jobs import put_account_plan
+from engine.ledger.queries import AccountRow, is_customer
+from engine.ledger.records import ConflictError
 from engine.ledger.sqlite import Store
 from engine.ledger.transfers import Transfer
 
@@ -20,22 +21,34 @@ WHERE kind = 'funding' AND reference = ? AND amount > 0
 """
 
 
-def create_account(store: Store, name: str) -> AccountRow:
-    """A new customer's account.
+@dataclass(frozen=True, slots=True)
+class MadeAccount:
+    """A new account, and what limits it in a month."""
+
+    account: AccountRow
+    month: InForce
+
+
+def create_account(
+    store: Store, name: str, plan: str | None, monthly_budget_nanodollars: int | None
+) -> MadeAccount:
+    """A new customer's account, on a plan with what that allows in a month.
 
     Raises:
         ConflictError: an account of that name exists.
     """
     account = AccountRow(f"acct_{secrets.token_hex(12)}", name, store.clock())
 
-    def insert(db: Database) -> None:
+    def insert(db: Database) -> MadeAccount:
         if db.table("accounts").count_where("kind = 'customer' AND name = ?", [name]):
             raise ConflictError(f"There is an account named {name!r} already.")
         db.table("accounts").insert({**asdict(account), "kind": "customer"})
         db.table("balances").insert({"account_id": account.account_id, "amount": 0})
+        store.concerns(account.account_id)
+        month = put_account_plan(store, account.account_id, plan, monthly_budget_nanodollars)
+        return MadeAccount(account, month)
 
-    store.run(insert)
-    return account
+    return store.run(insert)
 
 
 def fund(store: Store, account_id: str, transfer: Transfer) -> bool:
@@ -60,48 +73,5 @@ def fund(store: Store, account_id: str, transfer: Transfer) -> bool:
                 f"The reference {transfer.reference!r} was used for another account or amount."
             )
         return False
-
-    return store.run(insert)
-
-
-def create_key(store: Store, account_id: str, name: str, digest: str, prefix: str) -> KeyRow:
-    """A new key; of its secret only the digest is known here.
-
-    Raises:
-        NotFoundError: no such account.
-        ConflictError: the digest is known already.
-    """
-    key = KeyRow(f"key_{secrets.token_hex(12)}", account_id, name, digest, prefix, store.clock())
-
-    def insert(db: Database) -> None:
-        if not is_customer(db, account_id):
-            raise NotFoundError("There is no such account.")
-        row = asdict(key)
-        del row["revoked_at_ms"]
-        try:
-            db.table("keys").insert(row)
-        except sqlite3.IntegrityError as error:
-            raise ConflictError("There is such a key already.") from error
-
-    store.run(insert)
-    return key
-
-
-def revoke_key(store: Store, key_id: str) -> KeyRow:
-    """Revoke a key, once: a second time changes nothing.
-
-    Raises:
-        NotFoundError: no such key.
-    """
-
-    def insert(db: Database) -> KeyRow:
-        key = find_key(db, key_id)
-        if key is None:
-            raise NotFoundError("There is no such key.")
-        if key.revoked_at_ms is not None:
-            return key
-        at_ms = store.clock()
-        db.table("key_revocations").insert({"key_id": key_id, "at_ms": at_ms})
-        return replace(key, revoked_at_ms=at_ms)
 
     return store.run(insert)

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import trio
 
 from engine.errors import UnavailableError
+from engine.ledger.admin_log import Standing, standing_order
 from engine.ledger.barrier import Barrier
 from engine.ledger.entries import Entry, Progressed, Rejected
 from engine.ledger.records import EpochLostError, LedgerSettings, ProgressEntry, Ticket
@@ -41,6 +42,7 @@ class _Job:
     work: Callable[[Store], Any]
     apply: Callable[[Any], None] | None
     undo: Callable[[], None] | None
+    standing: Standing | None
     done: trio.Event = field(default_factory=trio.Event)
     result: Any = None
     error: Exception | None = None
@@ -192,7 +194,7 @@ class Journal:
             if undo is not None:
                 undo()
             raise UnavailableError("The ledger is not available.")
-        job = _Job(work, apply, undo)
+        job = _Job(work, apply, undo, standing_order())
         self._queue.put(job)
         await job.done.wait()
         if job.error is not None:
@@ -364,7 +366,7 @@ class Journal:
 
     def _do(self, job: _Job) -> None:
         try:
-            job.result = job.work(self._store)
+            job.result = self._store.do(job.work, job.standing)
         except EpochLostError as error:
             job.error = error
             self._fatal = f"the journal has stopped: {error}"

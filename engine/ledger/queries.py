@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from sqlite_utils import Database
 
-from engine.errors import UnavailableError
+from engine.errors import InvalidRequestError, UnavailableError
 from engine.ledger.records import KeyRow, ReceiptArchivedError
 from engine.ledger.transfers import PROVIDER_PREFIX
 
@@ -24,8 +24,10 @@ _ACCOUNTS = """
 SELECT account_id, name, created_at_ms FROM accounts WHERE kind = 'customer'
 """
 _KEYS = """
-SELECT key_id, account_id, name, digest, prefix, created_at_ms, at_ms AS revoked_at_ms
+SELECT keys.key_id, account_id, coalesce(terms.name, keys.name) AS name, digest, prefix,
+       created_at_ms, key_revocations.at_ms AS revoked_at_ms
 FROM keys LEFT JOIN key_revocations USING (key_id)
+    LEFT JOIN current_terms AS terms ON terms.key_id = keys.key_id
 """
 _BALANCES = """
 SELECT account_id, kind, coalesce(amount, 0) AS amount
@@ -103,6 +105,37 @@ def stored_accounts(path: Path) -> list[AccountRow]:
         return [AccountRow(**row) for row in rows]
 
 
+def list_accounts(path: Path, limit: int, cursor: str | None) -> list[AccountRow]:
+    """The customers' accounts behind the one that the cursor names, oldest first; one more than
+    the limit, if there are so many.
+
+    Raises:
+        InvalidRequestError: the cursor is none.
+    """
+    with reading(path) as db:
+        at_ms = 0
+        if cursor is not None:
+            sql = "SELECT created_at_ms FROM accounts WHERE account_id = ? AND kind = 'customer'"
+            place = db.execute(sql, (cursor,)).fetchone()
+            if place is None:
+                raise InvalidRequestError("'cursor' is not the cursor of a page.", param="cursor")
+            at_ms = place[0]
+        rows = db.query(
+            _ACCOUNTS + " AND (created_at_ms, account_id) > (?, ?)"
+            " ORDER BY created_at_ms, account_id LIMIT ?",
+            [at_ms, cursor or "", limit + 1],
+        )
+        return [AccountRow(**row) for row in rows]
+
+
+def account_of(path: Path, request_id: str) -> str | None:
+    """The account whose request this is."""
+    with reading(path) as db:
+        sql = "SELECT account_id FROM holds WHERE request_id = ?"
+        row = db.execute(sql, (request_id,)).fetchone()
+        return None if row is None else str(row[0])
+
+
 def stored_account(path: Path, account_id: str) -> AccountRow | None:
     """One of `stored_accounts`, by its id or its name."""
     with reading(path) as db:
@@ -136,7 +169,7 @@ def stored_keys(path: Path, account_id: str | None) -> list[KeyRow]:
     with reading(path) as db:
         rows = db.query(
             _KEYS + " WHERE :account IS NULL OR account_id = :account"
-            " ORDER BY created_at_ms, key_id",
+            " ORDER BY created_at_ms, keys.key_id",
             {"account": account_id},
         )
         return [KeyRow(**row) for row in rows]
@@ -144,7 +177,7 @@ def stored_keys(path: Path, account_id: str | None) -> list[KeyRow]:
 
 def find_key(db: Database, key_id: str) -> KeyRow | None:
     """One key, within a job of the journal."""
-    rows = db.query(_KEYS + " WHERE key_id = ?", [key_id])
+    rows = db.query(_KEYS + " WHERE keys.key_id = ?", [key_id])
     return next((KeyRow(**row) for row in rows), None)
 
 

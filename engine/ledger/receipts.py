@@ -15,6 +15,7 @@ from decimal import Context, Decimal, Inexact
 from typing import Any, Literal, Self
 
 from engine.events import Outcome, Provenance
+from engine.ledger.route import Route
 
 NANODOLLARS_PER_USD = 1_000_000_000
 
@@ -24,6 +25,7 @@ State = Literal["running", "settling", "settled"]
 Durability = Literal["durable", "pending"]
 """Whether the settlement would survive a crash."""
 
+_NOTHING: Mapping[str, Any] = {"nanodollars": 0}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_NAIVE = _EPOCH.replace(tzinfo=None)
 _EXACT = Context(prec=100, traps=[Inexact])
@@ -74,6 +76,16 @@ class Attempt:
     first_byte_ms: float | None = None
     ended_ms: float | None = None
     cost_nanodollars: int = 0
+    role: str = "first"
+    """What it was to the exchange: `first`, `retry`, `fallback`, `hedge` or `continuation`."""
+    won: bool = False
+    """What it generated is the answer, or a part of it."""
+    usage: Mapping[str, int] = field(default_factory=dict)
+    """What it has consumed, by unit; nothing where the provider did not answer."""
+    usage_provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    """How each unit of it is known."""
+    price_nanodollars: int = 0
+    """What it adds to the price of the exchange, before the hold bounds that."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -88,6 +100,11 @@ class Attempt:
                 "first_byte_ms": _rounded(self.first_byte_ms),
                 "ended_ms": _rounded(self.ended_ms),
             },
+            "role": self.role,
+            "won": self.won,
+            "usage": dict(self.usage),
+            "usage_provenance": _hows_json(self.usage_provenance),
+            "price": money_json(self.price_nanodollars),
             "cost": money_json(self.cost_nanodollars),
         }
 
@@ -101,6 +118,11 @@ class Attempt:
             outcome=value["outcome"],
             provider_request_id=value["provider_request_id"],
             cost_nanodollars=value["cost"]["nanodollars"],
+            role=value.get("role", "first"),
+            won=value.get("won", False),
+            usage=value.get("usage", {}),
+            usage_provenance=_hows(value.get("usage_provenance", {})),
+            price_nanodollars=value.get("price", _NOTHING)["nanodollars"],
             **value["timings"],
         )
 
@@ -158,6 +180,8 @@ class Receipt:
     state: State = "running"
     model_used: str | None = None
     provider: str | None = None
+    route: Route | None = None
+    """Which deployments were planned, and which one served."""
     attempts: tuple[Attempt, ...] = ()
     usage: Mapping[str, int] = field(default_factory=dict)
     provenance: Provenance | None = None
@@ -174,6 +198,9 @@ class Receipt:
     """What the providers charge for all attempts."""
     overrun_nanodollars: int = 0
     """What the consumption was worth above the hold; the house's."""
+    savings_nanodollars: int | None = None
+    """What the same usage would have cost of the reference model, less the price; None: there is no
+    reference, or nothing was billed."""
     credits_per_usd: Decimal = Decimal(1)
     rates_picodollars: Mapping[str, int] = field(default_factory=dict)
     """The customer's price of one unit, pinned at the hold: of the service tier and the length of
@@ -203,7 +230,7 @@ class Receipt:
 
     def to_json(self) -> dict[str, Any]:
         """The receipt as clients and the database see it: only JSON types, money exact."""
-        error = self.error
+        error, savings = self.error, self.savings_nanodollars
         return {
             "request_id": self.request_id,
             "client_request_id": self.client_request_id,
@@ -218,16 +245,18 @@ class Receipt:
             "model": self.model,
             "model_used": self.model_used,
             "provider": self.provider,
+            "route": None if self.route is None else self.route.to_json(),
             "attempts": [attempt.to_json() for attempt in self.attempts],
             "usage": dict(self.usage),
             "provenance": None if self.provenance is None else str(self.provenance),
-            "usage_provenance": {unit: str(how) for unit, how in self.usage_provenance.items()},
+            "usage_provenance": _hows_json(self.usage_provenance),
             "counted_by": self.counted_by,
             "received_output_tokens": self.received_output_tokens,
             "delivered_output_tokens": self.delivered_output_tokens,
             "price": money_json(self.price_nanodollars),
             "cost": money_json(self.cost_nanodollars),
             "overrun": money_json(self.overrun_nanodollars),
+            "savings": None if savings is None else money_json(savings),
             "credits": format_credits(self.price_nanodollars, self.credits_per_usd),
             "credits_per_usd": str(self.credits_per_usd),
             "rates_picodollars": dict(self.rates_picodollars),
@@ -245,6 +274,7 @@ class Receipt:
         """The inverse of `to_json`, for receipts the ledger itself stored."""
         error = value["error"]
         provenance = value["provenance"]
+        route, savings = value.get("route"), value.get("savings")
         return cls(
             request_id=value["request_id"],
             client_request_id=value["client_request_id"],
@@ -259,18 +289,18 @@ class Receipt:
             model=value["model"],
             model_used=value["model_used"],
             provider=value["provider"],
+            route=None if route is None else Route.from_json(route),
             attempts=tuple(Attempt.from_json(attempt) for attempt in value["attempts"]),
             usage=value["usage"],
             provenance=None if provenance is None else Provenance(provenance),
-            usage_provenance={
-                unit: Provenance(how) for unit, how in value.get("usage_provenance", {}).items()
-            },
+            usage_provenance=_hows(value.get("usage_provenance", {})),
             counted_by=value.get("counted_by"),
             received_output_tokens=value["received_output_tokens"],
             delivered_output_tokens=value["delivered_output_tokens"],
             price_nanodollars=value["price"]["nanodollars"],
             cost_nanodollars=value["cost"]["nanodollars"],
             overrun_nanodollars=value["overrun"]["nanodollars"],
+            savings_nanodollars=None if savings is None else savings["nanodollars"],
             credits_per_usd=Decimal(value["credits_per_usd"]),
             rates_picodollars=value["rates_picodollars"],
             cost_rates_picodollars=value.get("cost_rates_picodollars", {}),
@@ -297,6 +327,14 @@ def for_customer(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _FIELDS = frozenset(each.name for each in dataclasses.fields(Receipt))
+
+
+def _hows(value: Mapping[str, str]) -> dict[str, Provenance]:
+    return {unit: Provenance(how) for unit, how in value.items()}
+
+
+def _hows_json(hows: Mapping[str, Provenance]) -> dict[str, str]:
+    return {unit: str(how) for unit, how in hows.items()}
 
 
 def _rounded(at_ms: float | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NewType
+from typing import Any, NewType
 
 from engine.clock import Clock, wall_ms
 from engine.errors import ClientError, NotFoundError
@@ -101,13 +101,26 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """An attempt at the moment it is dispatched. `number` counts from 1 within the exchange."""
+    """An attempt at the moment it is dispatched.
+
+    Attributes:
+        number: counts from 1 within the exchange, as they are dispatched.
+        at_ms: milliseconds since 1970.
+        role: see the receipt's `Attempt`.
+        model: the public name of what it is to serve, whose price is paid; '': as was asked.
+    """
 
     number: int
     provider: str
     upstream_model: str
     at_ms: int
-    """Milliseconds since 1970."""
+    role: str = "first"
+    model: str = ""
+
+    @property
+    def path(self) -> str:
+        """Its deployment, as people call it: `PROVIDER/MODEL`."""
+        return f"{self.provider}/{self.upstream_model}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +132,31 @@ class CostLine:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptFigures:
+    """What an attempt that has ended has come to, while its exchange goes on with another.
+
+    Attributes:
+        won: what it generated is a part of the answer, and its price a part of the charge.
+    """
+
+    number: int
+    usage: Mapping[str, int]
+    price_nanodollars: int
+    cost_nanodollars: int
+    won: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ProgressEntry:
     """How far one stream has come: what would be billed were the process killed now.
 
     All amounts are totals since the exchange began, not increments.
+
+    Attributes:
+        costs: what the providers would charge for it, if that is known.
+        number: the attempt whose answer it is now; 0: the last one.
+        ended: the other attempts that have come to something; what is left of the totals is of
+            the attempt `number`.
     """
 
     request_id: str
@@ -131,12 +165,14 @@ class ProgressEntry:
     received_output_tokens: int
     delivered_output_tokens: int
     costs: tuple[CostLine, ...] = ()
-    """What the providers would charge for it, if that is known."""
+    number: int = 0
+    ended: tuple[AttemptFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AccountView:
-    """An account as administration sees it. `available` is what a new hold may take."""
+    """An account as administration sees it. `available` is what a new hold may take; `off` says
+    that an operator has switched it off."""
 
     account_id: str
     name: str
@@ -144,6 +180,8 @@ class AccountView:
     balance_nanodollars: int
     held_nanodollars: int
     available_nanodollars: int
+    plan: str | None = None
+    off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +216,118 @@ class KeyRow:
     prefix: str
     created_at_ms: int
     revoked_at_ms: int | None = None
+
+
+DEFAULT_SCOPES = ("inference", "read")
+"""What a key may do that nothing else was said of."""
+
+
+@dataclass(frozen=True, slots=True)
+class TermsRow:
+    """What a key may do, as it is stored. What the values mean is for whoever admits requests.
+
+    Attributes:
+        models: names and patterns; None is all that its account may use.
+        limits: by the names of `engine.admission.plans.Limits`; one that is left out is none.
+        expires_at_ms: from then on it is refused; None: never.
+        replaced_by: the key that it was rotated to.
+    """
+
+    name: str
+    scopes: tuple[str, ...] = DEFAULT_SCOPES
+    models: tuple[str, ...] | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    expires_at_ms: int | None = None
+    replaced_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """A key as administration sees it."""
+
+    key: KeyRow
+    terms: TermsRow
+    off: bool
+    """Whether an operator has switched it off."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPage:
+    """Accounts, oldest first; `cursor` leads to the next page, None: there is none."""
+
+    accounts: tuple[AccountView, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """Keys, oldest first; `cursor` leads to the next page, None: there is none."""
+
+    keys: tuple[KeyView, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """What somebody has ordered, and that it was done.
+
+    Attributes:
+        actor: e.g. "cli:uid=1000", "admin:alice", "key:key_…", "signal:SIGHUP".
+        peer: the address it came from, where it came over a network.
+        detail: what was asked for, as JSON.
+    """
+
+    log_id: int
+    at_ms: int
+    actor: str
+    peer: str | None
+    action: str
+    subject: str | None
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Rows of the log, newest first; `cursor` leads to the next page, None: there is none."""
+
+    rows: tuple[LogRow, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What was used; what was not asked for apart is None here, and summed up.
+
+    Attributes:
+        day: since 1970, UTC, of the settlement.
+        key_id: empty for what no key has asked for.
+        model: the public name; empty for refunds of requests whose receipts are archived.
+        input_tokens: cached ones too.
+        refunded_nanodollars: of what was charged in that day.
+    """
+
+    day: int | None
+    key_id: str | None
+    model: str | None
+    requests: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    charged_nanodollars: int
+    refunded_nanodollars: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageView:
+    """What an account has used.
+
+    Attributes:
+        complete_from_day: what came before may be missing: its receipts had been archived when
+            usage began to be summed up. 0 where nothing is missing.
+    """
+
+    rows: tuple[UsageRow, ...]
+    complete_from_day: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ The customer is never charged for more than was recorded.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ import orjson
 from engine.events import Outcome, Provenance
 from engine.ledger.entries import Ended, HoldEnd, Rejected
 from engine.ledger.receipts import Attempt, Receipt, ReceiptError
-from engine.ledger.records import CostLine, ProgressEntry
+from engine.ledger.records import AttemptFigures, AttemptRow, CostLine, ProgressEntry
 from engine.ledger.sqlite import Store
 from engine.ledger.transfers import settlement, within_hold
 
@@ -44,7 +44,8 @@ class OrphanHold:
     account_id: str
     held_nanodollars: int
     opening: Receipt
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[AttemptRow, ...]
+    """In the order of their numbers."""
     progress: ProgressEntry | None
 
 
@@ -56,18 +57,17 @@ def recovered(
     end: HoldEnd | None = None,
 ) -> Ended:
     """How an orphan ends: by default posted, or voided without progress. Pure."""
-    opening = orphan.opening
-    attempts = orphan.attempts
+    opening, progress = orphan.opening, orphan.progress
+    serving = _serving(orphan)
     receipt = opening.replace(
         outcome=Outcome.GATEWAY_FAILED,
         state="settled",
         provenance=Provenance.RECOVERED,
         durability="durable",
         error=error,
-        attempts=attempts,
-        provider=attempts[-1].provider if attempts else opening.provider,
+        attempts=tuple(_attempts(orphan, serving)),
+        **_served_by(serving, orphan),
     )
-    progress = orphan.progress
     if progress is None:
         return Ended(opening.request_id, end or "voided", 0, (), receipt, at_ms)
     posted, overrun = within_hold(progress.charge_nanodollars, 0, orphan.held_nanodollars)
@@ -88,6 +88,73 @@ def recovered(
         cost_nanodollars=sum(cost.amount_nanodollars for cost in progress.costs),
     )
     return Ended(opening.request_id, end or "posted", posted, transfers, receipt, at_ms)
+
+
+def _serving(orphan: OrphanHold) -> AttemptRow | None:
+    """The attempt whose answer the client got last; without progress, the last one."""
+    rows, progress = orphan.attempts, orphan.progress
+    number = 0 if progress is None else progress.number
+    named = (row for row in rows if row.number == number)
+    return next(named, rows[-1] if rows else None)
+
+
+def _served_by(serving: AttemptRow | None, orphan: OrphanHold) -> dict[str, Any]:
+    """What the opening receipt says of the first attempt, of the one that served. Rates were only
+    known to the process that died."""
+    route = orphan.opening.route
+    if serving is None:
+        return {}
+    changes: dict[str, Any] = {
+        "provider": serving.provider,
+        "model_used": serving.upstream_model,
+        "route": None if route is None else route.through(orphan.attempts, serving),
+    }
+    if serving.path != orphan.attempts[0].path:
+        changes["cost_rates_picodollars"] = {}
+    if route is not None and serving.model not in ("", route.served):
+        changes["rates_picodollars"] = {}
+    return changes
+
+
+def _attempts(orphan: OrphanHold, serving: AttemptRow | None) -> Iterator[Attempt]:
+    """All attempts; the serving one has what the others have left of the progress."""
+    progress = orphan.progress
+    ended = {} if progress is None else {each.number: each for each in progress.ended}
+    for row in orphan.attempts:
+        attempt = Attempt(
+            row.number,
+            row.provider,
+            row.upstream_model,
+            outcome=str(Outcome.GATEWAY_FAILED),
+            role=row.role,
+        )
+        figures = ended.get(row.number)
+        if figures is None and progress is not None and row is serving:
+            figures = _left(progress)
+        if figures is not None:
+            attempt = replace(
+                attempt,
+                won=figures.won,
+                usage=figures.usage,
+                usage_provenance=dict.fromkeys(figures.usage, Provenance.RECOVERED),
+                price_nanodollars=figures.price_nanodollars,
+                cost_nanodollars=figures.cost_nanodollars,
+            )
+        yield attempt
+
+
+def _left(progress: ProgressEntry) -> AttemptFigures:
+    """What of the totals is of no attempt that has ended: of the answer, and of all costs."""
+    costs = sum(cost.amount_nanodollars for cost in progress.costs)
+    usage, charge = dict(progress.usage), progress.charge_nanodollars
+    for each in progress.ended:
+        costs -= each.cost_nanodollars
+        if each.won:
+            charge -= each.price_nanodollars
+            for unit, count in each.usage.items():
+                usage[unit] = usage.get(unit, 0) - count
+    has_output = usage.get("output_tokens", 0) > 0
+    return AttemptFigures(progress.number, usage, max(0, charge), costs, won=has_output)
 
 
 def recover(store: Store, group_max_records: int) -> int:
@@ -140,18 +207,15 @@ def _orphan(
     progress: ProgressEntry | None,
 ) -> OrphanHold:
     attempts = store.connection.execute(
-        "SELECT number, provider, upstream_model FROM attempts WHERE request_id = ?"
-        " ORDER BY number",
+        "SELECT number, provider, upstream_model, at_ms, role, model FROM attempts"
+        " WHERE request_id = ? ORDER BY number",
         (request_id,),
     )
     return OrphanHold(
         account_id=account_id,
         held_nanodollars=held_nanodollars,
         opening=Receipt.from_json(orjson.loads(opening)),
-        attempts=tuple(
-            Attempt(number, provider, model, outcome="gateway_failed")
-            for number, provider, model in attempts
-        ),
+        attempts=tuple(AttemptRow(*row) for row in attempts),
         progress=progress,
     )
 
@@ -174,4 +238,6 @@ def _progress_entry(value: dict[str, Any]) -> ProgressEntry:
         received_output_tokens=value["received"],
         delivered_output_tokens=value["delivered"],
         costs=tuple(CostLine(provider, amount) for provider, amount in value["costs"]),
+        number=value.get("number", 0),
+        ended=tuple(AttemptFigures(*figures) for figures in value.get("ended", ())),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.ledger.receipts import Attempt, Receipt
+from engine.ledger.receipts import Receipt
 from engine.ledger.records import AttemptRow, Hold, ProgressEntry
 from engine.ledger.recovery import OrphanHold
 
@@ -42,9 +42,6 @@ class OpenHold:
             account_id=self.hold.account_id,
             held_nanodollars=self.hold.amount_nanodollars,
             opening=self.opening,
-            attempts=tuple(
-                Attempt(row.number, row.provider, row.upstream_model, outcome="gateway_failed")
-                for row in self.attempts
-            ),
+            attempts=tuple(self.attempts),
             progress=self.progress,
         )

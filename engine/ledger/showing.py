@@ -8,8 +8,8 @@ from typing import Any
 import trio
 
 from engine.ledger.books import Books
-from engine.ledger.budgeting import Budgeting
 from engine.ledger.journal import Journal
+from engine.ledger.planning import Planning
 from engine.ledger.queries import stored_receipt
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery, list_receipts
 from engine.ledger.receipts import Receipt
@@ -17,7 +17,7 @@ from engine.ledger.records import LedgerSettings, Ticket
 from engine.ledger.sqlite import Store
 
 
-class Showing(Budgeting):
+class Showing(Planning):
     """Receipts by account: nobody is shown another's."""
 
     def __init__(

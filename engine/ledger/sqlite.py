@@ -16,6 +16,7 @@ from typing import TypeVar
 import orjson
 from sqlite_utils import Database
 
+from engine.ledger.admin_log import Standing, insert_order
 from engine.ledger.entries import Ended, Entry, Rejected
 from engine.ledger.groups import EPOCH_LOST, GROUP_SQL, SETUP_SQL, GroupRows, OpenHolds
 from engine.ledger.migrations import migrate
@@ -79,6 +80,8 @@ class Store:
             self.connection.close()
             raise
         self.open_holds = OpenHolds()
+        self._standing: Standing | None = None
+        self._made: str | None = None
         self._next_transfer_id = 1 + self._figure("SELECT max(transfer_id) FROM transfers")
 
     def _begin_epoch(self) -> None:
@@ -153,8 +156,17 @@ class Store:
 
         self.run(insert)
 
+    def do(self, work: Callable[[Store], T], standing: Standing | None) -> T:
+        """Let `work` run its jobs, by somebody's order."""
+        self._standing = standing
+        try:
+            return work(self)
+        finally:
+            self._standing = None
+
     def run(self, job: Callable[[Database], T]) -> T:
-        """Run one job in a transaction of its own and return what it returns, durable.
+        """Run one job in a transaction of its own and return what it returns, durable. The
+        first job of a standing order takes the row of the log along.
 
         Raises what the job raises, after undoing its work.
         """
@@ -163,12 +175,22 @@ class Store:
         try:
             if self._figure("SELECT value FROM meta WHERE name = 'epoch'") != self.epoch:
                 raise EpochLostError("another process has taken the ledger's database over")
+            self._made = None
             result = job(self.db)
+            standing = self._standing
+            if standing is not None and not standing.logged:
+                insert_order(self.db, standing.order, self._made, self.clock())
             connection.execute("COMMIT")
+            if standing is not None:
+                standing.logged = True
         except BaseException:
             self._roll_back()
             raise
         return result
+
+    def concerns(self, made: str) -> None:
+        """Say what a job is about that has just been made; within the job."""
+        self._made = made
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:

@@ -72,15 +72,18 @@ def check_amount(amount_nanodollars: int) -> int:
     Raises:
         ValueError: it is negative or above `AMOUNT_MAX_NANODOLLARS`.
     """
-    if not 0 <= amount_nanodollars <= AMOUNT_MAX_NANODOLLARS:
-        raise ValueError(f"{amount_nanodollars} nanodollars is no amount a transfer can have")
+    if amount_nanodollars < 0:
+        raise ValueError("an amount is not less than nothing")
+    if amount_nanodollars > AMOUNT_MAX_NANODOLLARS:
+        dollars = AMOUNT_MAX_NANODOLLARS // 1_000_000_000
+        raise ValueError(f"an amount is at most {dollars:,} US dollars at once")
     return amount_nanodollars
 
 
 def check_positive(amount_nanodollars: int) -> int:
     """The amount itself. Raises ValueError also for zero."""
     if check_amount(amount_nanodollars) == 0:
-        raise ValueError("the amount must be positive")
+        raise ValueError("an amount is more than nothing")
     return amount_nanodollars
 
 

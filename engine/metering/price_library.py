@@ -63,6 +63,7 @@ class ListedModel:
     dated: bool = False
 
 
+@lru_cache(maxsize=4_096)
 def look_up(base_url: str, model: str, now: datetime) -> ListedModel | None:
     """A model as the library lists it; None if it does not, or does not know this provider.
 

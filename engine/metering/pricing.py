@@ -24,6 +24,8 @@ _PIECE_MAX_PICODOLLARS = 10**15
 """Of a search, a request, an image: a thousand dollars."""
 _PICODOLLARS_PER_TOKEN_AT_ONE_DOLLAR_PER_MILLION = 1_000_000
 _PICODOLLARS_PER_DOLLAR = 10**12
+_DIGITS_MAX = 15
+"""Of whole dollars; more would not be multiplied exactly."""
 
 UNITS_PER_PRICE: Final[Mapping[MoreUnit, int]] = MappingProxyType(
     {"web_searches": 1_000, "requests": 1_000, "milliseconds": 1_000, "images": 1}
@@ -70,6 +72,7 @@ class Rates:
     more: Mapping[MoreUnit, int] = field(default_factory=dict, hash=False, kw_only=True)
     tiers: tuple[tuple[int, Rates], ...] = field(default=(), kw_only=True)
     services: Mapping[str, Rates] = field(default_factory=dict, hash=False, kw_only=True)
+    _units: Mapping[str, int] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def reasoning_rate(self) -> int:
@@ -93,9 +96,9 @@ class Rates:
     ) -> Ceiling:
         """The dearest of all that can apply to so much input at most, served as asked or as
         standard; `pieces` are the units that are no tokens."""
-        reachable: tuple[Rates, ...] = (self,)
-        if self.tiers or self.services:
-            reachable = tuple(self._reachable(input_tokens, service_tier))
+        if not (self.tiers or self.services or self.more):
+            return Ceiling(self.dearest_input, self.dearest_output)
+        reachable = tuple(self._reachable(input_tokens, service_tier))
         return Ceiling(
             input=max(rates.dearest_input for rates in reachable),
             output=max(rates.dearest_output for rates in reachable),
@@ -142,8 +145,10 @@ class Rates:
             services={tier: rates.times(markup) for tier, rates in self.services.items()},
         )
 
-    def units(self) -> dict[str, int]:
-        """Picodollars by unit, for the receipt."""
+    def units(self) -> Mapping[str, int]:
+        """Picodollars by unit, for receipts, which share it."""
+        if self._units is not None:
+            return self._units
         usual = {
             "input_tokens": self.input,
             "cached_input_tokens": self.cached_input,
@@ -151,7 +156,9 @@ class Rates:
             "output_tokens": self.output,
             "reasoning_tokens": self.reasoning_rate,
         }
-        return usual | {str(unit): rate for unit, rate in self.more.items()}
+        units = usual | {str(unit): rate for unit, rate in self.more.items()}
+        object.__setattr__(self, "_units", units)
+        return units
 
 
 FREE = Rates()
@@ -166,6 +173,8 @@ def rate_picodollars(usd: Decimal, unit: MoreUnit | None = None) -> int:
     """
     if not usd.is_finite() or usd < 0:
         raise PriceError(f"a price must be zero or more, not {usd}")
+    if usd.adjusted() > _DIGITS_MAX:
+        raise PriceError(f"{usd} is above any price")
     per = UNITS_PER_PRICE.get(unit, _TOKENS_PER_PRICE) if unit else _TOKENS_PER_PRICE
     rate = usd * (_PICODOLLARS_PER_DOLLAR // per)
     if rate != rate.to_integral_value():
@@ -196,9 +205,10 @@ def charge_nanodollars(usage: Usage, rates: Rates, service_tier: str | None = No
         + usage.cached_input_tokens * rates.cached_input
         + usage.cache_write_tokens * rates.cache_write
         + (usage.output_tokens - usage.reasoning_tokens) * rates.output
-        + usage.reasoning_tokens * rates.reasoning_rate
+        + usage.reasoning_tokens * (rates.output if rates.reasoning is None else rates.reasoning)
     )
-    for unit, count in usage.more.items():
+    for unit in usage.more:
+        count = usage.more[unit]
         rate = rates.more.get(unit)
         if rate is not None:
             whole = PART_OF.get(unit)  # which was charged for it above

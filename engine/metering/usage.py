@@ -121,7 +121,8 @@ class OutputMeter:
 
         No output for text that was received is no figure: the rest of the report counts.
         """
-        self._add_passed()
+        if self._passed:
+            self._add_passed()
         if "output_tokens" in usage.unsaid:
             self._say(usage)
             return
@@ -162,7 +163,8 @@ class OutputMeter:
 
     def consumed(self) -> Usage | None:
         """The provider's figures, and on top the text that came after them, by our own count."""
-        self._count_after_report()
+        if self._after_report:
+            self._count_after_report()
         if self.reported is None or self._text_at_report is None:
             return self.reported
         since = max(0, self._recount() - self._text_at_report)
@@ -220,7 +222,8 @@ class OutputMeter:
 
     def add(self, channel: str, text: str, client_bytes: int) -> None:
         """Count a piece of text that ends at `client_bytes` of the client's stream."""
-        self._add_passed()
+        if self._passed:
+            self._add_passed()
         self._undelivered.append((client_bytes, channel, text))
         if self.reported is None or self._text_at_report is not None:
             self._add(channel, text)
@@ -281,7 +284,8 @@ class OutputMeter:
         return self._recount() + waiting
 
     def _recount(self) -> int:
-        self._add_passed()
+        if self._passed:
+            self._add_passed()
         self.known_tokens = sum(counter.total() for counter in self._counters.values())
         self._uncounted_chars = 0
         return self.known_tokens

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from engine.events import Call
+from engine.parsing.facts import NOTHING, Wanted
 from engine.parsing.jobs import Prepared
+from engine.routing.values import Asked
 
 PREFIX: Final = struct.Struct("!IQ")
 """How many bytes the head and the body have."""
@@ -29,9 +31,11 @@ class Parse:
 
     Attributes:
         call: without its body and its key.
+        wanted: which facts of it are read that take time.
     """
 
     call: Call
+    wanted: Wanted = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class IsParsed:
-    """It is valid, and for this model."""
+    """It is valid, and this is what a plan has to know of it."""
 
-    model: str
+    asked: Asked
 
 
 @dataclass(frozen=True, slots=True)

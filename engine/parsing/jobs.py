@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, Protocol
 
 import trio
 
@@ -12,9 +12,11 @@ from engine.bounds import Bounds, bounds_of
 from engine.capabilities import Capabilities
 from engine.capability_table import check_media
 from engine.conversation import MediaKind
+from engine.errors import InvalidRequestError
 from engine.events import Call
 from engine.metering.pricing import Rates
 from engine.metering.tokens import count_prompt
+from engine.parsing.facts import NOTHING, Wanted, asked_of
 from engine.protocols.codec import (
     ClientRequest,
     Encoded,
@@ -29,9 +31,10 @@ from engine.protocols.inlining import (
     source_urls,
 )
 from engine.protocols.leaving_out import leave_out
+from engine.protocols.prefix import Prefix, continue_from
 from engine.protocols.quirks import Quirks
-from engine.protocols.registry import client_codec, codec_of, upstream_codec
-from engine.routing.plan import Deployment
+from engine.protocols.registry import client_codec, codec_of, provider_codec, upstream_codec
+from engine.routing.values import Asked, Deployment
 from engine.upstream.bodies import Body
 from engine.upstream.providers import Provider
 
@@ -58,10 +61,17 @@ class Target:
     hides_reasoning: bool
 
 
-def target_of(client: str, deployment: Deployment[Rates], provider: Provider) -> Target:
-    """Where the request of a client of the protocol `client` goes."""
+def target_of(
+    client: str, deployment: Deployment[Rates], provider: Provider, *, translated: bool = False
+) -> Target:
+    """Where the request of a client of the protocol `client` goes; `translated`: never verbatim."""
+    codec = (
+        provider_codec(provider.protocol)
+        if translated
+        else upstream_codec(client, provider.protocol, provider.also)
+    )
     return Target(
-        spoken=upstream_codec(client, provider.protocol, provider.also).name,
+        spoken=codec.name,
         model=deployment.upstream_model,
         encoding=deployment.encoding,
         capabilities=deployment.capabilities,
@@ -80,9 +90,8 @@ class Input(Protocol):
         """Let go of the memory that it takes; it can be counted all the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request that is ready to be sent.
+class Prepared(NamedTuple):
+    """A request that is ready to be sent. A tuple because two are made for every request.
 
     Attributes:
         request: what of it the answer is made with.
@@ -90,6 +99,9 @@ class Prepared:
         dropped: fields of the client's that were harmlessly left out, in its own spelling.
         max_output_tokens: what one choice may generate; None: nobody said.
         urls: media in it that the provider takes as bytes only.
+        target: which of the deployments that were asked for it is for.
+        unsaid: why none of those before it can say it.
+        continuable: an answer that breaks off could be written on, by what is asked for.
     """
 
     request: ClientRequest
@@ -98,7 +110,10 @@ class Prepared:
     max_output_tokens: int | None
     bounds: Bounds
     input: Input
-    urls: Mapping[str, MediaKind] = field(default_factory=dict)
+    urls: Mapping[str, MediaKind]
+    target: int
+    unsaid: tuple[str, ...]
+    continuable: bool
 
 
 class Parsed:
@@ -113,24 +128,59 @@ class Parsed:
         self._body_bytes = len(call.body)
         self._inline = call.inline
         self._urls: dict[str, MediaKind] = {}
+        self._continuable = False
         self.request = self._codec.parse_request(call)
 
-    def prepare(self, target: Target, output_limit: int | None, prompt: Input) -> Prepared:
-        """The request for a deployment; `output_limit` lowers what one choice may generate.
+    def asked(self, session_id: str | None, wanted: Wanted) -> Asked:
+        """What a plan has to know of it."""
+        asked = asked_of(self.request, self._codec, self._body_bytes, session_id, wanted)
+        self._continuable = asked.continuable
+        return asked
+
+    def prepare(self, asked: Encode, prompt: Callable[[str], Input]) -> Prepared:
+        """The request for the first deployment that can say it; `prompt` is asked for what counts
+        it, with the vocabulary of that one.
 
         Raises:
-            InvalidRequestError: the deployment's protocol or model cannot say what is asked; names
-                the client's field.
+            InvalidRequestError: the protocol or model of none of them can say what is asked; says
+                why the first one cannot, and names the client's field.
         """
-        request = self.request
+        refusals: list[InvalidRequestError] = []
+        for number, target in enumerate(asked.targets):
+            try:
+                unsaid = tuple([error.message for error in refusals]) if refusals else ()
+                return self._prepare(target, asked, prompt, number, unsaid)
+            except InvalidRequestError as error:
+                refusals.append(error.with_traceback(None))
+        try:
+            raise refusals[0]
+        finally:
+            del refusals  # which would hold this frame, and with it the request
+
+    def _prepare(
+        self,
+        target: Target,
+        asked: Encode,
+        prompt: Callable[[str], Input],
+        number: int,
+        unsaid: tuple[str, ...],
+    ) -> Prepared:
+        request, prefix = self.request, asked.prefix
+        body_bytes, max_output_tokens = self._body_bytes, request.max_output_tokens
+        self._urls = {}
         check_media(request.media, target.capabilities, request.model)
-        if target.spoken == self._codec.name:
-            body, dropped = self._verbatim(target, output_limit)
-            max_output_tokens = request.max_output_tokens
+        if prefix is not None:
+            body_bytes += len(prefix.text.encode("utf-8", "surrogatepass"))
+            max_output_tokens = prefix.left_of(max_output_tokens)
+        if target.spoken == self._codec.name and prefix is None:
+            body, dropped = self._verbatim(target, asked.output_limit)
         else:
-            encoded, dropped = self._translated(target, output_limit)
+            encoded, dropped = self._translated(target, asked)
             body = encoded.body
-            max_output_tokens = encoded.output_limit or request.max_output_tokens
+            max_output_tokens = encoded.output_limit or max_output_tokens
+        counted = prompt(target.encoding)
+        if prefix is not None:
+            counted = InputBefore(counted, count_prompt([prefix.text], target.encoding))
         return Prepared(
             request=self._codec.answered(request),
             body=body,
@@ -138,13 +188,16 @@ class Parsed:
             max_output_tokens=max_output_tokens,
             bounds=bounds_of(
                 request,
-                self._body_bytes,
+                body_bytes,
                 max_output_tokens=max_output_tokens,
                 capabilities=target.capabilities,
                 hides_reasoning=target.hides_reasoning,
             ),
-            input=prompt,
+            input=counted,
             urls=self._urls,
+            target=number,
+            unsaid=unsaid,
+            continuable=self._continuable,
         )
 
     def count(self, encoding: str) -> int:
@@ -168,10 +221,10 @@ class Parsed:
         body = self._codec.encode_verbatim(request, target.model, output_limit, target.quirks)
         return body, dropped
 
-    def _translated(
-        self, target: Target, output_limit: int | None
-    ) -> tuple[Encoded, tuple[str, ...]]:
+    def _translated(self, target: Target, asked: Encode) -> tuple[Encoded, tuple[str, ...]]:
         conversation = self._codec.decode_request(self.request)
+        if asked.prefix is not None:
+            conversation = continue_from(conversation, asked.prefix)
         if target.quirks.inlines and self.request.media:
             conversation = put_inline(conversation, self._inline)
             self._note_urls(media_urls(conversation), target)
@@ -183,7 +236,11 @@ class Parsed:
                     "speaks; leave it out or choose another model.",
                 )
         upstream = UpstreamTarget(
-            target.model, target.capabilities, self.request.stream, output_limit, target.quirks
+            target.model,
+            target.capabilities,
+            self.request.stream,
+            asked.output_limit,
+            target.quirks,
         )
         try:
             encoded = codec_of(target.spoken).encode_request(conversation, upstream)
@@ -206,12 +263,15 @@ class Encode:
     """What is asked of a parsed request: the body for a deployment.
 
     Attributes:
+        targets: in the order that they are wanted; the first that can say it is encoded for.
         in_memory: it is wanted so, however large it is; else it goes the way that it came.
+        prefix: what has come of the answer, for targets that speak no protocol verbatim.
     """
 
-    target: Target
+    targets: tuple[Target, ...]
     output_limit: int | None = None
     in_memory: bool = False
+    prefix: Prefix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,28 +282,27 @@ class Count:
     capabilities: Capabilities
 
 
-Ask = Callable[[str], Encode | Count]
-"""What to do with a request for a public model; raises ModelNotFoundError."""
+Ask = Callable[[Asked], Encode | Count]
+"""What to do with a request of which this is known; raises ModelNotFoundError and the like."""
 
 
-def do_here(call: Call, ask: Ask) -> Prepared | int:
+def do_here(call: Call, ask: Ask, wanted: Wanted = NOTHING) -> Prepared | int:
     """Parse the body of a call and do with it what is asked, in this process.
 
     Raises:
-        InvalidRequestError, ModelNotFoundError: it cannot be served.
+        InvalidRequestError: it cannot be served; and whatever `ask` raises.
     """
     parsed = Parsed(call)
-    match ask(parsed.request.model):
-        case Encode(target=target, output_limit=output_limit):
-            prompt = _InputHere(call, parsed, target.encoding)
-            return parsed.prepare(target, output_limit, prompt)
+    match ask(parsed.asked(call.session_id, wanted)):
+        case Encode() as asked:
+            return parsed.prepare(asked, lambda encoding: _InputHere(call, parsed, encoding))
         case Count(encoding, capabilities):
             return parsed.count_for(encoding, capabilities)
 
 
 def prepare_here(call: Call, target: Target) -> Prepared:
     """The request of a call for a deployment. Raises InvalidRequestError."""
-    prepared = do_here(call, lambda _model: Encode(target))
+    prepared = do_here(call, lambda _asked: Encode((target,)))
     assert isinstance(prepared, Prepared)
     return prepared
 
@@ -260,6 +319,22 @@ class Counted:
 
     async def release(self) -> None:
         """There is nothing to let go of."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputBefore:
+    """A prompt, with the beginning of its answer behind it."""
+
+    prompt: Input
+    tokens: int
+
+    def count(self) -> int:
+        """Of both."""
+        return self.prompt.count() + self.tokens
+
+    async def release(self) -> None:
+        """What the prompt takes."""
+        await self.prompt.release()
 
 
 class _InputHere:

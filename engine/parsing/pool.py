@@ -23,6 +23,7 @@ from engine.errors import (
 from engine.events import Call
 from engine.nurseries import open_tasks
 from engine.parsing import frames
+from engine.parsing.facts import NOTHING, Wanted
 from engine.parsing.helper import Helper, HelperLostError, start_helper
 from engine.parsing.jobs import Ask, Count, Encode, Prepared, do_here
 from engine.protocols.fields import load_request
@@ -73,9 +74,10 @@ class ParsingStatistics:
 class _Job:
     """One body for the helper; `outcome` is there once `done` is set."""
 
-    def __init__(self, call: Call, ask: Ask) -> None:
+    def __init__(self, call: Call, ask: Ask, wanted: Wanted) -> None:
         self.call: Call | None = call
         self.ask = ask
+        self.wanted = wanted
         self.done = trio.Event()
         self.outcome: Prepared | int | Exception = HelperLostError()
 
@@ -98,13 +100,15 @@ class ParsingPool:
 
     def is_small(self, call: Call) -> bool:
         """Whether its body is parsed here, without waiting."""
-        inline_bytes = sum(len(inline.data) for inline in call.inline.values())
+        inline_bytes = 0
+        if call.inline:
+            inline_bytes = sum(len(inline.data) for inline in call.inline.values())
         small = len(call.body) + inline_bytes <= self._settings.here_max_bytes
         return small and call.spooled is None
 
-    async def do(self, call: Call, ask: Ask) -> Prepared | int:
+    async def do(self, call: Call, ask: Ask, wanted: Wanted = NOTHING) -> Prepared | int:
         """Parse the body of a call and do with it what is asked: `Encode` gives a `Prepared`,
-        `Count` tokens.
+        `Count` tokens. `wanted` says what `ask` has to know of it that takes time to read.
 
         Raises:
             InvalidRequestError, ModelNotFoundError: it cannot be served.
@@ -112,8 +116,8 @@ class ParsingPool:
             UnavailableError: too much is being parsed, or the helper has failed.
         """
         if self.is_small(call):
-            return do_here(call, ask)
-        job = _Job(call, ask)
+            return do_here(call, ask, wanted)
+        job = _Job(call, ask, wanted)
         try:
             self._jobs.send_nowait(job)
         except trio.WouldBlock:
@@ -141,14 +145,14 @@ class ParsingPool:
         """Whose client has left while it waited is not begun."""
         if job.call is not None:
             self.statistics.apart += 1
-            job.end(await self._try(job.call, job.ask))
+            job.end(await self._try(job.call, job))
 
-    async def _try(self, call: Call, ask: Ask) -> Prepared | int | Exception:
+    async def _try(self, call: Call, job: _Job) -> Prepared | int | Exception:
         try:
             helper = self._helper or await self._start()
             size_bytes = len(call.body) if call.spooled is None else call.spooled.size_bytes
             with trio.fail_after(self._settings.deadline_s + size_bytes / _BYTES_PER_S):
-                return await self._converse(helper, call, ask)
+                return await self._converse(helper, call, job.ask, job.wanted)
         except (HelperLostError, trio.TooSlowError, OSError) as error:
             logger.error("the helper process has failed: %s", type(error).__name__)
             await self.close()
@@ -156,17 +160,19 @@ class ParsingPool:
         except Exception as error:  # noqa: BLE001 - it is whose call it is that is told
             return error
 
-    async def _converse(self, helper: Helper, call: Call, ask: Ask) -> Prepared | int:
+    async def _converse(
+        self, helper: Helper, call: Call, ask: Ask, wanted: Wanted
+    ) -> Prepared | int:
         """Raises GatewayError; HelperLostError where the helper has to be replaced."""
         told = replace(call, body=b"", key=None, spooled=None)
-        answer, _ = await helper.ask(frames.Parse(told), call.body, call.spooled)
+        answer, _ = await helper.ask(frames.Parse(told, wanted), call.body, call.spooled)
         if not isinstance(answer, frames.IsParsed):
             raise _error_of(answer)
         asked: Encode | Count | frames.Forget
         refusal: Exception | None = None
         file: SpoolFile | None = None
         try:
-            asked = ask(answer.model)
+            asked = ask(answer.asked)
             if call.spooled is not None and isinstance(asked, Encode) and not asked.in_memory:
                 file = self._spool.open()
         except (GatewayError, SpoolError) as error:
@@ -220,9 +226,9 @@ def _prepared(answer: frames.IsEncoded, body: bytes, file: SpoolFile | None) -> 
     prepared = answer.prepared
     request = replace(prepared.request, document=load_request(answer.document))
     if file is None:
-        return replace(prepared, request=request, body=body)
+        return prepared._replace(request=request, body=body)
     file.measure()
-    return replace(prepared, request=request, body=SpooledBody(file, file.size_bytes))
+    return prepared._replace(request=request, body=SpooledBody(file, file.size_bytes))
 
 
 def _error_of(answer: Any) -> Exception:

@@ -68,12 +68,12 @@ class Helper:
         self, parsed: Parsed | None, head: Any, body: bytes, fd: int | None
     ) -> tuple[Any, bytes]:
         match head:
-            case frames.Parse(call):
+            case frames.Parse(call, wanted):
                 body = body if fd is None else _read(fd)
                 if sum(map(body.count, _MARKS)) > _PARTS_MAX:
                     return frames.HasFailed("memory"), b""
                 self._parsed = Parsed(replace(call, body=body))
-                return frames.IsParsed(self._parsed.request.model), b""
+                return frames.IsParsed(self._parsed.asked(call.session_id, wanted)), b""
             case Encode():
                 assert parsed is not None, "it was parsed before"
                 encoded, body = _encode(parsed, head)
@@ -87,12 +87,11 @@ class Helper:
 
 
 def _encode(parsed: Parsed, asked: Encode) -> tuple[frames.IsEncoded, bytes]:
-    prompt = Counted(parsed.count(asked.target.encoding))
-    prepared = parsed.prepare(asked.target, asked.output_limit, prompt)
+    prepared = parsed.prepare(asked, lambda encoding: Counted(parsed.count(encoding)))
     assert isinstance(prepared.body, bytes), "it was encoded here"
     document = write_json(prepared.request.document)
     request = replace(prepared.request, document={})
-    return frames.IsEncoded(replace(prepared, request=request, body=b""), document), prepared.body
+    return frames.IsEncoded(prepared._replace(request=request, body=b""), document), prepared.body
 
 
 def _read(fd: int) -> bytes:

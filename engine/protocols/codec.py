@@ -192,6 +192,11 @@ class VerbatimDecoder(StreamDecoder, Protocol):
     def cut(self, usage: Usage) -> bytes:
         """A valid early ending: open blocks closed, the length reason, usage, terminal event."""
 
+    def resume(self, request: ClientRequest, identity: Identity, text: str) -> StreamEncoder | None:
+        """What writes on where this stream has stopped that brought so much `text` and no more: in
+        the same answer, block and item, with the numbers that come next. None where it stands at a
+        place that nothing goes on from. Nothing is read along any more."""
+
 
 class StreamEncoder(Protocol):
     """Canonical events to a client's stream. The ending is kept for `finish`."""

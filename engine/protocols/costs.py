@@ -1,4 +1,4 @@
-"""What a client is told of its costs: two members more in the usage of an answer.
+"""What a client is told of its costs: two or three members more in the usage of an answer.
 
 They are spliced into the bytes of the answer's end; no other byte is touched.
 """
@@ -13,7 +13,7 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _STRINGS = re.compile(_STRING, re.DOTALL)
 _TOKENS = re.compile(_STRING + rb"|[{}\[\],]", re.DOTALL)
 _BRACES = re.compile(_STRING + rb"|[{}\[\]]", re.DOTALL)
-_OWN_NAMES = (b'"cost"', b'"credits"')
+_SAID = re.compile(rb'"(?:cost|credits|savings)"')
 _OPENING = re.compile(rb"\s*:\s*\{")
 _BACKSLASH = 0x5C
 _CANDIDATES_MAX = 8
@@ -25,14 +25,25 @@ _USAGE_MAX_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ShownCost:
-    """What a client paid. Both are JSON numbers, exact: `usd` dollars, `credits` credits."""
+    """What a client paid. All are JSON numbers, exact: `usd` dollars, `credits` credits; `savings`
+    dollars that the model savings are told against would have cost more, negative where it would
+    have cost less. None: there is no such model."""
 
     usd: str
     credits: str
+    savings: str | None = None
+
+    def members(self) -> dict[bytes, bytes]:
+        """What is said, by its name, both as JSON."""
+        said = {b'"cost"': self.usd.encode(), b'"credits"': self.credits.encode()}
+        if self.savings is not None:
+            said[b'"savings"'] = self.savings.encode()
+        return said
 
 
 def add_cost(ending: bytes, cost: ShownCost, name: bytes, depth: int = 1) -> bytes:
-    """The end of an answer, or all of it, with `cost` and `credits` in its last usage.
+    """The end of an answer, or all of it, with `cost`, `credits` and, where there are, `savings` in
+    its last usage.
 
     That is the object called `name` that stands in `depth` objects and arrays; without one nothing
     changes. Members of these names that a provider wrote are replaced: they are its own figures.
@@ -43,14 +54,16 @@ def add_cost(ending: bytes, cost: ShownCost, name: bytes, depth: int = 1) -> byt
     start = _last_object(ending, name, depth)
     if start is None:
         return ending
-    own = b'"cost":%b,"credits":%b' % (cost.usd.encode(), cost.credits.encode())
+    members = cost.members()
+    own = b",".join([b"%b:%b" % (each, members[each]) for each in members])
     if (closing := _closing(ending, start)) is None:
         return ending
     inside = ending[start:closing]
     filled = len(inside.rstrip())
-    if any(each in inside for each in _OWN_NAMES):
+    if _SAID.search(inside) is not None:
+        names = tuple(members)
         said = [member for member in _members(inside) if member.strip()]
-        kept = b",".join(member for member in said if not member.lstrip().startswith(_OWN_NAMES))
+        kept = b",".join(member for member in said if not member.lstrip().startswith(names))
     else:
         kept = inside[:filled]
     comma = b"," if kept.strip() else b""
@@ -92,6 +105,9 @@ def _closed_in(text: bytes) -> int:
 
 def _closing(text: bytes, start: int) -> int | None:
     """Where the object that begins here is closed; None if it is too large."""
+    first = text.find(b"}", start, start + _USAGE_MAX_BYTES)
+    if first >= 0 and _is_flat(text[start:first]):
+        return first
     depth = 1
     for match in _BRACES.finditer(text, start, start + _USAGE_MAX_BYTES):
         token = match.group()
@@ -100,6 +116,11 @@ def _closing(text: bytes, start: int) -> int | None:
             if depth == 0:
                 return match.start()
     return None
+
+
+def _is_flat(inside: bytes) -> bool:
+    """Whether nothing is opened here, and no string is left open; most usage is of such members."""
+    return not (b"{" in inside or b"[" in inside or b"\\" in inside or inside.count(b'"') & 1)
 
 
 def _members(inside: bytes) -> list[bytes]:

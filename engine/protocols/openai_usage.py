@@ -11,6 +11,8 @@ from engine.usage import MoreUnit, Usage, is_count, is_wrong, read_count, unsaid
 # Cached tokens beside `prompt_tokens_details`: DeepSeek, Together and Moonshot, Mistral.
 _CACHED_NAMES = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
 
+_TOOLS = "server_tool_use"
+
 
 def read_usage(document: dict[str, Any], quirks: Quirks = PLAIN) -> Usage | None:
     """Usage out of a chunk or a response; None if it says neither input nor output."""
@@ -24,7 +26,9 @@ def read_usage(document: dict[str, Any], quirks: Quirks = PLAIN) -> Usage | None
     details = dict_of(usage.get("prompt_tokens_details"))
     cached = read_count(details.get("cached_tokens"))
     if "cached_tokens" not in details:
-        cached = max(read_count(usage.get(name)) for name in _CACHED_NAMES)
+        for name in _CACHED_NAMES:
+            if name in usage:
+                cached = max(cached, read_count(usage[name]))
     output_details = dict_of(usage.get("completion_tokens_details"))
     reasoning_tokens = read_count(output_details.get("reasoning_tokens"))
     if reasoning_tokens and _is_apart(
@@ -46,6 +50,8 @@ def read_usage(document: dict[str, Any], quirks: Quirks = PLAIN) -> Usage | None
 def _more(
     usage: dict[str, Any], details: dict[str, Any], output_details: dict[str, Any]
 ) -> dict[MoreUnit, int]:
+    if not (details or output_details or "num_search_queries" in usage or _TOOLS in usage):
+        return {}
     more: dict[MoreUnit, int] = {
         "input_audio_tokens": read_count(details.get("audio_tokens")),
         "input_image_tokens": read_count(details.get("image_tokens")),
@@ -53,7 +59,7 @@ def _more(
         "output_image_tokens": read_count(output_details.get("image_tokens")),
         # Perplexity's, OpenRouter's.
         "web_searches": read_count(usage.get("num_search_queries"))
-        or read_count(dict_of(usage.get("server_tool_use")).get("web_search_requests")),
+        or read_count(dict_of(usage.get(_TOOLS)).get("web_search_requests")),
     }
     return {unit: count for unit, count in more.items() if count}
 

@@ -35,7 +35,7 @@ def client_codec(protocol: str) -> ClientCodec:
 
 def provider_codec(protocol: str) -> Codec:
     """The codec of a provider's protocol, as its configuration names it."""
-    return codec_of(_OF_PROVIDER[protocol])
+    return _CODECS[_OF_PROVIDER[protocol]]
 
 
 def upstream_codec(client: str, provider_protocol: str, also: frozenset[str]) -> ClientCodec:
@@ -44,4 +44,4 @@ def upstream_codec(client: str, provider_protocol: str, also: frozenset[str]) ->
     A provider speaks the protocol that its configuration names; `also` are those that it takes of
     clients of the same protocol, which go through verbatim.
     """
-    return client_codec(client) if client in also else provider_codec(provider_protocol)
+    return _OF_CLIENTS[client] if client in also else _CODECS[_OF_PROVIDER[provider_protocol]]

@@ -66,13 +66,15 @@ class OurAttempt:
 
 
 def attempts_at(provider: str, exchanges: Iterable[SettledExchange]) -> Iterator[OurAttempt]:
-    """The attempts at one provider. The usage of a receipt is its last attempt's."""
+    """The attempts at one provider."""
     for exchange in exchanges:
         attempts = exchange.receipt["attempts"]
         for attempt in attempts:
             if attempt["provider"] != provider:
                 continue
-            usage = exchange.receipt["usage"] if attempt is attempts[-1] else {}
+            usage = attempt.get("usage")
+            if usage is None:  # an old receipt, whose last attempt alone has consumed anything
+                usage = exchange.receipt["usage"] if attempt is attempts[-1] else {}
             at_ms = exchange.attempted_at_ms[attempt["number"]]
             yield OurAttempt(
                 day=datetime.fromtimestamp(at_ms / 1_000, UTC).date(),

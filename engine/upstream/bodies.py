@@ -78,3 +78,9 @@ def _readers() -> trio.CapacityLimiter:
 
 
 Body = bytes | SpooledBody
+
+
+def close_body(body: Body) -> None:
+    """Nobody sends it any more: a file without a name is gone."""
+    if isinstance(body, SpooledBody):
+        body.close()

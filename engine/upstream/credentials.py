@@ -54,12 +54,55 @@ class KeyCredentials:
         task_status.started()
 
 
+class Keeper:
+    """Keeps credentials fresh beside the requests; made by `open_credentials`."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._kept: dict[Credentials, trio.CancelScope] = {}
+
+    async def keep(self, credentials: Iterable[Credentials]) -> None:
+        """From now on; returns once each can sign, or has failed to. Those that are kept already
+        stay as they are; who does not wait to the end keeps none of them."""
+        begun: dict[Credentials, trio.Event] = {}
+        done = False
+        try:
+            for each in credentials:
+                if each not in self._kept:
+                    scope = self._kept[each] = trio.CancelScope()
+                    ready = begun[each] = trio.Event()
+                    self._nursery.start_soon(_keep_within, scope, each, ready)
+            for ready in begun.values():
+                await ready.wait()
+            done = True
+        finally:
+            if not done:
+                self.drop(begun)
+
+    def drop(self, credentials: Iterable[Credentials], after_s: float = 0) -> None:
+        """Let these expire, after so long: requests that run may still have to be signed."""
+        for each in credentials:
+            if (scope := self._kept.pop(each, None)) is not None:
+                scope.deadline = trio.current_time() + after_s
+
+
+async def _keep_within(
+    scope: trio.CancelScope, credentials: Credentials, ready: trio.Event
+) -> None:
+    try:
+        with scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(credentials.keep_fresh)
+                ready.set()
+    finally:
+        ready.set()
+
+
 @asynccontextmanager
-async def open_credentials(credentials: Iterable[Credentials]) -> AsyncIterator[None]:
+async def open_credentials(credentials: Iterable[Credentials]) -> AsyncIterator[Keeper]:
     """Keep all of them fresh for the block, and enter it once each can sign, or has failed to."""
     async with open_tasks() as nursery:
-        async with trio.open_nursery() as starting:
-            for each in credentials:
-                starting.start_soon(nursery.start, each.keep_fresh)
-        yield
+        keeper = Keeper(nursery)
+        await keeper.keep(credentials)
+        yield keeper
         nursery.cancel_scope.cancel()

@@ -8,7 +8,7 @@ import ssl
 
 import trio
 
-from engine.errors import UpstreamUnreachableError
+from engine.errors import UpstreamTimeoutError, UpstreamUnreachableError
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,19 @@ class StreamLostError(UpstreamUnreachableError):
     def __init__(self, message: str, *, unprocessed: bool) -> None:
         super().__init__(message)
         self.unprocessed = unprocessed
+
+
+class NoStreamError(UpstreamUnreachableError):
+    """As many callers wait for a stream to the provider as may (502); it is not to blame."""
+
+    code = "upstream_busy"
+
+
+class NoStreamInTimeError(UpstreamTimeoutError):
+    """There are connections to the provider, and no stream of them became free (504): it does as
+    much as it may, and is not to blame."""
+
+    code = "upstream_busy"
 
 
 def lost_message(

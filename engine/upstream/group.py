@@ -51,8 +51,8 @@ class Group:
         self.dial_after_s = float("-inf")
         """While other connections can be waited for, a failed dial is not repeated before."""
         self.last_failure: str | None = None
-        self.warm = False
-        """A task of the pool keeps the origin's warm connections."""
+        self.warming: trio.CancelScope | None = None
+        """Of the task of the pool that keeps the origin's warm connections."""
         self._lost = trio.Event()
         self._dialled = trio.Event()
         self._lifetimes = 0
@@ -73,6 +73,16 @@ class Group:
         """All that are open."""
         return [*self._shared, *self._serial]
 
+    @property
+    def serves(self) -> bool:
+        """Whether a connection is open that takes new streams, now or later."""
+        return not all(connection.draining for connection in self.connections)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is open or being opened, and nobody waits."""
+        return not (self.connections or self.dialing or self.waiters or self.woken)
+
     def add(self, connection: AnyConnection) -> None:
         """A dial has succeeded."""
         self._one_each = isinstance(connection, SerialConnection)
@@ -82,7 +92,7 @@ class Group:
             self._shared.append(connection)
         self.last_failure = None
         self._note_dialled()
-        self._choose_kept()
+        self.choose_kept()
         self.changed(connection)
 
     def remove(self, connection: AnyConnection) -> None:
@@ -92,7 +102,7 @@ class Group:
             self._idle.pop(connection, None)
         else:
             self._shared.remove(connection)
-        self._choose_kept()
+        self.choose_kept()
         self._lost.set()
 
     def changed(self, connection: AnyConnection) -> None:
@@ -102,7 +112,7 @@ class Group:
             if connection.free_streams and connection in self._serial:
                 self._idle[connection] = None
         if connection.keep and connection.draining:
-            self._choose_kept()
+            self.choose_kept()
             self._lost.set()
 
     def statistics(self) -> OriginStatistics:
@@ -168,9 +178,10 @@ class Group:
             and len(self._shared) + len(self._serial) + self.dialing < self._connections_max
         )
 
-    def _choose_kept(self) -> None:
-        left = self.origin.warm_connections
-        for connection in self.connections if left else ():
+    def choose_kept(self) -> None:
+        """Say which connections are kept though they are idle: as many as are to be warm."""
+        left = 0 if self.warming is None else self.origin.warm_connections
+        for connection in self.connections if self.origin.warm_connections else ():
             connection.keep = left > 0 and not connection.draining
             left -= connection.keep
 

@@ -6,7 +6,7 @@ What to do is decided in plain code between two waits (group.py); the tasks only
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ from engine.wire.http import Headers
 
 from .bodies import Body, SpooledBody
 from .connection import Connection
-from .errors import StreamLostError, sole_error
+from .errors import NoStreamError, NoStreamInTimeError, StreamLostError, sole_error
 from .group import Group
 from .opening import AnyConnection, open_any_connection
 from .providers import Origin, Provider
@@ -111,16 +111,28 @@ class Pool:
     def connected(self, provider: Provider) -> bool:
         """Whether a connection to the provider is open that takes new streams, now or later."""
         group = self._groups.get(provider.origin)
-        return group is not None and not all(c.draining for c in group.connections)
+        return group is not None and group.serves
 
     def keep_warm(self, provider: Provider) -> None:
         """Open the provider's warm connections, and from now on replace those that end."""
         if not provider.warm_connections:
             return
         group = self._group(provider.origin)
-        if not group.warm:
-            group.warm = True
-            self._nursery.start_soon(self._keep_warm, group)
+        if group.warming is None:
+            group.warming = trio.CancelScope()
+            group.choose_kept()
+            self._nursery.start_soon(self._keep_warm, group, group.warming)
+
+    def let_cool(self, still_used: Iterable[Provider]) -> None:
+        """Keep connections warm for these only: what others have open ends when it is unused."""
+        origins = {provider.origin for provider in still_used}
+        for group in [each for origin, each in self._groups.items() if origin not in origins]:
+            if group.warming is not None:
+                group.warming.cancel()
+                group.warming = None
+                group.choose_kept()
+            if group.empty:
+                del self._groups[group.origin]
 
     def statistics(self) -> PoolStatistics:
         """What is open, and totals."""
@@ -144,7 +156,7 @@ class Pool:
 
     async def _wait_for_connection(self, group: Group) -> AnyConnection:
         if len(group.waiters) >= self._settings.waiters_max:
-            raise UpstreamUnreachableError("Too many requests wait for a stream to the provider.")
+            raise NoStreamError("Too many requests wait for a stream to the provider.")
         failures = group.failures
         try:
             with trio.fail_after(self._settings.wait_timeout_s):
@@ -160,7 +172,8 @@ class Pool:
                     if group.error is not None and group.failures != failures and group.hopeless:
                         raise type(group.error)(group.error.message) from group.error
         except trio.TooSlowError:
-            raise UpstreamTimeoutError("No stream to the provider became free in time.") from None
+            error = NoStreamInTimeError if group.serves else UpstreamTimeoutError
+            raise error("No stream to the provider became free in time.") from None
 
     def _changed(self, group: Group, connection: AnyConnection | None = None) -> None:
         """Streams have become free, or can no longer be had."""
@@ -226,18 +239,19 @@ class Pool:
         group.changed(connection)
         await connection.wait_finished()
 
-    async def _keep_warm(self, group: Group) -> None:
+    async def _keep_warm(self, group: Group, until: trio.CancelScope) -> None:
         pause_s = _REDIAL_PAUSE_S
-        while True:
-            if group.missing <= 0:
-                await group.wait_lost()
-                continue
-            failures = group.failures
-            for _ in range(group.missing):
-                self._nursery.start_soon(self._run_connection, self._dialing(group))
-            await trio.sleep(pause_s)  # whatever became of it: a server may take us and hang up
-            failed = group.failures != failures
-            pause_s = min(2 * pause_s, _REDIAL_PAUSE_MAX_S) if failed else _REDIAL_PAUSE_S
+        with until:
+            while True:
+                if group.missing <= 0:
+                    await group.wait_lost()
+                    continue
+                failures = group.failures
+                for _ in range(group.missing):
+                    self._nursery.start_soon(self._run_connection, self._dialing(group))
+                await trio.sleep(pause_s)  # whatever became of it: a server may hang up at once
+                failed = group.failures != failures
+                pause_s = min(2 * pause_s, _REDIAL_PAUSE_MAX_S) if failed else _REDIAL_PAUSE_S
 
     def _close(self) -> None:
         self._closed = True

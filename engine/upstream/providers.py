@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
 from engine.protocols.quirks import PLAIN, Quirks
@@ -25,6 +25,19 @@ _AUTH: dict[str, Auth] = {
     "gemini": "x-goog-api-key",
 }
 """How each protocol's own provider takes its key."""
+
+_OF_CONNECTIONS: Final = (
+    "http2",
+    "ca_file",
+    "client_cert_file",
+    "client_key_file",
+    "proxy",
+    "connect_timeout_s",
+    "max_streams_per_connection",
+    "connections_max",
+    "warm_connections",
+    "connection_max_age_s",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,7 @@ class Provider:
         also: codecs of further protocols that it speaks, for clients of these.
         base_url: `http` or `https`; a path in it is put before every request's.
         api_key: never shown.
+        api_keys: several, in place of it; whoever sends says by which (`credentials_of`).
         auth: how the key is sent; None: as the protocol's own provider takes it; `google`: no key,
             but tokens by `credentials_file`, or by Google's application default credentials; `aws`:
             the key as a bearer, and without one signatures for `region`, by `profile` or the rest
@@ -112,6 +126,7 @@ class Provider:
     protocol: Literal["openai", "openai-responses", "anthropic", "gemini"]
     base_url: str
     api_key: str | None = field(default=None, repr=False)
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
     on_cancel: Literal["stop", "drain", "waive"] = "stop"
     cancel_drain_s: float = 30.0
     cancel_drain_tokens: int = 8_192
@@ -171,24 +186,38 @@ class Provider:
         return urlsplit(self.base_url).path.rstrip("/")
 
     @cached_property
-    def credentials(self) -> Credentials:
-        """What signs its requests; one object for as long as the provider is used."""
+    def _credentials(self) -> tuple[Credentials, ...]:
         if self.auth == "google":
-            return GoogleCredentials(self.name, self.credentials_file, self.proxy)
-        if self.auth == "aws" and self.api_key is None:
+            return (GoogleCredentials(self.name, self.credentials_file, self.proxy),)
+        if self.auth == "aws" and self.api_key is None and not self.api_keys:
             assert self.region is not None, "as the configuration is checked"
             origin = f"{self.origin.scheme}://{self.origin.authority}"
-            return AwsCredentials(self.name, origin, self.region, self.profile, self.proxy)
-        return KeyCredentials(self._key_headers())
+            return (AwsCredentials(self.name, origin, self.region, self.profile, self.proxy),)
+        keys = self.api_keys or (self.api_key,)
+        return tuple(KeyCredentials(self._key_headers(key)) for key in keys)
 
-    def _key_headers(self) -> Headers:
+    @property
+    def connection(self) -> dict[str, Any]:
+        """How connections to it are made, as `MultiplexTransport` takes it."""
+        return {name: getattr(self, name) for name in _OF_CONNECTIONS}
+
+    @property
+    def credentials(self) -> Credentials:
+        """What signs its requests, with the first of its keys."""
+        return self._credentials[0]
+
+    def credentials_of(self, key: int) -> Credentials:
+        """What signs its requests with one of its keys, counted from 0; one object for as long as
+        the provider is used."""
+        return self._credentials[key]
+
+    def _key_headers(self, key: str | None) -> Headers:
         auth = self.auth or _AUTH[self.protocol]
-        if self.api_key is None or auth == "none":
+        if key is None or auth == "none":
             return []
-        key = self.api_key.encode()
         if auth in ("bearer", "aws"):
-            return [(b"authorization", b"Bearer " + key)]
-        return [(auth.encode(), key)]
+            return [(b"authorization", b"Bearer " + key.encode())]
+        return [(auth.encode(), key.encode())]
 
     def path(self, suffix: str, model: str = "") -> str:
         """The `:path` of an operation: `path("/chat/completions")` is `/v1/chat/completions`."""

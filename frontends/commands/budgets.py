@@ -7,53 +7,41 @@ from types import NoneType
 
 from engine.ledger.budgets import Budget, BudgetView
 from engine.ledger.receipts import format_time, money_json
-from engine.ledger.windows import PERIODS, Period
 from frontends.commands.command import (
     BadCommandError,
     Command,
     Desk,
     Json,
     Parameters,
-    find_account,
+    account_id_given,
 )
+from frontends.commands.terms import SOFT_PERCENTS, read_period
 
 
 async def _set_budget(desk: Desk, given: Parameters) -> Json:
-    account = await find_account(desk, given["account"])
-    percents = given["soft_percents"]
+    percents = SOFT_PERCENTS if given["soft_percents"] is None else given["soft_percents"]
     if not all(type(percent) is int for percent in percents):
         raise BadCommandError("'soft_percents' are whole numbers.")
     view = await desk.ledger.set_budget(
-        account.account_id,
+        given["account"],
         given["key_id"],
-        _period(given["period"]),
+        read_period(given["period"]),
         given["limit_nanodollars"],
-        hard=given["hard"],
+        hard=given["hard"] is not False,
         soft_percents=percents,
     )
-    return _view_json(view)
+    return view_json(view)
 
 
 async def _remove_budget(desk: Desk, given: Parameters) -> Json:
-    account = await find_account(desk, given["account"])
     removed = await desk.ledger.remove_budget(
-        account.account_id, given["key_id"], _period(given["period"])
+        given["account"], given["key_id"], read_period(given["period"])
     )
     return _budget_json(removed)
 
 
 async def _show_budgets(desk: Desk, given: Parameters) -> Json:
-    account_id = None
-    if given["account"] is not None:
-        account_id = (await find_account(desk, given["account"])).account_id
-    return [_view_json(view) for view in await desk.ledger.budgets(account_id)]
-
-
-def _period(text: str) -> Period:
-    for period in PERIODS:
-        if text == period:
-            return period
-    raise BadCommandError(f"A budget is of a {', a '.join(PERIODS[:2])} or in {PERIODS[2]}.")
+    return [view_json(view) for view in await desk.ledger.budgets(given["account"])]
 
 
 def _budget_json(budget: Budget) -> Json:
@@ -67,7 +55,8 @@ def _budget_json(budget: Budget) -> Json:
     }
 
 
-def _view_json(view: BudgetView) -> Json:
+def view_json(view: BudgetView) -> Json:
+    """A budget and where it stands."""
     resets_at_ms = view.resets_at_ms
     return {
         **_budget_json(view.budget),
@@ -85,13 +74,19 @@ COMMANDS: Mapping[str, Command] = {
             "key_id": (str, NoneType),
             "period": (str,),
             "limit_nanodollars": (int,),
-            "hard": (bool,),
-            "soft_percents": (list,),
+            "hard": (bool, NoneType),
+            "soft_percents": (list, NoneType),
         },
         adds=True,
+        subject="account",
+        resolve=account_id_given,
     ),
     "budgets.remove": Command(
-        _remove_budget, {"account": (str,), "key_id": (str, NoneType), "period": (str,)}, adds=True
+        _remove_budget,
+        {"account": (str,), "key_id": (str, NoneType), "period": (str,)},
+        adds=True,
+        subject="account",
+        resolve=account_id_given,
     ),
-    "budgets.show": Command(_show_budgets, {"account": (str, NoneType)}),
+    "budgets.show": Command(_show_budgets, {"account": (str, NoneType)}, resolve=account_id_given),
 }

@@ -65,13 +65,18 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def is_forwarded(headers: Headers) -> bool:
+    """Whether who asks says that it asks for somebody else."""
+    return not _SIGNS.isdisjoint(name for name, _ in headers)
+
+
 def client_of(peer: Peer, headers: Headers, trusted: TrustedPeers) -> Peer:
     """Who asks: the peer itself, or the client that trusted proxies name.
 
     `X-Forwarded-For` is read from its end, since each proxy appends whom it heard from: the first
     address that is not a trusted proxy's is the client. What cannot be parsed ends the search.
     """
-    if _SIGNS.isdisjoint(name for name, _ in headers):
+    if not is_forwarded(headers):
         return peer
     peer = replace(peer, local=False)
     if peer.address not in trusted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from itertools import chain
 from typing import Final, cast
 
 import trio
@@ -153,14 +154,16 @@ class Http2Outbound:
         return made
 
     def _make(self, stream: Http2Stream) -> int:
-        """One turn of a stream: its head, a piece of its body. How much of the body."""
+        """One turn of a stream: its head, a piece of its body. How much that is, in bytes."""
         h2, stream_id, buffer = self._h2, stream.stream_id, stream.buffer
+        head_bytes = 0
         if stream.fields is not None:
+            head_bytes = sum(map(len, chain.from_iterable(stream.fields)))
             h2.send_checked(stream_id, stream.fields)
             stream.fields = None
         wanted_bytes = min(len(buffer), _PIECE_BYTES)
         if not wanted_bytes and not stream.finished:
-            return 0
+            return head_bytes
         last = wanted_bytes == len(buffer)
         piece = buffer if last else buffer[:wanted_bytes]
         size = h2.send_data(stream_id, piece, ended=stream.finished and last)
@@ -176,7 +179,7 @@ class Http2Outbound:
             self._finish(stream)
         else:
             self._stalls.clear(stream)
-        return size
+        return head_bytes + size
 
     def _finish(self, stream: Http2Stream) -> None:
         """The answer is complete. What is left of the request is dropped, for a while: there are

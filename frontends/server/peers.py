@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 from frontends.server.forwarded import TrustedPeers, parse_address
 
 
-class PeerBounds:
-    """Counts connections by address; of IPv6 by /64, which is what one subscriber has.
+def network_of(address: IPv4Address | IPv6Address) -> str:
+    """What counts together with an address: of IPv6 its /64, which is what one subscriber has."""
+    return address.packed[:8].hex() if isinstance(address, IPv6Address) else str(address)
 
-    Not counted: this machine itself and trusted proxies, behind which many clients stand.
+
+def group_of(address: str, trusted: TrustedPeers) -> str:
+    """The network of an address, as connections and requests are counted by.
+
+    Empty for what is not counted: this machine itself and trusted proxies, behind which many
+    clients stand.
     """
+    parsed = parse_address(address)
+    if parsed is None or parsed.is_loopback or address in trusted:
+        return ""
+    return network_of(parsed)
+
+
+class PeerBounds:
+    """Counts connections by the group of their address."""
 
     def __init__(self, max_per_ip: int, trusted: TrustedPeers) -> None:
         self._max_per_ip = max_per_ip
@@ -21,7 +35,7 @@ class PeerBounds:
 
     def enter(self, address: str) -> str | None:
         """Count a connection. Returns what `leave` wants, or None when there are too many."""
-        key = self._key(address)
+        key = group_of(address, self._trusted)
         if key:
             if self._open[key] >= self._max_per_ip:
                 return None
@@ -34,11 +48,3 @@ class PeerBounds:
             self._open[key] -= 1
             if not self._open[key]:
                 del self._open[key]
-
-    def _key(self, address: str) -> str:
-        parsed = parse_address(address)
-        if parsed is None or parsed.is_loopback or address in self._trusted:
-            return ""
-        if isinstance(parsed, IPv6Address):
-            return parsed.packed[:8].hex()
-        return str(parsed)

@@ -10,27 +10,33 @@ import logging
 import queue
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from engine import Gateway
-from frontends.app import create_app, render_server_error
+from engine.admission.keys import SCOPES
+from frontends.app import GatewayApp, create_app, render_server_error
 from frontends.logs import JsonFormatter, logging_to
 from frontends.server import ServerSettings, open_server
 from frontends.server.settings import ServerKind
-from tests.gateways import DOLLAR, HTTP2, Setup, open_setup, settled
+from tests.gateways import DOLLAR, HTTP2, Setup, add_key, open_setup, settled
 from tests.webserver import Names, WebServer, open_webserver
 
+T = TypeVar("T")
+
 PROMPT_CANARY = "canary-of-a-prompt-7f3a"
+OTHER_CANARY = "canary-of-another-account-2c81"
+"""The name of the other account, and of its key."""
+ADMIN_KEY = "the-operators-own-credential-which-is-long"
 BODY_MAX_BYTES = 12 * 1024 * 1024
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 
 MODELS_TEXT = f"""
 [egress]
@@ -97,7 +103,11 @@ class Rig:
     names: Names
     token: trio.lowlevel.TrioToken
     other_account_id: str
+    other_key_id: str
     other_key: str
+    full_key: str
+    """Of the account that attacks, with all scopes."""
+    app: GatewayApp
     log: io.StringIO
     last_state: State
     """As it was after the case before."""
@@ -107,9 +117,13 @@ class Rig:
         """Of the account that attacks."""
         return self.setup.key
 
+    def run(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Have the gateway's own thread do something, and wait for it."""
+        return trio.from_thread.run(function, trio_token=self.token)
+
     def state(self) -> State:
         """As it is now."""
-        return trio.from_thread.run(self._state, trio_token=self.token)
+        return self.run(self._state)
 
     async def _state(self) -> State:
         await wait_all_tasks_blocked(0.003)  # what follows an answer has been done, and logged
@@ -124,18 +138,31 @@ class Rig:
 
     def wait_quiet(self) -> None:
         """Until no exchange is under way."""
-        trio.from_thread.run(self._wait_quiet, trio_token=self.token)
+        self.run(self._wait_quiet)
 
     async def _wait_quiet(self) -> None:
         await settled(lambda: self.setup.gateway.open_exchanges == 0)
+
+    def forget_failures(self) -> None:
+        """What providers have done in other cases counts no more: none is left alone for it."""
+        self.run(self._forget_failures)
+
+    async def _forget_failures(self) -> None:
+        health = self.setup.gateway._parts.health
+        health.renew(health.rules, (), ())
 
     def logged(self) -> str:
         """All lines so far."""
         return self.log.getvalue()
 
-    def send(self, raw: bytes, *, method: str = "POST") -> Answer:
-        """The answer to bytes on a connection of their own."""
-        with socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S) as connection:
+    def connect(self) -> socket.socket:
+        """A connection to the gateway; its user closes it."""
+        return socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S)
+
+    def send(self, raw: bytes, *, method: str = "POST", source: str = "127.0.0.1") -> Answer:
+        """The answer to bytes on a connection of their own, from an address of this machine."""
+        place = ("127.0.0.1", self.port)
+        with socket.create_connection(place, TIMEOUT_S, (source, 0)) as connection:
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(raw)  # an early answer may be all that is read of it
             response = http.client.HTTPResponse(connection, method=method)
@@ -151,6 +178,7 @@ class Rig:
         *,
         method: str = "POST",
         headers: Mapping[str, str | bytes] | None = None,
+        source: str = "127.0.0.1",
     ) -> Answer:
         """A request that is well formed but for what is given; headers go out as they are."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -167,7 +195,8 @@ class Rig:
             if value
         ]
         head = b"%b %b HTTP/1.1\r\n" % (method.encode(), path.encode())
-        return self.send(head + b"\r\n".join(lines) + b"\r\n\r\n" + data, method=method)
+        raw = head + b"\r\n".join(lines) + b"\r\n\r\n" + data
+        return self.send(raw, method=method, source=source)
 
 
 def chat(**changes: Any) -> dict[str, Any]:
@@ -185,7 +214,7 @@ def check_error(answer: Answer, protocol: str = "openai_chat") -> dict[str, Any]
     match protocol:
         case "anthropic":
             assert document["type"] == "error"
-            assert set(error) == {"type", "message"}
+            assert set(error) == {"type", "message", "code"}
             assert document["request_id"] == answer.headers["request-id"]
         case "gemini":
             assert set(error) <= {"code", "message", "status", "details"}
@@ -210,15 +239,29 @@ def open_rig(folder: Path, server: ServerKind) -> Iterator[Rig]:
             models = MODELS_TEXT.replace("WEB_PORT", str(web.port))
             bounds = f"body_max_bytes = {BODY_MAX_BYTES}"
             async with (
-                open_setup(folder, models=models, server=bounds) as setup,
-                open_server(create_app(setup.gateway), ["127.0.0.1:0"], settings) as served,
+                open_setup(folder, models=models, server=bounds, admin_key=ADMIN_KEY) as setup,
+                open_server(app := create_app(setup.gateway), ["127.0.0.1:0"], settings) as served,
             ):
-                other_account_id, other_key = await _add_account(setup.gateway)
+                account_id, key_id, key = await _add_account(setup.gateway)
+                _, full_key = await add_key(setup.gateway, setup.account_id, scopes=SCOPES)
                 port = int(served.addresses[0].rpartition(":")[2])
                 token = trio.lowlevel.current_trio_token()
                 state = State((DOLLAR, DOLLAR), 0, 0, 0)
                 started.put(
-                    Rig(setup, port, web, names, token, other_account_id, other_key, log, state)
+                    Rig(
+                        setup=setup,
+                        port=port,
+                        web=web,
+                        names=names,
+                        token=token,
+                        other_account_id=account_id,
+                        other_key_id=key_id,
+                        other_key=key,
+                        full_key=full_key,
+                        app=app,
+                        log=log,
+                        last_state=state,
+                    )
                 )
                 await stop.wait()
 
@@ -232,14 +275,14 @@ def open_rig(folder: Path, server: ServerKind) -> Iterator[Rig]:
     with pytest.MonkeyPatch.context() as patch, _logging_to(log):
         thread = threading.Thread(target=run, args=(Names(patch),))
         thread.start()
-        rig = started.get(timeout=30)
+        rig = started.get(timeout=60)
         if isinstance(rig, BaseException):
             raise rig
         try:
             yield rig
         finally:
             trio.from_thread.run_sync(stop.set, trio_token=rig.token)
-            thread.join(30)
+            thread.join(60)
     assert not thread.is_alive()
     assert started.empty(), started.get()
 
@@ -257,8 +300,9 @@ def _logging_to(stream: io.StringIO) -> Iterator[None]:
             logging.getLogger().removeHandler(handler)
 
 
-async def _add_account(gateway: Gateway) -> tuple[str, str]:
-    account = await gateway.ledger.create_account("other")
+async def _add_account(gateway: Gateway) -> tuple[str, str, str]:
+    """Ids of account and key, and the key."""
+    account = await gateway.ledger.create_account(OTHER_CANARY)
     await gateway.ledger.fund(account.account_id, DOLLAR, "second")
-    _, key = await gateway.create_key(account.account_id, "other")
-    return account.account_id, key
+    key = await add_key(gateway, account.account_id, OTHER_CANARY, scopes=SCOPES)
+    return account.account_id, *key

@@ -56,7 +56,7 @@ def test_a_stream_that_breaks(rig: Rig, fault: str) -> None:
 
 def test_a_client_that_is_gone(rig: Rig) -> None:
     """Reset in the midst of its stream."""
-    body = json.dumps(chat(messages=prompt("tokens=500 tokens_per_second=50"), stream=True))
+    body = json.dumps(chat(messages=prompt("tokens=5000 tokens_per_second=50"), stream=True))
     head = (
         f"POST {CHAT} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {rig.key}\r\n"
         f"content-length: {len(body)}\r\n\r\n"

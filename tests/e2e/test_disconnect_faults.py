@@ -60,7 +60,9 @@ async def leave_after(served: Served, fault: str | None, on_cancel: str, count: 
 async def test_leaving_after_every_event_of_every_fault(
     tmp_path: Path, fault: str | None, on_cancel: str
 ) -> None:
-    provider = f'on_cancel = "{on_cancel}"\nidle_timeout_s = 0.2\nfirst_byte_timeout_s = 0.5'
+    provider = f'on_cancel = "{on_cancel}"'
+    if fault == "stall":
+        provider += "\nidle_timeout_s = 0.2\nfirst_byte_timeout_s = 0.5"
     async with open_served(tmp_path, provider=provider) as served:
         last = TOKENS + 3 if fault is None else CUT_AFTER + 2
         for count in range(1, last + 1):

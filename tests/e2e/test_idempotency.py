@@ -76,13 +76,17 @@ def _steady(answer: httpx.Response) -> dict[str, str]:
 
 
 async def test_while_it_runs_a_client_is_told_when_to_come_back(tmp_path: Path) -> None:
-    async with open_served(tmp_path) as served, trio.open_nursery() as nursery:
-        nursery.start_soon(post, served, "openai_chat", "tokens=60 tokens_per_second=100")
-        await settled(lambda: any(served.setup.sim.truth.records()))
-        answer = await post(served, "openai_chat", "tokens=60 tokens_per_second=100")
+    slow = "tokens=1000 tokens_per_second=10"
+    async with open_served(tmp_path) as served:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(post, served, "openai_chat", slow)
+            await settled(lambda: any(served.setup.sim.truth.records()))
+            answer = await post(served, "openai_chat", slow)
+            nursery.cancel_scope.cancel()
         assert answer.status_code == 409
         assert answer.headers["retry-after"] == "1"
         assert answer.json()["error"]["code"] == "idempotency_in_progress"
+        await settled(lambda: served.setup.gateway.open_exchanges == 0)
 
 
 async def test_openais_sdk_comes_back_for_the_answer_by_itself(tmp_path: Path) -> None:
@@ -91,7 +95,9 @@ async def test_openais_sdk_comes_back_for_the_answer_by_itself(tmp_path: Path) -
 
         def ask() -> tuple[str, str | None]:
             messages: Any = [{"role": "user", "content": "#sim tokens=40 tokens_per_second=100"}]
-            with openai.OpenAI(base_url=served.url, api_key=served.setup.key) as client:
+            with openai.OpenAI(
+                base_url=served.url, api_key=served.setup.key, max_retries=9
+            ) as client:
                 answer = client.chat.completions.create(
                     model="sim-openai", messages=messages, extra_headers=KEYED
                 )

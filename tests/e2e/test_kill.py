@@ -10,8 +10,9 @@ import trio
 
 from bench.simulate import Simulator, SimulatorSettings, open_simulator
 from engine import Gateway, open_gateway, parse_config
+from tests.engine.ledger.samples import wait_until
 from tests.gateways import DOLLAR, assert_invariants, charge, config_text
-from tests.processes import Client, fund_account, open_process
+from tests.processes import Client, ask, fund_account, open_process
 
 KILLS = 5
 """Of one ledger, one after another."""
@@ -29,9 +30,36 @@ def some_client(chance: random.Random) -> Client:
     return Client(tokens, tokens_per_s, leaves_after)
 
 
-async def kill_under_load(config: Path, key: str, chance: random.Random) -> list[Client]:
-    """Start streams, kill the gateway somewhere in their midst, and tell what clients saw."""
-    clients = [some_client(chance) for _ in range(STREAMS)]
+async def write_ends_down(port: int, key: str) -> list[Client]:
+    """Clients whose ends are durable: of one that has left, and of one that has had all."""
+    clients = [Client(40, leaves_after=3)]
+    await clients[0].run(port, key)
+    while not clients[-1].left:  # a machine that stalls has given it all at once
+        clients.append(Client(40, leaves_after=3))
+        await clients[-1].run(port, key)
+    clients.append(Client(5))
+    await clients[-1].run(port, key)
+    for client in clients:
+        answer = b""
+        while b'"durability":"durable"' not in answer:
+            await trio.sleep(0.01)
+            answer = await ask(
+                port,
+                b"GET /v1/receipts/%s HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+                b"authorization: Bearer %s\r\n\r\n" % (client.request_id.encode(), key.encode()),
+            )
+    return clients
+
+
+async def kill_under_load(
+    config: Path, key: str, chance: random.Random, *, after_some: bool = False
+) -> list[Client]:
+    """Start streams, kill the gateway somewhere in their midst, and tell what clients saw.
+
+    `after_some` has had others end before, and two that last begin, however slow the machine is.
+    """
+    lasting = [Client(100_000), Client(100_000, leaves_after=3)]
+    clients = [*lasting, *(some_client(chance) for _ in range(STREAMS))]
     async with (
         open_process(config, ready_within_s=READY_WITHIN_S) as (process, port),
         trio.open_nursery() as nursery,
@@ -39,6 +67,10 @@ async def kill_under_load(config: Path, key: str, chance: random.Random) -> list
         for client in clients:
             nursery.start_soon(client.run, port, key)
         await trio.sleep(chance.uniform(0.1, 1.0))
+        if after_some:
+            with trio.fail_after(60):
+                clients += await write_ends_down(port, key)
+            await wait_until(lambda: all(client.words >= 3 for client in lasting))
         process.kill()
     return clients
 
@@ -106,8 +138,8 @@ async def test_a_killed_gateway_recovers(tmp_path: Path, seed: int, on_cancel: s
         config.write_text(text)
         account_id, key = await fund_account(text)
         clients: list[Client] = []
-        for _ in range(KILLS):
-            clients += await kill_under_load(config, key, chance)
+        for number in range(KILLS):
+            clients += await kill_under_load(config, key, chance, after_some=number == 0)
         async with open_gateway(parse_config(text, "kill.toml", {})) as gateway:
             outcomes = await check_recovered(gateway, sim, account_id, key, clients)
         assert {("completed", False), ("client_left", True), ("gateway_failed", False)} <= outcomes

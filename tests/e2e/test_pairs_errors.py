@@ -67,7 +67,7 @@ async def test_a_refusal(tmp_path: Path, pair: tuple[Protocol, str], status: int
     client = codec_of(pair[0])
     async with open_setup(tmp_path) as setup:
         for stream in (True, False):
-            call = setup.call_of(*pair, f"status={status} retry_after=3", stream=stream)
+            call = setup.call_of(*pair, f"status={status} retry_after=0", stream=stream)
             _, receipt, error = await run(setup, call)
             assert isinstance(error, UpstreamRejectedError)
             document = orjson.loads(client.encode_error(error, "req_1"))

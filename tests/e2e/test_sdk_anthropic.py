@@ -226,9 +226,9 @@ REFUSALS: list[tuple[dict[str, Any], str, type[anthropic.APIStatusError]]] = [
     ({"model": "claude-unknown"}, "", anthropic.NotFoundError),
     ({"max_tokens": 0}, "", anthropic.BadRequestError),
     ({}, "status=400", anthropic.BadRequestError),
-    ({}, "status=401", anthropic.InternalServerError),
-    ({}, "status=429", anthropic.RateLimitError),
     ({}, "status=500", anthropic.InternalServerError),
+    ({}, "status=429 retry_after=0", anthropic.RateLimitError),
+    ({}, "status=401", anthropic.InternalServerError),  # its key is left alone from then on
 ]
 
 

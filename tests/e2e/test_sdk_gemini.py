@@ -284,9 +284,9 @@ REFUSALS: list[tuple[dict[str, Any], str, int, str]] = [
     ({"api_key": "sk-parshall-wrong"}, "", 401, "UNAUTHENTICATED"),
     ({"model": "gemini-unknown"}, "", 404, "NOT_FOUND"),
     ({}, "status=400", 400, "INVALID_ARGUMENT"),
-    ({}, "status=401", 502, "UNAVAILABLE"),
-    ({}, "status=429", 429, "RESOURCE_EXHAUSTED"),
     ({}, "status=500", 500, "INTERNAL"),
+    ({}, "status=429 retry_after=0", 429, "RESOURCE_EXHAUSTED"),
+    ({}, "status=401", 502, "UNAVAILABLE"),  # its key is left alone from then on
 ]
 
 

@@ -234,9 +234,9 @@ REFUSALS: list[tuple[dict[str, Any], str, type[openai.APIStatusError]]] = [
     ({"model": "gpt-unknown"}, "", openai.NotFoundError),
     ({"n": 0}, "", openai.BadRequestError),
     ({}, "status=400", openai.BadRequestError),
-    ({}, "status=401", openai.InternalServerError),
-    ({}, "status=429", openai.RateLimitError),
     ({}, "status=500", openai.InternalServerError),
+    ({}, "status=429 retry_after=0", openai.RateLimitError),
+    ({}, "status=401", openai.InternalServerError),  # its key is left alone from then on
 ]
 
 

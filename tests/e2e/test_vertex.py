@@ -62,7 +62,7 @@ def was_reset(truth: TruthRecord) -> bool:
 async def test_a_client_that_leaves_pays_what_it_got(tmp_path: Path) -> None:
     async with open_vertex(tmp_path) as setup:
         for protocol in SERVED:
-            call = setup.call_of("openai_chat", protocol, "tokens=400 tokens_per_second=2000")
+            call = setup.call_of("openai_chat", protocol, "tokens=400 tokens_per_second=20")
             async with setup.gateway.open_exchange(call) as exchange:
                 async for _ in exchange:
                     break

@@ -54,3 +54,27 @@ async def test_nothing_goes_out_behind_what_a_fault_has_swallowed(piece: bytes) 
     attempt.deliver(Delivery(1, None, piece, len(piece)))
     assert sink.take() == word("one")
     assert attempt.over
+
+
+async def test_what_was_not_paid_for_goes_on_once_it_is() -> None:
+    """Of two attempts only one is; it may have come to the limit before it is known which."""
+
+    def metered(relay: Relay) -> bool:
+        if not paid:
+            return False
+        relay.output_limit = 1_000
+        return relay.exhausted
+
+    paid: list[bool] = []
+    sink = PullSink(1_000_000, lambda: None)
+    relay = a_relay()
+    relay.output_limit = 2
+    attempt = Attempt(relay, sink, CHAT, unary=False, metered=metered)
+    pieces = word("one") + word(" two") + word(" three") + word(" four")
+    attempt.deliver(Delivery(1, HEAD, pieces, len(pieces)))
+    was_over = attempt.over
+    assert sink.take() == word("one") + word(" two")
+    paid.append(True)
+    attempt.go_on()
+    assert (was_over, attempt.over) == (True, False)
+    assert sink.take() == word(" three") + word(" four")

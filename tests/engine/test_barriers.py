@@ -53,7 +53,7 @@ async def test_no_generated_byte_leaves_before_the_hold_is_durable(tmp_path: Pat
 
 async def test_no_last_byte_leaves_before_the_settlement_is_durable(tmp_path: Path) -> None:
     async with open_setup(tmp_path) as setup:
-        early, whole = await stalled_at_the_end(setup, "tokens=300 tokens_per_second=1000")
+        early, whole = await stalled_at_the_end(setup, "tokens=300 tokens_per_second=600")
         assert early
         assert whole.startswith(early)
         assert b"[DONE]" not in early
@@ -132,7 +132,7 @@ async def test_who_leaves_before_an_answer_in_one_piece_was_let_go_pays_nothing(
 
 
 async def test_a_hold_that_cannot_be_recorded_refuses_the_request(tmp_path: Path) -> None:
-    async with open_setup(tmp_path, storage="barrier_timeout_s = 0.3") as setup:
+    async with open_setup(tmp_path, storage="barrier_timeout_s = 1") as setup:
         with stalled_journal(setup):
             _, receipt, error = await run(setup, setup.call("tokens=20"))
             assert isinstance(error, UnavailableError)
@@ -144,8 +144,8 @@ async def test_a_hold_that_cannot_be_recorded_refuses_the_request(tmp_path: Path
 async def test_past_the_deadline_the_ending_is_released_and_admission_closes(
     tmp_path: Path,
 ) -> None:
-    async with open_setup(tmp_path, storage="barrier_timeout_s = 0.3") as setup:
-        call = setup.call("tokens=100 tokens_per_second=1000")
+    async with open_setup(tmp_path, storage="barrier_timeout_s = 1") as setup:
+        call = setup.call("tokens=100 tokens_per_second=300")
         async with setup.gateway.open_exchange(call) as exchange:
             await exchange.head()
             with stalled_journal(setup):

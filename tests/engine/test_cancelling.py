@@ -63,7 +63,7 @@ async def test_while_the_provider_is_connected_to_in_vain(tmp_path: Path) -> Non
 
 async def test_while_the_hold_does_not_become_durable(tmp_path: Path) -> None:
     """It is settled once; its client is told that it cannot be served."""
-    async with open_setup(tmp_path, storage="barrier_timeout_s = 0.5") as setup:
+    async with open_setup(tmp_path, storage="barrier_timeout_s = 1.5") as setup:
         call = setup.call("tokens=100000 tokens_per_second=2000")
         errors: list[object] = []
 

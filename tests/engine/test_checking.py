@@ -169,7 +169,7 @@ free = true
         steps: list[tuple[str, str]] = []
         checks = plan_checks(parse_config(text, "test.toml", {}))
         findings = await run_checks(
-            checks, timeout_s=1, report=lambda name, step: steps.append((name, step))
+            checks, timeout_s=2, report=lambda name, step: steps.append((name, step))
         )
     assert [finding.failed for finding in findings] == [True, False]
     assert findings[0].reachable is True, "a connection was had"
@@ -282,3 +282,24 @@ async def test_what_no_model_names_is_not_asked() -> None:
 def test_a_provider_that_is_not_configured() -> None:
     with pytest.raises(ConfigError, match="no provider 'x'; the configuration has: openai"):
         plan_checks(config_of("http://127.0.0.1:1"), ["x"])
+
+
+async def test_each_key_of_a_pool_is_checked() -> None:
+    async with simulated(api_keys=frozenset({KEY})) as simulator:
+        text = f"""
+[providers.pool]
+protocol = "openai"
+base_url = "{simulator.base_url}/v1"
+api_keys = ["env:GOOD", "env:BAD"]
+http2 = "prior-knowledge"
+[models.m]
+deployments = [{{ provider = "pool", model = "sim-openai" }}]
+free = true
+"""
+        config = parse_config(text, "test.toml", {"GOOD": KEY, "BAD": "sk-old"})
+        findings = await check(config)
+    assert list(findings) == ["pool (key 1)", "pool (key 2)"]
+    good, bad = findings.values()
+    assert (good.failed, good.key_accepted) == (False, True)
+    assert (bad.failed, bad.key_accepted) == (True, False)
+    assert bad.advice == "check secret number 2 of its 'api_keys'"

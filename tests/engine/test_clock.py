@@ -21,7 +21,7 @@ async def test_a_clock_set_in_the_middle_of_a_stream_changes_its_dates_only(
     clock = HandClock()
     arrived_ms = clock.now_ms
     async with open_setup(tmp_path, clock=clock) as setup:
-        call = setup.call("tokens=300 tokens_per_second=2000")
+        call = setup.call("tokens=300 tokens_per_second=600")
         async with setup.gateway.open_exchange(call) as exchange:
             await anext(exchange)
             clock.now_ms += step_ms

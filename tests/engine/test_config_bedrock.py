@@ -13,7 +13,7 @@ import pytest
 from engine.catalogue import build_catalogue
 from engine.config import Config, ProviderConfig, parse_config
 from engine.errors import ConfigError
-from engine.gateway import build_provider
+from engine.rules import build_provider
 from engine.upstream.aws_credentials import AwsCredentials
 from tests.engine.metering.test_price_library import NOW
 

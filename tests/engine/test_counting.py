@@ -13,6 +13,7 @@ from engine import Call
 from engine.errors import UnavailableError
 from engine.events import Protocol
 from tests.engine.upstream.peer import Request
+from tests.fleet import model, open_fleet
 from tests.gateways import open_setup, settled
 from tests.scripted import open_scripted
 
@@ -56,3 +57,27 @@ async def test_no_more_are_counted_at_once_than_may(tmp_path: Path) -> None:
                 await setup.gateway.count_tokens(call)
             nursery.cancel_scope.cancel()
         assert setup.gateway.statistics()["counts_open"] == 0
+
+
+SEVERAL = "".join(
+    (
+        model("first-is-down", "dead-anthropic", "sim0-anthropic"),
+        model("none-counts", "dead-anthropic", "sim0"),
+        model("translated", "sim0"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "estimated"),
+    [("first-is-down", False), ("none-counts", True), ("translated", True)],
+)
+async def test_the_next_one_counts_where_one_fails_and_else_it_is_counted_here(
+    tmp_path: Path, name: str, estimated: bool
+) -> None:
+    async with open_fleet(tmp_path, 1, models=SEVERAL, routing="seed = 1") as fleet:
+        call = to_count(fleet.call(name, "tokens=1", client="anthropic"))
+        for _ in range(3):  # by weight, now one comes first and now the other
+            head, body = await fleet.setup.gateway.count_tokens(call)
+            assert 5 < orjson.loads(body)["input_tokens"] < 40
+            assert ((b"x-parshall-counted", b"estimate") in head.headers) == estimated

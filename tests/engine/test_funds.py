@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from engine.config import BillingConfig
 from engine.errors import InsufficientFundsError
 from engine.events import Outcome, Provenance, Usage
-from engine.funds import Bill, FirstSlice, Measured, extension_due, first_slice, make_bill
+from engine.funds import (
+    Bill,
+    FirstSlice,
+    Measured,
+    extension_due,
+    first_slice,
+    make_bill,
+    on_the_house,
+    together,
+)
 from engine.metering.pricing import FREE, Rates, bound_nanodollars
 
 PRICE = Rates(input=1_000, cached_input=1_000, cache_write=1_000, output=10_000)  # 1 and 10 nano$
@@ -146,3 +155,44 @@ def test_a_usage_is_known_as_its_weakest_figure(ways: tuple[str, str], as_a_whol
 def test_what_is_not_seen_before_it_is_reported_is_held_at_once() -> None:
     assert slice_of(10**9, unseen=50_000) == FirstSlice(500_100, 50_000, None)
     assert slice_of(10_100, unseen=50_000) == FirstSlice(10_100, 1_000, 1_000)
+
+
+def part(
+    input_tokens: int, output_tokens: int, how: Provenance, *flags: str, billed: bool = True
+) -> Bill:
+    """What one attempt of several comes to."""
+    usage = Usage(input_tokens, output_tokens=output_tokens)
+    measured = Measured(usage, {"input_tokens": how, "output_tokens": how}, flags)
+    made = bill(Outcome.COMPLETED, measured=measured)
+    return made if billed else on_the_house(made)
+
+
+def test_one_attempt_is_its_own_bill() -> None:
+    only = part(9, 3, Provenance.REPORTED)
+    assert together([], only) == only
+
+
+def test_the_parts_of_one_answer_are_added_up() -> None:
+    first = part(9, 3, Provenance.COUNTED, "usage_clamped")
+    last = part(14, 5, Provenance.REPORTED, "usage_doubtful", "usage_clamped")
+    whole = together([first], last)
+    assert whole.usage == Usage(23, output_tokens=8)
+    assert whole.charge_nanodollars == 39 + 64
+    assert whole.cost_nanodollars == 39 + 64
+    assert whole.provenance is Provenance.COUNTED
+    assert whole.measured.flags == ("usage_clamped", "usage_doubtful")
+
+
+def test_a_part_that_nobody_pays_is_a_cost_alone() -> None:
+    whole = together(
+        [part(9, 3, Provenance.COUNTED)], part(14, 0, Provenance.COUNTED, billed=False)
+    )
+    assert (whole.usage, whole.charge_nanodollars) == (Usage(9, output_tokens=3), 39)
+    assert whole.cost_nanodollars == 39 + 14
+
+
+def test_a_last_part_that_is_waived_leaves_the_others_to_be_paid() -> None:
+    counted = Measured(Usage(14, output_tokens=5), {"output_tokens": Provenance.COUNTED})
+    waived = bill(Outcome.CLIENT_LEFT, measured=counted, changes={"waive": True})
+    whole = together([part(9, 3, Provenance.COUNTED)], waived)
+    assert (whole.charge_nanodollars, whole.provenance) == (39, Provenance.FLAT)

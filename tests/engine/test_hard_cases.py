@@ -17,6 +17,7 @@ from engine.wire.http2 import ErrorCodes
 from tests.engine.test_push import open_client, push, read_until
 from tests.engine.upstream.peer import Request
 from tests.gateways import (
+    AGAIN,
     DOLLAR,
     Setup,
     charge,
@@ -215,7 +216,7 @@ async def test_a_sink_that_goes_away_stops_the_provider(tmp_path: Path) -> None:
         open_scripted(tmp_path, script) as setup,
         open_client() as (sink, client),
     ):
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with (
                 setup.gateway.open_exchange(setup.call()) as exchange,
                 trio.open_nursery() as nursery,
@@ -307,7 +308,7 @@ async def test_what_was_never_acted_on_is_sent_again_once(tmp_path: Path) -> Non
         request.answer()
         await request.send_all(word("hello") + usage_only(5, 1) + DONE, ended=True)
 
-    async with open_scripted(tmp_path, refuse_first) as setup:
+    async with open_scripted(tmp_path, refuse_first, routing=AGAIN) as setup:
         body, receipt, error = await run(setup, setup.call())
         assert error is None
         assert b"hello" in body
@@ -326,7 +327,7 @@ async def test_a_provider_that_always_refuses_is_asked_twice(tmp_path: Path) -> 
         seen.append(request)
         request.reset(ErrorCodes.REFUSED_STREAM)
 
-    async with open_scripted(tmp_path, refuse) as setup:
+    async with open_scripted(tmp_path, refuse, routing=AGAIN) as setup:
         _, receipt, error = await run(setup, setup.call())
         assert error is not None
         assert error.status == 502

@@ -110,12 +110,12 @@ async def test_a_database_that_refuses_their_ends_ends_nothing(
 
 async def test_a_receiver_that_does_not_answer_is_left(tmp_path: Path) -> None:
     async with open_receiver(0) as receiver:
-        section = notices(tmp_path, receiver.url, "timeout_s = 0.1")
+        section = notices(tmp_path, receiver.url, "timeout_s = 0.2")
         async with open_setup(tmp_path, models=section) as setup, spent_half(setup):
             assert await ends(tmp_path, 1) == ["delivered"]
-            assert [verified(message)["type"] for message in receiver.messages] == [
-                "budget.threshold"
-            ] * 2
+            assert len(receiver.messages) >= 2, "more only if this machine was late itself"
+            for message in receiver.messages:
+                assert verified(message)["type"] == "budget.threshold"
 
 
 async def test_what_was_not_sent_is_sent_after_a_restart(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def tries(folder: Path) -> list[int]:
 
 async def test_it_is_given_up_in_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with open_receiver(*[503] * 1_000) as receiver:
-        section = notices(tmp_path, receiver.url, "give_up_after_s = 0.2")
+        section = notices(tmp_path, receiver.url, "give_up_after_s = 0.5")
         async with open_setup(tmp_path, models=section) as setup, spent_half(setup):
             assert await ends(tmp_path, 1) == ["given_up"]
     assert len(receiver.messages) > 1

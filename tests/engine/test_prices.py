@@ -10,7 +10,7 @@ from engine.catalogue import build_catalogue
 from engine.config import parse_config
 from engine.errors import ConfigError
 from engine.metering.pricing import Rates
-from engine.routing.plan import Model
+from engine.routing.values import Model
 
 BASE = """
 [providers.ours]

@@ -14,7 +14,7 @@ from engine.errors import UpstreamError
 from engine.uploads import Upload
 from engine.wire.http2 import ErrorCodes
 from tests.engine.upstream.peer import Request
-from tests.gateways import run
+from tests.gateways import AGAIN, run
 from tests.scripted import open_scripted, word
 
 
@@ -27,7 +27,7 @@ async def test_what_was_answered_is_not_sent_again_whatever_its_reset_says(tmp_p
         request.answer(word("hello"))
         request.reset(ErrorCodes.REFUSED_STREAM)
 
-    async with open_scripted(tmp_path, refuse_late) as setup:
+    async with open_scripted(tmp_path, refuse_late, routing=AGAIN) as setup:
         body, receipt, _ = await run(setup, setup.call())
         assert len(seen) == len(receipt.attempts) == 1
         assert body.count(b"hello") == 1
@@ -46,7 +46,7 @@ async def test_what_was_let_go_of_is_not_sent_again(tmp_path: Path) -> None:
         request.reset(ErrorCodes.REFUSED_STREAM)
 
     server = "commit_after_s = 0.5\nparsed_here_max_bytes = 10_000_000"
-    async with open_scripted(tmp_path, refuse, server=server) as setup:
+    async with open_scripted(tmp_path, refuse, server=server, routing=AGAIN) as setup:
         words = {"role": "user", "content": "All work and no play. " * 3_500}
         whole = setup.call(messages=[words])
         waiting = trio.CancelScope()

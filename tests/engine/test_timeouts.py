@@ -14,16 +14,17 @@ from tests.gateways import events, open_setup, run
 
 async def test_the_total_timeout_of_an_attempt(tmp_path: Path) -> None:
     """However lively the provider is; what it has generated is billed."""
-    async with open_setup(tmp_path, provider="total_timeout_s = 0.3") as setup:
-        body, receipt, _ = await run(setup, setup.call("tokens=1000 tokens_per_second=100"))
+    async with open_setup(tmp_path, provider="total_timeout_s = 0.5") as setup:
+        call = setup.call("tokens=100000 tokens_per_second=100")
+        body, receipt, _ = await run(setup, call)
         assert receipt.outcome is Outcome.UPSTREAM_FAILED
         assert events(body)[-1]["error"]["code"] == "upstream_timeout"
-        assert 0 < receipt.usage["output_tokens"] == receipt.received_output_tokens < 100
+        assert 0 < receipt.usage["output_tokens"] == receipt.received_output_tokens < 100_000
         assert receipt.price_nanodollars > 0
 
 
 async def test_the_total_timeout_before_an_answer(tmp_path: Path) -> None:
-    async with open_setup(tmp_path, provider="total_timeout_s = 0.1") as setup:
+    async with open_setup(tmp_path, provider="total_timeout_s = 0.5") as setup:
         for directives in ("head_ms=60000", "first_token_ms=60000"):
             _, receipt, error = await run(setup, setup.call(directives))
             assert isinstance(error, UpstreamTimeoutError)

@@ -41,7 +41,7 @@ def engines_bytes() -> int:
 
 def long_call(setup: Setup, client: Protocol, provider: str, turns: int) -> Call:
     """A conversation of about a kilobyte a turn, whose answer is endless."""
-    call = setup.call_of(client, provider, "tokens=100000 tokens_per_second=1000")
+    call = setup.call_of(client, provider, "tokens=100000 tokens_per_second=100")
     document: dict[str, Any] = orjson.loads(call.body)
     name = {"gemini": "contents", "openai_responses": "input"}.get(client, "messages")
     last = document[name]

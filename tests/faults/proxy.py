@@ -121,11 +121,12 @@ class Link:
             else:
                 self.to_server_bytes += len(part)
 
-    async def close_half(self, end: str) -> None:
-        """FIN towards `client` or `server`; the other direction goes on."""
+    def close_half(self, end: str) -> None:
+        """FIN towards `client` or `server`, also in the middle of a piece; the other direction goes
+        on."""
         stream = self.client if end == "client" else self.server
         assert stream is not None
-        await stream.send_eof()
+        stream.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         """RST towards both ends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import trio
 import trio.testing
 
 from engine import Call, Exchange, Gateway, Outcome, Provenance
+from engine.admission.limits import LocalLimiter, Slots
 from engine.events import Protocol
 from engine.ledger.receipts import Receipt
 from tests.gateways import PROTOCOLS, Setup, assert_invariants, charge, drain, open_setup, settled
@@ -22,6 +24,7 @@ SEED = 20_261_121
 TOKENS = 12
 PACE = "head_ms=5 first_token_ms=15 tokens_per_second=1000"
 FUNDS = 10**15
+LIMITS = {"requests_per_min": 10**6, "tokens_per_min": 10**9, "concurrent_streams": 2}
 
 Way = Callable[[Gateway, Call, list[Exchange]], Awaitable[None]]
 
@@ -77,6 +80,31 @@ def assert_fair(
         assert receipt.price_nanodollars == charge(input_tokens, billed), point
 
 
+@dataclass
+class LimitsKept:
+    """Of the key of a test, by a clock that stands still: what is left is exact."""
+
+    setup: Setup
+    used_tokens: int = 0
+
+    async def begin(self) -> None:
+        """Let the key have limits from now on."""
+        ledger = self.setup.gateway.ledger
+        for row in await ledger.keys(self.setup.account_id):
+            await ledger.set_key_terms(row.key_id, lambda terms: replace(terms, limits=LIMITS))
+        self.setup.gateway._parts.limiter = LocalLimiter(clock_us=lambda: 0)
+
+    def check(self, receipt: Receipt | None, what: object = "") -> None:
+        """Nothing is taken any more but what has been used, with this exchange's."""
+        if receipt is not None:
+            self.used_tokens += receipt.usage["input_tokens"] + receipt.usage["output_tokens"]
+        gateway = self.setup.gateway
+        left = gateway.limit_status(gateway.identify(self.setup.key, "inference"))
+        assert left.streams == Slots(LIMITS["concurrent_streams"], 0), what
+        assert left.tokens is not None
+        assert left.tokens.remaining == LIMITS["tokens_per_min"] - self.used_tokens, what
+
+
 async def cancelled_everywhere(
     setup: Setup,
     way: Way,
@@ -89,6 +117,8 @@ async def cancelled_everywhere(
     """Cancel an exchange at each of its steps; how many there were. All is quiet after each."""
     seen: list[Exchange] = []
     spent = 0
+    limits = LimitsKept(setup)
+    await limits.begin()
 
     async def scenario() -> None:
         await way(setup.gateway, new_call(), seen)
@@ -96,6 +126,7 @@ async def cancelled_everywhere(
     await scenario()
     await settled(lambda: setup.sim.truth.records()[-1].ended is not None)
     await trio.testing.wait_all_tasks_blocked(0.01)
+    limits.check(seen[-1].receipt)
     spent += seen.pop().receipt.price_nanodollars
     baseline = count()
 
@@ -110,6 +141,7 @@ async def cancelled_everywhere(
         for exchange in seen:
             assert_fair(setup, exchange.receipt, point, stream=stream, on_cancel=on_cancel)
             spent += exchange.receipt.price_nanodollars
+        limits.check(seen[-1].receipt if seen else None, point)
         seen.clear()
 
     points = await cancel_everywhere(scenario, check, seed=SEED, whose=whose)

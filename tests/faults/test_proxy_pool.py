@@ -22,9 +22,9 @@ from tests.engine.upstream.peer import Collector, Peer, Request, open_peer, requ
 from .proxy import Proxy, open_proxy
 
 QUICK = PoolSettings(
-    connection=ConnectionSettings(ping_interval_s=0.15, ping_timeout_s=0.15), wait_timeout_s=5
+    connection=ConnectionSettings(ping_interval_s=0.15, ping_timeout_s=0.15), wait_timeout_s=30
 )
-SLOW_S = 5.0
+SLOW_S = 30.0
 """Far more than any deadline here."""
 
 
@@ -80,7 +80,7 @@ class Line:
 
 @asynccontextmanager
 async def open_line(
-    settings: PoolSettings = QUICK, *, connect_timeout_s: float = 0.3, **faults: Any
+    settings: PoolSettings = QUICK, *, connect_timeout_s: float = 10, **faults: Any
 ) -> AsyncIterator[Line]:
     async with open_peer() as peer, open_proxy(peer.port, **faults) as proxy:
         provider = peer.provider(base_url=f"{proxy.url}/v1", connect_timeout_s=connect_timeout_s)
@@ -116,11 +116,11 @@ async def test_every_byte_arrives(size: int, faults: dict[str, float]) -> None:
     bodies = [chance.randbytes(size) for _ in range(3)]
     slow = PoolSettings()
     async with (
-        open_line(slow, connect_timeout_s=10, **faults) as line,
+        open_line(slow, **faults) as line,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(serve, line.peer)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             consumers = [await line.ask(body) for body in bodies]
             for consumer, body in zip(consumers, bodies, strict=True):
                 assert (await consumer.wait_over()).data == body
@@ -129,7 +129,7 @@ async def test_every_byte_arrives(size: int, faults: dict[str, float]) -> None:
 
 
 async def test_a_blackhole_after_connect_meets_the_connect_deadline() -> None:
-    async with open_line(blackhole=True) as line:
+    async with open_line(PoolSettings(), connect_timeout_s=0.5, blackhole=True) as line:
         with trio.fail_after(SLOW_S), pytest.raises(UpstreamTimeoutError):
             await line.ask()
         line.proxy.faults.blackhole = False
@@ -137,7 +137,7 @@ async def test_a_blackhole_after_connect_meets_the_connect_deadline() -> None:
 
 
 async def test_latency_above_the_connect_deadline() -> None:
-    async with open_line(latency_s=1.0) as line:
+    async with open_line(PoolSettings(), connect_timeout_s=0.5, latency_s=2.0) as line:
         with trio.fail_after(SLOW_S), pytest.raises(UpstreamTimeoutError):
             await line.ask()
         line.proxy.faults.latency_s = 0
@@ -166,8 +166,8 @@ async def test_a_blackhole_in_mid_stream_is_found_by_ping() -> None:
 
 
 async def test_latency_below_the_ping_deadline_cuts_nothing() -> None:
-    settings = PoolSettings(connection=ConnectionSettings(ping_interval_s=0.1, ping_timeout_s=0.6))
-    async with open_line(settings, connect_timeout_s=5) as line:
+    settings = PoolSettings(connection=ConnectionSettings(ping_interval_s=0.1, ping_timeout_s=10))
+    async with open_line(settings) as line:
         consumer, request = await line.answered()
         line.proxy.faults.latency_s = 0.1
         with trio.move_on_after(0.8):
@@ -183,7 +183,7 @@ async def test_a_half_close_ends_the_connection(end: str) -> None:
     """HTTP/2 has no use for half a connection, whichever half is left."""
     async with open_line() as line:
         consumer, _ = await line.answered()
-        await line.proxy.latest.close_half(end)
+        line.proxy.latest.close_half(end)
         with trio.fail_after(SLOW_S):
             await consumer.wait_over()
         assert isinstance(consumer.error, StreamLostError)
@@ -204,8 +204,8 @@ async def test_a_reset_in_mid_stream() -> None:
 
 async def test_waiters_get_the_next_connection() -> None:
     """Twenty requests wait for a dial that a dead line delays; the next dial serves them."""
-    settings = PoolSettings(wait_timeout_s=5)
-    async with open_line(settings, connect_timeout_s=5, latency_s=0.05) as line:
+    settings = PoolSettings(wait_timeout_s=30)
+    async with open_line(settings, latency_s=0.05) as line:
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(line.ask)

@@ -41,7 +41,7 @@ async def open_front(folder: Path, **options: Any) -> AsyncIterator[Front]:
         httpx.AsyncClient(
             base_url=f"http://{server.addresses[0]}",
             headers={"authorization": f"Bearer {setup.key}"},
-            timeout=20,
+            timeout=30,
             verify=False,  # nothing is TLS here, and loading the authorities takes long
         ) as client,
     ):

@@ -100,7 +100,7 @@ async def test_a_client_that_leaves_ends_the_provider_stream_and_pays_for_what_i
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "parshall.access")
-    body = chat_body("tokens=5000 tokens_per_second=200")
+    body = chat_body("tokens=5000 tokens_per_second=100")
     async with open_front(tmp_path) as front:
         async with await trio.open_tcp_stream(*front.address) as stream:
             await stream.send_all(raw_request(front.setup.key, body))
@@ -147,7 +147,7 @@ async def test_the_key_is_checked_before_the_body_is_read(tmp_path: Path) -> Non
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n"
     async with open_front(tmp_path) as front, await trio.open_tcp_stream(*front.address) as stream:
         await stream.send_all(head)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             answer = bytes(await stream.receive_some(65_536))
 
         assert answer.startswith(b"HTTP/1.1 401")

@@ -217,7 +217,7 @@ async def test_room_is_given_back_once_the_answer_has_begun(tmp_path: Path) -> N
         def held_bytes() -> float | None:
             return front.setup.gateway.telemetry.registry.get_sample_value("parshall_body_bytes")
 
-        body = chat_body("tokens=1000 tokens_per_second=100")
+        body = chat_body("tokens=1000 tokens_per_second=50")
         async with front.client.stream("POST", "/v1/chat/completions", content=body) as response:
             assert response.status_code == 200
             assert held_bytes() == 0
@@ -275,7 +275,7 @@ async def test_many_bodies_at_once(tmp_path: Path) -> None:
         async def post() -> None:
             headers = {"authorization": f"Bearer {front.setup.key}"}
             base_url = f"http://{front.server.addresses[0]}"
-            async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=20) as client:
+            async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as client:
                 response = await client.post("/v1/chat/completions", content=body)
                 statuses.append((response.status_code, response.headers.get("retry-after")))
 

@@ -157,6 +157,21 @@ async def test_a_server_is_asked_when_it_holds_the_database(tmp_path: Path, db: 
         assert "$0.00" in as_table.output
 
 
+def test_administration_needs_no_secret_of_the_configuration(tmp_path: Path, db: Path) -> None:
+    """Nor one that could be served from: only where the database is."""
+    config = tmp_path / "parshall.toml"
+    config.write_text(
+        f'[storage]\nurl = "sqlite:{db}"\n[admin]\nsecret = "env:SET_FOR_THE_SERVER_ONLY"\n'
+        '[providers.new]\nkind = "not known yet"\n'
+    )
+    account = parsed(parshall("accounts", "create", "acme", "--config", config, "--json"))
+    assert parsed(parshall("accounts", "show", "acme", "--db", db, "--json")) == account
+    config.write_text('[storage]\nurl = "postgres://db"\n')
+    refused = parshall("accounts", "list", "--config", config)
+    assert refused.exit_code == 3
+    assert f"{config}:2: storage.url must be 'sqlite:FILE'" in refused.stderr
+
+
 async def test_a_database_held_without_a_control_socket(tmp_path: Path, db: Path) -> None:
     async with open_setup(tmp_path):
         result = await trio.to_thread.run_sync(lambda: parshall("accounts", "show", "--db", db))
@@ -175,6 +190,35 @@ def test_a_good_configuration_is_shown_with_its_prices(tmp_path: Path, db: Path)
         assert (model["input_usd_per_million"], model["output_usd_per_million"]) == ("1", "2")
     assert "is fine" in parshall("config", "check", path).output
     assert not db.exists()
+
+
+SEVERAL = """
+[models.pair]
+hedge = true
+continuation = true
+deployments = [
+  { provider = "sim", model = "m", priority = 1 },
+  { provider = "sim-gemini", model = "m", weight = 3 },
+]
+free = true
+[auto]
+models = [{ name = "pair", strength = 3 }]
+"""
+
+
+def test_all_deployments_are_shown_and_what_has_no_effect(tmp_path: Path, db: Path) -> None:
+    path = tmp_path / "parshall.toml"
+    path.write_text(config_text(db, "http://127.0.0.1:1", models=SEVERAL))
+
+    result = parshall("config", "check", path, "--json")
+    rows = [
+        tuple(row[name] for name in ("model", "provider", "priority", "weight"))
+        for row in json.loads(result.stdout)[-3:]
+    ]
+    assert rows == [("pair", "sim-gemini", 0, 3), ("pair", "sim", 1, 1), ("auto", None, None, None)]
+    assert f"{path}: models.pair.continuation has no effect: of none of" in result.stderr
+    assert "hedge" not in result.stderr
+    assert "is fine" in parshall("config", "check", path).output
 
 
 def test_a_configuration_without_models_is_told_so(tmp_path: Path) -> None:
@@ -205,6 +249,20 @@ def test_a_bad_configuration_is_refused(
     assert result.exit_code == 3
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", [("config", "check"), ("serve", "--config")])
+def test_nothing_is_served_that_nobody_can_administer(
+    tmp_path: Path, db: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PARSHALL_ADMIN_KEY")
+    path = tmp_path / "parshall.toml"
+    path.write_text(config_text(db, "http://127.0.0.1:1"))
+    result = parshall(*command, path)
+
+    assert result.exit_code == 3
+    assert "set the environment variable PARSHALL_ADMIN_KEY, or add [admin]" in result.stderr
+    assert not db.exists()
 
 
 def test_an_address_that_cannot_be_had(tmp_path: Path, db: Path) -> None:

@@ -25,7 +25,7 @@ async def parshall(*arguments: str | Path) -> Result:
 async def test_the_connections_of_a_running_server(tmp_path: Path) -> None:
     db = tmp_path / "ledger.db"
     async with open_setup(tmp_path) as setup, open_control(setup.gateway, db):
-        call = setup.call("tokens=1000 tokens_per_second=50")
+        call = setup.call("tokens=100000 tokens_per_second=50")
         async with setup.gateway.open_exchange(call) as exchange:
             await exchange.head()
             await settled(  # the first ping goes out after a second

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from engine.reconcile.reconcile import reconcile as compared
 from frontends.cli import main
 from frontends.commands.command import LedgerDesk
 from frontends.control import open_control
-from tests.engine.ledger.samples import USD, completed, opening, replay, settings_for
+from tests.engine.ledger.samples import USD, completed, opening, replay, settings_for, won
 
 MAY_1_MS = 1_777_593_600_000  # 2026-05-01T00:00:00Z
 DAY_MS = 86_400_000
@@ -41,7 +42,14 @@ async def settle(ledger: Ledger, account_id: str, number: int, model: str, cost:
         ledger.attempt(hold, AttemptRow(attempt, provider, model, MAY_1_MS + number))
     attempts = (
         Attempt(1, "other", model, 500, "upstream_failed"),
-        Attempt(2, "openai", model, 200, "completed", f"p_{number}", cost_nanodollars=cost),
+        replace(
+            won(cost, cost),
+            number=2,
+            provider="openai",
+            upstream_model=model,
+            provider_request_id=f"p_{number}",
+            role="fallback",
+        ),
     )
     ticket = ledger.settle(
         hold,

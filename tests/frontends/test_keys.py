@@ -12,7 +12,9 @@ import httpx
 import pytest
 from werkzeug.datastructures import Headers
 
+from engine.admission.keys import digest, new_secret, shown_prefix
 from engine.errors import InvalidRequestError
+from frontends.access import clean_client_id
 from frontends.keys import read_key, without_key
 from tests.frontends.apps import Front, open_front
 from tests.gateways import settled
@@ -130,6 +132,37 @@ async def test_every_way_works_on_every_route_and_is_logged_nowhere(
     logged = json.dumps(entries()) + caplog.text
     for word in (secret, "sk-parshall-guess", "key="):
         assert word not in logged
+
+
+def test_keys_with_other_beginnings() -> None:
+    """What an operator has configured, now or before, is cut out as well."""
+    prefixes = ("sk-parshall-", "sk-", "acme-")
+    assert without_key("/v1/acme-a_b/x", prefixes) == "/v1/acme-[redacted]/x"
+    assert without_key(f"/v1/{KEY}", prefixes) == "/v1/sk-parshall-[redacted]"
+    assert without_key("/v1/sk-1", prefixes) == "/v1/sk-[redacted]"
+    assert clean_client_id("acme-1", prefixes) is None
+    assert clean_client_id("req-1", prefixes) == "req-1"
+
+
+async def test_a_key_that_begins_otherwise_is_logged_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "parshall")
+    async with open_front(tmp_path) as front:
+        setup = front.setup
+        secret = new_secret("acme-")
+        row = await setup.gateway.ledger.create_key(
+            setup.account_id, "acme", digest(secret), shown_prefix(secret, "acme-")
+        )
+        path = f"/v1/models/{secret}"
+        headers = {"authorization": f"Bearer {secret}", "x-request-id": secret}
+        answer = await front.client.get(path, headers=headers)
+        assert row.prefix == secret[:9]
+        assert answer.status_code == 404
+        await settled(lambda: len(caplog.records) >= 1)
+        logged = caplog.text + json.dumps([r.__dict__.get("fields") for r in caplog.records])
+        assert secret not in logged
+        assert "/v1/models/acme-[redacted]" in logged
 
 
 async def test_two_that_differ_are_refused_in_the_routes_shape(tmp_path: Path) -> None:

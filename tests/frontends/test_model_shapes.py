@@ -21,6 +21,7 @@ def model(protocol: str, name: str, **changes: Any) -> ModelInfo:
     """A model as it would be listed."""
     info = ModelInfo(
         id=f"own/{name}",
+        name=f"own/{name}",
         created=1_700_000_000,
         owned_by="someone",
         root=name,

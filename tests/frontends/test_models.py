@@ -208,3 +208,27 @@ async def test_an_empty_page(tmp_path: Path) -> None:
             "first_id": None,
             "last_id": None,
         }
+
+
+OTHER_NAMES = """
+[models.told]
+aliases = ["told-latest"]
+deployments = [{ provider = "sim", model = "m" }]
+free = true
+[auto]
+name = "kr-auto"
+models = [{ name = "told", strength = 3 }]
+"""
+
+
+async def test_further_names_and_what_chooses_are_listed_too(tmp_path: Path) -> None:
+    async with open_front(tmp_path, models=OTHER_NAMES) as front, openai_client(front) as client:
+        assert [model.id async for model in client.models.list()][4:] == [
+            "told",
+            "told-latest",
+            "kr-auto",
+        ]
+        one = await client.models.retrieve("told-latest")
+        assert (one.id, one.owned_by) == ("told-latest", "sim")
+        chooses = await client.models.retrieve("kr-auto")
+        assert (chooses.id, chooses.owned_by) == ("kr-auto", "parshall")

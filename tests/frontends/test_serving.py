@@ -23,15 +23,18 @@ import orjson
 import pytest
 import trio
 import trustme
+from trio.testing import wait_all_tasks_blocked
 
 from bench.simulate import SimulatorSettings, open_simulator
-from engine import parse_config
+from engine import Gateway, parse_config
 from engine.catalogue import build_catalogue
+from engine.config_access import ADMIN_VARIABLE
 from frontends.demo import PROVIDERS, Provider, demo_config
-from frontends.serving import server_settings
+from frontends.serving import serve, server_settings
 from frontends.welcome import client_url, welcome
 from tests.frontends.server.apps import read_until
 from tests.gateways import chat_body, config_text, settled
+from tests.processes import ask
 
 PARSHALL = Path(sys.executable).parent / "parshall"
 START_TIMEOUT_S = 60
@@ -72,7 +75,8 @@ class Process:
 async def open_process(folder: Path, *options: str, until: str) -> AsyncIterator[Process]:
     """`parshall serve` on a free port; ready once it has printed `until`."""
     command = [str(PARSHALL), "serve", *options]
-    environ = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
+    unset = ("_API_KEY",) if "--config" in options else ("_API_KEY", ADMIN_VARIABLE)
+    environ = {k: v for k, v in os.environ.items() if not k.endswith(unset)}
     with (folder / "log").open("ab") as log:
         process = await trio.lowlevel.open_process(
             command, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=environ
@@ -120,6 +124,11 @@ async def test_the_demo_works_when_pasted_and_prints_the_same_key_again(tmp_path
         path = tmp_path / "parshall.demo-key"
         assert path.read_text().strip() == key
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        admin_path = tmp_path / "parshall.demo-admin-key"
+        admin_key = admin_path.read_text().strip()
+        assert len(admin_key) >= 32
+        assert stat.S_IMODE(admin_path.stat().st_mode) == 0o600
+        assert f"the operator's key is in {admin_path.name}" in demo.output
 
         for snippet in snippets_of(demo):
             assert len((await paste(snippet)).split()) > 10
@@ -132,11 +141,13 @@ async def test_the_demo_works_when_pasted_and_prints_the_same_key_again(tmp_path
         assert await demo.end() == 0
         entries = [line for line in demo.log() if line["logger"] == "parshall.access"]
         assert all(entry["outcome"] == "completed" for entry in entries)
-        assert key not in (tmp_path / "log").read_text()
+        for secret in (key, admin_key):
+            assert secret not in (tmp_path / "log").read_text()
 
     async with open_demo_process(tmp_path) as demo:
         assert demo.key == key
-        async with httpx.AsyncClient(base_url=demo.url) as client:
+        assert admin_path.read_text().strip() == admin_key
+        async with httpx.AsyncClient(base_url=demo.url, timeout=30) as client:
             answer = await client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
         assert answer.json()["data"][0]["id"] == "sim-openai"
         assert await demo.end(signal.SIGINT) == 0
@@ -175,14 +186,14 @@ async def test_a_stopping_server_lets_a_stream_end(tmp_path: Path) -> None:
     async with open_demo_process(tmp_path) as demo:
         headers = {"authorization": f"Bearer {demo.key}"}
         async with (
-            httpx.AsyncClient(base_url=demo.url, headers=headers) as client,
+            httpx.AsyncClient(base_url=demo.url, headers=headers, timeout=30) as client,
             client.stream("POST", "/v1/chat/completions", content=body) as response,
         ):
             chunks = response.aiter_raw()
             await anext(chunks)
             demo.trio_process.send_signal(signal.SIGTERM)
             rest = b"".join([chunk async for chunk in chunks])
-        with trio.fail_after(20):
+        with trio.fail_after(START_TIMEOUT_S):
             assert await demo.trio_process.wait() == 0
 
     assert rest.endswith(b"data: [DONE]\n\n")
@@ -195,7 +206,7 @@ async def test_a_second_signal_ends_what_is_left_and_bills_it(tmp_path: Path) ->
     async with open_demo_process(tmp_path) as demo:
         headers = {"authorization": f"Bearer {demo.key}"}
         async with (
-            httpx.AsyncClient(base_url=demo.url, headers=headers) as client,
+            httpx.AsyncClient(base_url=demo.url, headers=headers, timeout=30) as client,
             client.stream("POST", "/v1/chat/completions", content=body) as response,
         ):
             request_id = response.headers["x-request-id"]
@@ -205,7 +216,7 @@ async def test_a_second_signal_ends_what_is_left_and_bills_it(tmp_path: Path) ->
             await settled(lambda: _refuses(demo.url))
             demo.trio_process.send_signal(signal.SIGTERM)
             rest = b"".join([chunk async for chunk in chunks])
-        with trio.fail_after(20):
+        with trio.fail_after(START_TIMEOUT_S):
             assert await demo.trio_process.wait() == 0
 
     assert b"The gateway is stopping." in rest.rpartition(b'data: {"error":')[2]
@@ -221,10 +232,29 @@ async def test_a_second_signal_ends_what_is_left_and_bills_it(tmp_path: Path) ->
 
 def _refuses(url: str) -> bool:
     try:
-        httpx.get(f"{url}/healthz", timeout=1)
-    except httpx.TransportError:
+        httpx.get(f"{url}/healthz", timeout=30)
+    except (httpx.NetworkError, httpx.RemoteProtocolError):
         return True
     return False
+
+
+async def test_a_signal_while_it_says_that_it_serves_is_no_reset(tmp_path: Path) -> None:
+    """Whoever reads its address may connect before all is said, and end it."""
+    text = config_text(tmp_path / "ledger.db", "http://127.0.0.1:1")
+    environ = {ADMIN_VARIABLE: "of-the-operator-of-this-test-only"}
+    config = parse_config(
+        text.replace("[server]", '[server]\nbind = ["127.0.0.1:0"]'), "p", environ
+    )
+    answers = []
+
+    async def announce(_gateway: Gateway, addresses: tuple[str, ...]) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await wait_all_tasks_blocked(0.01)
+        port = int(addresses[0].rpartition(":")[2])
+        answers.append(await ask(port, b"GET /healthz HTTP/1.0\r\n\r\n"))
+
+    await serve(config, announce)
+    assert answers[0].startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_configured_server(tmp_path: Path) -> None:
@@ -236,7 +266,9 @@ async def test_a_configured_server(tmp_path: Path) -> None:
         async with open_process(tmp_path, *options, until="keys create NAME") as server:
             assert "no account yet" in server.output
             transport = httpx.AsyncHTTPTransport(uds=str(socket))
-            async with httpx.AsyncClient(transport=transport, base_url="http://p") as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://p", timeout=30
+            ) as client:
                 assert (await client.get("/readyz")).json() == {"status": "ready"}
             assert await server.end() == 0
         assert not socket.exists()
@@ -315,7 +347,7 @@ async def test_a_certificate_is_served_by_whichever_server(
     options = ("--config", "p.toml", "--bind", "127.0.0.1:0", "--server", server)
     async with open_process(tmp_path, *options, until="keys create") as process:
         port = process.output.partition("127.0.0.1:")[2].split()[0]
-        async with httpx.AsyncClient(verify=context) as client:
+        async with httpx.AsyncClient(verify=context, timeout=30) as client:
             answer = await client.get(f"https://localhost:{port}/healthz")
         assert answer.status_code == 200
         assert answer.extensions["reason_phrase"] == reason

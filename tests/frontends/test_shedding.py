@@ -11,9 +11,11 @@ from engine.config import ServerConfig
 from engine.load import Load
 from frontends.shedding import LoadShedder
 from tests.engine.test_load import Turns
+from tests.engine.upstream.peer import Peer, open_peer
 from tests.frontends.apps import open_front
 from tests.frontends.server.apps import read_until
 from tests.gateways import chat_body, open_setup
+from tests.scripted import DONE, word
 
 LAG_MAX_S = ServerConfig().lag_max_s
 
@@ -53,9 +55,24 @@ async def test_an_overload_ends_no_stream_and_no_probe(tmp_path: Path) -> None:
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer %s\r\n"
         b"expect: 100-continue\r\ncontent-length: 1000\r\n\r\n"
     )
-    body = chat_body("tokens=40 tokens_per_second=100")
-    async with open_front(tmp_path, server="exchanges_max = 1") as front:
-        async with front.client.stream("POST", "/v1/chat/completions", content=body) as response:
+    over = trio.Event()
+
+    async def answer_one(peer: Peer) -> None:
+        request = await peer.next_request()
+        request.answer(word("one"))
+        await over.wait()
+        await request.send_all(DONE, ended=True)
+
+    async with (
+        open_peer() as peer,
+        trio.open_nursery() as nursery,
+        open_front(
+            tmp_path, base_url=f"http://127.0.0.1:{peer.port}", server="exchanges_max = 1"
+        ) as front,
+    ):
+        nursery.start_soon(answer_one, peer)
+        asked = front.client.stream("POST", "/v1/chat/completions", content=chat_body())
+        async with asked as response:
             assert response.status_code == 200
             async with await trio.open_tcp_stream(*front.address) as stream:
                 await stream.send_all(head % front.setup.key.encode())
@@ -64,6 +81,7 @@ async def test_an_overload_ends_no_stream_and_no_probe(tmp_path: Path) -> None:
             assert b"\r\nretry-after: " in refused
             for probe in ("/healthz", "/readyz", "/metrics"):
                 assert (await front.client.get(probe)).status_code == 200
+            over.set()
             answer = await response.aread()
 
         assert answer.endswith(b"data: [DONE]\n\n")

@@ -131,34 +131,57 @@ async def _ask_unix(path: Path) -> bytes:
 
 
 async def test_systemd_hears_of_it_through_the_supervisor(tmp_path: Path) -> None:
-    """READY, the watchdog of the main process, STOPPING; then no process is left."""
+    """READY, the watchdog of the main process, a reload, STOPPING; then no process is left."""
     async with open_simulator(SimulatorSettings()) as sim:
         config = tmp_path / "parshall.toml"
-        config.write_text(config_text(tmp_path / "ledger.db", sim.base_url))
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-            systemd.bind(str(tmp_path / "notify"))
-            systemd.settimeout(START_TIMEOUT_S)
-            environ = {
-                **os.environ,
-                "NOTIFY_SOCKET": str(tmp_path / "notify"),
-                "WATCHDOG_USEC": "100000",
-            }
-            async with open_supervised(config, *BIND, environ=environ) as running:
-                await _hear(systemd, b"READY=1")
-                await _hear(systemd, b"WATCHDOG=1")
+        text = config_text(tmp_path / "ledger.db", sim.base_url)
+        config.write_text(text)
+        path = tmp_path / "notify"
+        environ = {**os.environ, "NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "1000000"}
+        async with (
+            open_systemd(path) as systemd,
+            open_supervised(config, *BIND, environ=environ) as running,
+        ):
+            await _hear(systemd, b"READY=1")
+            await _hear(systemd, b"WATCHDOG=1")
+            for change in ("[plans.new]\n", "[plans.new]\nrequests = 1\n"):
+                config.write_text(text + change)
                 running.supervisor.send_signal(signal.SIGHUP)
                 await _hear(systemd, b"RELOADING=1\nMONOTONIC_USEC=")
                 await _hear(systemd, b"READY=1")
-                running.supervisor.send_signal(signal.SIGINT)
-                await _hear(systemd, b"STOPPING=1")
-                with trio.fail_after(START_TIMEOUT_S):
-                    assert await running.supervisor.wait() == 0
+            running.supervisor.send_signal(signal.SIGINT)
+            await _hear(systemd, b"STOPPING=1")
+            with trio.fail_after(START_TIMEOUT_S):
+                assert await running.supervisor.wait() == 0
     assert not any(is_alive(pid) for pid in running.serving_pids())
+    [read] = [line for line in running.log().splitlines() if "was read again" in line]
+    assert '"changed":["plans.new"]' in read
+    assert "the configuration in use stays: " in running.log()
+    assert "plans.new.requests is unknown; did you mean 'requests_per_min'?" in running.log()
 
 
-async def _hear(systemd: socket.socket, expected: bytes) -> None:
-    while not (await trio.to_thread.run_sync(systemd.recv, 4_096)).startswith(expected):
-        pass
+@asynccontextmanager
+async def open_systemd(path: Path) -> AsyncIterator[trio.MemoryReceiveChannel[bytes]]:
+    """What it is told there. It always listens: the kernel keeps ten messages, and what is sent
+    then is lost."""
+    told, heard = trio.open_memory_channel[bytes](1_000)
+
+    async def listen(sock: trio.socket.SocketType) -> None:
+        while True:
+            told.send_nowait(await sock.recv(4_096))
+
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        await sock.bind(str(path))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen, sock)
+            yield heard
+            nursery.cancel_scope.cancel()
+
+
+async def _hear(systemd: trio.MemoryReceiveChannel[bytes], expected: bytes) -> None:
+    with trio.fail_after(START_TIMEOUT_S):
+        while not (await systemd.receive()).startswith(expected):
+            pass
 
 
 async def test_a_supervisor_that_is_killed_leaves_no_orphan(tmp_path: Path) -> None:

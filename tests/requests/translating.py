@@ -13,7 +13,7 @@ from engine.errors import InvalidRequestError
 from engine.events import Call, Protocol
 from engine.metering.pricing import FREE, Rates
 from engine.parsing.jobs import prepare_here, target_of
-from engine.routing.plan import Deployment
+from engine.routing.values import Deployment
 from engine.upstream.providers import Provider
 
 

@@ -16,6 +16,9 @@ from engine.ledger.migrations import (
     m004_budgets,
     m005_notices,
     m006_idempotency,
+    m007_operations,
+    m008_usage_days,
+    m009_attempt_roles,
 )
 from engine.ledger.records import LedgerError
 
@@ -26,6 +29,9 @@ _MODULES = (
     m004_budgets,
     m005_notices,
     m006_idempotency,
+    m007_operations,
+    m008_usage_days,
+    m009_attempt_roles,
 )
 
 migrations = Migrations("parshall.ledger")

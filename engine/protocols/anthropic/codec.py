@@ -15,7 +15,8 @@ from engine.protocols.anthropic.answers import read_message
 from engine.protocols.anthropic.framing import framing_of
 from engine.protocols.anthropic.hosting import ENVELOPES
 from engine.protocols.anthropic.marks import PROTOCOL
-from engine.protocols.anthropic.streams import AnthropicDecoder, VerbatimAnthropic
+from engine.protocols.anthropic.streams import AnthropicDecoder
+from engine.protocols.anthropic.verbatim import VerbatimAnthropic
 from engine.protocols.codec import ClientRequest, Encoded, Identity, UpstreamTarget
 from engine.protocols.costs import ShownCost, add_cost
 from engine.protocols.quirks import PLAIN, Quirks

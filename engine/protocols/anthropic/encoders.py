@@ -25,6 +25,13 @@ class AnthropicEncoder:
     def __init__(self, identity: Identity) -> None:
         self._grammar = Grammar(identity)
 
+    @classmethod
+    def resumed(cls, identity: Identity, index: int, kind: str | None) -> AnthropicEncoder:
+        """For a message that has begun to go out; see `Grammar.resumed`."""
+        encoder = cls(identity)
+        encoder._grammar = Grammar.resumed(identity, index, kind)
+        return encoder
+
     @property
     def holding(self) -> bool:
         """Events wait for a call whose arguments are incomplete."""

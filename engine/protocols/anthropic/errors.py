@@ -121,11 +121,16 @@ def error_type(status: int) -> str:
 
 
 def encode_error(error: GatewayError, request_id: str | None = None) -> bytes:
-    """An error in Anthropic's shape, which has no place for a parameter or a code."""
+    """An error in Anthropic's shape, which has no place for a parameter. `code` is our own field:
+    the SDKs pass on what they do not know."""
     return orjson.dumps(
         {
             "type": "error",
-            "error": {"type": error_type(error.status), "message": error.message},
+            "error": {
+                "type": error_type(error.status),
+                "message": error.message,
+                "code": error.code,
+            },
             "request_id": request_id,
         }
     )

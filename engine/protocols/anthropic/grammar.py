@@ -79,6 +79,15 @@ class Grammar:
         self._waiting_chars = 0
         self._tries = 0
 
+    @classmethod
+    def resumed(cls, identity: Identity, index: int, kind: str | None) -> Grammar:
+        """Inside a message that has begun: `index` is that of its last block, which is open and of
+        a `kind`, or has ended."""
+        grammar = cls(identity)
+        grammar._begun = True
+        grammar._index, grammar._open = index, kind
+        return grammar
+
     @property
     def holding(self) -> bool:
         """Events wait for the call that is open."""

@@ -1,4 +1,4 @@
-"""Streams of server-sent events: read to be translated, or along a verbatim relay.
+"""Streams of server-sent events, as they are read.
 
 The grammar: message_start, blocks one after another (content_block_start, its deltas,
 content_block_stop), message_delta with the reason and the usage, message_stop. `ping` anywhere;
@@ -19,11 +19,7 @@ from engine.protocols.anthropic.errors import read_error
 from engine.protocols.anthropic.figures import encode_usage
 from engine.protocols.anthropic.framing import Framing
 from engine.protocols.anthropic.values import load_answer
-from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of
-
-_DELTA_KEYS = frozenset({"type", "index", "delta"})
-_TEXT_KEYS = frozenset({"type", "text"})
 
 
 def encode_event(document: dict[str, Any]) -> bytes:
@@ -128,81 +124,6 @@ class AnthropicDecoder:
     def end_frame(self) -> bytes:
         """The last event, with the blank line that it lacked; nothing of an error."""
         return b"" if self.error is not None else self._last_frame
-
-
-class VerbatimAnthropic(AnthropicDecoder):
-    """Reads along; every frame goes out as it came, an event as the provider wrote its JSON."""
-
-    def __init__(self, request: ClientRequest, framing: Framing, *, end_marker: bool) -> None:
-        super().__init__(framing, end_marker=end_marker)
-        self._model = request.model
-        self._sent = SentGrammar()
-
-    def client_frame(self, frame: bytes) -> bytes:
-        """The event: the frame itself, where it is one."""
-        document = self.document
-        self._sent.see(document)
-        self.repeatable = (
-            document.keys() == _DELTA_KEYS
-            and document["type"] == "content_block_delta"
-            and dict_of(document["delta"]).keys() == _TEXT_KEYS
-            and document["delta"]["type"] == "text_delta"
-        )  # where a citation would begin is of no interest to whom nothing is translated for
-        return self._framing.client_event(frame, document)
-
-    def end_frame(self) -> bytes:
-        """The last event, made whole."""
-        frame = super().end_frame()
-        if frame:
-            self._sent.see(self.document)
-        return frame
-
-    def cut(self, usage: Usage) -> bytes:
-        """Ends what has gone out: the open block, `message_delta`, `message_stop`."""
-        return self._sent.cut(usage, self._model)
-
-
-# Without a message of the provider's there is no id: clients only show it.
-_NO_ID = "msg_unstarted"
-
-
-class SentGrammar:
-    """How far a stream has got that went out."""
-
-    __slots__ = ("_open", "_place")
-
-    def __init__(self) -> None:
-        self._place = "before"
-        self._open: int | None = None
-
-    def see(self, document: dict[str, Any]) -> None:
-        """An event goes out."""
-        match document.get("type"):
-            case "message_start":
-                self._place = "message"
-            case "content_block_start":
-                index = document.get("index")
-                self._open = index if isinstance(index, int) else None
-            case "content_block_stop":
-                self._open = None
-            case "message_delta":
-                self._place = "ending"
-            case "message_stop":
-                self._place = "after"
-
-    def cut(self, usage: Usage, model: str) -> bytes:
-        """The rest of a stream that is valid, with the reason `max_tokens`."""
-        if self._place == "after":
-            return b""
-        out = []
-        if self._place == "before":
-            out.append(start_event(_NO_ID, model, usage))
-        if self._open is not None:
-            out.append({"type": "content_block_stop", "index": self._open})
-        if self._place != "ending":
-            out.append(cut_event(usage))
-        out.append({"type": "message_stop"})
-        return b"".join(encode_event(document) for document in out)
 
 
 def start_event(message_id: str, model: str, usage: Usage | None) -> dict[str, Any]:

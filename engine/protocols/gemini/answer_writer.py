@@ -83,6 +83,13 @@ class AnswerWriter:
         """A call waits for the rest of its arguments."""
         return any(choice.calls for choice in self.choices.values())
 
+    def go_on_from(self, begin: Begin, text: str) -> None:
+        """An answer has begun, and so much text of its first candidate is out."""
+        self.begin = begin
+        choice = self._of(0)
+        choice.text.append(text[:TEXT_MAX_CHARS])
+        choice.text_chars = len(text)
+
     def write(self, event: Event) -> list[Piece]:
         """The pieces that an event adds.
 

@@ -8,14 +8,16 @@ from typing import Any
 import orjson
 
 from engine.errors import UpstreamError
-from engine.events import Event, Usage
-from engine.protocols.codec import ClientRequest
+from engine.events import Begin, Event, Usage
+from engine.protocols.codec import ClientRequest, Identity
 from engine.protocols.fields import load_exact, load_json
 from engine.protocols.gemini.answers import AnswerReader
 from engine.protocols.gemini.chunks import EVENT_END, length_chunk
 from engine.protocols.gemini.chunks import frame as frame_chunk
+from engine.protocols.gemini.encoders import GeminiEncoder
 from engine.protocols.gemini.errors import read_error
 from engine.protocols.gemini.framing import FrameSplitter
+from engine.protocols.gemini.signatures import native
 
 _BROKEN_OFF = "The provider's stream broke off before its end."
 
@@ -144,3 +146,9 @@ class GeminiVerbatim(GeminiDecoder):
         if self._begun and not self._elements:  # the opening bracket alone has gone out
             return orjson.dumps(chunk) + b"]"
         return frame_chunk(chunk, array=True, first=not self._begun) + b"]"
+
+    def resume(self, request: ClientRequest, identity: Identity, text: str) -> GeminiEncoder:
+        """Chunks of the same answer."""
+        reader = self._reader
+        begin = Begin(reader.id or None, reader.model or None, native=native())
+        return GeminiEncoder.resumed(request, identity, begin, text)

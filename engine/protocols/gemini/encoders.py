@@ -23,6 +23,16 @@ class GeminiEncoder:
         self._writer = AnswerWriter()
         self._first = True
 
+    @classmethod
+    def resumed(
+        cls, request: ClientRequest, identity: Identity, begin: Begin, text: str
+    ) -> GeminiEncoder:
+        """For an answer that has begun so, and so much text of which has gone out."""
+        encoder = cls(request, identity)
+        encoder._first = False
+        encoder._writer.go_on_from(begin, text)
+        return encoder
+
     @property
     def holding(self) -> bool:
         """A call waits for the rest of its arguments."""

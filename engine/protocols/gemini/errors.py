@@ -23,6 +23,8 @@ from engine.protocols.scrub import is_bad_key, is_out_of_funds, scrub
 _MESSAGE_MAX_CHARS = 4_096
 _DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
 _TOO_LONG = re.compile(r"(?i)token count .{0,40}exceeds")
+_OF_MODELS = ("models/", "Publisher Model", "Publisher model")
+"""How Google's words begin where a model is not there; else it is a cache or a file that is not."""
 _BILLING = re.compile(r"(?i)\bbilling (?:account|to be enabled|is disabled|has not been enabled)")
 
 _KINDS: Mapping[int, tuple[str, str]] = {
@@ -95,6 +97,8 @@ def read_error(
         message = "The provider's rate limit is reached; try again later."
     elif status == 400 and _TOO_LONG.search(message):
         code_name = "context_length_exceeded"
+    elif status == 404 and not message.startswith(_OF_MODELS):
+        code_name = "not_found"
     return UpstreamRejectedError(
         scrub(message)[:_MESSAGE_MAX_CHARS] or f"The provider answered {status}.",
         status=status if 400 <= status <= 599 else 502,

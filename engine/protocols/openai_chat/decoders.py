@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.events import Event, TextDelta, Usage
+from engine.protocols.codec import ClientRequest, Identity
+from engine.protocols.openai_chat.encoders import ChatEncoder
 from engine.protocols.openai_chat.reading import CHOICE_FIELDS, AnswerReader
 from engine.protocols.openai_stream import EventDecoder, encode_length_ending, without_usage
 from engine.protocols.quirks import PLAIN, Quirks
@@ -117,3 +119,7 @@ class ChatVerbatimDecoder(ChatDecoder):
             usage if self._include_usage and not self.ending else None,
             {"delta": {}},
         )
+
+    def resume(self, request: ClientRequest, identity: Identity, text: str) -> ChatEncoder:
+        """Chunks of the same completion."""
+        return ChatEncoder.resumed(request, identity, self._like or self._document)

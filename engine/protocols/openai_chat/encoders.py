@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from engine.events import (
     UsageReport,
 )
 from engine.protocols.codec import ClientRequest, Identity
+from engine.protocols.fields import text_of
 from engine.protocols.openai_chat import encoding
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_stream import DONE_EVENT
@@ -71,6 +72,22 @@ class ChatEncoder:
         self._choices: dict[int, _Choice] = {}
         self._usage: UsageReport | None = None
         self._set_frame()
+
+    @classmethod
+    def resumed(
+        cls, request: ClientRequest, identity: Identity, like: Mapping[str, Any]
+    ) -> ChatEncoder:
+        """For a completion whose first choice has begun to go out; `like` is a chunk of it."""
+        encoder = cls(request, identity)
+        created = like.get("created")
+        encoder._begin = Begin(
+            text_of(like.get("id")) or None,
+            text_of(like.get("model")) or None,
+            created if isinstance(created, int) and created > 0 else None,
+        )
+        encoder._choice(0).opened = True
+        encoder._take({name: like[name] for name in _LASTING if name in like})
+        return encoder
 
     def _set_frame(self) -> None:
         """What stands before and after the choices of every chunk."""

@@ -24,6 +24,7 @@ _TOP_LEVEL = (
 )
 # OpenRouter's and others' lists of models to try instead.
 _OTHER_MODELS = ("models", "fallbacks")
+_SUSPECT = frozenset({*_TOP_LEVEL, *_OTHER_MODELS, "extra_body", "google"})
 # Within a tool that the provider runs, at any of these names.
 _TOOL_FIELDS = ("vector_store_ids", "file_ids", "container", "file_id", "connector_id")
 # A container for the call alone is no id: `{"type": "auto"}`.
@@ -36,6 +37,18 @@ def refuse_held_ids(document: dict[str, Any]) -> None:
     Raises:
         InvalidRequestError: with the path as its param.
     """
+    if not _SUSPECT.isdisjoint(document):
+        _refuse_members(document)
+    for index, message in enumerate(document["messages"]):
+        for path in _held_in_message(message):
+            raise HeldIdError(f"messages[{index}].{path}")
+    if isinstance(tools := document.get("tools"), list):
+        for index, tool in enumerate(tools):
+            for path in _held_in_tool(tool):
+                raise HeldIdError(f"tools[{index}].{path}")
+
+
+def _refuse_members(document: dict[str, Any]) -> None:
     for name in _TOP_LEVEL:
         if document.get(name):
             raise HeldIdError(name)
@@ -54,21 +67,15 @@ def refuse_held_ids(document: dict[str, Any]) -> None:
         for name in ("cached_content", "cachedContent"):
             if source.get(name):
                 raise HeldIdError(f"{path}.{name}")
-    for index, message in enumerate(document["messages"]):
-        for path in _held_in_message(message):
-            raise HeldIdError(f"messages[{index}].{path}")
-    if isinstance(tools := document.get("tools"), list):
-        for index, tool in enumerate(tools):
-            for path in _held_in_tool(tool):
-                raise HeldIdError(f"tools[{index}].{path}")
 
 
 def _held_in_message(message: dict[str, Any]) -> Iterator[str]:
-    if dict_of(message.get("audio")).get("id"):
+    if "audio" in message and dict_of(message["audio"]).get("id"):
         yield "audio.id"
     for name in ("content", "images"):
-        parts = message.get(name)
-        for index, part in enumerate(parts if isinstance(parts, list) else ()):
+        if name not in message or not isinstance(parts := message[name], list):
+            continue
+        for index, part in enumerate(parts):
             if isinstance(part, dict) and part.get("type") != "text":
                 yield from _held_in_part(part, f"{name}[{index}]")
 

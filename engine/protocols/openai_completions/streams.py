@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -19,6 +19,7 @@ from engine.events import (
     UsageReport,
 )
 from engine.protocols.codec import ClientRequest, Identity
+from engine.protocols.fields import text_of
 from engine.protocols.openai_completions import answers
 from engine.protocols.openai_completions.requests import choices_of, read_prompts
 from engine.protocols.openai_stream import (
@@ -77,6 +78,10 @@ class CompletionsVerbatimDecoder(EventDecoder):
             {"text": "", "logprobs": None},
         )
 
+    def resume(self, request: ClientRequest, identity: Identity, text: str) -> CompletionsEncoder:
+        """Chunks of the same completion."""
+        return CompletionsEncoder.resumed(request, identity, self._like or self._document)
+
 
 class CompletionsEncoder:
     """For a client of this protocol; see `codec.StreamEncoder`. A refusal is text: there is no
@@ -95,6 +100,22 @@ class CompletionsEncoder:
         self._ends: dict[int, int] = {}
         """How far the logprobs of a choice have come, in characters."""
         self._set_frame(None)
+
+    @classmethod
+    def resumed(
+        cls, request: ClientRequest, identity: Identity, like: Mapping[str, Any]
+    ) -> CompletionsEncoder:
+        """For a completion that has begun to go out; `like` is a chunk of it."""
+        encoder = cls(request, identity)
+        created = like.get("created")
+        encoder._set_frame(
+            Begin(
+                text_of(like.get("id")) or None,
+                text_of(like.get("model")) or None,
+                created if isinstance(created, int) and created > 0 else None,
+            )
+        )
+        return encoder
 
     def _set_frame(self, begin: Begin | None) -> None:
         """What stands before and after the choices of every chunk."""

@@ -37,6 +37,27 @@ class Composer(Output):
         """What stands in front of the deltas of `text`."""
         self._chars = 0
 
+    @classmethod
+    def resumed(cls, sent: Output, chars: int) -> Composer | None:
+        """An output in the place of another one, which has told so much text: it goes on in the
+        part that is open, or behind what has ended. None where a text has been said whole and its
+        item has not, and where something else is being told."""
+        composer = cls()
+        composer.go_on_from(sent)
+        composer._chars = chars
+        if not sent.open:
+            return composer
+        item = sent.open[max(sent.open)]
+        if len(sent.open) > 1 or item.kind != "message":
+            return None
+        composer.current = item
+        if item.parts:
+            part = item.parts[-1]
+            if part.kind != OUTPUT_TEXT or part.said or part.done:
+                return None
+            composer._open_text(item, part)
+        return composer
+
     def begin_item(self, fields: dict[str, Any], *, native: bool = False) -> tuple[OpenItem, bytes]:
         """An item is added; its id is ours, unless it is told as its provider told it."""
         index = self.next_index
@@ -87,10 +108,13 @@ class Composer(Output):
             return b""
         item, out = self.enter(MESSAGE)
         part, added = self.enter_part(item, OUTPUT_TEXT)
+        self._open_text(item, part)
+        return out + added
+
+    def _open_text(self, item: OpenItem, part: Part) -> None:
         place = item.place | {"content_index": part.index}
         self.text = part
         self._place = b"," + orjson.dumps(place)[1:-1] + b',"delta":'
-        return out + added
 
     def tell(self, text: str, logprobs: list[Any]) -> bytes:
         """By far the most frequent event: only its number and its text are written anew."""

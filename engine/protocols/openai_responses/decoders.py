@@ -7,7 +7,9 @@ from typing import Any
 
 from engine.errors import GatewayError
 from engine.events import Event, Usage
+from engine.protocols.codec import ClientRequest, Identity
 from engine.protocols.fields import text_of
+from engine.protocols.openai_responses.encoders import ResponsesEncoder
 from engine.protocols.openai_responses.errors import read_failure
 from engine.protocols.openai_responses.reading import AnswerReader
 from engine.protocols.openai_responses.tracking import Tracker
@@ -75,3 +77,9 @@ class ResponsesVerbatimDecoder(ResponsesDecoder):
     def fail(self, error: GatewayError) -> bytes:
         """See `codec.FailsInPlace`."""
         return self._sent.fail(error)
+
+    def resume(
+        self, request: ClientRequest, identity: Identity, text: str
+    ) -> ResponsesEncoder | None:
+        """Events of the same answer, in the item and the part that are open."""
+        return ResponsesEncoder.resumed(request, identity, self._sent, text)

@@ -34,7 +34,7 @@ from engine.protocols.fields import dict_of
 from engine.protocols.openai_responses.composing import MESSAGE, REASONING, Composer
 from engine.protocols.openai_responses.decode_request import LOGPROBS
 from engine.protocols.openai_responses.marks import own, sign
-from engine.protocols.openai_responses.output import REFUSAL, SUMMARY, OpenItem
+from engine.protocols.openai_responses.output import REFUSAL, SUMMARY, OpenItem, Output
 from engine.protocols.openai_responses.response import encode_response as encode_beginning
 from engine.protocols.openai_responses.usage import encode_usage
 from engine.protocols.openai_shared import encode_logprob
@@ -70,6 +70,19 @@ class ResponsesEncoder:
         self._logprobs = isinstance(wanted, list) and LOGPROBS in wanted
         self._finish: Finish | None = None
         self._usage: UsageReport | None = None
+
+    @classmethod
+    def resumed(
+        cls, request: ClientRequest, identity: Identity, sent: Output, text: str
+    ) -> ResponsesEncoder | None:
+        """For an answer that has begun to go out, with so much text; see `Composer.resumed`."""
+        output = Composer.resumed(sent, len(text))
+        if output is None:
+            return None
+        output.response = encode_beginning(request, None, identity) | output.response
+        encoder = cls(request, identity)
+        encoder._output, encoder._begun = output, True
+        return encoder
 
     @property
     def holding(self) -> bool:

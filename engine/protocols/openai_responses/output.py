@@ -57,7 +57,12 @@ _TEXTS: dict[str, tuple[str, str]] = {
 
 @dataclass(slots=True)
 class Part:
-    """A part of an item; `start` is where it begins in the text of the answer."""
+    """A part of an item.
+
+    Attributes:
+        start: where it begins in the text of the answer.
+        said: its text has been said whole.
+    """
 
     kind: str
     index: int
@@ -65,6 +70,7 @@ class Part:
     texts: list[str] = field(default_factory=list)
     annotations: list[Any] = field(default_factory=list)
     logprobs: list[Any] = field(default_factory=list)
+    said: bool = False
     done: bool = False
 
     def encode(self) -> dict[str, Any]:
@@ -158,6 +164,11 @@ class Output:
         """The items that have ended."""
         return [self._ended[index] for index in sorted(self._ended)]
 
+    def go_on_from(self, sent: Output) -> None:
+        """Take the place of another one, which has come this far and goes no further."""
+        self.response, self.sequence, self.open = sent.response, sent.sequence, sent.open
+        self._ended, self._kept_chars = sent._ended, sent._kept_chars
+
     def keep(self, texts: list[str], text: str) -> None:
         """Keep a piece for the final object.
 
@@ -199,9 +210,8 @@ class Output:
         text: dict[str, Any] = {text_name: whole[text_name]}
         if part.kind == OUTPUT_TEXT:
             text["logprobs"] = part.logprobs
-        return self.frame(text_event, place | text) + self.frame(
-            part_event, place | {"part": whole}
-        )
+        said = b"" if part.said else self.frame(text_event, place | text)
+        return said + self.frame(part_event, place | {"part": whole})
 
     def close(self, item: OpenItem, status: str, final: dict[str, Any] | None = None) -> bytes:
         """An item ends, with all that is open in it; `final` is it as its provider said it."""

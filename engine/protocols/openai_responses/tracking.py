@@ -75,6 +75,10 @@ class Tracker(Output):
         if kind in _PART_KINDS and (part := self._part_of(document, kind)) is not None:
             part.done = True
 
+    def _said(self, document: dict[str, Any], kind: str) -> None:
+        if (part := self._part_of(document, kind)) is not None:
+            part.said = True
+
     def _told(self, document: dict[str, Any], kind: str) -> None:
         if (part := self._part_of(document, kind)) is not None:
             self.keep(part.texts, text_of(document.get("delta")))
@@ -100,6 +104,10 @@ def _part(kind: str) -> Callable[[Tracker, dict[str, Any]], None]:
     return lambda tracker, document: tracker._told(document, kind)
 
 
+def _whole(kind: str) -> Callable[[Tracker, dict[str, Any]], None]:
+    return lambda tracker, document: tracker._said(document, kind)
+
+
 _TRACKERS: dict[str, Callable[[Tracker, dict[str, Any]], None]] = {
     "response.created": Tracker._begin,
     "response.queued": Tracker._begin,
@@ -114,6 +122,10 @@ _TRACKERS: dict[str, Callable[[Tracker, dict[str, Any]], None]] = {
     "response.refusal.delta": _part(REFUSAL),
     "response.reasoning_summary_text.delta": _part(SUMMARY),
     "response.reasoning_text.delta": _part(REASONING_TEXT),
+    "response.output_text.done": _whole(OUTPUT_TEXT),
+    "response.refusal.done": _whole(REFUSAL),
+    "response.reasoning_summary_text.done": _whole(SUMMARY),
+    "response.reasoning_text.done": _whole(REASONING_TEXT),
     "response.output_text.annotation.added": Tracker._annotated,
     "response.function_call_arguments.delta": Tracker._text,
     "response.custom_tool_call_input.delta": Tracker._text,

@@ -19,6 +19,7 @@ DIALS = {
 }
 DIALLING = {
     "engine/counting.py": "a provider",
+    "engine/probing.py": "a provider",
     "engine/egress/fetching.py": "what a user has named",
     "engine/upstream/dial.py": "a provider",
     "engine/upstream/google_tokens.py": "Google's servers of tokens",

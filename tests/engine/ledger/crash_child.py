@@ -14,9 +14,9 @@ from pathlib import Path
 
 import trio
 
-from engine.ledger import Attempt, AttemptRow, CostLine, Ledger, LedgerSettings, open_ledger
+from engine.ledger import AttemptRow, CostLine, Ledger, LedgerSettings, open_ledger
 from engine.ledger.records import ProgressEntry
-from tests.engine.ledger.samples import completed, opening
+from tests.engine.ledger.samples import completed, opening, won
 
 TASKS = 20
 
@@ -54,9 +54,8 @@ async def exchanges(ledger: Ledger, account_id: str, task: int, chance: random.R
                 ]
             )
             await trio.lowlevel.checkpoint()
-        receipt = completed(begun, Attempt(1, "sim", "sim-openai", 200, "completed"))
         if chance.random() < 0.2:
-            receipt = receipt.replace(outcome="upstream_failed")
+            receipt = completed(begun, won()).replace(outcome="upstream_failed")
             await ledger.wait_durable(ledger.void(hold, costs=[], receipt=receipt))
             say(f"voided {request_id}")
         else:
@@ -65,7 +64,7 @@ async def exchanges(ledger: Ledger, account_id: str, task: int, chance: random.R
                 posted_nanodollars=charge,
                 overrun_nanodollars=0,
                 costs=[CostLine("sim", charge // 2)],
-                receipt=receipt,
+                receipt=completed(begun, won(charge, charge // 2)),
             )
             await ledger.wait_durable(ticket)
             say(f"settled {request_id} {charge}")

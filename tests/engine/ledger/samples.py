@@ -9,7 +9,9 @@ from pathlib import Path
 
 import trio
 
-from engine.ledger import Attempt, Ledger, LedgerSettings, Receipt, open_ledger
+from engine.ledger import Attempt, KeyRow, Ledger, LedgerSettings, Receipt, open_ledger
+from engine.ledger.changes import Change
+from engine.ledger.records import TermsRow
 
 USD = 1_000_000_000
 """A dollar in nanodollars."""
@@ -39,6 +41,21 @@ def completed(receipt: Receipt, *attempts: Attempt) -> Receipt:
         usage={"input_tokens": 9, "output_tokens": 20},
         received_output_tokens=20,
         delivered_output_tokens=20,
+    )
+
+
+def won(price_nanodollars: int = 0, cost_nanodollars: int = 0) -> Attempt:
+    """The only attempt of an exchange that has ended well."""
+    return Attempt(
+        1,
+        "sim",
+        "sim-openai",
+        200,
+        "completed",
+        won=True,
+        usage={"input_tokens": 9, "output_tokens": 20},
+        price_nanodollars=price_nanodollars,
+        cost_nanodollars=cost_nanodollars,
     )
 
 
@@ -93,6 +110,24 @@ def replay(path: Path) -> dict[str, int]:
 
 async def wait_until(condition: Callable[[], bool]) -> None:
     """Until what another thread does has made the condition true."""
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         while not condition():  # noqa: ASYNC110 - a thread, not a task, makes it true
             await trio.sleep(0.001)
+
+
+NARROW = TermsRow(
+    "laptop", ("read",), ("gpt-5", "in-house*"), {"requests_per_min": 60}, 2_000_000_000_000
+)
+"""What a key may do that may do little."""
+
+
+async def new_key(ledger: Ledger, account_id: str, terms: TermsRow | None = None) -> KeyRow:
+    """A key named laptop."""
+    return await ledger.create_key(account_id, "laptop", "digest", "sk-parshall-ab", terms)
+
+
+def followed(ledger: Ledger) -> list[Change]:
+    """What a ledger tells from now on."""
+    told: list[Change] = []
+    ledger.follow(told.append)
+    return told

@@ -139,7 +139,7 @@ async def test_keys_are_known_by_their_digest(path: Path) -> None:
 
 
 async def test_readers_are_not_held_up_by_a_stalled_commit(path: Path) -> None:
-    async with funded_ledger(path, barrier_timeout_s=0.05) as (ledger, account_id):
+    async with funded_ledger(path, barrier_timeout_s=0.5) as (ledger, account_id):
         begun = opening("req_1", account_id)
         hold = ledger.hold(account_id, "req_1", 10, begun)
         ticket = ledger.settle(

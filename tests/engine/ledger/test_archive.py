@@ -15,7 +15,6 @@ import trio
 
 from engine.clock import Clock
 from engine.ledger import (
-    Attempt,
     AttemptRow,
     CostLine,
     Ledger,
@@ -26,7 +25,7 @@ from engine.ledger import (
 from engine.ledger.archive import Archive, record_archive, remove_archived, write_archive
 from engine.ledger.records import ReceiptArchivedError
 from engine.ledger.sqlite import Store
-from tests.engine.ledger.samples import USD, completed, opening, raw_database, replay
+from tests.engine.ledger.samples import USD, completed, opening, raw_database, replay, won
 
 DAY_MS = 86_400_000
 
@@ -59,7 +58,7 @@ async def settle(ledger: Ledger, account_id: str, request_id: str) -> None:
         posted_nanodollars=700,
         overrun_nanodollars=3,
         costs=[CostLine("sim", 100)],
-        receipt=completed(begun, Attempt(1, "sim", "sim-openai", 200, "completed")),
+        receipt=completed(begun, won(703, 100)),
     )
     await ledger.wait_durable(ticket)
 

@@ -8,13 +8,7 @@ import pytest
 import trio
 
 from engine.errors import UnavailableError
-from engine.ledger import (
-    Attempt,
-    AttemptRow,
-    CostLine,
-    audit_database,
-    open_ledger,
-)
+from engine.ledger import AttemptRow, CostLine, audit_database, open_ledger
 from engine.ledger.audit import INVARIANTS
 from tests.engine.ledger.samples import (
     completed,
@@ -22,6 +16,7 @@ from tests.engine.ledger.samples import (
     opening,
     raw_database,
     settings_for,
+    won,
 )
 
 POSTINGS = "the postings of a transfer sum to zero"
@@ -41,8 +36,11 @@ CHARGE = "a request has at most one charge, and it is what the hold posted"
 RECEIPT = "an ended hold has a receipt or is archived, of its account, with the posted price"
 ARCHIVES = "the archives have all receipts up to their end, each once"
 ATTEMPTS = "every attempt of a receipt has a row, and every row is of a receipt"
+COSTS = "a receipt costs what its attempts cost, and its price is no more than theirs"
+WINS = "one attempt wins at most, and those that write on"
 TOKENS = "delivered ≤ received, and what was counted is billed between them"
 SPENDING = "what a key has spent in a day is the replay of its charges and refunds"
+USED = "what an account has used in a day comes to what it has spent, and to its requests"
 NOTICES = "a notice is to be sent, or has ended once"
 REJECTED = "no record was refused by the database"
 REFERENCES = "every reference between tables is met"
@@ -57,7 +55,7 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
     ("UPDATE hold_records SET amount = 10000000000 WHERE request_id = 'req_open'", {AVAILABLE}),
     (
         "INSERT INTO hold_records VALUES (901, 'req_1', 'posted', 0, 0)",
-        {ONCE},
+        {ONCE, USED},
     ),
     ("DELETE FROM hold_records WHERE request_id = 'req_open'", {ONCE}),
     ("INSERT INTO hold_records VALUES (902, 'req_1', 'held', 1, 0)", {ONCE}),
@@ -128,7 +126,7 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
             "ALTER TABLE receipts DROP COLUMN created_at;"
             "UPDATE receipts SET body = 'x' WHERE request_id = 'req_1'"
         ),
-        {RECEIPT, ATTEMPTS, TOKENS},
+        {RECEIPT, ATTEMPTS, COSTS, WINS, TOKENS},
     ),
     ("UPDATE receipts SET body = '{}' WHERE request_id = 'req_1'", {RECEIPT, ATTEMPTS}),
     ("UPDATE meta SET value = 1000 WHERE name = 'archived_to'", {ARCHIVES}),
@@ -147,7 +145,30 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
         {ARCHIVES},
     ),
     ("DELETE FROM attempts", {ATTEMPTS}),
-    ("INSERT INTO attempts VALUES ('req_1', 2, 'sim', 'sim-openai', 0)", {ATTEMPTS}),
+    (
+        (
+            "UPDATE receipts SET body = json_set(body, '$.attempts[0].cost.nanodollars', 99)"
+            " WHERE request_id = 'req_1'"
+        ),
+        {COSTS},
+    ),
+    (
+        (
+            "UPDATE receipts SET body = json_set(body, '$.attempts[0].price.nanodollars', 699)"
+            " WHERE request_id = 'req_1'"
+        ),
+        {COSTS},
+    ),
+    (
+        (
+            "UPDATE receipts SET body = json_set(body, '$.attempts[#]',"
+            " json_object('number', 2, 'provider', 'sim', 'role', 'retry', 'won', json('true')))"
+            " WHERE request_id = 'req_1';"
+            "INSERT INTO attempts VALUES ('req_1', 2, 'sim', 'sim-openai', 0, 'retry', '')"
+        ),
+        {WINS},
+    ),
+    ("INSERT INTO attempts VALUES ('req_1', 2, 'sim', 'sim-openai', 0, 'first', '')", {ATTEMPTS}),
     (
         (
             "UPDATE receipts SET body = json_set(body, '$.delivered_output_tokens', 21)"
@@ -162,10 +183,15 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
         ),
         {TOKENS},
     ),
-    ("UPDATE spending SET amount = amount + 1", {SPENDING}),
-    ("UPDATE spending SET day = day + 1", {SPENDING}),
+    ("UPDATE spending SET amount = amount + 1", {SPENDING, USED}),
+    ("UPDATE spending SET day = day + 1", {SPENDING, USED}),
     ("UPDATE spending SET key_id = ''", {SPENDING}),
-    ("DELETE FROM spending", {SPENDING}),
+    ("DELETE FROM spending", {SPENDING, USED}),
+    ("UPDATE usage_days SET charged = charged + 1", {USED}),
+    ("UPDATE usage_days SET refunded = 1", {USED}),
+    ("UPDATE usage_days SET requests = requests - 1", {USED}),
+    ("UPDATE usage_days SET day = day + 1", {USED}),
+    ("DELETE FROM usage_days", {USED}),
     ("INSERT INTO notices VALUES ('msg_1', 'account.overrun', 'a', '{}', 0)", {NOTICES}),
     (
         (
@@ -176,7 +202,7 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
         {NOTICES},
     ),
     ("INSERT INTO rejected VALUES (904, 'Ended', '{}', 'IntegrityError', 0)", {REJECTED}),
-    ("INSERT INTO attempts VALUES ('req_none', 1, 'sim', 'sim-openai', 0)", {REFERENCES}),
+    ("INSERT INTO attempts VALUES ('req_none', 1, 'sim', 'm', 0, 'first', '')", {REFERENCES}),
 ]
 
 
@@ -195,7 +221,7 @@ def path(tmp_path: Path) -> Path:
                 posted_nanodollars=700,
                 overrun_nanodollars=3,
                 costs=[CostLine("sim", 100)],
-                receipt=completed(begun, Attempt(1, "sim", "sim-openai", 200, "completed")),
+                receipt=completed(begun, won(703, 100)),
             )
             begun = opening("req_2", account_id)
             hold = ledger.hold(account_id, "req_2", 1_000, begun)

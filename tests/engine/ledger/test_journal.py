@@ -142,7 +142,7 @@ async def test_a_moments_lock_is_waited_for_in_silence(path: Path) -> None:
 
 
 async def test_a_stalled_commit_closes_admission_until_it_succeeds(path: Path) -> None:
-    async with funded_ledger(path, barrier_timeout_s=0.05) as (ledger, account_id):
+    async with funded_ledger(path, barrier_timeout_s=0.5) as (ledger, account_id):
         begun = opening("req_1", account_id)
         with database_locked(path):
             hold = ledger.hold(account_id, "req_1", 1_000, begun)

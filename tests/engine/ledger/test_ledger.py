@@ -12,14 +12,7 @@ import trio
 import trio.testing
 
 from engine.errors import InsufficientFundsError, NotFoundError, UnavailableError
-from engine.ledger import (
-    Attempt,
-    AttemptRow,
-    CostLine,
-    Ledger,
-    ProgressEntry,
-    open_ledger,
-)
+from engine.ledger import AttemptRow, CostLine, Ledger, ProgressEntry, open_ledger
 from tests.engine.ledger.samples import (
     USD,
     completed,
@@ -29,6 +22,7 @@ from tests.engine.ledger.samples import (
     raw_database,
     replay,
     settings_for,
+    won,
 )
 
 
@@ -59,7 +53,7 @@ async def test_an_exchange_from_hold_to_receipt(path: Path) -> None:
             posted_nanodollars=1_200,
             overrun_nanodollars=0,
             costs=[CostLine("sim", 300)],
-            receipt=completed(begun, Attempt(1, "sim", "sim-openai", 200, "completed")),
+            receipt=completed(begun, won(1_200, 300)),
         )
         assert not hold.open
         assert ledger.available_nanodollars(account_id) == USD - 1_200
@@ -211,7 +205,7 @@ async def test_no_call_that_moves_money_has_a_checkpoint(path: Path) -> None:
                 posted_nanodollars=10,
                 overrun_nanodollars=0,
                 costs=[],
-                receipt=completed(begun, Attempt(1, "sim", "sim-openai")),
+                receipt=completed(begun, won(10)),
             )
             other = ledger.hold(account_id, "req_2", 5, opening("req_2", account_id))
             ledger.void(

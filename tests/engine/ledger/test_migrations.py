@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -11,7 +12,17 @@ import trio
 from sqlite_utils import Database, Migrations
 
 from engine.ledger import ConflictError, LedgerError, open_ledger
-from engine.ledger.migrations import m001_ledger, migrate
+from engine.ledger.admin_log import Order, ordered_by
+from engine.ledger.migrations import (
+    m001_ledger,
+    m002_corrections,
+    m003_archives,
+    m004_budgets,
+    m005_notices,
+    m006_idempotency,
+    migrate,
+)
+from engine.ledger.records import TermsRow, UsageRow
 from tests.engine.ledger.samples import (
     USD,
     completed,
@@ -35,6 +46,18 @@ IMMUTABLE = [
 ]
 
 
+OPERATED = [
+    ("budget_changes", "origin"),
+    ("key_terms", "name"),
+    ("account_plans", "plan"),
+    ("plan_changes", "body"),
+    ("price_changes", "rates"),
+    ("switches", "off"),
+    ("admin_log", "actor"),
+]
+"""Likewise, since operators change what runs."""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A database with a row in every table that may not change."""
@@ -43,7 +66,13 @@ def path(tmp_path: Path) -> Path:
     async def prepare() -> None:
         async with funded_ledger(path) as (ledger, account_id):
             key = await ledger.create_key(account_id, "laptop", "digest", "sk-parshall-ab")
-            await ledger.revoke_key(key.key_id)
+            await ledger.set_key_terms(key.key_id, lambda terms: replace(terms, name="phone"))
+            with ordered_by(Order("admin", None, "keys.revoke", key.key_id)):
+                await ledger.revoke_key(key.key_id)
+            await ledger.set_account_plan(account_id, "free", monthly_budget_nanodollars=USD)
+            await ledger.set_plan("free", {})
+            await ledger.set_price("all", "", "gpt-5", {})
+            await ledger.switch("model", "gpt-5", off=True)
             begun = opening("req_1", account_id)
             hold = ledger.hold(account_id, "req_1", 10, begun)
             ledger.settle(
@@ -56,11 +85,11 @@ def path(tmp_path: Path) -> Path:
 
     trio.run(prepare)
     with raw_database(path) as connection:
-        connection.execute("INSERT INTO attempts VALUES ('req_1', 1, 'sim', 'sim-openai', 0)")
+        connection.execute("INSERT INTO attempts VALUES ('req_1', 1, 'sim', 'm', 0, 'first', '')")
     return path
 
 
-@pytest.mark.parametrize(("table", "column"), IMMUTABLE)
+@pytest.mark.parametrize(("table", "column"), [*IMMUTABLE, *OPERATED])
 def test_what_was_written_stays(path: Path, table: str, column: str) -> None:
     with raw_database(path) as connection:
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0
@@ -185,6 +214,70 @@ def make_first_version(path: Path) -> None:
         db.execute("UPDATE meta SET value = 3 WHERE name = 'sequence'")
         db.execute("UPDATE meta SET value = 1 WHERE name = 'epoch'")
     db.close()
+
+
+def make_sixth_version(path: Path) -> None:
+    """The same database, brought as far as the sixth migration: with a refund and a budget."""
+    make_first_version(path)
+    db = Database(path)
+    others = Migrations("parshall.ledger")
+    for module in (
+        m001_ledger,
+        m002_corrections,
+        m003_archives,
+        m004_budgets,
+        m005_notices,
+        m006_idempotency,
+    ):
+        others(name=module.__name__.rpartition(".")[2])(module.apply)
+    others.apply(db)
+    with db.conn:
+        db.conn.executescript(
+            "INSERT INTO transfers VALUES (4, 'refund', 'req_1', 'why', 'r-1', 86400001);"
+            "INSERT INTO postings VALUES (4, 'acct_1', 200), (4, 'house:revenue', -200);"
+            "UPDATE balances SET amount = amount + 200 WHERE account_id = 'acct_1';"
+            "UPDATE balances SET amount = amount - 200 WHERE account_id = 'house:revenue';"
+            "UPDATE spending SET amount = amount - 200;"
+            "INSERT INTO budget_changes VALUES (1, 'acct_1', NULL, 'month', 900, 1, '[]', 8);"
+            "INSERT INTO budget_changes VALUES (2, 'acct_1', 'key_1', 'day', 800, 1, '[]', 8);"
+            "INSERT INTO budget_changes VALUES (3, 'acct_1', 'key_1', 'day', NULL, 0, '[]', 9);"
+        )
+    db.close()
+
+
+async def test_usage_is_summed_up_from_the_receipts_that_there_were(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    make_sixth_version(path)
+    async with open_ledger(settings_for(path)) as ledger:
+        usage = await ledger.usage("acct_1", 0, 1)
+        assert usage.rows == (UsageRow(0, "key_1", "gpt-5", 1, 9, 0, 20, 700, 200),)
+        assert usage.complete_from_day == 0
+        (view,) = await ledger.budgets()
+        assert (view.budget.limit_nanodollars, view.budget.origin) == (900, "operator")
+        key = await ledger.key("key_1")
+        assert key.terms == TermsRow("laptop")
+        assert key.key.revoked_at_ms == 5
+        assert await ledger.load_operations() == ()
+        await ledger.refund("req_1", 100, "why", "r-2")
+        (row,) = (await ledger.usage("acct_1", 0, 1)).rows
+        assert row.refunded_nanodollars == 300
+        assert [finding for finding in await ledger.audit() if not finding.ok] == []
+
+
+async def test_usage_is_complete_from_the_day_after_what_was_archived(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    make_sixth_version(path)
+    with raw_database(path) as connection:
+        connection.executescript(
+            "INSERT INTO archives VALUES (1, 'old.gz', 'x', 2, 2, 1, 0);"
+            "UPDATE meta SET value = 2 WHERE name = 'archived_to';"
+            "UPDATE holds SET opening = '' WHERE request_id = 'req_1';"
+            "DELETE FROM receipts WHERE request_id = 'req_1'"
+        )
+    async with open_ledger(settings_for(path)) as ledger:
+        usage = await ledger.usage("acct_1", 0, 1)
+        assert (usage.rows, usage.complete_from_day) == ((), 1)
+        assert [finding for finding in await ledger.audit() if not finding.ok] == []
 
 
 def rows_of(path: Path, columns: dict[str, str]) -> dict[str, set[tuple[object, ...]]]:

@@ -11,14 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.events import Provenance
 from engine.ledger import Attempt, Receipt, ReceiptError, Timings
 from engine.ledger.receipts import (
+    for_customer,
     format_credits,
     format_time,
     format_usd,
     money_json,
     parse_time,
 )
+from engine.ledger.route import AutoDecision, Route
 from tests.engine.ledger.samples import completed, opening
 
 nanodollars = st.integers(min_value=-(10**18), max_value=10**18)
@@ -76,8 +79,23 @@ def _full() -> Receipt:
         first_byte_ms=20.25,
         ended_ms=900.0,
         cost_nanodollars=77,
+        role="fallback",
+        won=True,
+        usage={"input_tokens": 9, "output_tokens": 20},
+        usage_provenance={"output_tokens": Provenance.COUNTED},
+        price_nanodollars=200_003,
     )
     return completed(opening(), attempt).replace(
+        route=Route(
+            served="gpt-5",
+            strategy="weighted",
+            candidates=("other/m", "sim/sim-openai"),
+            fallback_from="other/m",
+            fallback_depth=1,
+            hedged=True,
+            auto=AutoDecision(41, "medium", ("words 812: +8",), "gpt-5"),
+        ),
+        savings_nanodollars=-5,
         client_request_id="mine-1",
         model_used="gpt-5-2026",
         provider="sim",
@@ -97,6 +115,26 @@ def test_a_receipt_survives_its_json(receipt: Receipt) -> None:
     assert Receipt.from_json(orjson.loads(orjson.dumps(receipt.to_json()))) == receipt
 
 
+def test_a_receipt_of_before_there_were_several_attempts_is_read() -> None:
+    value = _full().to_json()
+    for name in ("route", "savings"):
+        del value[name]
+    for name in ("role", "won", "usage", "usage_provenance", "price"):
+        del value["attempts"][0][name]
+    receipt = Receipt.from_json(value)
+    assert (receipt.route, receipt.savings_nanodollars) == (None, None)
+    (attempt,) = receipt.attempts
+    assert (attempt.role, attempt.won, attempt.price_nanodollars) == ("first", False, 0)
+
+
+def test_customers_are_not_told_what_providers_charge() -> None:
+    shown = for_customer(_full().to_json())
+    assert "cost" not in shown
+    assert "cost" not in shown["attempts"][0]
+    assert shown["attempts"][0]["price"]["nanodollars"] == 200_003
+    assert shown["route"]["fallback_depth"] == 1
+
+
 def test_the_json_of_a_receipt() -> None:
     value = _full().to_json()
     assert value["created_at"] == "2026-01-02T03:04:05.678Z"
@@ -104,6 +142,10 @@ def test_the_json_of_a_receipt() -> None:
     assert value["credits"] == "0.0001"
     assert value["usage"] == {"input_tokens": 9, "output_tokens": 20}
     assert value["attempts"][0]["cost"] == {"nanodollars": 77, "usd": "0.000000077"}
+    assert value["attempts"][0]["role"] == "fallback"
+    assert value["route"]["fallback_from"] == "other/m"
+    assert value["route"]["auto"]["reasons"] == ["words 812: +8"]
+    assert value["savings"] == {"nanodollars": -5, "usd": "-0.000000005"}
     assert value["error"] == {"code": "upstream_error", "message": "The provider failed."}
     assert value["timings"]["settled_ms"] == 901.123
 

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.ledger import Attempt, AttemptRow, CostLine, ProgressEntry, open_ledger
+from engine.ledger import AttemptRow, CostLine, ProgressEntry, open_ledger
 from engine.ledger.entries import Entry
+from engine.ledger.records import AttemptFigures
 from engine.ledger.recovery import OrphanHold, recover, recovered
+from engine.ledger.route import Route
 from engine.ledger.sqlite import Store
 from engine.ledger.transfers import changes
 from tests.engine.ledger.samples import (
@@ -28,7 +30,7 @@ from tests.engine.ledger.samples import (
     settings_for,
 )
 
-ATTEMPT = Attempt(1, "sim", "sim-openai", outcome="gateway_failed")
+ROW = AttemptRow(1, "sim", "sim-openai", 0)
 amounts = st.integers(min_value=0, max_value=10**12)
 
 
@@ -38,12 +40,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_an_orphan_without_progress_is_voided() -> None:
-    ended = recovered(OrphanHold("acct_1", 1_000, opening(), (ATTEMPT,), None), at_ms=5)
+    ended = recovered(OrphanHold("acct_1", 1_000, opening(), (ROW,), None), at_ms=5)
     assert (ended.end, ended.amount_nanodollars, ended.transfers) == ("voided", 0, ())
     receipt = ended.receipt
     assert (receipt.outcome, receipt.provenance) == ("gateway_failed", "recovered")
     assert receipt.price_nanodollars == 0
-    assert receipt.attempts == (ATTEMPT,)
+    (attempt,) = receipt.attempts
+    assert (attempt.number, attempt.provider, attempt.outcome) == (1, "sim", "gateway_failed")
+    assert (attempt.won, attempt.price_nanodollars) == (False, 0)
 
 
 @given(charge=amounts, held=amounts, cost=amounts)
@@ -51,7 +55,7 @@ def test_an_orphan_pays_its_last_progress_and_never_more_than_its_hold(
     charge: int, held: int, cost: int
 ) -> None:
     progress = ProgressEntry("req_1", {"output_tokens": 3}, charge, 3, 2, (CostLine("sim", cost),))
-    ended = recovered(OrphanHold("acct_1", held, opening(), (ATTEMPT,), progress), at_ms=5)
+    ended = recovered(OrphanHold("acct_1", held, opening(), (ROW,), progress), at_ms=5)
     assert ended.end == "posted"
     assert ended.amount_nanodollars == min(charge, held)
     moved = changes(ended.transfers)
@@ -62,6 +66,120 @@ def test_an_orphan_pays_its_last_progress_and_never_more_than_its_hold(
     assert ended.receipt.usage == {"output_tokens": 3}
     assert ended.receipt.received_output_tokens == 3
     assert ended.receipt.delivered_output_tokens == 2
+    (attempt,) = ended.receipt.attempts
+    assert (attempt.price_nanodollars, attempt.cost_nanodollars) == (charge, cost)
+    assert (attempt.won, attempt.usage) == (True, {"output_tokens": 3})
+
+
+PLANNED = Route("cheap", "weighted", ("sim/sim-openai", "other/model", "third/model"))
+"""What the opening receipt of a request with several attempts has said."""
+
+
+def several(*rows: AttemptRow, progress: ProgressEntry | None) -> OrphanHold:
+    """A request of which a process has left these attempts behind."""
+    begun = opening().replace(
+        provider="sim",
+        model_used="sim-openai",
+        route=PLANNED,
+        cost_rates_picodollars={"output_tokens": 7},
+    )
+    return OrphanHold("acct_1", 1_000, begun, rows, progress)
+
+
+def test_of_two_at_once_the_one_that_progress_names_has_served() -> None:
+    """The first was slow, another one was made beside it, and had begun to answer."""
+    rows = (ROW, AttemptRow(2, "other", "model", 5, "hedge", "cheap"))
+    lost = AttemptFigures(1, {"input_tokens": 9, "output_tokens": 0}, 0, 4)
+    progress = ProgressEntry(
+        "req_1",
+        {"input_tokens": 9, "output_tokens": 30},
+        600,
+        30,
+        28,
+        (CostLine("sim", 4), CostLine("other", 50)),
+        number=2,
+        ended=(lost,),
+    )
+    ended = recovered(several(*rows, progress=progress), at_ms=5)
+    receipt = ended.receipt
+    assert (receipt.provider, receipt.model_used) == ("other", "model")
+    assert (receipt.price_nanodollars, receipt.cost_nanodollars) == (600, 54)
+    assert receipt.usage == {"input_tokens": 9, "output_tokens": 30}
+    first, second = receipt.attempts
+    assert (first.won, first.price_nanodollars, first.cost_nanodollars) == (False, 0, 4)
+    assert (second.won, second.price_nanodollars, second.cost_nanodollars) == (True, 600, 50)
+    assert (second.role, second.usage) == ("hedge", receipt.usage)
+    assert receipt.route is not None
+    assert (receipt.route.hedged, receipt.route.fallback_from) == (True, None)
+    assert receipt.cost_rates_picodollars == {}, "they were of the first"
+    assert receipt.rates_picodollars == opening().rates_picodollars, "the model is the same"
+
+
+def test_each_attempt_of_one_answer_has_its_own_part_of_it() -> None:
+    """The first wrote 20 tokens and broke off, the second went on."""
+    rows = (ROW, AttemptRow(2, "other", "model", 5, "continuation", "dear"))
+    first_part = AttemptFigures(1, {"input_tokens": 9, "output_tokens": 20}, 200, 10, won=True)
+    progress = ProgressEntry(
+        "req_1",
+        {"input_tokens": 40, "output_tokens": 26},
+        290,
+        26,
+        26,
+        (CostLine("sim", 10), CostLine("other", 15)),
+        number=2,
+        ended=(first_part,),
+    )
+    receipt = recovered(several(*rows, progress=progress), at_ms=5).receipt
+    first, second = receipt.attempts
+    assert (first.won, first.price_nanodollars, first.cost_nanodollars) == (True, 200, 10)
+    assert (second.won, second.price_nanodollars, second.cost_nanodollars) == (True, 90, 15)
+    assert second.usage == {"input_tokens": 31, "output_tokens": 6}
+    assert receipt.route is not None
+    assert (receipt.route.served, receipt.route.fallback_from) == ("dear", "sim/sim-openai")
+    assert receipt.rates_picodollars == {}, "they were of the other model"
+
+
+def test_an_attempt_that_came_after_the_last_progress_has_nothing() -> None:
+    rows = (ROW, AttemptRow(2, "other", "model", 5, "continuation", "cheap"))
+    progress = ProgressEntry("req_1", {"output_tokens": 5}, 50, 5, 5, (CostLine("sim", 5),), 1)
+    receipt = recovered(several(*rows, progress=progress), at_ms=5).receipt
+    assert receipt.provider == "sim"
+    assert [attempt.cost_nanodollars for attempt in receipt.attempts] == [5, 0]
+    assert [attempt.won for attempt in receipt.attempts] == [True, False]
+
+
+def test_without_progress_the_last_attempt_has_served() -> None:
+    rows = (ROW, AttemptRow(2, "other", "model", 5, "fallback", "cheap"))
+    ended = recovered(several(*rows, progress=None), at_ms=5)
+    assert (ended.end, ended.receipt.provider, ended.receipt.model_used) == (
+        "voided",
+        "other",
+        "model",
+    )
+    assert ended.receipt.route is not None
+    assert ended.receipt.route.fallback_depth == 1
+
+
+async def test_what_several_attempts_had_cost_survives_the_process(path: Path) -> None:
+    """One was lost, another one was under way without output; then all is gone at once."""
+    lost = AttemptFigures(1, {"input_tokens": 9, "output_tokens": 0}, 0, 4)
+    async with funded_ledger(path) as (ledger, account_id):
+        begun = opening("req_1", account_id).replace(route=PLANNED)
+        hold = ledger.hold(account_id, "req_1", 1_000, begun)
+        ledger.attempt(hold, ROW)
+        ledger.attempt(hold, AttemptRow(2, "other", "model", 1, "fallback", "dear"))
+        entry = ProgressEntry("req_1", {}, 0, 0, 0, (CostLine("sim", 4),), 2, (lost,))
+        ledger.progress([entry])
+    async with open_ledger(settings_for(path)) as ledger:
+        receipt = await ledger.read_receipt(account_id, "req_1")
+        assert receipt is not None
+        assert (receipt["price"]["nanodollars"], receipt["cost"]["nanodollars"]) == (0, 4)
+        assert [each["cost"]["nanodollars"] for each in receipt["attempts"]] == [4, 0]
+        assert [each["role"] for each in receipt["attempts"]] == ["first", "fallback"]
+        assert receipt["route"]["served"] == "dear"
+        assert ledger.available_nanodollars(account_id) == USD
+        assert ledger.house_balances()["house:cost"] == -4
+        assert [finding for finding in await ledger.audit() if not finding.ok] == []
 
 
 async def test_the_next_start_ends_what_is_open(path: Path) -> None:

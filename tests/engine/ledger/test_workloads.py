@@ -25,7 +25,6 @@ from hypothesis.stateful import (
 
 from engine.errors import BudgetExceededError, InsufficientFundsError, NotFoundError
 from engine.ledger import (
-    Attempt,
     AttemptRow,
     ConflictError,
     CostLine,
@@ -34,9 +33,10 @@ from engine.ledger import (
     ProgressEntry,
     open_ledger,
 )
+from engine.ledger.records import UsageView
 from engine.ledger.windows import PERIODS, Period, day_of, month_of
 from tests.clocks import DAY_MS, HandClock
-from tests.engine.ledger.samples import completed, opening, raw_database, replay, settings_for
+from tests.engine.ledger.samples import completed, opening, raw_database, replay, settings_for, won
 
 T = TypeVar("T")
 
@@ -92,6 +92,8 @@ class Workloads(RuleBasedStateMachine):
         """By account and day."""
         self.charged_on: dict[str, int] = {}
         self.budgets: dict[tuple[str, Period], tuple[int, bool]] = {}
+        self.plan_budgets: dict[str, int] = {}
+        """By account, of the month."""
         self.held: dict[str, tuple[str, int]] = {}
         self.progressed: dict[str, int] = {}
         self.count = 0
@@ -122,12 +124,19 @@ class Workloads(RuleBasedStateMachine):
         days = [(day, amount) for (owner, day), amount in self.spent.items() if owner == account]
         return sum(amount for day, amount in days if is_within(day))
 
+    def in_force(self) -> dict[tuple[str, Period], tuple[int, bool]]:
+        """What an operator sets counts before what a plan does."""
+        of_plans: dict[tuple[str, Period], tuple[int, bool]] = {
+            (account, "month"): (limit, True) for account, limit in self.plan_budgets.items()
+        }
+        return of_plans | self.budgets
+
     def room(self, account: str) -> int:
         """What the funds and the hard budgets of an account leave."""
         held = sum(amount for owner, amount in self.held.values() if owner == account)
         lefts = [
             limit - self.spent_in(account, period) - held
-            for (owner, period), (limit, hard) in self.budgets.items()
+            for (owner, period), (limit, hard) in self.in_force().items()
             if owner == account and hard
         ]
         return min([self.available(account), *lefts])
@@ -211,9 +220,9 @@ class Workloads(RuleBasedStateMachine):
             return  # a restart or its expiry has ended it
 
         def call() -> None:
-            receipt = completed(
-                opening(hold.request_id, hold.account_id), Attempt(1, "sim", "sim-openai")
-            )
+            cost = sum(line.amount_nanodollars for line in costs)
+            begun = opening(hold.request_id, hold.account_id)
+            receipt = completed(begun, won(charge, cost))
             self.ledger.attempt(hold, AttemptRow(1, "sim", "sim-openai", 0))
             self.ledger.settle(
                 hold,
@@ -322,6 +331,18 @@ class Workloads(RuleBasedStateMachine):
         else:
             del self.budgets[account, period]
 
+    @rule(number=st.integers(0, ACCOUNTS - 1), limit=st.none() | st.integers(1, 10_000))
+    def set_plan(self, number: int, limit: int | None) -> None:
+        account = self.accounts[number]
+
+        async def call() -> None:
+            await self.ledger.set_account_plan(account, "free", monthly_budget_nanodollars=limit)
+
+        trio.from_thread.run(call, trio_token=self.running.token)
+        self.plan_budgets.pop(account, None)
+        if limit is not None:
+            self.plan_budgets[account] = limit
+
     @rule(days=st.sampled_from([1, 1, -1, 31]))
     def set_clock(self, days: int) -> None:
         """Mostly on; also back."""
@@ -349,15 +370,31 @@ class Workloads(RuleBasedStateMachine):
             assert self.ledger.spendable_nanodollars(account, "key_1") == room
         for view in trio.from_thread.run(self.ledger.budgets, trio_token=self.running.token):
             budget = view.budget
-            assert self.budgets[budget.account_id, budget.period][0] == budget.limit_nanodollars
+            limit, _ = self.in_force()[budget.account_id, budget.period]
+            assert limit == budget.limit_nanodollars
             assert view.spent_nanodollars == self.spent_in(budget.account_id, budget.period)
         for name in ("revenue", "overrun", "cost", "adjustment"):
             assert books[f"house:{name}"] == self.balances[name]
         assert sum(books.values()) == 0
 
+    def used(self, account: str, days: range) -> dict[int | None, int]:
+        """What usage by day says that an account has paid."""
+
+        async def call() -> UsageView:
+            return await self.ledger.usage(account, days.start, days.stop, ("day",))
+
+        view = trio.from_thread.run(call, trio_token=self.running.token)
+        return {row.day: row.charged_nanodollars - row.refunded_nanodollars for row in view.rows}
+
     def check(self) -> None:
         findings = trio.from_thread.run(self.ledger.audit, trio_token=self.running.token)
         assert [finding for finding in findings if not finding.ok] == []
+        today = day_of(self.clock.now_ms)
+        days = range(today - 365, today + 1)
+        for account in self.accounts:
+            used = self.used(account, days)
+            for day in days:
+                assert used.get(day, 0) == self.spent.get((account, day), 0)
 
     def teardown(self) -> None:
         if not hasattr(self, "running"):

@@ -25,9 +25,10 @@ from engine.errors import (
     UnavailableError,
 )
 from engine.events import Call, Protocol
-from engine.parsing.jobs import Ask, Count, Encode, Prepared, Target, do_here
+from engine.parsing.jobs import Ask, Count, Counted, Encode, Prepared, Target, do_here
 from engine.parsing.pool import ParsingPool, ParsingSettings, open_parsing
 from engine.protocols.quirks import PLAIN, Quirks
+from engine.routing.values import Asked
 from engine.spool import Spool
 from engine.upstream.bodies import SpooledBody
 from tests.gateways import PROTOCOLS, settled
@@ -81,7 +82,7 @@ def target_of(spoken: str, *, quirks: Quirks = PLAIN) -> Target:
 
 
 def to(target: Target, output_limit: int | None = None) -> Ask:
-    return lambda _model: Encode(target, output_limit)
+    return lambda _asked: Encode((target,), output_limit)
 
 
 HELLO = call_of("openai_chat", DOCUMENTS["openai_chat"])
@@ -95,7 +96,7 @@ def shown(outcome: Prepared | int | GatewayError) -> Any:
             document = orjson.dumps(outcome.request.document)
             plain = replace(outcome.request, document={})
             tokens = outcome.input.count()
-            return replace(outcome, request=plain, input=None), document, tokens  # type: ignore[arg-type]
+            return outcome._replace(request=plain, input=Counted(tokens)), document
         case GatewayError():
             return outcome.status, outcome.code, outcome.kind, outcome.message, outcome.param
         case _:
@@ -171,7 +172,7 @@ async def test_both_places_do_the_same() -> None:
                     ask = to(target_of(spoken, quirks=quirks), limit)
                     known = shown(here(call, ask))
                     assert shown(await apart(pool, call, ask)) == known, (client, spoken)
-            counting: Ask = lambda _model: Count("o200k_base", Capabilities())  # noqa: E731
+            counting: Ask = lambda _asked: Count("o200k_base", Capabilities())  # noqa: E731
             assert await pool.do(call, counting) == do_here(call, counting)
         for name, (client, document, target) in REFUSED.items():
             call = call_of(client, {} if isinstance(document, bytes) else document)
@@ -196,7 +197,7 @@ async def test_a_body_in_a_file_goes_on_in_another() -> None:
             for target in (TO[client], TO["openai_responses"]):
                 call = call_of(client, DOCUMENTS[client])
                 known, files = do_here(call, to(target)), await spooled(call)
-                for ask in (to(target), lambda _model, to=target: Encode(to, in_memory=True)):
+                for ask in (to(target), lambda _asked, to=target: Encode((to,), in_memory=True)):
                     prepared = await pool.do(files, ask)
                     assert isinstance(prepared, Prepared)
                     if isinstance(prepared.body, SpooledBody):
@@ -204,8 +205,8 @@ async def test_a_body_in_a_file_goes_on_in_another() -> None:
                         prepared.body.close()
                     else:
                         body = prepared.body
-                    assert shown(replace(prepared, body=body)) == shown(known)
-                counting: Ask = lambda _model: Count("o200k_base", Capabilities())  # noqa: E731
+                    assert shown(prepared._replace(body=body)) == shown(known)
+                counting: Ask = lambda _asked: Count("o200k_base", Capabilities())  # noqa: E731
                 assert await pool.do(files, counting) == do_here(call, counting)
                 assert files.spooled is not None
                 files.spooled.close()
@@ -224,23 +225,23 @@ async def test_a_body_in_a_file_goes_on_in_another() -> None:
     assert SPOOL.used_bytes == 0
 
 
-def signalling(pool: ParsingPool, number: int) -> Callable[[str], Encode]:
+def signalling(pool: ParsingPool, number: int) -> Callable[[Asked], Encode]:
     """Asked for the target, in the midst of a job, signal the helper."""
 
-    def ask(_model: str) -> Encode:
+    def ask(_asked: Asked) -> Encode:
         assert pool.statistics.pid is not None
         os.kill(pool.statistics.pid, number)
-        return Encode(target_of("openai_chat"))
+        return Encode((target_of("openai_chat"),))
 
     return ask
 
 
 async def test_what_the_helper_survives(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_such_model(model: str) -> Encode:
-        assert model == "public"
+    def no_such_model(asked: Asked) -> Encode:
+        assert asked.model == "public"
         raise ModelNotFoundError("no such model")
 
-    def fault(_model: str) -> Encode:
+    def fault(_asked: Asked) -> Encode:
         raise KeyError("of ours")
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
@@ -266,7 +267,7 @@ async def test_what_the_helper_survives(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_a_helper_that_dies_or_hangs_is_replaced() -> None:
-    async with open_parsing(replace(APART, deadline_s=1.0), SPOOL) as pool:
+    async with open_parsing(replace(APART, deadline_s=2.0), SPOOL) as pool:
         for number in (signal.SIGKILL, signal.SIGSTOP):
             with pytest.raises(UnavailableError) as caught:
                 await pool.do(HELLO, signalling(pool, number))
@@ -285,13 +286,13 @@ async def test_the_loop_goes_on_meanwhile() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(do_large)
-            await settled(lambda: pool.statistics.pid is not None, within_s=20)
+            await settled(lambda: pool.statistics.pid is not None)
             pid = pool.statistics.pid
             assert pid is not None
             for _ in range(50):
                 await pool.do(small, TO_CHAT)
                 await trio.lowlevel.checkpoint()
-            await settled(lambda: is_stopped(pid), within_s=20)
+            await settled(lambda: is_stopped(pid))
             assert outcomes == []
             os.kill(pid, signal.SIGCONT)
 
@@ -318,7 +319,7 @@ async def test_no_more_than_so_many_wait_and_who_has_left_is_not_served() -> Non
                 leaving.cancel()
         pid = pool.statistics.pid
         assert pid is not None
-        await settled(lambda: is_stopped(pid), within_s=20)
+        await settled(lambda: is_stopped(pid))
         os.kill(pid, signal.SIGCONT)
         await settled(lambda: bool(outcomes))
         assert isinstance(await pool.do(HELLO, TO_CHAT), Prepared)
@@ -346,7 +347,7 @@ async def test_it_ends_with_its_parent() -> None:
         pid = int(await parent.stdout.receive_some())
         assert is_alive(pid)
         parent.kill()
-    await settled(lambda: not is_alive(pid), within_s=20)
+    await settled(lambda: not is_alive(pid))
 
 
 OF_A_KILLED: Any = {"stdout": subprocess.PIPE, "check": False}

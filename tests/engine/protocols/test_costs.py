@@ -30,11 +30,25 @@ OWN = b'"cost":0.000123456,"credits":0.123456'
             b'data: {"usage":{"n":1}}\n\ndata: {"usage":{"n":2}}\n\ndata: [DONE]\n\n',
             b'data: {"usage":{"n":1}}\n\ndata: {"usage":{"n":2,%b}}\n\ndata: [DONE]\n\n',
         ),
+        (b'{"usage":{"}":1,"s":"}"},"t":"}"}', b'{"usage":{"}":1,"s":"}",%b},"t":"}"}'),
         (b'{"usage":{"s":"} \\" ]"},"t":"{\\"["}', b'{"usage":{"s":"} \\" ]",%b},"t":"{\\"["}'),
     ],
 )
 def test_the_last_usage_gets_them(before: bytes, after: bytes) -> None:
     assert add_cost(before, COST, b"usage") == after.replace(b"%b", OWN)
+
+
+@pytest.mark.parametrize("savings", ["0.5", "-0.000000001", "0"])
+def test_savings_stand_beside_them(savings: str) -> None:
+    cost = ShownCost(COST.usd, COST.credits, savings)
+    own = OWN + b',"savings":' + savings.encode()
+    for before in (b'{"usage":{"n":1}}', b'{"usage":{"n":1,"savings":{"a":1}}}'):
+        assert add_cost(before, cost, b"usage") == b'{"usage":{"n":1,%b}}' % own
+
+
+def test_what_a_provider_calls_savings_stays_where_we_have_none() -> None:
+    before = b'{"usage":{"savings":7}}'
+    assert add_cost(before, COST, b"usage") == b'{"usage":{"savings":7,%b}}' % OWN
 
 
 @pytest.mark.parametrize(
@@ -68,7 +82,9 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
-USAGES = st.dictionaries(st.sampled_from(["n", "m", "cost", "credits", "s"]), JSON, max_size=5)
+USAGES = st.dictionaries(
+    st.sampled_from(["n", "m", "cost", "credits", "savings"]), JSON, max_size=5
+)
 
 
 @settings(deadline=None, max_examples=150)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.reconcile.compare import Item, Key, OurAttempt, compare, conflicts
+from engine.ledger import Attempt
+from engine.ledger.history import SettledExchange
+from engine.reconcile.compare import Item, Key, OurAttempt, attempts_at, compare, conflicts
 from engine.reconcile.lines import Report, ReportLine
+from tests.engine.ledger.samples import completed, opening, won
 
 DAY = date(2026, 5, 1)
 NEXT = DAY + timedelta(days=1)
@@ -157,3 +161,36 @@ def test_nothing_is_lost_and_posting_settles_everything(
     posted = {item.key: item.difference_nanodollars for item in items}
     assert not any(item.differs for item in compare(both, ours, posted))
     assert conflicts(items, posted) == []
+
+
+def exchange(*attempts: Attempt, usage: dict[str, int]) -> SettledExchange:
+    """A settled exchange with these attempts, all of the first of May."""
+    receipt = completed(opening(), *attempts).replace(usage=usage).to_json()
+    at_ms = int(datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC).timestamp() * 1_000)
+    return SettledExchange(receipt, {each.number: at_ms for each in attempts}, 0)
+
+
+def tokens_at(provider: str, *exchanges: SettledExchange) -> list[tuple[int, int]]:
+    found = attempts_at(provider, exchanges)
+    return [(attempt.input_tokens, attempt.output_tokens) for attempt in found]
+
+
+def test_each_attempt_is_compared_by_what_it_has_consumed_itself() -> None:
+    """Of two at once the one that lost has cost something, too; of two that wrote one answer each
+    has its part."""
+    lost = Attempt(1, "slow", "m", 200, "hedge_lost", usage={"input_tokens": 9, "output_tokens": 2})
+    winner = replace(won(), number=2, provider="quick", role="hedge")
+    raced = exchange(lost, winner, usage={"input_tokens": 9, "output_tokens": 20})
+    assert tokens_at("slow", raced) == [(9, 2)]
+    assert tokens_at("quick", raced) == [(9, 20)]
+
+
+def test_of_an_old_receipt_all_usage_is_the_last_attempts() -> None:
+    old = exchange(
+        Attempt(1, "sim", "m", 500, "upstream_error"),
+        Attempt(2, "sim", "m", 200, "completed"),
+        usage={"input_tokens": 9, "output_tokens": 20},
+    )
+    for attempt in old.receipt["attempts"]:
+        del attempt["usage"]
+    assert tokens_at("sim", old) == [(0, 0), (9, 20)]

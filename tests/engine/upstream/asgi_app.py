@@ -1,5 +1,5 @@
-"""A small streaming provider under uvicorn: `python -m tests.engine.upstream.asgi_app` serves it
-on a free port, which it prints.
+"""A small streaming provider under uvicorn: `python -m tests.engine.upstream.asgi_app SECONDS`
+serves it on a free port, which it prints, and keeps idle connections for so long.
 
 `/stream` sends as many numbered chunks as the body says, `/echo` the body, `/left` how many clients
 have left before the end of what they asked for.
@@ -18,7 +18,6 @@ import uvicorn
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-KEEP_ALIVE_S = 1
 left = 0
 
 
@@ -64,7 +63,7 @@ def main() -> None:
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     config = uvicorn.Config(
-        app, log_level="warning", lifespan="off", timeout_keep_alive=KEEP_ALIVE_S
+        app, log_level="warning", lifespan="off", timeout_keep_alive=int(sys.argv[1])
     )
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -125,7 +125,7 @@ class Peer:
         self.accepting = trio.CancelScope()
 
     async def next_request(self) -> Request:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             return await self._receiver.receive()
 
     def provider(self, **fields: object) -> Provider:

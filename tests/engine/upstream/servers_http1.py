@@ -17,8 +17,8 @@ import trio
 import trustme
 
 ROOT: Final = Path(__file__).parents[3]
-_START_S: Final = 20
-_STOP_S: Final = 10
+_START_S: Final = 60
+_STOP_S: Final = 30
 _NGINX = """
 daemon off;
 worker_processes 1;
@@ -55,9 +55,9 @@ http {{
 
 
 @asynccontextmanager
-async def open_uvicorn() -> AsyncIterator[int]:
+async def open_uvicorn(keep_alive_s: int = 600) -> AsyncIterator[int]:
     """The application of asgi_app.py; yields its port."""
-    command = [sys.executable, "-m", "tests.engine.upstream.asgi_app"]
+    command = [sys.executable, "-m", "tests.engine.upstream.asgi_app", str(keep_alive_s)]
     process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, cwd=ROOT)
     try:
         assert process.stdout is not None

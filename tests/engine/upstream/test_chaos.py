@@ -130,7 +130,7 @@ async def test_nothing_is_left_over(seed: int) -> None:
                 manager = connection._http2._machine._inbound_flow_control_window_manager
                 restored = manager.current_window_size + manager._bytes_processed
                 assert restored == 100_000, seed
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             for served in peer.connections:
                 await served.closed.wait()
         nursery.cancel_scope.cancel()

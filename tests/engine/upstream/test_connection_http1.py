@@ -302,7 +302,7 @@ async def test_cancelling_the_block_resets_what_is_open() -> None:
         nursery.start_soon(hold)
         request = await peer.next_request()
         nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True), trio.fail_after(5):
+        with trio.CancelScope(shield=True), trio.fail_after(30):
             await request.connection.closed.wait()
 
 

@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from engine.errors import UpstreamTimeoutError, UpstreamUnreachableError
+from engine.errors import UpstreamUnreachableError
+from engine.upstream.errors import NoStreamInTimeError
 from engine.upstream.pool import Pool, PoolSettings, UpstreamStream, open_pool
 from engine.wire.http2 import ErrorCodes, Http2Limits, MalformedFieldsError
 
@@ -215,7 +216,7 @@ async def test_waiting_has_a_bound(autojump_clock: trio.testing.MockClock) -> No
         await ask(pool, peer)
 
         async def wait_in_vain() -> None:
-            with pytest.raises(UpstreamTimeoutError):
+            with pytest.raises(NoStreamInTimeError):
                 await ask(pool, peer)
 
         async with trio.open_nursery() as nursery:

@@ -30,7 +30,7 @@ async def ask(pool: Pool, provider: Provider, body: bytes = b"") -> Collector:
 
 async def wait(peer: Peer, condition: Callable[[], bool]) -> None:
     """Wait for what happens at the other end of a socket."""
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while not condition():
             await trio.testing.wait_all_tasks_blocked(0.001)
 
@@ -88,6 +88,28 @@ async def test_a_warm_connection_that_ends_is_replaced(
         await trio.sleep(5)
         assert len(peer.connections) == 3
         assert origin_of(pool).connections == 2
+
+
+async def test_what_is_not_used_any_more_grows_cold(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_peer() as peer, open_pool() as pool:
+        old, new = peer.provider(warm_connections=1), peer.provider(warm_connections=2)
+        pool.keep_warm(old)
+        await trio.sleep(5)
+        pool.keep_warm(new)
+        pool.let_cool([new])
+        await trio.sleep(5)
+        assert [origin.connections for origin in pool.statistics().origins] == [1, 2]
+        for connection in peer.connections:
+            connection.drop()
+        await trio.sleep(5)
+        assert [origin.connections for origin in pool.statistics().origins] == [0, 2]
+        pool.let_cool([new])
+        assert origin_of(pool).connections == 2, "and of the other nothing is known any more"
+        pool.keep_warm(old)
+        await trio.sleep(5)
+        assert [origin.connections for origin in pool.statistics().origins] == [2, 1]
 
 
 async def test_a_provider_that_hangs_up_at_once_is_not_stormed(

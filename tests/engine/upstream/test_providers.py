@@ -84,3 +84,12 @@ def test_where_the_key_goes(
 def test_the_model_and_the_version_in_a_path(row: dict[str, Any], suffix: str, path: str) -> None:
     provider = Provider("p", "openai", "https://h/v1/", **row)
     assert provider.path(suffix, "a/b c") == path
+
+
+def test_a_pool_of_keys_has_credentials_for_each() -> None:
+    provider = Provider("p", "anthropic", "https://h/v1", api_keys=("sk-one", "sk-two"))
+    signed_by = [provider.credentials_of(key).sign("POST", "/v1/messages", b"") for key in (0, 1)]
+    assert signed_by == [[(b"x-api-key", b"sk-one")], [(b"x-api-key", b"sk-two")]]
+    assert provider.credentials_of(0) is provider.credentials
+    assert provider.credentials_of(1) is provider.credentials_of(1), "one object all the time"
+    assert "sk-" not in repr(provider)

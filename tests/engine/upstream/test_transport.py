@@ -18,7 +18,7 @@ from .httpx_client import open_client, pieces, respond
 from .peer import PeerConnection, Request, open_peer
 
 MEGABYTE = 1_000_000
-QUICK = httpx.Timeout(5.0, read=0.1)
+QUICK = httpx.Timeout(30.0, read=0.1)
 
 
 async def test_a_request_and_its_answer() -> None:
@@ -216,7 +216,7 @@ async def test_a_server_that_accepts_and_stays_silent_is_a_connect_timeout() -> 
             httpx.AsyncClient(transport=transport) as client,
         ):
             with pytest.raises(httpx.ConnectTimeout):
-                await client.get(url, timeout=httpx.Timeout(5, connect=0.1))
+                await client.get(url, timeout=httpx.Timeout(30, connect=0.1))
 
 
 async def test_no_free_stream_is_a_pool_timeout() -> None:
@@ -229,13 +229,13 @@ async def test_no_free_stream_is_a_pool_timeout() -> None:
         nursery.start_soon(client.get, "/slow")
         slow = await peer.next_request()
         with pytest.raises(httpx.PoolTimeout):
-            await client.get("/", timeout=httpx.Timeout(5, pool=0.1))
+            await client.get("/", timeout=httpx.Timeout(30, pool=0.1))
         slow.answer(b"", ended=True)
 
 
 async def test_a_wait_for_a_stream_after_the_dial_is_not_a_connect_timeout() -> None:
     settings = PoolSettings(connections_max=1)
-    timeout = httpx.Timeout(5, connect=0.1)
+    timeout = httpx.Timeout(30, connect=0.5)
     async with (
         open_peer(Http2Limits(streams_max=1)) as peer,
         open_client(peer, settings=settings, timeout=timeout) as client,
@@ -244,7 +244,7 @@ async def test_a_wait_for_a_stream_after_the_dial_is_not_a_connect_timeout() -> 
         for _ in range(2):
             nursery.start_soon(client.get, "/")
         first = await peer.next_request()
-        await trio.sleep(0.2)  # past the connect timeout
+        await trio.sleep(0.7)  # past the connect timeout
         first.answer(b"", ended=True)
         (await peer.next_request()).answer(b"", ended=True)
 

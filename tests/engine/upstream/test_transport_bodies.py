@@ -114,7 +114,7 @@ async def test_an_upload_that_is_not_taken_is_a_write_timeout() -> None:
             reset.append(await (await peer.next_request()).wait_reset())
 
         with pytest.raises(httpx.WriteTimeout):
-            await client.post("/", content=b"x" * MEGABYTE, timeout=httpx.Timeout(5, write=0.1))
+            await client.post("/", content=b"x" * MEGABYTE, timeout=httpx.Timeout(30, write=0.1))
     assert reset == [ErrorCodes.CANCEL]
 
 
@@ -127,12 +127,12 @@ async def test_a_slow_upload_is_no_read_timeout() -> None:
             request = await peer.next_request()
             for number in range(1, 5):
                 await request.wait(partial(has_come, request, number * WINDOW))
-                await trio.sleep(0.1)
+                await trio.sleep(0.3)
                 request.connection.http2.acknowledge(request.stream_id, WINDOW)
                 request.connection.flush()
             await request.wait_ended()
             respond(request, 200)
 
-        timeout = httpx.Timeout(5, read=0.2, write=1)
+        timeout = httpx.Timeout(30, read=1, write=30)
         response = await client.post("/", content=b"x" * 5 * WINDOW, timeout=timeout)
         assert response.status_code == 200

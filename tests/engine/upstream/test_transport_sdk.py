@@ -19,6 +19,7 @@ from bench.simulate import Simulator, SimulatorSettings, open_simulator
 from engine.upstream import transport as transport_module
 from engine.upstream.pool import open_pool
 from engine.upstream.transport import MultiplexTransport
+from tests.leaving import cancelled_once
 
 # The SDK stops reading at `[DONE]` and leaves its generators to the garbage collector.
 pytestmark = [
@@ -55,7 +56,7 @@ class Setup:
 
     async def ended(self, request_id: str = "one") -> str | None:
         """How the provider says it ended."""
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await self.sim.truth.wait_ended(request_id)
         record = self.sim.truth.record(request_id)
         assert record is not None
@@ -71,7 +72,7 @@ class Setup:
 async def open_setup(**options: Any) -> AsyncIterator[Setup]:
     async with open_simulator(SimulatorSettings()) as sim, open_pool() as pool:
         http = httpx.AsyncClient(
-            transport=MultiplexTransport(pool, http2="prior-knowledge"), timeout=10
+            transport=MultiplexTransport(pool, http2="prior-knowledge"), timeout=30
         )
         async with AsyncOpenAI(
             base_url=f"{sim.base_url}/v1",
@@ -127,9 +128,8 @@ async def test_a_cancelled_request_stops_the_provider() -> None:
 
 async def test_a_request_cancelled_before_its_head_stops_the_provider() -> None:
     async with open_setup() as setup:
-        with trio.move_on_after(0.2) as scope:
+        async with cancelled_once(lambda: any(setup.sim.truth.records())):
             await setup.read("tokens=10 first_token_ms=60000 head_ms=60000")
-        assert scope.cancelled_caught
         assert await setup.ended() == "reset"
 
 
@@ -144,7 +144,7 @@ async def test_a_stream_that_is_closed_early_stops_the_provider_and_no_other() -
 
 
 async def test_a_silent_provider_is_the_sdks_timeout() -> None:
-    async with open_setup(timeout=httpx.Timeout(5, read=0.1)) as setup:
+    async with open_setup(timeout=httpx.Timeout(30, read=0.1)) as setup:
         with pytest.raises(openai.APITimeoutError):
             await setup.read("head_ms=60000")
         assert await setup.ended() == "reset"

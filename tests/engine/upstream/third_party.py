@@ -20,7 +20,7 @@ import trustme
 
 from engine.upstream.providers import Provider
 
-STARTUP_S: Final = 15.0
+STARTUP_S: Final = 60.0
 STOP_S: Final = 5.0
 
 FILES: Final = {

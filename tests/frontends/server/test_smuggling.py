@@ -39,7 +39,7 @@ async def test_what_an_app_is_asked_is_what_every_strict_reader_reads() -> None:
             witness.seen.clear()
             async with served.connect() as stream:
                 last = b"" if case.status or not case.persistent else LAST
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     await stream.send_all(case.raw + CANARY + last)
                     answers = await read_all(stream)
             taken = [request for request in case.expected if not isinstance(request, int)]

@@ -19,6 +19,7 @@ from frontends.server.forwarded import PEER
 from frontends.server.websocket import MESSAGE_MAX_BYTES, PING_INTERVAL_S, WAITING_MAX_BYTES
 from tests.frontends.server.apps import read_all, read_until
 from tests.frontends.server.http1_served import Served, serve_http1
+from tests.gateways import settled
 
 KEY = b"MDEyMzQ1Njc4OWFiY2RlZg=="
 UPGRADE = (
@@ -231,13 +232,19 @@ async def test_what_waits_for_the_app_is_bounded() -> None:
         stream = served.connect(buffer_bytes=16_384)
         await stream.send_all(UPGRADE.replace(b"/echo", b"/late"))
         sent_bytes = 0
-        with trio.move_on_after(0.2):
+
+        async def send() -> None:
+            nonlocal sent_bytes
             while True:
                 await stream.send_all(masked(0x2, bytes(4_096)))
                 sent_bytes += 4_096
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await settled(lambda: any(each.was_paused for each in served.transports))
+            await wait_all_tasks_blocked(0.01)  # what is on its way is full, too
+            nursery.cancel_scope.cancel()
         assert WAITING_MAX_BYTES < sent_bytes < WAITING_MAX_BYTES + 1_000_000
-        [transport] = served.transports
-        assert transport.was_paused
         await stream.aclose()
 
 

@@ -103,9 +103,8 @@ def test_an_error_of_any_shape_is_an_error(text: bytes) -> None:
 )
 def test_our_errors_in_anthropics_shape(error: GatewayError, status: int, kind: str) -> None:
     assert CODEC.error_status(error) == status
-    expected = {
-        "type": "error", "error": {"type": kind, "message": "x"}, "request_id": "req_1",
-    }  # fmt: skip
+    shown = {"type": kind, "message": "x", "code": error.code}
+    expected = {"type": "error", "error": shown, "request_id": "req_1"}
     assert orjson.loads(CODEC.encode_error(error, "req_1")) == expected
     ended = CODEC.encode_stream_error(error)
     assert sdk.stream_documents(ended) == [expected | {"request_id": None}]

@@ -235,7 +235,8 @@ def test_a_recorded_error_is_read_and_written_again(name: str) -> None:
         return
     assert error.status == recording.status
     again = orjson.loads(CODEC.encode_error(error, "req_1"))
-    assert again["error"] == {"type": said["type"], "message": said["message"]}
+    shown = {"type": said["type"], "message": said["message"], "code": error.code}
+    assert again["error"] == shown
 
 
 def kind_of(name: str) -> str:

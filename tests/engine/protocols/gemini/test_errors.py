@@ -83,6 +83,7 @@ def test_what_the_client_did() -> None:
     long = read(400, message="The input token count (9) exceeds the maximum (8).")
     assert long.code == "context_length_exceeded"
     assert read(404, message="models/x is not found").code == "model_not_found"
+    assert read(404, message="Not found: cached content metadata for 7.").code == "not_found"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,173 @@
+"""From a key to what may be done with it: who asks, by which rules, with which model.
+
+No database and no lock. Nothing here waits but a limiter that several processes share.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from engine.admission.keys import KeyEntry, Scope
+from engine.admission.plans import NO_LIMITS
+from engine.errors import (
+    ModelNotAllowedError,
+    ModelUnavailableError,
+    PermissionDeniedError,
+    UnavailableError,
+)
+from engine.events import Call
+from engine.metering.pricing import Rates
+from engine.parts import Parts
+from engine.routing.plan import no_such_model, plan
+from engine.routing.values import Asked, Candidate, Model, Plan
+from engine.rules import Admitted
+
+
+def identify(parts: Parts, key: str | None, scope: Scope | None) -> Admitted:
+    """Whose a key is, and by which rules it is served; without a `scope` any key will do. Nothing
+    is taken of a limit.
+
+    Raises:
+        AuthenticationError: there is no key, or it is unknown, revoked or expired.
+        KeyDisabledError, AccountDisabledError: an operator has switched it off.
+        PermissionDeniedError: it is not made for this.
+        UnavailableError: its account has a plan that is not there.
+    """
+    entry = parts.keys.find(key, parts.clock())
+    if scope is not None:
+        _check_scope(entry, scope)
+    rules, of_account, limits = parts.rules, None, NO_LIMITS
+    if (name := entry.account.plan) is not None:
+        of_account = rules.plans.get(name)
+        if of_account is None:  # never: whoever takes a plan away looks who is on it
+            raise UnavailableError("The plan of the account is not set up.", retry_after_s=30)
+        limits = of_account.limits
+    return Admitted(entry, of_account, rules, entry.demand(limits))
+
+
+async def admit(parts: Parts, key: str | None, scope: Scope) -> Admitted:
+    """As `identify`, and one request is taken of the limits a minute.
+
+    Raises:
+        GatewayError: as `identify`.
+        RateLimitedError: there have been too many.
+    """
+    admitted = identify(parts, key, scope)
+    await parts.limiter.take_request(admitted.demand)
+    return admitted
+
+
+async def admit_call(parts: Parts, call: Call, before: Admitted | None) -> Admitted:
+    """Whoever makes a call: by its key or, where that was admitted `before` the body came, looked
+    at again. Raises as `admit`."""
+    if before is None:
+        return await admit(parts, call.key, "inference")
+    parts.keys.check(before.entry, parts.clock())
+    _check_scope(before.entry, "inference")
+    return before
+
+
+def _check_scope(entry: KeyEntry, scope: Scope) -> None:
+    if scope not in entry.terms.scopes:
+        raise PermissionDeniedError(f"The API key is not made for this: its scopes lack '{scope}'.")
+
+
+class Choice:
+    """The plan of one call: made once, so that all of the call goes by one plan at one price,
+    whatever is switched or priced anew meanwhile."""
+
+    __slots__ = ("_admitted", "_asked", "_parts", "_plan")
+
+    def __init__(self, parts: Parts, admitted: Admitted) -> None:
+        self._parts = parts
+        self._admitted = admitted
+        self._asked: Asked | None = None
+        self._plan: Plan[Rates] | None = None
+
+    def __call__(self, asked: Asked) -> Plan[Rates]:
+        """The attempts that the request may make, of models with what this account pays for them.
+
+        Raises:
+            ModelNotFoundError: there is none of that name in the account's plan.
+            ModelNotAllowedError: the plan has it, the key does not.
+            ModelUnavailableError: operators have switched it off, or nothing of it can serve now.
+        """
+        if self._plan is None:
+            self._asked, self._plan = asked, self._find(asked)
+        return self._plan
+
+    @property
+    def plan(self) -> Plan[Rates]:
+        """What it was; asked for after it was made."""
+        assert self._plan is not None, "the request has been parsed"
+        return self._plan
+
+    @property
+    def reference(self) -> Rates | None:
+        """What this account pays for the model that savings are told against."""
+        decision = self.plan.auto
+        if decision is None or decision.reference is None:
+            return None
+        return self._paid_for(self._parts.catalogue[decision.reference]).price
+
+    def writers(self) -> tuple[Candidate[Rates], ...]:
+        """Whoever may write on where the answer has broken off, by how all do now; they may be
+        others than those of the plan, at the same prices."""
+        assert self._asked is not None, "the request has been parsed"
+        try:
+            return self._find(self._asked._replace(begun=True)).candidates
+        except ModelUnavailableError:
+            return ()
+
+    def usable(self, name: str) -> bool:
+        """Whether the account's plan and the key allow a model, by its own name."""
+        of_account = self._admitted.plan
+        allowed = of_account is None or name in of_account.models
+        return allowed and name in self._admitted.entry.terms.models
+
+    def _find(self, asked: Asked) -> Plan[Rates]:
+        parts = self._parts
+        self._check_allowed(asked.model)
+        found = plan(
+            asked,
+            parts.catalogue,
+            self.usable,
+            parts.switches,
+            parts.health,
+            trio.current_time(),
+            parts.chance.random,
+        )
+        priced = tuple(map(self._priced, found.candidates))
+        return found if priced == found.candidates else found._replace(candidates=priced)
+
+    def _check_allowed(self, name: str) -> None:
+        """Of an alias, whether its model is."""
+        admitted, model = self._admitted, self._parts.catalogue.get(name)
+        own_name = name if model is None else model.name
+        if admitted.plan is not None and own_name not in admitted.plan.models:
+            raise no_such_model(name)
+        if model is not None and own_name not in admitted.entry.terms.models:
+            raise ModelNotAllowedError(
+                f"The API key may not use the model '{name}'.", param="model"
+            )
+
+    def _priced(self, candidate: Candidate[Rates]) -> Candidate[Rates]:
+        model = self._paid_for(candidate.model)
+        return candidate if model is candidate.model else candidate._replace(model=model)
+
+    def _paid_for(self, model: Model[Rates]) -> Model[Rates]:
+        """With what this account pays."""
+        admitted = self._admitted
+        return admitted.rules.priced(model, admitted.entry.principal.account_id, admitted.plan)
+
+
+def check_room(parts: Parts, under_way: int) -> None:
+    """Whether there may be one more beside those that are under way of its kind.
+
+    Raises:
+        UnavailableError: there are as many as there may be, or the gateway is stopping.
+    """
+    if parts.stopping:
+        raise UnavailableError("The gateway is stopping.", retry_after_s=1)
+    if under_way >= parts.config.server.exchanges_max:
+        raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)

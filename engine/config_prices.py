@@ -1,0 +1,62 @@
+"""What a configuration can say of prices; `engine.prices` makes rates of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class MorePricesConfig:
+    """US dollars, of what few answers have: per million tokens or characters, per thousand searches
+    or requests, per second, per image. Tokens without a price here cost what they are among."""
+
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    cached_audio: Decimal | None = None
+    cached_image: Decimal | None = None
+    input_audio: Decimal | None = None
+    input_image: Decimal | None = None
+    input_video: Decimal | None = None
+    output_audio: Decimal | None = None
+    output_image: Decimal | None = None
+    output_video: Decimal | None = None
+    web_searches: Decimal | None = None
+    requests: Decimal | None = None
+    characters: Decimal | None = None
+    seconds: Decimal | None = None
+    images: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceConfig(MorePricesConfig):
+    """US dollars per million tokens; a left out cached or reasoning price is the full one."""
+
+    input: Decimal = field(kw_only=True)
+    output: Decimal = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRowConfig(MorePricesConfig):
+    """Prices that go before all others from a day on, at midnight UTC.
+
+    With `provider` they are what it charges for its `model` (and what customers pay, where a model
+    has no price of its own), without it what customers pay for the public `model`. A row changes
+    what it names; with an `input`, cached input costs the same unless it is named too.
+    """
+
+    model: str = field(kw_only=True)
+    provider: str | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    """The first day on which it is not valid any more."""
+    service_tier: Literal["priority", "flex", "fast", "batch"] | None = None
+    """Left out: the standard one."""
+    above_input_tokens: int | None = None
+    """Of requests with more input than this; left out: of all without a row of their own."""
+    input: Decimal | None = None
+    output: Decimal | None = None

@@ -1,0 +1,140 @@
+"""Plans and prices that operators make while the gateway runs: from JSON, and found by who asks.
+
+Their JSON is what a table of the configuration has, with money as strings: `{"models": ["gpt-5*"],
+"requests_per_min": 100, "monthly_budget_usd": "5.00"}`, `{"input": "1.25", "output": "10"}`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, Literal, TypeVar
+
+from engine.admission.plans import ALL_MODELS, Limits, ModelSet, Plan
+from engine.config import Config, PlanConfig, PriceConfig
+from engine.config_plans import check_plan
+from engine.errors import ConfigError, InvalidRequestError, NotFoundError
+from engine.metering.pricing import NANODOLLARS_PER_DOLLAR, Rates
+from engine.prices import configured
+from engine.toml import TableReader
+
+T = TypeVar("T")
+Body = Mapping[str, Any]
+Place = tuple[str, str, str]
+"""(scope, owner, model), as in `engine.ledger.changes.PriceSet`."""
+_NOWHERE: Final = Config()
+_MONEY: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What goes before the catalogue's prices: an account's before its plan's before everybody's,
+    of each an operator's before the file's."""
+
+    of_ledger: Mapping[Place, Rates] = field(default_factory=dict)
+    of_file: Mapping[Place, Rates] = field(default_factory=dict)
+
+    def find(self, model: str, account_id: str, plan: str | None) -> Rates | None:
+        """What this account pays for a model, if anything is said of it here."""
+        if not self.of_ledger and not self.of_file:
+            return None
+        for scope, owner in (("account", account_id), ("plan", plan), ("all", "")):
+            place = (scope, owner or "", model)
+            rates = self.of_ledger.get(place) or self.of_file.get(place)
+            if rates is not None:
+                return rates
+        return None
+
+
+def plan_of(name: str, row: PlanConfig, source: Literal["file", "ledger"]) -> Plan:
+    """A plan, as admission takes it."""
+    budget = row.monthly_budget_usd
+    return Plan(
+        name=name,
+        models=ALL_MODELS if row.models is None else ModelSet.of(row.models),
+        limits=Limits(row.requests_per_min, row.tokens_per_min, row.concurrent_streams),
+        monthly_budget_nanodollars=(
+            None if budget is None else int(budget * NANODOLLARS_PER_DOLLAR)
+        ),
+        source=source,
+    )
+
+
+def stored_plan(name: str, body: Body) -> Plan:
+    """A plan that an operator has made. It may name models that there are no more.
+
+    Raises:
+        ConfigError: another version of this program made it.
+    """
+    return plan_of(name, _read(PlanConfig, body, "plan"), "ledger")
+
+
+def stored_price(body: Body) -> Rates:
+    """A price that an operator has set. Raises ConfigError, as `stored_plan`."""
+    return configured(_read(PriceConfig, body, "price"), _NOWHERE, ("price",))
+
+
+def check_new_plan(name: str, body: Body, config: Config) -> dict[str, Any]:
+    """The body of a plan as the ledger keeps it.
+
+    Raises:
+        InvalidRequestError: it cannot be used; says why.
+    """
+    try:
+        if body.get("prices"):
+            raise InvalidRequestError("plan.prices are set one by one: as prices of a plan")
+        plan = _read(PlanConfig, body, "plan")
+        check_plan(name, plan, dataclasses.replace(config, source=None), ("plan",))
+    except ConfigError as error:
+        raise _refusal(error) from None
+    return _kept(body)
+
+
+def check_new_price(model: str, body: Body, config: Config) -> dict[str, Any]:
+    """The rates of a price as the ledger keeps them.
+
+    Raises:
+        NotFoundError: there is no such model.
+        InvalidRequestError: they cannot be used; says why.
+    """
+    if model not in config.models:
+        raise NotFoundError(
+            f"There is no model '{model[:100]}'{TableReader.suggestion(model, config.models)}"
+        )
+    try:
+        stored_price(body)
+    except ConfigError as error:
+        raise _refusal(error) from None
+    return _kept(body)
+
+
+def _read(cls: type[T], body: Body, name: str) -> T:
+    reader = TableReader("", "configuration", {}, secrets=())
+    fields = {spec.name: spec for spec in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    table = {}
+    for key, value in body.items():
+        if isinstance(value, float):
+            raise reader.error((name, key), "must be a string of digits: floats are not exact")
+        money = key in fields and "Decimal" in str(fields[key].type)
+        if money and isinstance(value, str):
+            if not _MONEY.fullmatch(value):
+                raise reader.error((name, key), "must be a number, as digits")
+            value = Decimal(value)
+        if value is not None:
+            table[key] = value
+    return reader.read(cls, table, (name,))
+
+
+def _kept(body: Body) -> dict[str, Any]:
+    return {
+        key: str(value) if isinstance(value, Decimal) else value
+        for key, value in body.items()
+        if value is not None
+    }
+
+
+def _refusal(error: ConfigError) -> InvalidRequestError:
+    return InvalidRequestError(str(error).removeprefix("configuration: ")[:1_000])

@@ -1,0 +1,41 @@
+"""Requests of administration: small JSON objects, read whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final, cast
+
+import orjson
+from quart import request
+
+from engine import Gateway
+from engine.errors import InvalidRequestError
+from frontends.bodies import LazyRequest, read_body, taking_of
+
+BODY_MAX_BYTES: Final = 64 * 1024
+
+
+async def read_json(gateway: Gateway) -> dict[str, Any]:
+    """The JSON object that the body of the request being handled is; without a body, an empty one.
+
+    Raises:
+        InvalidRequestError: it is none.
+        BodyTooLargeError: it is over `BODY_MAX_BYTES`.
+        GatewayError: as `read_body`.
+    """
+    server = gateway.config.server
+    max_bytes = min(BODY_MAX_BYTES, server.body_max_bytes)
+    bounds = replace(server, body_max_bytes=max_bytes, spooled_min_bytes=max_bytes + 1)
+    body = await read_body(
+        cast(LazyRequest, request), taking_of(request.scope), bounds, gateway.refused_at_end()
+    )
+    assert isinstance(body, bytes), "too small for a file"
+    if not body:
+        return {}
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise InvalidRequestError("The body must be a JSON object.")
+    return document

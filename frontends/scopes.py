@@ -1,0 +1,71 @@
+"""Who may use which route: the scope that a key needs, an operator's credential, or nothing.
+
+Every route has a row: a handler that asks for a key finds out here which one it takes, and a test
+walks the app's routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from quart import request
+
+from engine.admission.keys import SCOPES, Scope
+from frontends.protocols import GEMINI_VERSIONS
+
+Access = Scope | Literal["any", "admin", "open"]
+"""A scope; "any": every key that is valid; "admin": operators; "open": nobody has to say who asks,
+or the route tells for itself."""
+
+_GEMINI_VERBS = "/{version}/<any(models, tunedModels):of>/<path:target>"
+_ADMIN_PREFIX = "/admin/"
+
+ROUTES: Final[Mapping[tuple[str, str], Access]] = {
+    ("POST", "/v1/chat/completions"): "inference",
+    ("POST", "/v1/responses"): "inference",
+    ("POST", "/v1/responses/input_tokens"): "inference",
+    ("POST", "/v1/completions"): "inference",
+    ("POST", "/v1/messages"): "inference",
+    ("POST", "/v1/messages/count_tokens"): "inference",
+    **{("POST", _GEMINI_VERBS.format(version=v)): "inference" for v in GEMINI_VERSIONS},
+    **{("GET", f"/{version}/models"): "any" for version in GEMINI_VERSIONS},
+    **{("GET", f"/{version}/models/<path:name>"): "any" for version in GEMINI_VERSIONS},
+    ("GET", "/v1/receipts"): "read",
+    ("GET", "/v1/receipts/<request_id>"): "read",
+    ("POST", "/v1/receipts/<request_id>/cancel"): "inference",
+    ("GET", "/v1/account"): "any",
+    ("GET", "/v1/usage"): "read",
+    ("GET", "/api/auth"): "keys",
+    ("POST", "/api/auth"): "keys",
+    ("DELETE", "/api/auth/<key_id>"): "keys",
+    ("POST", "/api/auth/<key_id>/rotate"): "keys",
+    ("GET", "/healthz"): "open",
+    ("GET", "/readyz"): "open",
+    ("GET", "/metrics"): "open",
+}
+"""By method and rule; HEAD is as GET. All that is under `/admin/` is for operators."""
+
+
+def access_of(method: str, rule: str) -> Access:
+    """Who may use a route. Raises KeyError: nobody has said."""
+    if rule.startswith(_ADMIN_PREFIX):
+        return "admin"
+    return ROUTES["GET" if method == "HEAD" else method, rule]
+
+
+def route_scope() -> Scope | None:
+    """The scope that a key needs for the route of the request being handled; None: any key will do.
+
+    Raises:
+        KeyError: the route has no row, or is not one for keys.
+    """
+    rule = request.url_rule
+    assert rule is not None, "asked by the handler of a route"
+    access = access_of(request.method, rule.rule)
+    for scope in SCOPES:
+        if access == scope:
+            return scope
+    if access == "any":
+        return None
+    raise KeyError(rule.rule)
