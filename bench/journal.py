@@ -90,7 +90,17 @@ async def _work(ledger: Ledger, account_id: str, worker: int, tally: Tally, end_
             outcome="completed",
             provenance="reported",
             provider="sim",
-            attempts=(Attempt(1, "sim", "sim-openai", 200, "completed", cost_nanodollars=900),),
+            attempts=(
+                Attempt(
+                    1,
+                    "sim",
+                    "sim-openai",
+                    200,
+                    "completed",
+                    cost_nanodollars=900,
+                    price_nanodollars=2_150_000,
+                ),
+            ),
             usage={"input_tokens": 120, "output_tokens": 200},
             received_output_tokens=200,
             delivered_output_tokens=200,

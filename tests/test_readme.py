@@ -17,27 +17,31 @@ import trio
 
 from bench.simulate import SimulatorSettings, open_simulator
 from engine import parse_config
+from engine.admission.keys import SCOPES
 from engine.capability_table import UnsupportedMediaError
 from engine.catalogue import build_catalogue
 from engine.conversation import MediaKind
-from engine.errors import GatewayError, UpstreamRejectedError
+from engine.errors import GatewayError, RateLimitedError, UpstreamRejectedError
 from engine.protocols.registry import codec_of
 from engine.upstream.provider_table import PROVIDERS
-from tests.gateways import MODELS, PROTOCOLS, config_text, open_setup, run
+from frontends.admin import ROUTES
+from tests.gateways import MODELS, PROTOCOLS, add_key, config_text, open_setup, run
 from tests.processes import open_process
 from tests.served import open_served
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 PARSHALL = Path(sys.executable).parent
-SECRETS = {"OPENAI_API_KEY": "sk-test", "ANTHROPIC_API_KEY": "sk-test"}
+SECRETS = {
+    "OPENAI_API_KEY": "sk-test",
+    "ANTHROPIC_API_KEY": "sk-test",
+    "PARSHALL_ADMIN_KEY": "of-the-operator-of-this-test-only",
+}
 ENDS = {
     "/v1/chat/completions": "data: [DONE]\n\n",
     "/v1/messages": 'data: {"type":"message_stop"}\n\n',
     "/v1beta/models/": "}\n\n",
 }
 """How the streams of the three protocols end, each line by a newline."""
-OF_ADMINISTRATION = {"bad_command", "conflict"}
-"""Codes that the command line meets, and HTTP does not."""
 
 
 def blocks(language: str) -> list[str]:
@@ -73,6 +77,15 @@ def test_the_configuration_of_vertex_is_accepted(tmp_path: Path) -> None:
     assert build_catalogue(config, datetime.now(UTC)).keys() == config.models.keys()
 
 
+def test_the_configuration_of_routing_is_accepted() -> None:
+    first, [routing] = blocks("toml")[0], [b for b in blocks("toml") if b.startswith("[routing]")]
+    secrets = SECRETS | {"AZURE_KEY_A": "a", "AZURE_KEY_B": "b"}
+    config = parse_config(first + routing, "README.md", secrets)
+    catalogue = build_catalogue(config, datetime.now(UTC))
+    assert catalogue.keys() == {*config.models, "kr-auto"}
+    assert catalogue["fast"].name == "gpt-5-mini"
+
+
 def test_a_row_of_prices_is_one() -> None:
     first, [row] = blocks("toml")[0], [b for b in blocks("toml") if b.startswith("[[prices]]")]
     config = parse_config(first + row, "README.md", SECRETS)
@@ -85,18 +98,34 @@ def test_a_row_of_prices_is_one() -> None:
 def test_every_configuration_key_is_named() -> None:
     from engine.capabilities import Capabilities
     from engine.config import (
+        AdminConfig,
         BillingConfig,
         DeploymentConfig,
         EgressConfig,
+        LimitsConfig,
         ModelConfig,
+        PlanConfig,
         PriceConfig,
         PriceRowConfig,
         ProviderConfig,
         ServerConfig,
         StorageConfig,
     )
+    from engine.config_routing import (
+        AutoConfig,
+        AutoModelConfig,
+        BreakerConfig,
+        RoutingConfig,
+    )
 
     for section in (
+        AutoConfig,
+        AutoModelConfig,
+        BreakerConfig,
+        RoutingConfig,
+        AdminConfig,
+        LimitsConfig,
+        PlanConfig,
         ServerConfig,
         StorageConfig,
         BillingConfig,
@@ -131,14 +160,13 @@ def test_the_table_of_kinds() -> None:
 
 
 async def test_the_first_requests(tmp_path: Path) -> None:
-    *asked, read_receipt, list_models = [block for block in blocks("sh") if "curl" in block]
+    *asked, read_receipt, make_key, list_models = [b for b in blocks("sh") if "$PARSHALL_KEY" in b]
     async with open_served(tmp_path) as served:
+        _, maker = await add_key(served.setup.gateway, served.setup.account_id, scopes=SCOPES)
 
-        async def type_in(command: str) -> str:
+        async def type_in(command: str, key: str = served.setup.key) -> str:
             command = command.replace("http://127.0.0.1:8787", served.origin)
-            return await trio.to_thread.run_sync(
-                lambda: shell(command, tmp_path, PARSHALL_KEY=served.setup.key)
-            )
+            return await trio.to_thread.run_sync(lambda: shell(command, tmp_path, PARSHALL_KEY=key))
 
         for ask, (path, end) in zip(asked, ENDS.items(), strict=True):
             assert path in ask
@@ -148,11 +176,32 @@ async def test_the_first_requests(tmp_path: Path) -> None:
         assert receipt["outcome"] == "completed"
         listed = orjson.loads(await type_in(list_models))
         assert [model["id"] for model in listed["data"]] == list(MODELS.values())
+        made = orjson.loads(await type_in(make_key, maker))
+        assert (made["models"], made["limits"]) == (["sim-*"], {"requests_per_min": 60})
+        assert made["key"].startswith(made["prefix"])
         [example] = blocks("json")
         fields = re.findall(r'"([a-z_]+)":', example)
         assert fields
         for name in fields:
             assert f'"{name}":' in orjson.dumps(receipt).decode()
+
+
+async def test_the_operators_api(tmp_path: Path) -> None:
+    [orders] = [block for block in blocks("sh") if "$PARSHALL_ADMIN_KEY" in block]
+    secret = SECRETS["PARSHALL_ADMIN_KEY"]
+    async with open_served(tmp_path, admin_key=secret) as served:
+        orders = orders.replace("http://127.0.0.1:8787", served.origin)
+        printed = await trio.to_thread.run_sync(
+            lambda: shell(orders, tmp_path, PARSHALL_ADMIN_KEY=secret)
+        )
+        account, key, off = (
+            orjson.loads(line) for line in printed.replace("}{", "}\n{").split("\n")
+        )
+        assert account["balance"]["usd"] == "25.000000000"
+        assert key["limits"] == {"requests_per_min": 60}
+        assert (off["subject"], off["off"], off["ended"]) == ("sim", True, 0)
+    for route in ROUTES:
+        assert "/".join(route.rule.split("/")[:3]) in README, route
 
 
 async def test_the_first_requests_with_the_sdks(tmp_path: Path) -> None:
@@ -174,6 +223,8 @@ async def test_the_commands(tmp_path: Path) -> None:
         _, receipt, _ = await run(setup, setup.call("tokens=3"))
     (tmp_path / "ledger.db").rename(tmp_path / "parshall.db")
     (tmp_path / "parshall.toml").write_text(blocks("toml")[0])
+    request = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}]}
+    (tmp_path / "request.json").write_bytes(orjson.dumps(request))
     [commands] = [block for block in blocks("sh") if "parshall accounts" in block]
     key_id = ""
     for line in commands.splitlines():
@@ -203,7 +254,7 @@ def error_classes() -> list[type[GatewayError]]:
     def tree(cls: type[GatewayError]) -> list[type[GatewayError]]:
         return [cls, *(sub for child in cls.__subclasses__() for sub in tree(child))]
 
-    return [cls for cls in tree(GatewayError) if cls.code not in OF_ADMINISTRATION]
+    return tree(GatewayError)
 
 
 def error_rows() -> list[list[str]]:
@@ -227,7 +278,8 @@ def test_the_table_of_errors_is_complete() -> None:
 
 @pytest.mark.parametrize(("column", "protocol"), [(2, "anthropic"), (3, "gemini")])
 def test_the_table_of_errors_says_what_each_protocol_calls_them(column: int, protocol: str) -> None:
-    known = [cls for cls in error_classes() if cls is not UpstreamRejectedError]
+    apart = (UpstreamRejectedError, RateLimitedError)  # which need more than a message
+    known = [cls for cls in error_classes() if cls not in apart]
     classes = {cls.status: cls for cls in reversed(known)}  # the plainest of a status
     rows = {int(row[0]): row[column] for row in error_rows() if row[0] != "any"}
     codec = codec_of(protocol)

@@ -94,6 +94,8 @@ _PARSHALL: Final = (
 )  # fmt: skip
 _CONFIGURED: Final = ("--config", "$folder/parshall.toml")
 _FUNDS_USD: Final = "1000000"
+_PARSHALL_ADMIN_KEY: Final = "of-an-operator-whom-nobody-asks-here"
+"""It serves nothing without one."""
 # Both commands in one process: half of what they take is for starting.
 _PARSHALL_ADMIN: Final = f"""
 import contextlib, io
@@ -139,7 +141,7 @@ def _parshall(name: str, http2: str, upstream: str) -> PeerRow:
                 *_PARSHALL, "serve", *_CONFIGURED, "--bind", "127.0.0.1:$port",
                 "--log-level", "warning",
             ),
-            environment={"PYTHONPATH": "$installed"},
+            environment={"PYTHONPATH": "$installed", "PARSHALL_ADMIN_KEY": _PARSHALL_ADMIN_KEY},
             files={"parshall.toml": _parshall_config(http2)},
             health="/readyz",
             start_timeout_s=30.0,

@@ -13,7 +13,9 @@ READING: Final = (
 GUARDS: Final = (
     "The benchmark watches itself. These are the worst values of the samples that count, over all "
     "peers. A sample is refused, and shown as refused, when the load generator or the simulated "
-    "provider was near its limit, when the host took CPU away, or when other programs ran."
+    "provider was near its limit, when the host took CPU away, or when other programs ran. One "
+    "that the benchmark was late in counts for CPU, memory and bills, and for nothing "
+    "that is a time."
 )
 METHOD: Final = (
     (
@@ -27,10 +29,11 @@ METHOD: Final = (
     (
         "A round measures all peers one after another in changing order, so that what the machine "
         "does in these minutes falls on all of them. Intervals are bootstrapped over rounds; "
-        "ratios compare two peers round by round. CPU is that of the whole process tree, memory "
-        "its proportional set size. Distributions join all rounds that were not refused; counts "
-        "are kept in buckets of one per cent. Their upper part is drawn wide, so that 90 %, 99 % "
-        "and 99.9 % can be read."
+        "ratios compare two peers round by round, and from CPU time the speed that the machine had "
+        "in a round is taken out, as the other peers tell it. CPU is that of the whole process "
+        "tree, memory its proportional set size. Distributions join all rounds that were not "
+        "refused; counts are kept in buckets of one per cent. Their upper part is drawn wide, so "
+        "that 90 %, 99 % and 99.9 % can be read."
     ),
     (
         "What it does not say: nothing here went over a real network or to a real model; figures "

@@ -132,6 +132,9 @@ def _missing(view: View, group: Group, peer: str) -> Iterator[tuple[str, str, st
     refused = Counter(sample.refused for sample in samples if sample.refused)
     for reason, times in refused.items():
         yield "refused samples", reason, f" ({times} of {len(samples)})"
+    late = Counter(sample.late for sample in samples if sample.late and not sample.refused)
+    for reason, times in late.items():
+        yield "samples without figures of time", reason, f" ({times} of {len(samples)})"
     if refused.total() < len(samples):
         without: dict[str, list[str]] = {}
         for figure in group.figures:

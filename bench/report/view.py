@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Final
 
 from bench.report.numbers import NOTHING, bounds_of, rate, ratio, short_heading, value_of
+from bench.statistics.values import flaw_for
 from bench.suite.figures import FIGURES, Figure
-from bench.suite.guards import refusal
+from bench.suite.guards import flaws
 from bench.suite.model import DIRECT, Interval, Report, Row, Sample
 
 FIRST: Final = ("nginx", "parshall")
@@ -75,8 +76,8 @@ class Group:
     samples: Mapping[str, tuple[Sample, ...]]
 
     def good(self, peer: str) -> tuple[Sample, ...]:
-        """The samples of a peer that can be believed."""
-        return tuple(sample for sample in self.samples.get(peer, ()) if not sample.refused)
+        """The samples of a peer that can be believed, also about time."""
+        return tuple(sample for sample in self.samples.get(peer, ()) if sample.sound)
 
 
 class View:
@@ -133,8 +134,7 @@ class View:
         """
         timed = [each for each in self.samples if not each.step or each.scenario in self._bounds]
         doubtful = sum(
-            not each.refused
-            and bool(refusal(each.guards, shared_core=False, direct=each.peer == DIRECT))
+            each.sound and any(flaws(each.guards, shared_core=False, direct=each.peer == DIRECT))
             for each in timed
         )
         if not doubtful:
@@ -160,7 +160,7 @@ class View:
         if row is None and peer == DIRECT and figure.startswith("added_"):
             return Cell(note=BASELINE)
         if row is None or row.interval is None:
-            return Cell(note=self._why(group, peer, row))
+            return Cell(note=self._why(group, peer, figure, row))
         compared = None
         if peer != DIRECT and not FIGURES[figure].additive:
             compared = row.ratio_to.get(self.base)
@@ -214,12 +214,12 @@ class View:
         return next((peer for peer in self.peers if peer in compared), "")
 
     @staticmethod
-    def _why(group: Group, peer: str, row: Row | None) -> str:
+    def _why(group: Group, peer: str, figure: Figure, row: Row | None) -> str:
         """The row's own reason, else those of the refused samples, the most frequent first."""
         if row is not None and row.note:
             return row.note
         samples = group.samples.get(peer, ())
-        reasons = Counter(sample.refused for sample in samples if sample.refused)
+        reasons = Counter(flaw for sample in samples if (flaw := flaw_for(figure, sample)))
         return "; ".join(reason for reason, _ in reasons.most_common()) or "not measured"
 
 

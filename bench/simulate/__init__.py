@@ -6,7 +6,8 @@ to find: it checks requests as strictly as the real APIs, and fails on demand.
 Owns its listener, connections, pacing, text, faults, replays of recordings, and the truth log.
 Does not own what a gateway makes of its answers, nor any price or account.
 One timer wheel wakes all streams; a request says what it wants by `#sim …` (see `directives`).
-`GET /_truth` and `GET /_load` say what it did, and what that cost it.
+`GET /_truth` and `GET /_load` say what it did, and what that cost it; `POST /_behave` changes
+what it does (see `behaviour`).
 `open_simulator` starts one; `describe_directives` is the help text.
 """
 

@@ -2,6 +2,7 @@
 
 The line is the first line of the last text of a user, so it passes through any SDK, any gateway
 and any translation between protocols.
+What a request does not say is as the provider was told (see `behaviour`).
 One table, `DIRECTIVES`, is both the parser and the help text.
 """
 
@@ -56,6 +57,9 @@ class Directives:
     stall_ms: float | None = None
     status: int | None = None
     retry_after: float | None = None
+    chance: float = 1.0
+    remaining: int | None = None
+    reset: float | None = None
     usage: UsageKind = "normal"
     cached: int = 0
     reasoning: int = 0
@@ -192,6 +196,26 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         _optional(_decimal(0.0, 86_400.0)),
         "seconds|none",
         "the Retry-After of `status`; 429, 503 and 529 say 1 unless told",
+    ),
+    Directive(
+        "chance",
+        _decimal(0.0, 1.0),
+        "0…1",
+        "share of the requests, by the seed and the number of each, that `status`, `fault` and "
+        "`cut_after` strike; where none of them is set, that `first_token_ms` delays more than the "
+        "provider's default does",
+    ),
+    Directive(
+        "remaining",
+        _optional(_COUNT),
+        "0…1000000|none",
+        "OpenAI, Anthropic: requests left, as the headers of the answer or the error say",
+    ),
+    Directive(
+        "reset",
+        _optional(_decimal(0.0, 86_400.0)),
+        "seconds|none",
+        "OpenAI, Anthropic: until there are more, as the headers say",
     ),
     Directive(
         "usage",

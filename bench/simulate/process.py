@@ -62,17 +62,29 @@ class RunningSimulator:
             after = page[-1]["number"]
         return records
 
+    def behave(self, model: str | None, directives: str = "") -> None:
+        """Start requests for a model, or for all, from these words of `#sim`; none: as at first.
+
+        Raises:
+            OSError: it does not answer any more.
+            SimulatorError: it does not understand them.
+        """
+        self._ask("POST", "/_behave", json.dumps({"model": model, "directives": directives}))
+
     def _page(self, after: int) -> list[dict[str, Any]]:
         path = f"/_truth?after={after}&limit={PAGE_RECORDS}&text=0"
         return [json.loads(line) for line in self._get(path).splitlines()]
 
     def _get(self, path: str) -> bytes:
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str, sent: str | None = None) -> bytes:
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)) as connection:
-            connection.request("GET", path)
+            connection.request(method, path, sent)
             response = connection.getresponse()
             body = response.read()
         if response.status != 200:
-            raise SimulatorError(f"GET {path}: {response.status} {body[:200]!r}")
+            raise SimulatorError(f"{method} {path}: {response.status} {body[:200]!r}")
         return body
 
 

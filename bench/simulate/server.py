@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import trio
 
 from bench.load.histogram import Histogram
+from bench.simulate.behaviour import Behaviour
 from bench.simulate.conduit import Conduit, TlsConduit
 from bench.simulate.http1 import Http1Connection
 from bench.simulate.http2 import PREFACE, ServedHttp2
@@ -70,7 +71,8 @@ class Simulator:
         self.truth = TruthLog(settings.truth_max_records)
         self._listener = listener
         self._wheel = TimerWheel(tick_s=settings.tick_s)
-        self._service = Service(settings, self._wheel, self.truth, self.load)
+        self._behaviour = Behaviour(settings.defaults, settings.by_model, settings.seed)
+        self._service = Service(settings, self._wheel, self.truth, self.load, self._behaviour)
         self.tokens = self._service.tokens
         self._connections = 0
         self._change = trio.Event()
@@ -102,6 +104,17 @@ class Simulator:
             connections=self._connections,
             crashes=self._crashes + self._wheel.crashes,
         )
+
+    def behave(self, model: str | None, directives: str = "") -> None:
+        """Start requests for a model, or for all, from these words; the same `POST /_behave` does.
+
+        `status=500`, say, for an outage; no words: as it was started. Requests that are under way
+        go on as they began.
+
+        Raises:
+            DirectiveError: they are not understood.
+        """
+        self._behaviour.set(model, directives)
 
     async def wait_idle(self) -> None:
         """Until no connection is open. The caller bounds the wait."""

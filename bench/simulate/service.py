@@ -15,12 +15,13 @@ import orjson
 from bench.simulate.access_tokens import TOKEN_ROUTES, TokenIssuer
 from bench.simulate.anthropic_dialect import AnthropicDialect
 from bench.simulate.bedrock_dialect import BedrockDialect, is_bedrock
+from bench.simulate.behaviour import Behaviour, read_behaviour, with_rates
 from bench.simulate.chat import ChatRequest
 from bench.simulate.chat_replies import ChatStream, ChatUnary
 from bench.simulate.completions_dialect import CompletionsDialect
 from bench.simulate.compose import compose
 from bench.simulate.dialect import Dialect
-from bench.simulate.directives import DirectiveError, Directives, parse_directives
+from bench.simulate.directives import DirectiveError, Directives
 from bench.simulate.errors import ApiError
 from bench.simulate.gemini_dialect import GeminiDialect, gemini_model, is_gemini, method_of
 from bench.simulate.load import SimulatorLoad
@@ -48,7 +49,7 @@ _CHATS: Final = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"}
 )
 _COUNTS: Final = frozenset({"/v1/messages/count_tokens", "/v1/responses/input_tokens"})
-_POSTS: Final = _CHATS | _COUNTS
+_POSTS: Final = _CHATS | _COUNTS | {"/_behave"}
 _GETS: Final = frozenset({"/v1/models", "/_truth", "/_load", "/healthz"})
 REQUEST_ID_MAX: Final = 200
 
@@ -64,11 +65,13 @@ class Service:
         wheel: TimerWheel,
         truth: TruthLog,
         load: Callable[[], SimulatorLoad],
+        behaviour: Behaviour,
     ) -> None:
         self._settings = settings
         self._wheel = wheel
         self._truth = truth
         self._load = load
+        self._behaviour = behaviour
         self._numbers = itertools.count(1)
         self._instance = seed_of(settings.seed.encode(), str(time.time_ns()).encode()).hex()[:12]
         self._signer = Signer(settings.seed.encode())
@@ -144,6 +147,8 @@ class Service:
                 handler = self._count if counts_only(path) else self._chat
             case _ if (method, path) in TOKEN_ROUTES:
                 return self._issue_token(request, responder)
+            case "POST", "/_behave":
+                return self._behave(request, responder)
             case "GET", "/_truth":
                 return self._show_truth(request, responder)
             case "GET", "/_load":
@@ -181,13 +186,12 @@ class Service:
             record.directives = chat.directives or ""
             record.signatures = chat.signatures
             self._known(dialect, chat.model)
-            directives = self._directives(chat)
+            directives = self._directives(chat, record.number)
             record.tag = directives.tag
             if directives.status is not None:
                 refusal = dialect.status_error(directives.status, directives.retry_after)
-                delay_s = directives.head_ms / 1000
                 return self._error(
-                    dialect, refusal, request, responder, own_id, delay_s=delay_s, record=record
+                    dialect, refusal, request, responder, own_id, directives, record=record
                 )
             if directives.recording is not None:
                 recording = load_recording(self._settings.recordings, directives.recording)
@@ -195,7 +199,8 @@ class Service:
             refused = dialect.prompt_refused() if directives.refuse == "prompt" else None
             if refused is not None:
                 raise refused
-            plan = self._plan(dialect, chat, directives, dialect.headers(own_id), number)
+            headers = with_rates(dialect.headers(own_id), dialect.name, directives)
+            plan = self._plan(dialect, chat, directives, headers, number)
         except ApiError as error:
             return self._error(dialect, error, request, responder, own_id, record=record)
         record.completion_id = plan.answer_id
@@ -241,11 +246,9 @@ class Service:
         number = next(self._numbers)
         return number, f"req_{self._instance}{number:020x}"
 
-    def _directives(self, chat: ChatRequest) -> Directives:
-        if chat.directives is None:
-            return self._settings.defaults
+    def _directives(self, chat: ChatRequest, number: int) -> Directives:
         try:
-            return parse_directives(chat.directives, self._settings.defaults)
+            return self._behaviour.of(chat.model, chat.directives, number)
         except DirectiveError as error:
             raise ApiError(str(error), param="messages", code="invalid_directive") from None
 
@@ -281,8 +284,11 @@ class Service:
     def _list_models(
         self, dialect: Dialect, model: str, request: Request, responder: Responder
     ) -> Reply:
-        """All models of an API, or the one that is named."""
+        """All models of an API, or the one that is named; in an outage of all, what that says."""
         self._authenticate(dialect, request)
+        outage = self._behaviour.of_all
+        if outage.status is not None:
+            raise dialect.status_error(outage.status, outage.retry_after)
         if not model:
             return self._json(dialect.model_list(self._models[dialect.name]), responder)
         return self._json(dialect.model(self._known(dialect, model)), responder)
@@ -299,6 +305,14 @@ class Service:
         body = b"".join(orjson.dumps(record.to_json(text=with_text)) + b"\n" for record in records)
         headers = [(b"content-type", b"application/x-ndjson")]
         return StaticReply(responder, self._wheel, 200, headers, body)
+
+    def _behave(self, request: Request, responder: Responder) -> Reply:
+        model, words = read_behaviour(request.body)
+        try:
+            self._behaviour.set(model, words)
+        except ValueError as error:
+            raise ApiError(str(error)) from None
+        return self._json({}, responder)
 
     def _issue_token(self, request: Request, responder: Responder) -> Reply:
         status, document = self.tokens.answer(request)
@@ -317,18 +331,22 @@ class Service:
         request: Request,
         responder: Responder,
         own_id: str,
+        directives: Directives | None = None,
         *,
-        delay_s: float = 0.0,
         record: TruthRecord | None = None,
     ) -> Reply:
         if record is not None:
             record.message = error.message
         headers, body = dialect.write_error(error, request, own_id)
+        own_headers, delay_s = dialect.headers(own_id), 0.0
+        if directives is not None:
+            own_headers = with_rates(own_headers, dialect.name, directives)
+            delay_s = directives.head_ms / 1000
         return StaticReply(
             responder,
             self._wheel,
             error.status,
-            [*headers, *dialect.headers(own_id)],
+            [*headers, *own_headers],
             body,
             delay_s=delay_s,
             record=record,

@@ -27,8 +27,9 @@ class SimulatorSettings:
         service_accounts: of Google's cloud, with their public keys (PEM): Vertex lets in who has a
             token of `/token` or of the metadata server; None lets everyone in.
         defaults: what `#sim` directives start from.
+        by_model: the same for some models, in place of the defaults.
         recordings: the folder replays come from; None refuses them.
-        seed: mixed into every text and every signature.
+        seed: mixed into every text and every signature, and into what `chance` picks.
         tick_s: the timer wheel's grain.
         ahead_max_tokens: tokens of one choice that may wait for a client that takes nothing;
             generation pauses there. What HTTP/2 windows or the connection's buffer (at most
@@ -54,6 +55,7 @@ class SimulatorSettings:
     aws_keys: Mapping[str, AwsKey] = field(default_factory=dict, repr=False)
     service_accounts: Mapping[str, str] | None = None
     defaults: Directives = field(default_factory=Directives)
+    by_model: Mapping[str, Directives] = field(default_factory=dict)
     recordings: Path | None = None
     seed: str = ""
     tick_s: float = 0.005

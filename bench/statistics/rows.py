@@ -8,16 +8,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from bench.statistics.bootstrap import RESAMPLES, ROUNDS_MIN, bootstrap, paired_ratio
-from bench.statistics.values import KIB, adds_to_direct, keeps, memory_slope, value_of
+from bench.statistics.speed import steadied
+from bench.statistics.values import (
+    KIB,
+    adds_to_direct,
+    flaw_for,
+    keeps,
+    memory_slope,
+    sound_for,
+    value_of,
+)
 from bench.suite.figures import FIGURES, Figure
 from bench.suite.model import DIRECT, Bound, Header, Row, Sample, Scenario
 
 COMPARED_TO: Final = (DIRECT, "nginx", "parshall")
 """Peers that others are shown as ratios to, and that are measured at the others' loads too."""
 
-DECISIVE: Final[frozenset[Figure]] = frozenset(
-    {"cpu_us_per_token", "cpu_us_per_request", "memory_kib_per_stream"}
-)
+CPU: Final[frozenset[Figure]] = frozenset({"cpu_us_per_token", "cpu_us_per_request"})
+"""Figures that a slower core makes greater."""
+DECISIVE: Final[frozenset[Figure]] = CPU | {"memory_kib_per_stream"}
 """Figures whose intervals say whether there have been rounds enough."""
 NARROW: Final = 0.06
 """±6 %: such an interval ends the repetition before all of `Scenario.repeats`."""
@@ -43,12 +52,12 @@ Rounds = Mapping[int, Sequence[Sample]]
 
 
 def rounds_of(samples: Iterable[Sample]) -> dict[Key, dict[int, list[Sample]]]:
-    """By key, in order of appearance. Of a window that was repeated, what is not refused."""
+    """By key, in order of appearance. Of a window that was repeated, the less flawed."""
     found: dict[Key, dict[tuple[int, int], Sample]] = {}
     for sample in samples:
         windows = found.setdefault(Key(sample.scenario, sample.peer, sample.rate_max), {})
         place = sample.repeat, sample.step
-        if not sample.refused or place not in windows or windows[place].refused:
+        if place not in windows or _flaw(sample) <= _flaw(windows[place]):
             windows[place] = sample
     rounds: dict[Key, dict[int, list[Sample]]] = {}
     for key, windows in found.items():
@@ -56,6 +65,10 @@ def rounds_of(samples: Iterable[Sample]) -> dict[Key, dict[int, list[Sample]]]:
         for repeat, step in sorted(windows):
             mine.setdefault(repeat, []).append(windows[repeat, step])
     return rounds
+
+
+def _flaw(sample: Sample) -> int:
+    return 2 if sample.refused else 1 if sample.late else 0
 
 
 def values_of(
@@ -68,6 +81,24 @@ def values_of(
         for repeat, samples in rounds[key].items()
     }
     return {repeat: value for repeat, value in values.items() if not math.isnan(value)}
+
+
+def steady_values_of(
+    figure: Figure, rounds: Mapping[Key, Rounds], key: Key, bound: Bound | None
+) -> dict[int, float]:
+    """As `values_of`, without what the machine's speed in a round did to a figure of CPU time.
+
+    The other gateways tell it, at whatever load; `direct` and its provider have another core.
+    """
+    values = values_of(figure, rounds, key, bound)
+    if figure not in CPU or not all(0 < value < math.inf for value in values.values()):
+        return values
+    others = [
+        other
+        for other in rounds
+        if other.scenario == key.scenario and other.peer != DIRECT and other != key
+    ]
+    return steadied(values, [values_of(figure, rounds, other, bound) for other in others])
 
 
 def rows_of(
@@ -116,7 +147,7 @@ def _wants_more(scenario: Scenario, rounds: Mapping[Key, Rounds], key: Key) -> b
         return False
     widths = []
     for figure in DECISIVE.intersection(scenario.figures):
-        values = values_of(figure, rounds, key, scenario.bound)
+        values = steady_values_of(figure, rounds, key, scenario.bound)
         interval = bootstrap(tuple(values.values()), seed=scenario.seed)
         if interval is not None:
             widths.append(interval.half_width_ratio)
@@ -154,7 +185,8 @@ def _row(
                 ratios[peer] = ratio
     interval = None
     if finite:
-        interval = bootstrap(tuple(mine.values()), seed=seed, resamples=resamples)
+        steady = steady_values_of(figure, rounds, key, bound)
+        interval = bootstrap(tuple(steady.values()), seed=seed, resamples=resamples)
     notes = _notes(figure, rounds[key], mine, bound)
     return Row(*key[:2], figure, interval, ratios, key.rate_max, "; ".join(notes))
 
@@ -166,11 +198,11 @@ def _notes(
     figure: Figure, rounds: Rounds, values: Mapping[int, float], bound: Bound | None
 ) -> list[str]:
     notes = []
-    refused = [
-        next((sample.refused for sample in samples if sample.refused), "")
+    flawed = [
+        next(filter(None, (flaw_for(figure, sample) for sample in samples)), "")
         for samples in rounds.values()
     ]
-    reasons = Counter(reason for reason in refused if reason)
+    reasons = Counter(reason for reason in flawed if reason)
     if figure == "streams_sustained" and bound is not None and values:
         notes += _limit_notes(rounds, reasons, bound)
     elif reasons:
@@ -184,7 +216,8 @@ def _notes(
     elif len(values) < ROUNDS_MIN and reasons.total() < len(rounds):
         notes.append(f"{len(values)} of the {ROUNDS_MIN} rounds that an interval takes")
     if figure == "memory_kib_per_stream" and values:
-        slopes = [memory_slope(_sound(samples), "rss_bytes") for samples in rounds.values()]
+        sound = [sound_for(figure, samples) for samples in rounds.values()]
+        slopes = [memory_slope(samples, "rss_bytes") for samples in sound]
         known = [slope for slope in slopes if not math.isnan(slope)]
         notes.append(f"of RSS {sum(known) / len(known) / KIB:.1f} KiB")
     if figure == "requests_per_s" and values and (core := _closed_core(rounds)) < BUSY_CORE:
@@ -197,7 +230,7 @@ def _closed_core(rounds: Rounds) -> float:
     taken = [
         sample.closed.cpu_s / sample.closed.elapsed_s
         for samples in rounds.values()
-        for sample in _sound(samples)
+        for sample in sound_for("requests_per_s", samples)
         if sample.closed is not None and sample.closed.cpu_s is not None
     ]
     return sum(taken) / len(taken) if taken else math.inf
@@ -221,7 +254,3 @@ def _absent(figure: Figure) -> str:
     if figure.startswith(_PROCESS):
         return "its processes cannot be seen"
     return "there was nothing to measure it by"
-
-
-def _sound(samples: Sequence[Sample]) -> list[Sample]:
-    return [sample for sample in samples if not sample.refused]

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from bench.suite.figures import Figure
+from bench.suite.figures import FIGURES, Figure
 from bench.suite.model import Bound, Histogram, Sample
 
 KIB: Final = 1024
@@ -31,15 +31,15 @@ def value_of(
 
     Args:
         figure: which.
-        samples: of this peer and round, one a step, rising; none of them refused, but for
-            `streams_sustained`, where a refusal ends what can be said.
+        samples: of this peer and round, one a step, rising. Those that are refused, or too late
+            for a figure of time, are left out; the first of them ends `streams_sustained`.
         direct: the same of the peer `direct`, for what is added to it.
         bound: what `streams_sustained` has to keep.
 
     Returns:
         In the figure's unit; infinite where it did not end within the wait.
     """
-    sound = [sample for sample in samples if not sample.refused]
+    sound = sound_for(figure, samples)
     if figure == "streams_sustained":
         return _sustained(samples, bound)
     if not sound:
@@ -47,7 +47,7 @@ def value_of(
     if figure == "memory_kib_per_stream":
         return memory_slope(sound, "pss_bytes") / KIB
     if figure in _ADDED:
-        least = [sample for sample in direct if not sample.refused]
+        least = sound_for(figure, direct)
         base = _ADDED[figure](least[-1]) if least else math.nan
         return _ADDED[figure](sound[-1]) - base
     if figure == "errors_share":
@@ -57,13 +57,23 @@ def value_of(
     return _OF_LAST[figure](sound[-1]) if sound else math.nan
 
 
+def sound_for(figure: Figure, samples: Sequence[Sample]) -> list[Sample]:
+    """Those that may become this figure."""
+    return [sample for sample in samples if not flaw_for(figure, sample)]
+
+
+def flaw_for(figure: Figure, sample: Sample) -> str:
+    """Why a sample may not become this figure; empty if it may."""
+    return sample.refused or (sample.late if FIGURES[figure].timed else "")
+
+
 def adds_to_direct(figure: Figure) -> bool:
     """Whether the figure is what a peer adds to going without one."""
     return figure in _ADDED
 
 
 def keeps(bound: Bound, sample: Sample) -> bool:
-    """Whether so many streams were kept up with; of a sample that is not refused."""
+    """Whether so many streams were kept up with; of a sample that is sound."""
     late_ms = sample.lateness_ms.quantile(0.99)
     return (
         late_ms <= bound.lateness_p99_ms
@@ -95,7 +105,7 @@ def _sustained(samples: Sequence[Sample], bound: Bound | None) -> float:
         return math.nan
     kept = 0
     for sample in samples:
-        if sample.refused:
+        if not sample.sound:
             return float(kept) if kept else math.nan
         if not keeps(bound, sample):
             break

@@ -45,6 +45,7 @@ class FigureRow:
         title, unit: for tables; the unit is empty for a share.
         lower_is_better: which way a change counts.
         additive: compared by difference where it can be zero or below, not as a ratio.
+        timed: counts wall time, so that samples which came late say nothing about it.
         meaning: one sentence.
     """
 
@@ -53,6 +54,7 @@ class FigureRow:
     meaning: str
     lower_is_better: bool = True
     additive: bool = False
+    timed: bool = False
 
 
 def _added(what: str, share: str) -> FigureRow:
@@ -61,24 +63,31 @@ def _added(what: str, share: str) -> FigureRow:
         "ms",
         f"{share} of the peer minus {share} without a gateway in the same round and plan",
         additive=True,
+        timed=True,
     )
 
 
 def _first(share: str) -> FigureRow:
     return FigureRow(
-        f"first token, {share}", "ms", "from when the request was due to its first token"
+        f"first token, {share}",
+        "ms",
+        "from when the request was due to its first token",
+        timed=True,
     )
 
 
 def _late(share: str) -> FigureRow:
     return FigureRow(
-        f"lateness of a token, {share}", "ms", "arrival minus when the plan has it due"
+        f"lateness of a token, {share}", "ms", "arrival minus when the plan has it due", timed=True
     )
 
 
 def _cancel(share: str) -> FigureRow:
     return FigureRow(
-        f"cancel, {share}", "ms", "a client's leaving to the end of its request at the provider"
+        f"cancel, {share}",
+        "ms",
+        "a client's leaving to the end of its request at the provider",
+        timed=True,
     )
 
 
@@ -90,9 +99,15 @@ FIGURES: Final[Mapping[Figure, FigureRow]] = {
         "CPU per request", "µs", "CPU time of the process tree by requests answered"
     ),
     "requests_per_s": FigureRow(
-        "requests", "1/s", "answered with clients that ask again at once", lower_is_better=False
+        "requests",
+        "1/s",
+        "answered with clients that ask again at once",
+        lower_is_better=False,
+        timed=True,
     ),
-    "tokens_per_s": FigureRow("tokens", "1/s", "received in the window", lower_is_better=False),
+    "tokens_per_s": FigureRow(
+        "tokens", "1/s", "received in the window", lower_is_better=False, timed=True
+    ),
     "first_token_p50_ms": _first("p50"),
     "first_token_p90_ms": _first("p90"),
     "first_token_p99_ms": _first("p99"),
@@ -104,13 +119,17 @@ FIGURES: Final[Mapping[Figure, FigureRow]] = {
     "added_latency_p99_ms": _added("latency", "p99"),
     "lateness_p50_ms": _late("p50"),
     "lateness_p99_ms": _late("p99"),
-    "gap_p50_ms": FigureRow("gap, p50", "ms", "between two tokens of a stream"),
-    "gap_p99_ms": FigureRow("gap, p99", "ms", "between two tokens of a stream"),
+    "gap_p50_ms": FigureRow("gap, p50", "ms", "between two tokens of a stream", timed=True),
+    "gap_p99_ms": FigureRow("gap, p99", "ms", "between two tokens of a stream", timed=True),
     "stalls_per_1000_tokens": FigureRow(
-        "stalls per 1,000 tokens", "", "gaps of more than 250 ms", additive=True
+        "stalls per 1,000 tokens", "", "gaps of more than 250 ms", additive=True, timed=True
     ),
     "streams_sustained": FigureRow(
-        "streams sustained", "", "the most streams within the bound", lower_is_better=False
+        "streams sustained",
+        "",
+        "the most streams within the bound",
+        lower_is_better=False,
+        timed=True,
     ),
     "memory_kib_per_stream": FigureRow(
         "memory per open stream", "KiB", "slope of the tree's PSS over the number of streams"
@@ -122,7 +141,7 @@ FIGURES: Final[Mapping[Figure, FigureRow]] = {
         "never cancelled", "", "share of leavings the provider did not learn of", additive=True
     ),
     "tokens_after_leaving": FigureRow(
-        "tokens after leaving", "", "generated for nobody, a leaving", additive=True
+        "tokens after leaving", "", "generated for nobody, a leaving", additive=True, timed=True
     ),
     "billing_error_share": FigureRow(
         "billing error", "", "tokens billed wrongly to tokens written", additive=True

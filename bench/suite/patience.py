@@ -7,7 +7,9 @@ have been idle for a while. What is measured meanwhile is refused; a patient run
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
+from statistics import fmean
 from typing import Final
 
 from bench.suite.guards import STEAL_MAX
@@ -15,8 +17,11 @@ from bench.suite.machine import read_usage
 
 WAIT_MAX_S: Final = 20 * 60.0
 """Of one wait: a host that is as busy after it will not be otherwise."""
-CALM_S: Final = 180.0
-"""How long nothing has to be taken away: time that was saved up a moment ago is soon used."""
+CALM_MAX: Final = STEAL_MAX / 2
+"""Of a core, on average over `LOOKS`: some is always taken away."""
+LOOKS: Final = 6
+"""So many have to be calm together, two minutes: time that was saved up a moment ago is soon
+used."""
 _LOOK_EVERY_S: Final = 20.0
 _LOOK_S: Final = 0.25
 
@@ -34,16 +39,13 @@ def wait_calm(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> float:
-    """Idle until nothing has been taken away for `CALM_S`, or `WAIT_MAX_S` are over; the seconds
-    that it took."""
+    """Idle until little was taken away in `LOOKS`, or `WAIT_MAX_S` are over; the seconds that it
+    took."""
     begun_s = clock()
-    calm_since_s: float | None = None
-    while (now_s := clock()) < begun_s + WAIT_MAX_S:
-        if stolen() > STEAL_MAX:
-            calm_since_s = None
-        elif calm_since_s is None:
-            calm_since_s = now_s
-        elif now_s - calm_since_s >= CALM_S:
+    looks: deque[float] = deque(maxlen=LOOKS)
+    while clock() < begun_s + WAIT_MAX_S:
+        looks.append(stolen())
+        if len(looks) == LOOKS and fmean(looks) <= CALM_MAX:
             break
         sleep(_LOOK_EVERY_S)
     return clock() - begun_s

@@ -26,7 +26,7 @@ from bench.suite.billing import (
     provider_ids,
     written_by_tag,
 )
-from bench.suite.guards import refusal
+from bench.suite.guards import Flaws, flaws
 from bench.suite.machine import Cores, calibration_ms
 from bench.suite.model import DIRECT, Billing, Censored, ClosedLoop, Guards, Peer, Sample, Scenario
 from bench.suite.processes import memory_of
@@ -94,7 +94,7 @@ def measure(
         for step in range(len(scenario.steps) or 1):
             sample = _Step(bench, scenario, place, peer, step, receipts).sample()
             yield sample
-            if scenario.bound is not None and (sample.refused or not keeps(scenario.bound, sample)):
+            if scenario.bound is not None and not (sample.sound and keeps(scenario.bound, sample)):
                 break
     finally:
         bench.client.finish()
@@ -178,6 +178,7 @@ class _Step:
         left = self._left(load.tally.left) if scenario.kind == "cancels" else None
         tally = load.tally
         billed = self._billed(tally, started_at)
+        refused, late = self._flaws(guards)
         return Sample(
             scenario=scenario.name,
             peer=peer.name,
@@ -205,14 +206,15 @@ class _Step:
             closed=_closed(measured["closed"]) if "closed" in measured else None,
             billed=billed,
             guards=guards,
-            refused=self._refused(guards),
+            refused=refused,
+            late=late,
         )
 
-    def _refused(self, guards: Guards) -> str:
+    def _flaws(self, guards: Guards) -> Flaws:
         if self._bench.noisy or self._scenario.kind == "memory":  # of which time says nothing
-            return ""
+            return Flaws("", "")
         direct = self._peer.name == DIRECT
-        return refusal(guards, shared_core=self._bench.cores.shared, direct=direct)
+        return flaws(guards, shared_core=self._bench.cores.shared, direct=direct)
 
     # -- windows --------------------------------------------------------------------------------
 

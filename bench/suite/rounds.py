@@ -137,7 +137,7 @@ class Budget:
         self._clock = clock
         self._end_s = clock() + limit_s
         self._costs = dict(costs)
-        self._scenario_end_s = math.inf
+        self._scenario_end_s = self._least_end_s = math.inf
 
     def begin(self, scenario: str) -> None:
         """The next one is about to begin."""
@@ -152,15 +152,31 @@ class Budget:
         if (spare_s := left_s - least_s) > 0:
             share_s += spare_s * ((mine.whole_s - mine.least_s) / more_s if more_s else 1.0)
         self._scenario_end_s = now_s + share_s
+        self._least_end_s = self._end_s - sum(cost.least_s for cost in self._costs.values())
 
     def extend(self, seconds: float) -> None:
         """So much of the time that has passed does not count."""
         self._end_s += seconds
         self._scenario_end_s += seconds
+        self._least_end_s += seconds
 
-    def has(self, seconds: float) -> bool:
-        """Whether so much is left to the present scenario."""
-        return self._clock() + seconds <= self._scenario_end_s
+    def has(self, seconds: float, *, at_least: bool = False) -> bool:
+        """Whether so much is left to the present scenario. What it takes `at_least` may go beyond
+        its share, as samples that are refused and repeated do, but not into what others take."""
+        end_s = self._scenario_end_s
+        if at_least:
+            end_s = max(end_s, self._least_end_s)
+        return self._clock() + seconds <= end_s
+
+
+def affordable(
+    budget: Budget, scenario: Scenario, wanted: Sequence[Side], rounds: int
+) -> list[Side]:
+    """Who takes part in so many further rounds: all, if there is time for that; else those at all
+    of the load, since more rounds of them tell more than fewer of all."""
+    if budget.has(round_s(scenario, wanted) * rounds):
+        return list(wanted)
+    return [side for side in wanted if not side.rate_max] or list(wanted)
 
 
 def measurable(

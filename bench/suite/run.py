@@ -19,6 +19,7 @@ from bench.peers import Installed, PeerError, PeerRow, find_installed, running_p
 from bench.peers.row import Source
 from bench.peers.start import StartedPeer
 from bench.simulate.process import running_simulator
+from bench.statistics.bootstrap import ROUNDS_MIN
 from bench.statistics.rows import needs_more
 from bench.suite.guards import STEAL_MAX
 from bench.suite.machine import place, read_machine
@@ -28,6 +29,7 @@ from bench.suite.rounds import (
     Budget,
     Cost,
     Side,
+    affordable,
     cost_of,
     measurable,
     round_s,
@@ -270,7 +272,11 @@ class _Rounds:
         """All of them."""
         scenario, wanted = self._scenario, list(sides)
         for repeat in range(scenario.repeats_max):
-            if not self._budget.has(round_s(scenario, wanted)):
+            at_least = repeat < min(ROUNDS_MIN, scenario.repeats)
+            if not at_least:
+                rounds_left = max(1, scenario.repeats - repeat)
+                wanted = affordable(self._budget, scenario, wanted, rounds_left)
+            if not self._budget.has(round_s(scenario, wanted), at_least=at_least):
                 done = f"after {repeat} of {scenario.repeats} rounds"
                 self._progress.note(f"{scenario.name}: ended {done}, as the budget ends")
                 return
@@ -289,14 +295,14 @@ class _Rounds:
                 return
 
     def _round(self, wanted: Sequence[Side], repeat: int) -> Iterator[Sample]:
-        """All sides once, then once more those that were refused."""
+        """All sides once, then once more those that something speaks against."""
         scenario, again = self._scenario, []
         order = shuffled(wanted, self._bench.seed, scenario, repeat)
         for number, side in enumerate(order):
             self._progress.advance(0, side.peer)
             for sample in self._of_side(Place(side, repeat, number)):
                 yield sample
-                if sample.refused:
+                if not sample.sound:
                     again.append(side)
             self._progress.advance(sample_s(scenario, side), side.peer)
         for number, side in enumerate(again, len(order)):
@@ -320,7 +326,8 @@ class _Rounds:
         if not self._bench.settled() or scenario.fresh:
             # What it still asks of the provider would be a load beside the next one's.
             self._fleet.end(name)
-        if self._wait_calm is not None and self._found[-1].guards.steal > STEAL_MAX:
+        last = self._found[-1]
+        if self._wait_calm is not None and not last.sound and last.guards.steal > STEAL_MAX:
             self._progress.say("the host takes the CPU time away: waiting until it gives it back")
             waited_s = self._wait_calm()
             self._budget.extend(waited_s)

@@ -155,7 +155,7 @@ class Scenario:
         repeats, repeats_max: rounds; more than `repeats` only where the interval is too wide.
         fresh: a new process of the gateway for every sample.
         probe, closed, bound: further windows, and what is sustained.
-        name, about, digest: the file's stem, its head comment, a hash of all the other fields.
+        name, about, digest: the file's stem, its head comment, a hash of what a round measures.
     """
 
     title: str

@@ -104,10 +104,14 @@ def parse_scenario(text: str, where: str) -> Scenario:
     )
 
 
+_NOT_MEASURED = frozenset({"name", "about", "digest", "repeats", "repeats_max"})
+"""Fields that change nothing of what one round measures."""
+
+
 def digest_of(scenario: Scenario) -> str:
     """Twelve hexadecimal digits of all that decides what is measured; comments do not."""
     said = {each.name: to_json(getattr(scenario, each.name)) for each in fields(scenario)}
-    measured = {name: said[name] for name in said if name not in {"name", "about", "digest"}}
+    measured = {name: said[name] for name in said if name not in _NOT_MEASURED}
     return hashlib.sha256(orjson.dumps(measured, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
 

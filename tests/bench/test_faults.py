@@ -164,7 +164,7 @@ async def test_refusal_over_http1_is_a_connection_closed_unanswered(
 
 
 async def test_cut_takes_the_connection_with_it(simulator: Simulator, client: Http2Client) -> None:
-    other = await client.chat(chat_request("tokens=1000 tokens_per_second=100"), "other")
+    other = await client.chat(chat_request("tokens=100000 tokens_per_second=100"), "other")
     await client.wait(other, tokens=1)
     await client.wait(await client.chat(chat_request("tokens=10 cut_after=5"), "one"))
     assert (await client.wait(other)).cut
@@ -251,6 +251,6 @@ async def test_the_client_leaves_after_every_event(simulator: Simulator) -> None
         record = await ended(simulator, str(seen))
         assert received <= record.tokens_written <= record.tokens_generated <= 10
         assert record.ended in {"reset", "done"}
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             await simulator.wait_idle()
         assert simulator.statistics().scheduled_replies == 0

@@ -212,7 +212,7 @@ async def test_any_model() -> None:
     body = {"model": "gpt-99", "messages": [{"role": "user", "content": "hello"}]}
     async with (
         open_simulator(settings) as simulator,
-        httpx.AsyncClient(base_url=simulator.base_url) as client,
+        httpx.AsyncClient(base_url=simulator.base_url, timeout=PATIENCE_S) as client,
     ):
         answer = (await client.post("/v1/chat/completions", json=body)).json()
     assert answer["model"] == "gpt-99"
@@ -235,7 +235,7 @@ async def test_keys_when_configured(header: str | None, code: str | None) -> Non
     headers = {"authorization": header} if header else {}
     async with (
         open_simulator(settings) as simulator,
-        httpx.AsyncClient(base_url=simulator.base_url) as client,
+        httpx.AsyncClient(base_url=simulator.base_url, timeout=PATIENCE_S) as client,
     ):
         for path in ("/v1/models", "/v1/models/sim-openai"):
             refused = await client.get(path, headers=headers)
@@ -275,10 +275,13 @@ async def test_pipelined_requests_are_answered_in_order(simulator: Simulator) ->
     assert not received.reset
 
 
-async def test_request_in_single_bytes(simulator: Simulator) -> None:
+async def test_request_in_single_bytes() -> None:
     data = post(chat_request("tokens=2"), more="connection: close\r\n")
     with trio.fail_after(PATIENCE_S):
-        async with await trio.open_tcp_stream("127.0.0.1", simulator.port) as stream:
+        async with (
+            open_simulator() as simulator,
+            await trio.open_tcp_stream("127.0.0.1", simulator.port) as stream,
+        ):
             for byte in data:
                 await stream.send_all(bytes([byte]))
             received = b""
@@ -359,7 +362,7 @@ async def test_tls_with_alpn_http_1_1() -> None:
     async with open_simulator(SimulatorSettings(tls=server)) as simulator:
         url = f"https://localhost:{simulator.port}"
         assert simulator.base_url.startswith("https://127.0.0.1")
-        async with httpx.AsyncClient(base_url=url, verify=trusting) as client:
+        async with httpx.AsyncClient(base_url=url, verify=trusting, timeout=PATIENCE_S) as client:
             response = await chat(client, "tokens=3000")
             assert text_of(response.content) == simulator.truth.records()[0].text
             whole = await chat(client, "tokens=30000", stream=False)

@@ -122,7 +122,7 @@ async def test_client_that_leaves_a_replay(tmp_path: Path) -> None:
         open_simulator(SimulatorSettings(recordings=tmp_path)) as simulator,
         open_http2(simulator.port) as client,
     ):
-        request = chat_request("recording=a.json max_split=1 gap_ms=20")
+        request = chat_request("recording=a.json max_split=1 gap_ms=1000")
         stream_id = await client.chat(request, "one")
         await client.wait(await client.chat(chat_request("recording=a.json")))
         client.h2.reset(stream_id)

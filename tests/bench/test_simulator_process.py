@@ -50,3 +50,13 @@ def test_a_port_that_is_taken_is_said(capfd: pytest.CaptureFixture[str]) -> None
     with taken, pytest.raises(SimulatorError, match="not start"), running_simulator(None, port):
         pass
     assert f"cannot listen on port {port}: Address already in use" in capfd.readouterr().err
+
+
+def test_it_is_told_how_to_behave() -> None:
+    with running_simulator(None) as simulator:
+        simulator.behave("any", "tokens=2")
+        assert b'"completion_tokens":2' in ask(simulator.port, "").replace(b" ", b"")
+        simulator.behave("any", "status=500")
+        assert b"server_error" in ask(simulator.port, "")
+        with pytest.raises(SimulatorError, match="Unknown directive"):
+            simulator.behave("any", "statuss=500")

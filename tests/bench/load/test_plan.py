@@ -61,7 +61,7 @@ def test_a_plan_is_thinned_to_what_a_peer_takes() -> None:
 
 
 def test_shares_are_exact() -> None:
-    plan = plan_requests(replace(MIXED, arrivals=Arrivals("uniform", 100.0, 1_000), warm_s=5.0))
+    plan = plan_requests(replace(MIXED, arrivals=Arrivals("uniform", 100.0, 1_000), warm_s=8.0))
     assert len(plan.requests) == 1_000
     kinds = Counter((each.stream, each.leave_after_tokens is not None) for each in plan.requests)
     assert kinds == {(True, False): 600, (True, True): 100, (False, False): 300}

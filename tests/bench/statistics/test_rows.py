@@ -81,6 +81,26 @@ def test_refused_rounds_are_said_and_not_counted() -> None:
     assert row.note == "2 of 6 rounds refused: machine is busy"
 
 
+def test_rounds_that_came_late_are_missing_from_figures_of_time_alone() -> None:
+    samples = rounds("parshall", [50] * 6)
+    samples[1] = dataclasses.replace(samples[1], late="the load was late")
+    assert row_of(samples, "cpu_us_per_token").note == ""
+    assert row_of(samples, "tokens_per_s").note == "1 of 6 rounds refused: the load was late"
+
+
+def test_a_late_window_stands_until_a_sound_one_repeats_it() -> None:
+    samples = rounds("parshall", [50] * 4)
+    refused = dataclasses.replace(samples[2], refused="machine is busy")
+    late = dataclasses.replace(samples[2], late="the load was late")
+    assert found_at(2, [*samples[:2], late, refused]) == late
+    assert found_at(2, [*samples[:2], refused, late]) == late
+    assert found_at(2, [*samples[:2], late, samples[2]]) == samples[2]
+
+
+def found_at(repeat: int, samples: list[Sample]) -> Sample:
+    return next(iter(rounds_of(samples).values()))[repeat][0]
+
+
 def test_a_peer_that_was_always_refused_has_a_reason_and_no_figure() -> None:
     row = row_of(rounds("parshall", [50] * 4, refused="machine is busy"), "cpu_us_per_token")
     assert row.interval is None

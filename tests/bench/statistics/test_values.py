@@ -71,6 +71,17 @@ def test_what_is_added_is_the_difference_to_direct(figure: Figure, field: str) -
     assert value_of(figure, [direct], [ours]) == pytest.approx(-2.5)
 
 
+def test_a_late_sample_has_figures_but_for_those_of_time() -> None:
+    late = sample(late="the load generator itself was late")
+    sound = sample()
+    costs: list[Figure] = ["cpu_us_per_token", "memory_mib", "billing_error_share", "errors_share"]
+    for figure in costs:
+        assert value_of(figure, [late], [late], None) == value_of(figure, [sound], [sound], None)
+    times: list[Figure] = ["first_token_p50_ms", "added_latency_p99_ms", "cancel_p50_ms"]
+    for figure in times:
+        assert math.isnan(value_of(figure, [late], [sound], None))
+
+
 def test_nothing_is_added_to_a_round_that_direct_was_refused_in() -> None:
     assert math.isnan(value_of("added_first_token_p50_ms", [sample()]))
     refused = sample(refused="the machine was busy")

@@ -12,8 +12,10 @@ from bench.suite.rounds import (
     Budget,
     Cost,
     Side,
+    affordable,
     cost_of,
     measurable,
+    round_s,
     shuffled,
     sides_of,
     start_s,
@@ -109,6 +111,16 @@ def test_a_budget_that_does_not_suffice_is_dealt_out_too() -> None:
     assert budget.has(20)
 
 
+def test_rounds_that_an_interval_takes_may_use_what_is_spare() -> None:
+    now_s = 0.0
+    budget = Budget(90, {"first": Cost(30, 30), "second": Cost(40, 60)}, lambda: now_s)
+    budget.begin("first")
+    now_s += 25  # some samples were repeated
+    assert not budget.has(6)
+    assert budget.has(25, at_least=True)
+    assert not budget.has(26, at_least=True)  # the second takes 40 of the 90
+
+
 def test_time_that_does_not_count_is_given_back() -> None:
     now_s = 0.0
     budget = Budget(90, {"first": Cost(10, 30), "second": Cost(30, 60)}, lambda: now_s)
@@ -119,6 +131,20 @@ def test_time_that_does_not_count_is_given_back() -> None:
     budget.begin("second")
     assert budget.has(90)
     assert not budget.has(91)
+
+
+def test_what_is_spare_goes_to_rounds_of_the_full_load() -> None:
+    paced = find_scenario("paced")
+    sides = list(sides_of(paced, {"weak": WEAK, **SIX}))
+    whole_s = round_s(paced, sides)
+    budget = Budget(2.5 * whole_s, {"paced": Cost(whole_s, 4 * whole_s)}, lambda: 0.0)
+    budget.begin("paced")
+    assert affordable(budget, paced, sides, 2) == sides
+    full = affordable(budget, paced, sides, 3)
+    assert {side.peer for side in full} == SIX.keys() - {"litellm"}
+    assert not any(side.rate_max for side in full)
+    lesser = [side for side in sides if side.rate_max]
+    assert affordable(budget, paced, lesser, 99) == lesser, "nobody else is left"
 
 
 def test_no_limit_is_none() -> None:

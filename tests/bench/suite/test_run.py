@@ -88,8 +88,10 @@ def test_a_peer_that_does_not_start_is_left_out_and_the_others_go_on(tmp_path: P
         ("direct", 200.0),
     ]
     assert [sample.repeat for sample in samples] == [0, 0, 1, 1]
-    assert all(sample.tokens and not sample.errors for sample in samples)
-    assert all(sample.first_token_ms.count for sample in samples)
+    # A machine that stalls may let some of these short windows pass without a token.
+    assert sum(sample.tokens for sample in samples) > 0
+    assert sum(sample.first_token_ms.count for sample in samples) > 0
+    assert all(sample.errors.keys() <= {"unanswered"} for sample in samples)
     assert (told.rounds, told.ended) == ([1, 2], 1)
     unspoken, without = told.lines
     assert unspoken == "tiny: without portkey: it does not speak http2 with clients"
@@ -106,7 +108,8 @@ def test_a_budget_that_is_too_small_is_said(tmp_path: Path) -> None:
 def test_a_patient_run_waits_for_its_host_beside_its_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.suite.run.STEAL_MAX", -1.0)
+    for module in ("guards", "run"):  # whatever it takes is too much
+        monkeypatch.setattr(f"bench.suite.{module}.STEAL_MAX", -1.0)
     waits: list[float] = []
 
     def wait_calm() -> float:
@@ -114,11 +117,30 @@ def test_a_patient_run_waits_for_its_host_beside_its_budget(
         return 600.0
 
     tiny, told = parse_scenario(TINY, "tiny.toml"), Told()
-    settings = Settings(tmp_path, budget_s=60, noisy=True, wait_calm=wait_calm)
+    settings = Settings(tmp_path, budget_s=60, wait_calm=wait_calm)
     samples = list(run_scenarios([tiny], choose([DIRECT], tmp_path), settings, told))
 
+    # One sample, and once more, as it was refused; then there is no use in going on.
     assert len(waits) == len(samples) == 2
-    assert told.lines == ["tiny: waited 10 min for the machine's host"] * 2
+    *waited, given_up = told.lines
+    assert waited == ["tiny: waited 10 min for the machine's host"] * 2
+    assert given_up.startswith("tiny: given up, since every sample of a round was refused")
+
+
+def test_samples_that_are_kept_all_the_same_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("guards", "run"):
+        monkeypatch.setattr(f"bench.suite.{module}.STEAL_MAX", -1.0)
+
+    def wait_calm() -> float:
+        raise AssertionError("nothing was refused")
+
+    tiny = parse_scenario(TINY, "tiny.toml")
+    settings = Settings(tmp_path, budget_s=60, noisy=True, wait_calm=wait_calm)
+    samples = list(run_scenarios([tiny], choose([DIRECT], tmp_path), settings, Told()))
+    assert samples
+    assert all(sample.sound for sample in samples)
 
 
 def test_a_number_of_rounds_does_not_make_it_another_scenario(tmp_path: Path) -> None:
