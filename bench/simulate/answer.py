@@ -6,7 +6,7 @@ names and JSON arguments, cut where the tokenizer cuts them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import orjson
 
 from bench.simulate.text import TextSource
 
-Kind = Literal["reasoning", "text", "refusal", "calls"]
+Kind = Literal["reasoning", "text", "refusal", "calls", "media"]
 Finish = Literal["stop", "length", "calls", "refusal", "filter"]
 
 
@@ -44,6 +44,14 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """One token of media: what is sent of it, and what it comes to in each unit."""
+
+    data: bytes
+    units: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """Tokens `start` to `end - 1` of an answer. Positions passed in count from `start`."""
 
@@ -54,6 +62,9 @@ class Segment:
     """Prose: the text of each choice."""
     calls: Sequence[ToolCall] = ()
     units: Sequence[Unit] = ()
+    pieces: Sequence[Piece] = ()
+    """Of media."""
+    media_type: str = ""
     shown: bool = True
     """Whether its text reaches the client."""
     signature: str | None = None
@@ -89,6 +100,18 @@ class Answer:
     def count(self, kind: Kind, position: int) -> int:
         """Tokens of a kind that lie before a position."""
         return sum(s.made(position) for s in self.segments if s.kind == kind)
+
+    def produced(self, position: int) -> dict[str, int]:
+        """What lies before a position in each unit; tokens where it is no media."""
+        units: dict[str, int] = {}
+        for segment in self.segments:
+            made = segment.made(position)
+            if segment.kind != "media":
+                units["output_tokens"] = units.get("output_tokens", 0) + made
+            for piece in segment.pieces[:made]:
+                for unit, amount in piece.units.items():
+                    units[unit] = units.get(unit, 0) + amount
+        return units
 
     def prose(self, choice: int, position: int, *kinds: Kind) -> str:
         """The text of those kinds before a position."""

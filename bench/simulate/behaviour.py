@@ -23,8 +23,6 @@ MODELS_MAX: Final = 1_000
 _SHARES: Final = 1 << 64
 _RATES: Final[Mapping[str, tuple[bytes, bytes]]] = {
     "openai": (b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
-    "openai-completions": (b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
-    "openai-responses": (b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
     "anthropic": (
         b"anthropic-ratelimit-requests-remaining",
         b"anthropic-ratelimit-requests-reset",
@@ -111,7 +109,7 @@ def read_behaviour(body: bytes) -> tuple[str | None, str]:
 
 def with_rates(headers: Headers, api: str, directives: Directives) -> Headers:
     """An answer's headers with `remaining` and `reset` as the API writes them, where it does."""
-    names = _RATES.get(api)
+    names = _RATES.get("openai" if api.startswith("openai-") else api)
     if names is None or (directives.remaining is None and directives.reset is None):
         return headers
     written: Headers = []

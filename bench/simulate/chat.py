@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+
+from bench.simulate.answer import Answer
+from bench.simulate.directives import Directives
+
+Make = Callable[[Directives, bytes], Answer]
+"""The answer of an endpoint that is no chat, from the directives and a seed."""
 
 Signed = Literal["verified", "skipped"]
 """Signatures in a request: all were issued here, or one asked not to be checked."""
@@ -57,14 +63,24 @@ class ChatRequest:
     as_array: bool = False
     """Gemini: a stream as one JSON array."""
     document: Mapping[str, Any] = field(default_factory=dict)
-    """OpenAI responses and completions: the checked request, which their answers repeat."""
+    """OpenAI's other APIs: the checked request, which their answers repeat or depend on."""
+    make: Make | None = None
+    """None: the answer is composed of text and calls."""
+    units: Mapping[str, int] = field(default_factory=dict)
+    """What the request consumes beside its tokens: characters, milliseconds, searches …"""
+    answer_type: bytes = b"application/json"
+    """The content type of a whole answer; of media, of a streamed one too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Tokens, by OpenAI's rules: input includes cached, output includes reasoning."""
+    """Tokens, by OpenAI's rules: input includes cached, output includes reasoning.
+
+    `units` is what was consumed in others, of the request and of the answer so far.
+    """
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    units: Mapping[str, int] = field(default_factory=dict)

@@ -273,12 +273,14 @@ class ChatUnary(ChatReply):
 
     def _whole(self) -> bytes:
         counts = self._plan.counts(self._position)
-        self._usage = None if counts is None else self._dialect.usage(counts)
-        return self._dialect.unary(self._plan, self._position, counts)
+        self._usage = None if counts is None else self._dialect.usage(counts) or None
+        body = self._dialect.unary(self._plan, self._position, counts)
+        return body.ljust(self._plan.directives.answer_bytes)
 
     def _answer(self, status: int, body: bytes, tokens: int) -> None:
         self._truth.status = status
-        headers = [(b"content-type", b"application/json"), *self._plan.headers]
+        content_type = self._plan.request.answer_type if status == 200 else b"application/json"
+        headers = [(b"content-type", content_type), *self._plan.headers]
         truncated = self._fault == "eof"
         self._responder.send_head(status, headers, length=None if truncated else len(body))
         self._outbox.append((body, tokens))

@@ -33,6 +33,8 @@ def compose(request: ChatRequest, directives: Directives, seed: bytes, dialect: 
     Raises:
         DirectiveError: a tool is to be called that is not declared.
     """
+    if request.make is not None:
+        return request.make(directives, seed)
     if directives.refuse == "prompt":
         return Answer((), "refusal", blocked=True)
     calls = _calls(request, directives, seed, dialect)

@@ -27,13 +27,18 @@ FaultKind = Literal[
     "truncated",
     "stall",
     "eof",
+    "error_ok",
+    "html",
 ]
 UsageKind = Literal["normal", "none", "wrong", "always"]
 ThoughtsKind = Literal["summary", "text"]
+MeteredKind = Literal["auto", "tokens", "seconds", "searches"]
+MediaKind = Literal["whole", "half", "html", "empty"]
 RefuseKind = Literal["0", "1", "filter", "prompt"]
 
 TOKENS_MAX = 1_000_000
 DELAY_MS_MAX = 600_000.0
+ANSWER_BYTES_MAX = 1 << 28
 TAG_MAX = 100
 
 
@@ -71,6 +76,11 @@ class Directives:
     interleave: bool = False
     ids: bool = False
     refuse: RefuseKind = "0"
+    metered: MeteredKind = "auto"
+    flagged: tuple[str, ...] | None = None
+    media: MediaKind = "whole"
+    media_ms: int | None = None
+    answer_bytes: int = 0
     recording: str | None = None
     split_seed: int = 0
     max_split: int = 64
@@ -142,6 +152,8 @@ def _name(text: str) -> str:
 _FAULTS: Final[tuple[str, ...]] = get_args(FaultKind)
 _USAGES: Final[tuple[str, ...]] = get_args(UsageKind)
 _THOUGHTS: Final[tuple[str, ...]] = get_args(ThoughtsKind)
+_METERED: Final[tuple[str, ...]] = get_args(MeteredKind)
+_MEDIA: Final[tuple[str, ...]] = get_args(MediaKind)
 _REFUSALS: Final[tuple[str, ...]] = get_args(RefuseKind)
 _DELAY = _decimal(0.0, DELAY_MS_MAX)
 _COUNT = _integer(0, TOKENS_MAX)
@@ -176,7 +188,8 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         "pretty-printed without `data:`, in Bedrock an error without a name; corrupt, oversized "
         "and truncated are messages of Bedrock's that cannot be read, elsewhere the protocol's "
         "error; stall falls silent; eof ends the body cleanly without a "
-        "terminal event, by itself after all tokens",
+        "terminal event, by itself after all tokens; with status 200, error_ok is an error in JSON "
+        "in the place of the answer, html a page",
     ),
     Directive("exception", str, "NAME", "of Bedrock, in a stream that fails by error_event"),
     Directive(
@@ -257,6 +270,37 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         "|".join(_REFUSALS),
         "1: the answer is a refusal (refusal, SAFETY); filter: a filter ends it; prompt: the "
         "prompt is not accepted (400, a refusal without content, blockReason)",
+    ),
+    Directive(
+        "metered",
+        _choice(*_METERED),
+        "|".join(_METERED),
+        "transcripts and rerank: the unit of the usage; auto: by the name of the model (whisper "
+        "seconds, jina tokens, otherwise tokens of transcripts and searches of rerank)",
+    ),
+    Directive(
+        "flagged",
+        _optional(_names),
+        "NAME[,NAME]|none",
+        "moderations: the categories that every input violates",
+    ),
+    Directive(
+        "media",
+        _choice(*_MEDIA),
+        "|".join(_MEDIA),
+        "what images and sound consist of: half of the bytes, a page of HTML in their place, none",
+    ),
+    Directive(
+        "media_ms",
+        _optional(_integer(0, 3_600_000)),
+        "0…3600000|none",
+        "length of generated sound; none: by the characters of the input",
+    ),
+    Directive(
+        "answer_bytes",
+        _integer(0, ANSWER_BYTES_MAX),
+        f"0…{ANSWER_BYTES_MAX}",
+        "the answer is at least so long: JSON by spaces, images and sound by zeros at their end",
     ),
     Directive(
         "recording", _optional(str), "PATH|none", "replay this file of the recordings folder"

@@ -70,11 +70,15 @@ class ChatPlan:
         if not asked or directives.usage == "none":
             return None
         more = WRONG_USAGE if directives.usage == "wrong" else (0, 0)
+        produced = self.answer.produced(position)
+        output = produced.pop("output_tokens", 0) * request.choices
+        units = {unit: n + more[0] for unit, n in {**request.units, **produced}.items()}
         return Counts(
             input_tokens=self.input_tokens + more[0],
-            output_tokens=position * request.choices + more[1],
+            output_tokens=output + more[1],
             cached_tokens=min(directives.cached, self.input_tokens),
             reasoning_tokens=self.answer.count("reasoning", position) * request.choices,
+            units=units,
         )
 
 

@@ -202,6 +202,10 @@ class StaticReply(Reply):
         if record is not None:
             record.status = status
 
+    def fails(self) -> None:
+        """It is no answer, whatever its status says."""
+        self._ending = "error"
+
     def start(self, now_s: float) -> None:
         if self._delay_s > 0:
             self._wake_at(now_s + self._delay_s)

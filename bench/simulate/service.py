@@ -26,6 +26,7 @@ from bench.simulate.errors import ApiError
 from bench.simulate.gemini_dialect import GeminiDialect, gemini_model, is_gemini, method_of
 from bench.simulate.load import SimulatorLoad
 from bench.simulate.openai_dialect import OpenAIDialect
+from bench.simulate.operations import OPERATIONS
 from bench.simulate.plan import ChatPlan
 from bench.simulate.replay import ReplayReply, load_recording
 from bench.simulate.replies import Reply, Request, Responder, StaticReply
@@ -49,7 +50,8 @@ _CHATS: Final = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"}
 )
 _COUNTS: Final = frozenset({"/v1/messages/count_tokens", "/v1/responses/input_tokens"})
-_POSTS: Final = _CHATS | _COUNTS | {"/_behave"}
+_POSTS: Final = _CHATS | _COUNTS | set(OPERATIONS) | {"/_behave"}
+_PAGE: Final = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>\n"
 _GETS: Final = frozenset({"/v1/models", "/_truth", "/_load", "/healthz"})
 REQUEST_ID_MAX: Final = 200
 
@@ -96,6 +98,8 @@ class Service:
             "vertex-anthropic": settings.anthropic_models,
             "bedrock": settings.bedrock_models,
         }
+        others = (*settings.models, *settings.operation_models)
+        self._models |= {dialect.name: others for dialect in OPERATIONS.values()}
 
     def reply_to(self, request: Request, responder: Responder, now_s: float) -> Reply:
         """The reply to a complete request, not yet started."""
@@ -114,6 +118,8 @@ class Service:
     def _dialect_of(self, request: Request) -> Dialect:
         """By the path; the model lists share `/v1/models`, so there by the headers."""
         headers, path = request.headers, request.path
+        if path in OPERATIONS:
+            return OPERATIONS[path]
         if (publisher := vertex_publisher(path)) is not None:
             return self._vertex[publisher]
         if is_gemini(path):
@@ -139,7 +145,7 @@ class Service:
         path, method = request.path, request.method
         handler: Handler | None = None
         match method, path:
-            case "POST", _ if path in _CHATS or is_bedrock(path):
+            case "POST", _ if path in _CHATS or path in OPERATIONS or is_bedrock(path):
                 handler = self._chat
             case "POST", _ if path in _COUNTS:
                 handler = self._count
@@ -199,14 +205,37 @@ class Service:
             refused = dialect.prompt_refused() if directives.refuse == "prompt" else None
             if refused is not None:
                 raise refused
+            if directives.fault in ("error_ok", "html"):
+                return self._misplaced(dialect, request, responder, record, directives)
             headers = with_rates(dialect.headers(own_id), dialect.name, directives)
             plan = self._plan(dialect, chat, directives, headers, number)
         except ApiError as error:
             return self._error(dialect, error, request, responder, own_id, record=record)
         record.completion_id = plan.answer_id
-        record.input_tokens = plan.input_tokens
+        record.input_tokens, record.taken = plan.input_tokens, chat.units
         kind = ChatStream if chat.stream else ChatUnary
         return kind(responder, self._wheel, record, plan, dialect, request)
+
+    def _misplaced(
+        self,
+        dialect: Dialect,
+        request: Request,
+        responder: Responder,
+        record: TruthRecord,
+        directives: Directives,
+    ) -> Reply:
+        """Something else in the place of an answer, with the status of one."""
+        own_id = record.provider_request_id
+        headers, body = dialect.write_error(dialect.status_error(500, None), request, own_id)
+        if directives.fault == "html":
+            headers, body = [(b"content-type", b"text/html; charset=utf-8")], _PAGE
+        headers = [*headers, *dialect.headers(own_id)]
+        delay_s = directives.head_ms / 1000
+        reply = StaticReply(
+            responder, self._wheel, 200, headers, body, delay_s=delay_s, record=record
+        )
+        reply.fails()
+        return reply
 
     def _plan(
         self,

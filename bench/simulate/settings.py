@@ -11,6 +11,25 @@ from bench.simulate.aws_signature import AwsKey
 from bench.simulate.directives import Directives
 from engine.wire.http2 import Http2Limits
 
+OPERATION_MODELS = (
+    "omni-moderation-latest",
+    "text-moderation-latest",
+    "text-embedding-3-small",
+    "text-embedding-3-large",
+    "text-embedding-ada-002",
+    "rerank-v3.5",
+    "jina-reranker-v2-base-multilingual",
+    "tts-1",
+    "tts-1-hd",
+    "gpt-4o-mini-tts",
+    "whisper-1",
+    "gpt-4o-transcribe",
+    "gpt-4o-transcribe-diarize",
+    "gpt-image-1",
+    "dall-e-2",
+    "dall-e-3",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
@@ -22,6 +41,7 @@ class SimulatorSettings:
             or HTTP/2 by prior knowledge, told apart by the client's first bytes.
         models, anthropic_models, gemini_models, bedrock_models: the names that each API knows;
             with `any_model` every name is.
+        operation_models: what OpenAI's endpoints beside chat know beside `models`.
         api_keys: the keys that are let in, access keys of AWS's too; None lets everyone in.
         aws_keys: what checks the signatures that are made with access keys.
         service_accounts: of Google's cloud, with their public keys (PEM): Vertex lets in who has a
@@ -50,6 +70,7 @@ class SimulatorSettings:
     anthropic_models: tuple[str, ...] = ("sim-anthropic",)
     gemini_models: tuple[str, ...] = ("sim-gemini",)
     bedrock_models: tuple[str, ...] = ("anthropic.sim-anthropic-v1:0",)
+    operation_models: tuple[str, ...] = OPERATION_MODELS
     any_model: bool = False
     api_keys: frozenset[str] | None = field(default=None, repr=False)
     aws_keys: Mapping[str, AwsKey] = field(default_factory=dict, repr=False)

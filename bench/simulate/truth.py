@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -29,6 +29,7 @@ class TruthRecord:
     `tokens_written` those of them whose event was wholly handed to the operating system. `ended` is
     None while it runs; then `done` (all of it was written), `cut` (a fault of ours), `reset`
     (the client left or reset the stream) or `error` (an error status or an error event).
+    A token of media is a piece of it: an image or a preview, a stretch of sound, a list of vectors.
     `number` counts the requests of a log from 1; `tag` is the directive's.
     Times are seconds since the epoch, for people; nothing is computed from them but from
     `ended_monotonic_s`, which other processes of this machine can compare with their own.
@@ -59,6 +60,7 @@ class TruthRecord:
         "status",
         "stream",
         "tag",
+        "taken",
         "tokens_generated",
         "tokens_written",
         "usage_reported",
@@ -88,6 +90,7 @@ class TruthRecord:
         self.status: int | None = None
         self.message: str | None = None
         self.input_tokens = 0
+        self.taken: Mapping[str, int] = {}
         self.tokens_generated = 0
         self.tokens_written = 0
         self.answer = _NOTHING
@@ -135,6 +138,22 @@ class TruthRecord:
         return self.answer.begun_calls(self.tokens_generated // self.choice_count)
 
     @property
+    def consumed(self) -> dict[str, int]:
+        """What the request took and what was generated so far, in each unit; none is zero.
+
+        Tokens of the input and the output, `characters`, `milliseconds` of sound, `images`,
+        `searches`, and what of the tokens is of images or of sound.
+        """
+        produced = self.answer.produced(self.tokens_generated // self.choice_count)
+        produced["output_tokens"] = produced.get("output_tokens", 0) * self.choice_count
+        if self.replayed_text is not None:
+            produced["output_tokens"] = self.tokens_generated
+        units = {"input_tokens": self.input_tokens, **self.taken}
+        for unit, amount in produced.items():
+            units[unit] = units.get(unit, 0) + amount
+        return {unit: amount for unit, amount in units.items() if amount}
+
+    @property
     def request(self) -> Any:
         """The request's body, parsed; None when it was no JSON or is no longer kept."""
         try:
@@ -174,6 +193,7 @@ class TruthRecord:
             "input_tokens": self.input_tokens,
             "tokens_generated": self.tokens_generated,
             "tokens_written": self.tokens_written,
+            "consumed": self.consumed,
             "text": choices[0] if choices else None,
             "choices": choices,
             "reasoning": self.reasoning if text else None,
