@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.errors",
             "engine.events",
             "engine.load",
+            "engine.media",
             "engine.media_params",
             "engine.nurseries",
             "engine.spool",
