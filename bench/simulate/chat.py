@@ -68,6 +68,10 @@ class ChatRequest:
     """None: the answer is composed of text and calls."""
     units: Mapping[str, int] = field(default_factory=dict)
     """What the request consumes beside its tokens: characters, milliseconds, searches …"""
+    metered: str = "tokens"
+    """The unit of the usage, by the name of the model."""
+    reports: bool = True
+    """Whether the API reports any usage, unless told to."""
     answer_type: bytes = b"application/json"
     """The content type of a whole answer; of media, of a streamed one too."""
 
@@ -76,11 +80,13 @@ class ChatRequest:
 class Counts:
     """Tokens, by OpenAI's rules: input includes cached, output includes reasoning.
 
-    `units` is what was consumed in others, of the request and of the answer so far.
+    `units` is what was consumed in others, of the request and of the answer so far; `metered` the
+    unit that is reported.
     """
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    metered: str = "tokens"
     units: Mapping[str, int] = field(default_factory=dict)

@@ -273,7 +273,7 @@ class ChatUnary(ChatReply):
 
     def _whole(self) -> bytes:
         counts = self._plan.counts(self._position)
-        self._usage = None if counts is None else self._dialect.usage(counts) or None
+        self._usage = None if counts is None else self._dialect.usage(counts)
         body = self._dialect.unary(self._plan, self._position, counts)
         return body.ljust(self._plan.directives.answer_bytes)
 

@@ -28,7 +28,7 @@ _PATH: Final = re.compile(
     rf"/v1(?:beta1?|alpha)?/(?:models|tunedModels|{_VERTEX})/(.+):([a-zA-Z]+)"
 )
 _LIST: Final = re.compile(r"/v1(?:beta|alpha)/models(?:/(.+))?")
-_METHODS: Final = frozenset({"generateContent", "streamGenerateContent", "countTokens"})
+METHODS: Final = frozenset({"generateContent", "streamGenerateContent", "countTokens"})
 
 
 def is_gemini(path: str) -> bool:
@@ -40,6 +40,12 @@ def method_of(path: str) -> str:
     """The word after the model; empty for another path."""
     found = _PATH.fullmatch(path)
     return found[2] if found else ""
+
+
+def model_of(path: str) -> str:
+    """The model before the method; empty for another path."""
+    found = _PATH.fullmatch(path)
+    return unquote(found[1]) if found else ""
 
 
 def gemini_model(path: str) -> str | None:
@@ -58,7 +64,7 @@ class GeminiDialect:
 
     def parse(self, request: Request) -> ChatRequest:
         found = _PATH.fullmatch(request.path)
-        if found is None or found[2] not in _METHODS:
+        if found is None or found[2] not in METHODS:
             raise ApiError("Requested entity was not found.", status=404)
         query = parse_qs(request.query)
         return parse_generate_request(

@@ -48,7 +48,7 @@ def parse_generate_request(
         else:
             request = REQUEST((), document)
     except Violation as violation:
-        raise _refusal(violation) from None
+        raise refusal_of(violation) from None
     contents = request["contents"]
     turns = _turns(contents)
     _check_turns(turns)
@@ -338,8 +338,8 @@ def _where(path: Path) -> str:
     return "".join(steps).removeprefix(".")
 
 
-def _refusal(violation: Violation) -> ApiError:
-    """In the words of the API."""
+def refusal_of(violation: Violation, kind: str = "GenerateContentRequest") -> ApiError:
+    """What does not fit the shape of a request of this kind, in the words of the API."""
     path, expected = violation.path, violation.expected
     where = _where(path)
     shown = orjson.dumps(violation.value, default=str).decode()[:200]
@@ -353,10 +353,8 @@ def _refusal(violation: Violation) -> ApiError:
             )
         case "missing":
             last = camel_to_snake(str(path[-1]))
-            return ApiError(f"* GenerateContentRequest.{where}: {last} is not specified\n")
+            return ApiError(f"* {kind}.{where}: {last} is not specified\n")
         case "type" | "value" | "pattern":
             return ApiError(f"Invalid value at '{where}' ({expected}), {shown}")
         case _:
-            return ApiError(
-                f"* GenerateContentRequest.{where}: the value {shown} is not {expected}\n"
-            )
+            return ApiError(f"* {kind}.{where}: the value {shown} is not {expected}\n")

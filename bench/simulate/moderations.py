@@ -70,6 +70,7 @@ class ModerationsDialect(OperationDialect):
             seed_material=request.body,
             directives=find_directives(texts[-1]) if texts else None,
             document=document,
+            reports=False,
             make=_make,
         )
 

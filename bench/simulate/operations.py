@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from bench.simulate.dialect import Dialect
+from bench.simulate.embeddings import EmbeddingsDialect
 from bench.simulate.moderations import ModerationsDialect
+from bench.simulate.rerank import RerankDialect
+
+_RERANK: Final = RerankDialect()
 
 OPERATIONS: Final[Mapping[str, Dialect]] = {
+    "/v1/embeddings": EmbeddingsDialect(),
+    "/v1/rerank": _RERANK,
+    "/v2/rerank": _RERANK,
     "/v1/moderations": ModerationsDialect(),
 }
 """By the path of its `POST`."""

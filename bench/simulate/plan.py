@@ -63,11 +63,17 @@ class ChatPlan:
             return min(self.directives.cut_after, self.limit)
         return self.limit if self.fault == "eof" else self.limit // 2
 
+    @property
+    def metered(self) -> str:
+        """The unit of the usage."""
+        told = self.directives.metered
+        return self.request.metered if told == "auto" else told
+
     def counts(self, position: int) -> Counts | None:
         """What is reported once each choice has so many tokens, when something is."""
         directives, request = self.directives, self.request
-        asked = not request.stream or request.include_usage or directives.usage == "always"
-        if not asked or directives.usage == "none":
+        asked = request.reports and (not request.stream or request.include_usage)
+        if directives.usage == "none" or not (asked or directives.usage == "always"):
             return None
         more = WRONG_USAGE if directives.usage == "wrong" else (0, 0)
         produced = self.answer.produced(position)
@@ -78,6 +84,7 @@ class ChatPlan:
             output_tokens=output + more[1],
             cached_tokens=min(directives.cached, self.input_tokens),
             reasoning_tokens=self.answer.count("reasoning", position) * request.choices,
+            metered=self.metered,
             units=units,
         )
 

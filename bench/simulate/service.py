@@ -24,6 +24,8 @@ from bench.simulate.dialect import Dialect
 from bench.simulate.directives import DirectiveError, Directives
 from bench.simulate.errors import ApiError
 from bench.simulate.gemini_dialect import GeminiDialect, gemini_model, is_gemini, method_of
+from bench.simulate.gemini_embeddings import METHODS as EMBEDDING_METHODS
+from bench.simulate.gemini_embeddings import GeminiEmbeddingsDialect
 from bench.simulate.load import SimulatorLoad
 from bench.simulate.openai_dialect import OpenAIDialect
 from bench.simulate.operations import OPERATIONS
@@ -82,6 +84,7 @@ class Service:
         self._responses = ResponsesDialect(self._signer)
         self._anthropic = AnthropicDialect(self._signer)
         self._gemini = GeminiDialect(self._signer)
+        self._gemini_embeddings = GeminiEmbeddingsDialect(self._signer)
         self._vertex: dict[str, Dialect] = {
             "google": VertexGeminiDialect(self._signer),
             "anthropic": VertexAnthropicDialect(self._signer),
@@ -94,6 +97,7 @@ class Service:
             "openai-responses": settings.models,
             "anthropic": settings.anthropic_models,
             "gemini": settings.gemini_models,
+            "gemini-embeddings": (*settings.gemini_models, *settings.gemini_embedding_models),
             "vertex": settings.gemini_models,
             "vertex-anthropic": settings.anthropic_models,
             "bedrock": settings.bedrock_models,
@@ -123,7 +127,8 @@ class Service:
         if (publisher := vertex_publisher(path)) is not None:
             return self._vertex[publisher]
         if is_gemini(path):
-            return self._gemini
+            embeds = method_of(path) in EMBEDDING_METHODS
+            return self._gemini_embeddings if embeds else self._gemini
         if is_bedrock(path):
             return self._bedrock
         if path.startswith("/v1/messages"):

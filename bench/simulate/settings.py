@@ -42,6 +42,7 @@ class SimulatorSettings:
         models, anthropic_models, gemini_models, bedrock_models: the names that each API knows;
             with `any_model` every name is.
         operation_models: what OpenAI's endpoints beside chat know beside `models`.
+        gemini_embedding_models: what Gemini's embeddings know beside `gemini_models`.
         api_keys: the keys that are let in, access keys of AWS's too; None lets everyone in.
         aws_keys: what checks the signatures that are made with access keys.
         service_accounts: of Google's cloud, with their public keys (PEM): Vertex lets in who has a
@@ -71,6 +72,7 @@ class SimulatorSettings:
     gemini_models: tuple[str, ...] = ("sim-gemini",)
     bedrock_models: tuple[str, ...] = ("anthropic.sim-anthropic-v1:0",)
     operation_models: tuple[str, ...] = OPERATION_MODELS
+    gemini_embedding_models: tuple[str, ...] = ("gemini-embedding-001",)
     any_model: bool = False
     api_keys: frozenset[str] | None = field(default=None, repr=False)
     aws_keys: Mapping[str, AwsKey] = field(default_factory=dict, repr=False)
