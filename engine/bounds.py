@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from engine.capabilities import Capabilities
 from engine.conversation import MediaKind
+from engine.demand import Demand
 from engine.metering.limits import OUTPUT_MAX_TOKENS, UsageLimits
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, dicts, text_of
@@ -53,8 +54,10 @@ class Bounds:
     expected_input_tokens: what of it is likely, as limits a minute take it before it is known.
     output_tokens: of all choices, that the hold covers at once; None: a slice will do.
     pieces: units that are no tokens, that the hold covers.
-    service_tier: asked for, in `Begin`'s words; None: whatever is standard.
+    service_tier: asked for, in `Begin`'s words, or what a piece is priced by; None: whatever is
+        standard.
     limits: above which a report is a fault.
+    demand: of what is no chat.
     """
 
     input_tokens: int
@@ -63,6 +66,7 @@ class Bounds:
     pieces: Mapping[MoreUnit, int]
     limits: UsageLimits
     service_tier: str | None = None
+    demand: Demand | None = None
 
 
 def bounds_of(
@@ -72,8 +76,12 @@ def bounds_of(
     max_output_tokens: int | None,
     capabilities: Capabilities,
     hides_reasoning: bool,
+    demand: Demand | None = None,
 ) -> Bounds:
-    """The bounds of a request to a deployment; `max_output_tokens` is of one choice."""
+    """The bounds of a request to a deployment; `max_output_tokens` is of one choice. What is no
+    chat says its own `demand`."""
+    if demand is not None:
+        return _bounds_of_demand(demand)
     window, output_max = capabilities.context_window_tokens, capabilities.output_max_tokens
     media = _media_tokens(request.media)
     tools = _has_providers_tools(request.document)
@@ -98,6 +106,22 @@ def bounds_of(
             more_max={"web_searches": _SEARCHES_MAX},
         ),
         service_tier=_asked_tier(request.document),
+    )
+
+
+def _bounds_of_demand(demand: Demand) -> Bounds:
+    return Bounds(
+        input_tokens=demand.input_tokens,
+        expected_input_tokens=demand.expected_input_tokens,
+        output_tokens=demand.output_tokens,
+        pieces={**demand.pieces, "requests": 1},
+        limits=UsageLimits(
+            input_max=demand.input_tokens + _TEMPLATE_TOKENS,
+            output_max=demand.output_tokens,
+            more_max=demand.pieces,
+        ),
+        service_tier=demand.tier,
+        demand=demand,
     )
 
 

@@ -15,6 +15,9 @@ ReasoningStyle = Literal["none", "effort", "budget", "adaptive", "level"]
 (Anthropic's `budget_tokens`, Gemini's `thinkingBudget`), Anthropic's `adaptive` with an effort,
 Gemini's `thinkingLevel`."""
 
+Service = Literal["chat", "embed", "image", "moderate", "rerank", "speech", "transcribe"]
+"""Kinds of models, by what they are asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -33,6 +36,7 @@ class Capabilities:
         prefill: the last turn may be the assistant's, to be continued.
         system: it takes system messages.
         context_window_tokens, output_max_tokens: its limits.
+        serves: what it does.
     """
 
     media: frozenset[MediaKind] | None = None
@@ -48,6 +52,7 @@ class Capabilities:
     system: bool | None = None
     context_window_tokens: int | None = None
     output_max_tokens: int | None = None
+    serves: frozenset[Service] | None = None
 
 
 UNKNOWN = Capabilities()

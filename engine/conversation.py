@@ -211,6 +211,57 @@ class ReasoningRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageOptions:
+    """How images are to be drawn.
+
+    Attributes:
+        size: `WIDTHxHEIGHT` in pixels; None leaves it to the model.
+        quality: in OpenAI's words (`low`, `medium`, `high`; `standard`, `hd`).
+        format: `png`, `jpeg`, `webp`.
+        compression: from 0 to 100, of what is no PNG.
+        background: `transparent`, `opaque`.
+        partial: how many unfinished images a stream shows before the whole one.
+    """
+
+    size: str | None = None
+    quality: str | None = None
+    format: str | None = None
+    compression: int | None = None
+    background: str | None = None
+    partial: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechOptions:
+    """How text is to be read aloud.
+
+    Attributes:
+        voice: by the name that its provider knows it by.
+        format: `mp3`, `opus`, `aac`, `flac`, `wav`, `pcm` (24 kHz, 16 bits, little-endian, mono).
+        speed: 1 is the voice's own.
+    """
+
+    voice: str | None = None
+    format: str | None = None
+    speed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingOptions:
+    """What vectors are wanted of the turns, one each.
+
+    Attributes:
+        dimensions: how long they are to be.
+        task: what for, in Gemini's words (`RETRIEVAL_QUERY`).
+        title: of a document.
+    """
+
+    dimensions: int | None = None
+    task: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Unexpressed:
     """A field of the client's that the canonical form has no place for.
 
@@ -254,4 +305,7 @@ class Conversation:
     end_user: str | None = None
     metadata: Mapping[str, str] | None = None
     service_tier: str | None = None
+    image: ImageOptions | None = None
+    speech: SpeechOptions | None = None
+    embedding: EmbeddingOptions | None = None
     unexpressed: tuple[Unexpressed, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
@@ -51,8 +51,26 @@ def new_request_id() -> str:
     return f"req_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
-Protocol = Literal["openai_chat", "openai_responses", "openai_completions", "anthropic", "gemini"]
-"""The wire protocols, by the names of their codecs."""
+Protocol = Literal[
+    "openai_chat", "openai_responses", "openai_completions", "openai", "anthropic", "gemini"
+]
+"""The wire protocols; `openai` is that of its endpoints beside text."""
+
+Operation = Literal[
+    "chat",
+    "count_tokens",
+    "embed",
+    "embed_batch",
+    "image",
+    "image_edit",
+    "image_variation",
+    "moderate",
+    "rerank",
+    "speech",
+    "transcribe",
+    "translate",
+]
+"""What a call asks for; with the protocol it says which codec reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +83,13 @@ class Call:
         array: a stream as one JSON array (Gemini without `alt=sse`), not as server-sent events.
         headers: those a provider of the same protocol has to see (`anthropic-beta`), lower case.
         idempotency_key: the client's own name of the request; providers never see it.
+        content_type: of the body, as the client says it: a form has its boundary there.
     """
 
     body: bytes = field(repr=False)
     key: str | None = field(repr=False)
     protocol: Protocol = "openai_chat"
-    operation: str = "chat"
+    operation: Operation = "chat"
     model: str | None = None
     stream: bool | None = None
     array: bool = False
@@ -88,6 +107,7 @@ class Call:
     spooled: SpoolFile | None = field(default=None, repr=False)
     """In place of `body`, where it is too large for memory; who received it closes it."""
 
+    content_type: str = "application/json"
     session_id: str | None = field(default=None, repr=False)
     """What the client calls the session that it belongs to; else the body may say it."""
 
@@ -241,6 +261,14 @@ class MediaDelta:
     transcript: str = ""
     choice: int = 0
     native: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The embedding of an input; `index` counts the inputs of the request from 0."""
+
+    index: int
+    values: Sequence[float] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

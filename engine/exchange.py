@@ -260,6 +260,11 @@ class Exchange:
         return Events(self, self._attempts.tapped, lambda: self.error)
 
     @property
+    def broken_off(self) -> bool:
+        """The answer has ended before its end, and its format could not say so."""
+        return self.error is not None and self._request.answer_type is not None
+
+    @property
     def error(self) -> GatewayError | None:
         """What the answer ended with, where it did not end well."""
         return self._refusal or self._attempts.error or self._conclusion.error

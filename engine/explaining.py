@@ -24,6 +24,7 @@ from engine.events import Call, Protocol
 from engine.metering.pricing import Rates, usd_per_million
 from engine.parsing.jobs import Encode, Prepared, do_here, target_of
 from engine.parts import Parts
+from engine.protocols.registry import client_codec
 from engine.routing.health import HealthBook
 from engine.routing.plan import plan
 from engine.routing.values import Asked, Candidate, Model, Passed, Plan
@@ -90,12 +91,11 @@ def explain_config(config: Config, clock: Clock) -> Callable[[Call], Json]:
         explanation = _Explanation(planned)
 
         def ask(asked: Asked) -> Encode:
+            client = client_codec(call.protocol, call.operation).name
             candidates = explanation.choose(asked).candidates
             return Encode(
                 tuple(
-                    target_of(
-                        call.protocol, each.deployment, rules.providers[each.deployment.provider]
-                    )
+                    target_of(client, each.deployment, rules.providers[each.deployment.provider])
                     for each in candidates
                 ),
                 in_memory=True,

@@ -48,7 +48,9 @@ def wanted_tokens(
     if unseen_tokens is not None:
         return unseen_tokens
     if not stream:
-        return (max_output_tokens or settings.output_unary_tokens) * choices
+        if max_output_tokens is None:
+            max_output_tokens = settings.output_unary_tokens
+        return max_output_tokens * choices
     if max_output_tokens is not None:
         return min(settings.output_slice_tokens, max_output_tokens * choices)
     return settings.output_slice_tokens

@@ -14,7 +14,7 @@ from engine.metering.tokens import counted_by
 from engine.metering.usage import OutputMeter
 from engine.parsing.jobs import Counted, Input
 from engine.routing.values import Deployment
-from engine.usage import Usage
+from engine.usage import MoreUnit, Usage
 
 
 class Measuring:
@@ -44,6 +44,7 @@ class Measuring:
         self._deployment = deployment
         self._price = price
         self._waive = waive
+        self._flat = _priced(bounds, price, deployment.cost)
 
     def bill(
         self, outcome: Outcome, attempt: Attempt | None, *, drained: bool = False
@@ -92,26 +93,28 @@ class Measuring:
         if not _says_input(meter):
             usage = replace(usage, input_tokens=self._input_tokens()).clamped()
             input_by = Provenance.COUNTED
-        usage = self._with_fee(usage)
         provenance = {unit: by_provider for unit, count in usage.units().items() if count}
-        return funds.Measured(
-            usage,
-            provenance | {"input_tokens": input_by, "output_tokens": output_by},
-            meter.flags,
-            self.service_tier(meter),
-        )
+        provenance |= {"input_tokens": input_by, "output_tokens": output_by}
+        usage = self._with_flat(usage)
+        if self.bounds.demand is not None:
+            known = usage.units()
+            flat = {unit: Provenance.FLAT for unit in self._flat if unit not in provenance}
+            provenance = {unit: by for unit, by in provenance.items() if known[unit]} | flat
+        elif self._flat:
+            provenance["requests"] = by_provider
+        return funds.Measured(usage, provenance, meter.flags, self.service_tier(meter))
 
     def usage_so_far(self, attempt: Attempt, output_tokens: int) -> Usage:
         """Counted output beside the input as the provider has said it, else counted."""
         meter = attempt.relay.meter
         said = meter.said
         if said is None:  # asked of each stream every second
-            return self._with_fee(
+            return self._with_flat(
                 Usage(input_tokens=self._input_tokens(), output_tokens=output_tokens)
             )
         input_tokens = said.input_tokens if _says_input(meter) else self._input_tokens()
         usage = replace(said, input_tokens=input_tokens, output_tokens=output_tokens).clamped()
-        return self._with_fee(usage)
+        return self._with_flat(usage)
 
     def counted_by(self, measured: funds.Measured) -> str | None:
         """What counted where the provider has not; None: nothing was counted."""
@@ -141,15 +144,25 @@ class Measuring:
         """Nothing is measured any more."""
         self._prompt = Counted(0)
 
-    def _with_fee(self, usage: Usage) -> Usage:
-        """A request is a unit where there is a price for it."""
-        if "requests" in self._price.more or "requests" in self._deployment.cost.more:
-            return replace(usage, more={**usage.more, "requests": 1})
-        return usage
+    def _with_flat(self, usage: Usage) -> Usage:
+        """With what is consumed by having asked, where the provider has said nothing of that."""
+        return replace(usage, more={**self._flat, **usage.more}) if self._flat else usage
 
     def _input_tokens(self) -> int:
         """The prompt by our own count, made only where it is needed."""
         return min(self._prompt.count(), self.bounds.input_tokens)
+
+
+def _priced(bounds: Bounds, *rates: Rates) -> Mapping[MoreUnit, int]:
+    """What is consumed by having asked, of units that there is a price for."""
+    units: set[MoreUnit] = set()
+    for each in rates:
+        units.update(each.more, *(tier.more for tier in each.services.values()))
+    demand = bounds.demand
+    flat: Mapping[MoreUnit, int] = {"requests": 1}
+    if demand is not None:
+        flat = {**demand.flat, "requests": 1}
+    return {unit: count for unit, count in flat.items() if unit in units}
 
 
 def _says_input(meter: OutputMeter) -> bool:

@@ -27,6 +27,7 @@ from engine.parsing.jobs import Encode, Prepared, do_here, target_of
 from engine.parsing.pool import ParsingPool
 from engine.plan_budgets import PlanBudgets
 from engine.protocols.prefix import Prefix
+from engine.protocols.registry import client_codec
 from engine.routing.health import HealthBook
 from engine.routing.values import Asked, Candidate, Plan
 from engine.rules import Rules
@@ -189,10 +190,11 @@ class Parts:
 
         def ask(asked: Asked) -> Encode:
             candidates = choose(asked).candidates if only is None else (only,)
+            client = client_codec(call.protocol, call.operation).name
             targets, in_memory, translated = [], False, prefix is not None
             for each in candidates:
                 by = self.providers[each.deployment.provider]
-                targets.append(target_of(call.protocol, each.deployment, by, translated=translated))
+                targets.append(target_of(client, each.deployment, by, translated=translated))
                 in_memory = in_memory or by.credentials_of(each.key).signs_body
             return Encode(tuple(targets), output_limit, in_memory=in_memory, prefix=prefix)
 

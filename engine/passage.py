@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from functools import partial
 
 from engine.clock import Clock
 from engine.events import Call, Event, Head
@@ -24,6 +25,7 @@ from engine.upstream.providers import Provider
 from engine.wire.http import Headers
 
 _UNSEEN = re.compile(r"[^!-~]")
+_is_sound = re.compile(r"audio/[a-z0-9.+-]{1,40}").fullmatch
 _DATA = frozenset({"application/json", "text/event-stream"})
 _RESPONSE_MAX_BYTES = 64 * 1024 * 1024
 
@@ -49,21 +51,29 @@ class Passage:
     ) -> None:
         """Its answer is `transcribed` where another one may have to go on with it. With a `seam` it
         goes on with an answer itself, and is translated whatever its provider speaks."""
-        self.client: ClientCodec = client_codec(call.protocol)
-        self.provider_codec: ClientCodec = (
-            upstream_codec(call.protocol, provider.protocol, provider.also)
-            if seam is None
-            else provider_codec(provider.protocol)
-        )
+        self.client: ClientCodec = client_codec(call.protocol, call.operation)
+        self.provider_codec = self._codec_of(provider, deployment, seam)
         self.dropped = prepared.dropped
         self._request_id = call.request_id
         self._sent_headers = call.headers
         self._request = prepared.request
+        self._operation = prepared.operation
+        self._content_type = prepared.content_type.encode("latin-1", "replace")
         self._deployment = deployment
         self._provider = provider
         self._clock = clock
         self._transcribed = transcribed
         self._seam = seam
+
+    def _codec_of(
+        self, provider: Provider, deployment: Deployment[Rates], seam: Seam | None
+    ) -> ClientCodec:
+        if seam is not None:
+            return provider_codec(provider.protocol)
+        serves = deployment.capabilities.serves
+        codec = upstream_codec(self.client.name, provider.protocol, provider.also, serves)
+        assert codec is not None, "the request was prepared for it"
+        return codec
 
     @property
     def verbatim(self) -> bool:
@@ -79,21 +89,23 @@ class Passage:
         provider, request, codec = self._provider, self._request, self.provider_codec
         path = codec.path(
             self._deployment.upstream_model,
-            "chat",
+            self._operation,
             stream=request.stream,
             array=request.array and self.verbatim,
             quirks=provider.quirks,
         )
-        assert path is not None, "every protocol generates"
+        assert path is not None, "the codec was chosen for it"
         path = provider.path(path, self._deployment.upstream_model)
         events = request.stream and not provider.quirks.event_stream
         accept = b"text/event-stream" if events else b"application/json"
+        if request.answer_type is not None and self.verbatim:
+            accept = b"*/*"
         return [
             (b":method", b"POST"),
             (b":scheme", provider.origin.scheme.encode()),
             (b":authority", provider.origin.authority.encode()),
             (b":path", path.encode()),
-            (b"content-type", b"application/json"),
+            (b"content-type", self._content_type),
             (b"accept", accept),
             (b"accept-encoding", b"identity"),
             (b"user-agent", b"parshall"),
@@ -139,11 +151,13 @@ class Passage:
     ) -> Head:
         """The head of an answer: what was dropped of the request, which model gives it and what its
         provider says, once that is `sure`."""
-        kind = b"application/json"
-        if self._request.stream:
+        kind, passing = b"application/json", _is_data
+        if (answer_type := self._request.answer_type) is not None:
+            kind, passing = answer_type.encode(), partial(_is_alike, answer_type)
+        elif self._request.stream:
             kind = self.client.stream_type(self._request)
         reframed = self._request.stream and self._provider.quirks.event_stream
-        if self.verbatim and content_type and _is_data(content_type) and not reframed:
+        if self.verbatim and content_type and passing(content_type) and not reframed:
             kind = content_type.encode("latin-1")
         headers = [(b"content-type", kind)]
         if sure:
@@ -162,6 +176,18 @@ def _is_data(content_type: str) -> bool:
     (True, False)
     """
     return content_type in _DATA or content_type.partition(";")[0].strip().lower() in _DATA
+
+
+def _is_alike(wanted: str, content_type: str) -> bool:
+    """Whether an answer is of the kind that was asked for: sound for sound, text for text.
+
+    >>> _is_alike("audio/mpeg", "audio/wav"), _is_alike("text/plain", "text/html")
+    (True, False)
+    """
+    found = content_type.partition(";")[0].strip().lower()
+    if wanted.startswith("audio/"):
+        return _is_sound(found) is not None
+    return found == wanted.partition(";")[0]
 
 
 def header_text(text: str) -> bytes:

@@ -113,6 +113,8 @@ class Preparing:
             try:
                 found = await self._parts.inliner.fetch_all(urls, self._billing.receipt.account_id)
             except GatewayError as error:
-                error.param = spell("turns", client_codec(call.protocol).field_names)
+                error.param = spell(
+                    "turns", client_codec(call.protocol, call.operation).field_names
+                )
                 raise
         return replace(call, inline={**call.inline, **found})

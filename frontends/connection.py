@@ -41,6 +41,7 @@ _ID_HEADERS: dict[Protocol, tuple[bytes, ...]] = {
     "openai_chat": (b"x-request-id",),
     "openai_responses": (b"x-request-id",),
     "openai_completions": (b"x-request-id",),
+    "openai": (b"x-request-id",),
     "anthropic": (b"x-request-id", b"request-id"),
     "gemini": (b"x-request-id",),
 }
@@ -180,6 +181,7 @@ class GatewayConnection(TrioASGIHTTPConnection):
             more = not exchange.finished
             await send(_body(chunk, more=more))
         if more:  # the answer has no terminal bytes of its own
+            _check_whole(exchange)
             await send(_body(b"", more=False))
 
     async def _push(self, sink: Any, exchange: Exchange) -> None:
@@ -190,6 +192,7 @@ class GatewayConnection(TrioASGIHTTPConnection):
             self._entry.response_bytes += sink.delivered_bytes
         if sink.gone:
             raise trio.BrokenResourceError("the client has left")
+        _check_whole(exchange)
 
     def _noted(self, message: Any) -> Any:
         if message["type"] == "http.response.start":
@@ -212,6 +215,13 @@ class GatewayConnection(TrioASGIHTTPConnection):
         gateway = self._gateway
         status = gateway.limit_status(admitted)
         return rate_headers(self._entry.protocol, status, gateway.ledger.clock())
+
+
+def _check_whole(exchange: Exchange) -> None:
+    """Raises BrokenResourceError: the answer breaks off, and its format has no way to say so. What
+    its client gets must not look like all of it."""
+    if exchange.broken_off:
+        raise trio.BrokenResourceError("the answer breaks off")
 
 
 def _body(data: bytes, *, more: bool) -> dict[str, Any]:

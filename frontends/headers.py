@@ -20,6 +20,7 @@ PROVIDER_HEADERS: Final[dict[Protocol, tuple[str, ...]]] = {
     "openai_chat": (),
     "openai_responses": (),
     "openai_completions": (),
+    "openai": (),
     "anthropic": ("anthropic-beta", "anthropic-version"),
     "gemini": (),
 }

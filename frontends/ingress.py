@@ -8,7 +8,7 @@ from quart import Response, request
 
 from engine import Call, Gateway
 from engine.admission.keys import Principal
-from engine.events import Protocol
+from engine.events import Operation, Protocol
 from engine.listing import ModelInfo
 from engine.rules import Admitted
 from engine.uploads import Upload
@@ -31,18 +31,19 @@ class Ingress:
     async def relay(
         self,
         protocol: Protocol,
+        operation: Operation = "chat",
         *,
         model: str | None = None,
         stream: bool | None = None,
         array: bool = False,
     ) -> Response:
-        """The answer to a call of the operation `chat`; the key is checked before the body is read.
+        """The answer to a call; the key is checked before the body is read.
 
         Raises:
             GatewayError: as `admit` and `_call`.
         """
         admitted = await self.admit()
-        call = await self._call(protocol, "chat", model=model, stream=stream, array=array)
+        call = await self._call(protocol, operation, model=model, stream=stream, array=array)
         return RelayResponse(call, admitted)
 
     async def count_tokens(self, protocol: Protocol, *, model: str | None = None) -> Response:
@@ -125,7 +126,7 @@ class Ingress:
     async def _call(
         self,
         protocol: Protocol,
-        operation: str,
+        operation: Operation,
         *,
         model: str | None = None,
         stream: bool | None = None,
@@ -161,6 +162,7 @@ class Ingress:
             peer=entry.peer,
             client_request_id=entry.client_request_id,
             idempotency_key=_idempotency_key(),
+            content_type=request.headers.get("content-type", ""),
             session_id=request.headers.get("x-session-id"),
             request_id=entry.request_id,
         )

@@ -1,10 +1,20 @@
-"""OpenAI's HTTP API: chat completions, responses, completions."""
+"""OpenAI's HTTP API: chat completions, responses, completions, and what is no text."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
 from quart import Blueprint, Response
 
+from engine.events import Operation
 from frontends.ingress import Ingress
+
+OPERATIONS: Final[Mapping[str, Operation]] = {
+    "/v1/moderations": "moderate",
+}
+"""What is asked for at the paths that are no chat's."""
 
 
 class OpenAIRoutes:
@@ -20,6 +30,9 @@ class OpenAIRoutes:
         routes.post("/v1/responses")(self.create_response)
         routes.post("/v1/responses/input_tokens")(self.count_tokens)
         routes.post("/v1/completions")(self.create_completion)
+        for path, operation in OPERATIONS.items():
+            endpoint = f"create_{operation}"
+            routes.post(path, endpoint=endpoint)(partial(self.create, operation))
         return routes
 
     async def create_chat_completion(self) -> Response:
@@ -33,6 +46,10 @@ class OpenAIRoutes:
     async def count_tokens(self) -> Response:
         """The input tokens of a response that is not asked for."""
         return await self._ingress.count_tokens("openai_responses")
+
+    async def create(self, operation: Operation) -> Response:
+        """The answer to an operation that is no chat."""
+        return await self._ingress.relay("openai", operation)
 
     async def create_completion(self) -> Response:
         """A legacy completion, streamed or not."""

@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.capability_table",
             "engine.clock",
             "engine.conversation",
+            "engine.demand",
             "engine.errors",
             "engine.events",
             "engine.load",

@@ -16,6 +16,7 @@ from engine.protocols.codec import ClientCodec, ClientRequest
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.gemini.requests import prompt_of
 from engine.protocols.gemini.spelling import get, get_dict, get_dicts, get_text
+from engine.protocols.registry import SERVICES
 from engine.routing.features import features_of
 from engine.routing.values import Asked, Features
 
@@ -83,7 +84,7 @@ def asked_of(
     wanted: Wanted = NOTHING,
 ) -> Asked:
     """The facts of a request. `session_id` is what a header says, and goes before the body."""
-    shape = _SHAPES[request.protocol](request)
+    shape = _SHAPES.get(request.protocol, _plain)(request)
     reasoning = asked_to_reason(request.document) is True
     session = session_id or shape.session
     prefix, features = None, None
@@ -97,8 +98,13 @@ def asked_of(
         stream=request.stream,
         choices=request.choices,
         max_output_tokens=request.max_output_tokens,
-        expected_input_tokens=expected_input_tokens(body_bytes, request.media),
+        expected_input_tokens=(
+            expected_input_tokens(body_bytes, request.media)
+            if request.demand is None
+            else request.demand.expected_input_tokens
+        ),
         media=frozenset(request.media),
+        service=SERVICES[request.operation],
         tools=shape.tools > 0,
         json_schema=shape.schema,
         reasoning=reasoning,
@@ -217,6 +223,11 @@ def _gemini(request: ClientRequest) -> _Shape:
         special=schema or form != "text/plain" or bool(get(config, "responseLogprobs")),
         turns=len(contents) if isinstance(contents, list) else 1,
     )
+
+
+def _plain(request: ClientRequest) -> _Shape:
+    """What is no chat."""
+    return _Shape(tools=0, schema=False, special=True, turns=1)
 
 
 _GEMINI_SCHEMAS: Final = ("responseSchema", "responseJsonSchema", "_responseJsonSchema")

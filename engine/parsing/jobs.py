@@ -13,7 +13,7 @@ from engine.capabilities import Capabilities
 from engine.capability_table import check_media
 from engine.conversation import MediaKind
 from engine.errors import InvalidRequestError
-from engine.events import Call
+from engine.events import Call, Operation
 from engine.metering.pricing import Rates
 from engine.metering.tokens import count_prompt
 from engine.parsing.facts import NOTHING, Wanted, asked_of
@@ -33,7 +33,13 @@ from engine.protocols.inlining import (
 from engine.protocols.leaving_out import leave_out
 from engine.protocols.prefix import Prefix, continue_from
 from engine.protocols.quirks import Quirks
-from engine.protocols.registry import client_codec, codec_of, provider_codec, upstream_codec
+from engine.protocols.registry import (
+    SERVICES,
+    client_codec,
+    codec_of,
+    provider_codec,
+    upstream_codec,
+)
 from engine.routing.values import Asked, Deployment
 from engine.upstream.bodies import Body
 from engine.upstream.providers import Provider
@@ -49,11 +55,12 @@ class Target:
     """A deployment, as far as a body depends on it.
 
     Attributes:
-        spoken: the codec that its provider is spoken to by; the client's own one means verbatim.
+        spoken: the codec that its provider is spoken to by; the client's own one means verbatim;
+            None: it has nothing of the kind that is asked for.
         encoding: the vocabulary that its text is counted with.
     """
 
-    spoken: str
+    spoken: str | None
     model: str
     encoding: str
     capabilities: Capabilities
@@ -64,14 +71,16 @@ class Target:
 def target_of(
     client: str, deployment: Deployment[Rates], provider: Provider, *, translated: bool = False
 ) -> Target:
-    """Where the request of a client of the protocol `client` goes; `translated`: never verbatim."""
+    """Where a request that the codec `client` has read goes; `translated`: never verbatim."""
     codec = (
         provider_codec(provider.protocol)
         if translated
-        else upstream_codec(client, provider.protocol, provider.also)
+        else upstream_codec(
+            client, provider.protocol, provider.also, deployment.capabilities.serves
+        )
     )
     return Target(
-        spoken=codec.name,
+        spoken=None if codec is None else codec.name,
         model=deployment.upstream_model,
         encoding=deployment.encoding,
         capabilities=deployment.capabilities,
@@ -102,6 +111,8 @@ class Prepared(NamedTuple):
         target: which of the deployments that were asked for it is for.
         unsaid: why none of those before it can say it.
         continuable: an answer that breaks off could be written on, by what is asked for.
+        operation: what the provider is asked for.
+        content_type: of the body.
     """
 
     request: ClientRequest
@@ -114,6 +125,8 @@ class Prepared(NamedTuple):
     target: int
     unsaid: tuple[str, ...]
     continuable: bool
+    operation: Operation = "chat"
+    content_type: str = "application/json"
 
 
 class Parsed:
@@ -124,7 +137,7 @@ class Parsed:
     """
 
     def __init__(self, call: Call) -> None:
-        self._codec = client_codec(call.protocol)
+        self._codec = client_codec(call.protocol, call.operation)
         self._body_bytes = len(call.body)
         self._inline = call.inline
         self._urls: dict[str, MediaKind] = {}
@@ -172,11 +185,16 @@ class Parsed:
         if prefix is not None:
             body_bytes += len(prefix.text.encode("utf-8", "surrogatepass"))
             max_output_tokens = prefix.left_of(max_output_tokens)
+        if target.spoken is None:
+            raise _no_such_operation(request)
         if target.spoken == self._codec.name and prefix is None:
             body, dropped = self._verbatim(target, asked.output_limit)
+            operation, content_type, demand = request.operation, request.content_type, None
         else:
-            encoded, dropped = self._translated(target, asked)
+            encoded, dropped = self._translated(target, target.spoken, asked)
             body = encoded.body
+            operation, content_type = encoded.operation, encoded.content_type
+            demand = encoded.demand
             max_output_tokens = encoded.output_limit or max_output_tokens
         counted = prompt(target.encoding)
         if prefix is not None:
@@ -192,12 +210,15 @@ class Parsed:
                 max_output_tokens=max_output_tokens,
                 capabilities=target.capabilities,
                 hides_reasoning=target.hides_reasoning,
+                demand=demand or request.demand,
             ),
             input=counted,
             urls=self._urls,
             target=number,
             unsaid=unsaid,
             continuable=self._continuable,
+            operation=operation,
+            content_type=content_type,
         )
 
     def count(self, encoding: str) -> int:
@@ -221,7 +242,9 @@ class Parsed:
         body = self._codec.encode_verbatim(request, target.model, output_limit, target.quirks)
         return body, dropped
 
-    def _translated(self, target: Target, asked: Encode) -> tuple[Encoded, tuple[str, ...]]:
+    def _translated(
+        self, target: Target, spoken: str, asked: Encode
+    ) -> tuple[Encoded, tuple[str, ...]]:
         conversation = self._codec.decode_request(self.request)
         if asked.prefix is not None:
             conversation = continue_from(conversation, asked.prefix)
@@ -243,7 +266,7 @@ class Parsed:
             target.quirks,
         )
         try:
-            encoded = codec_of(target.spoken).encode_request(conversation, upstream)
+            encoded = codec_of(spoken).encode_request(conversation, upstream)
         except InexpressibleError as error:
             error.param = self._spelled(error.field)
             raise
@@ -256,6 +279,14 @@ class Parsed:
 
     def _spelled(self, field: str) -> str:
         return spell(field, self._codec.field_names)
+
+
+def _no_such_operation(request: ClientRequest) -> InexpressibleError:
+    return InexpressibleError(
+        "model",
+        f"The provider of the model '{request.model}' has nothing to ask for this; choose a model "
+        f"that does '{SERVICES[request.operation]}'.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from engine.capabilities import Capabilities
 from engine.conversation import Conversation, MediaKind
+from engine.demand import Demand
 from engine.errors import GatewayError, InvalidRequestError, UpstreamError, UpstreamRejectedError
-from engine.events import Call, Event, Usage
+from engine.events import Call, Event, Operation, Usage
 from engine.protocols.costs import ShownCost
 from engine.protocols.quirks import PLAIN, Quirks
 
@@ -30,6 +31,9 @@ class ClientRequest:
         document: the parsed body, the only form that is sent on.
         array, operation: see `Call`.
         betas: what an Anthropic client opts in to, by its header.
+        demand: what it consumes at most; None: as a chat does.
+        content_type: of the body as it goes on verbatim.
+        answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
     """
 
     protocol: str
@@ -40,9 +44,12 @@ class ClientRequest:
     choices: int
     media: Mapping[MediaKind, int] = field(default_factory=dict)
     array: bool = False
-    operation: str = "chat"
+    operation: Operation = "chat"
     betas: tuple[str, ...] = ()
     document: dict[str, Any] = field(default_factory=dict, repr=False)
+    demand: Demand | None = None
+    content_type: str = "application/json"
+    answer_type: str | None = None
 
 
 class InexpressibleError(InvalidRequestError):
@@ -119,11 +126,17 @@ class Encoded:
         dropped: what was harmlessly left out, as names of `Conversation`'s.
         output_limit: of one choice, where it had to be raised above what the client named, so that
             thinking finds room; else None.
+        operation: what the provider is asked for.
+        content_type: of the body.
+        demand: what it consumes at most; None: as a chat does.
     """
 
     body: bytes
     dropped: tuple[str, ...] = ()
     output_limit: int | None = None
+    operation: Operation = "chat"
+    content_type: str = "application/json"
+    demand: Demand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +254,6 @@ class ClientCodec(Protocol):
 
     def parse_request(self, call: Call) -> ClientRequest:
         """Parse and validate what the gateway relies on; the rest is the provider's to judge.
-        `call.operation` is `chat` or `count_tokens`.
 
         Raises:
             InvalidRequestError: no JSON, a field that is missing or wrong, or an id that lives at
@@ -281,7 +293,7 @@ class ClientCodec(Protocol):
     def path(
         self,
         upstream_model: str,
-        operation: str,
+        operation: Operation,
         *,
         stream: bool,
         array: bool,

@@ -1,10 +1,20 @@
-"""The codecs by name."""
+"""The codecs: which one reads a call, and which one speaks with its provider."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from engine.protocols import anthropic, gemini, openai_chat, openai_completions, openai_responses
+from engine.capabilities import Service
+from engine.events import Operation
+from engine.protocols import (
+    anthropic,
+    gemini,
+    openai_chat,
+    openai_completions,
+    openai_moderations,
+    openai_responses,
+)
 from engine.protocols.codec import ClientCodec, Codec
 
 _CODECS: Mapping[str, Codec] = {
@@ -14,6 +24,7 @@ _CODECS: Mapping[str, Codec] = {
 _OF_CLIENTS: Mapping[str, ClientCodec] = {
     **_CODECS,
     openai_completions.CODEC.name: openai_completions.CODEC,
+    openai_moderations.CODEC.name: openai_moderations.CODEC,
 }
 _OF_PROVIDER = {
     "openai": "openai_chat",
@@ -21,6 +32,40 @@ _OF_PROVIDER = {
     "anthropic": "anthropic",
     "gemini": "gemini",
 }
+_OF_OPERATION: Final[Mapping[tuple[str, str], str]] = {
+    ("openai", "moderate"): "openai_moderations",
+}
+"""Which codec reads a call, by protocol and operation, where the protocol alone does not say."""
+_OPENAI: Final = "openai_chat"
+"""How errors of the protocol `openai` are worded before the operation is known."""
+
+_SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
+    "openai_moderations": {
+        "openai": "openai_moderations",
+        "openai-responses": "openai_moderations",
+    },
+}
+"""How a provider is spoken to for a call that is no chat: by the codec that has read the call, and
+the protocol of the provider. What is not there cannot be asked of it."""
+_DRAWS: Final[Mapping[tuple[Service, str], str]] = {}
+"""How a model that does not chat is spoken to for a chat, by what it does and the protocol of its
+provider."""
+
+SERVICES: Final[Mapping[Operation, Service]] = {
+    "chat": "chat",
+    "count_tokens": "chat",
+    "embed": "embed",
+    "embed_batch": "embed",
+    "image": "image",
+    "image_edit": "image",
+    "image_variation": "image",
+    "moderate": "moderate",
+    "rerank": "rerank",
+    "speech": "speech",
+    "transcribe": "transcribe",
+    "translate": "transcribe",
+}
+"""The kind of model that an operation asks for."""
 
 
 def codec_of(protocol: str) -> Codec:
@@ -28,9 +73,11 @@ def codec_of(protocol: str) -> Codec:
     return _CODECS[protocol]
 
 
-def client_codec(protocol: str) -> ClientCodec:
-    """The codec of a client's protocol (`Call.protocol`)."""
-    return _OF_CLIENTS[protocol]
+def client_codec(protocol: str, operation: str = "chat") -> ClientCodec:
+    """The codec of a call, by its protocol and operation."""
+    return _OF_CLIENTS[
+        _OF_OPERATION.get((protocol, operation)) or (_OPENAI if protocol == "openai" else protocol)
+    ]
 
 
 def provider_codec(protocol: str) -> Codec:
@@ -38,10 +85,25 @@ def provider_codec(protocol: str) -> Codec:
     return _CODECS[_OF_PROVIDER[protocol]]
 
 
-def upstream_codec(client: str, provider_protocol: str, also: frozenset[str]) -> ClientCodec:
-    """The codec to speak with a provider, for a client of the protocol `client`.
+def upstream_codec(
+    client: str,
+    provider_protocol: str,
+    also: frozenset[str],
+    serves: frozenset[Service] | None = None,
+) -> ClientCodec | None:
+    """The codec to speak with a provider, for a client's codec of the name `client`; None: it
+    cannot be asked for that.
 
     A provider speaks the protocol that its configuration names; `also` are those that it takes of
-    clients of the same protocol, which go through verbatim.
+    clients of the same protocol, which go through verbatim. `serves` is of the model.
     """
-    return _OF_CLIENTS[client] if client in also else _CODECS[_OF_PROVIDER[provider_protocol]]
+    if client in also:
+        return _OF_CLIENTS[client]
+    if (by_provider := _SPEAKS.get(client)) is not None:
+        name = by_provider.get(provider_protocol)
+        return None if name is None else _OF_CLIENTS[name]
+    if serves is not None and "chat" not in serves:
+        for service in sorted(serves):
+            if (name := _DRAWS.get((service, provider_protocol))) is not None:
+                return _OF_CLIENTS[name]
+    return _CODECS[_OF_PROVIDER[provider_protocol]]

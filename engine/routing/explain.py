@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from engine.capabilities import Capabilities
+from engine.capabilities import Capabilities, Service
 from engine.routing.health import Health
 from engine.routing.values import Asked, Deployment
 
@@ -20,6 +20,9 @@ NOT_ALLOWED: Final = "the account or the key may not use the model"
 def misfit(capabilities: Capabilities, asked: Asked) -> str:
     """What a request needs and a deployment is known not to have; empty where nothing is known to
     be amiss. To go on with an answer it has to be known."""
+    serves = capabilities.serves
+    if serves is not None and asked.service not in serves and not _draws(serves, asked):
+        return f"does not do '{asked.service}'"
     window_tokens = capabilities.context_window_tokens
     if window_tokens is not None:
         needed_tokens = asked.expected_input_tokens + (asked.max_output_tokens or 0)
@@ -34,6 +37,11 @@ def misfit(capabilities: Capabilities, asked: Asked) -> str:
     if asked.begun and capabilities.prefill is not True:
         return "is not known to write on"
     return ""
+
+
+def _draws(serves: frozenset[Service], asked: Asked) -> bool:
+    """Whoever draws or speaks is asked to by chatting too."""
+    return asked.service == "chat" and not serves.isdisjoint(("image", "speech"))
 
 
 def out_of_service(deployment: Deployment[Any], health: Health, now: float, tokens: int) -> str:

@@ -12,7 +12,7 @@ from itertools import accumulate, groupby
 from types import MappingProxyType
 from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
-from engine.capabilities import UNKNOWN, Capabilities
+from engine.capabilities import UNKNOWN, Capabilities, Service
 from engine.conversation import MediaKind
 from engine.routing.ring import Ring, build_ring
 
@@ -215,6 +215,7 @@ class Asked(NamedTuple):
         features: for `auto`.
         continuable: an answer that breaks off could be written on, by what the request asks for.
         begun: the answer has broken off, and is to be written on.
+        service: the kind of model that it is for.
     """
 
     model: str
@@ -232,6 +233,7 @@ class Asked(NamedTuple):
     features: Features | None = None
     continuable: bool = False
     begun: bool = False
+    service: Service = "chat"
 
 
 class Candidate(NamedTuple, Generic[R]):

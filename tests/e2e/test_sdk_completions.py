@@ -173,7 +173,8 @@ STREAMS = recordings.names("openai-completions", stream=True, status=200)
 WHOLE = [
     name
     for name in recordings.names("openai-completions", stream=False, status=200)
-    if not name or orjson.loads(recordings.load(name).body).get("object") == "text_completion"
+    if not isinstance(name, str)  # there are no recordings
+    or orjson.loads(recordings.load(name).body).get("object") == "text_completion"
 ]
 
 

@@ -9,7 +9,7 @@ import orjson
 
 from engine.conversation import Conversation
 from engine.errors import GatewayError, UpstreamRejectedError
-from engine.events import Call, Event
+from engine.events import Call, Event, Operation
 from engine.protocols.anthropic import decoding, encoders, encoding, errors, requests
 from engine.protocols.anthropic.answers import read_message
 from engine.protocols.anthropic.framing import framing_of
@@ -70,7 +70,7 @@ class AnthropicCodec:
     def path(
         self,
         upstream_model: str,
-        operation: str,
+        operation: Operation,
         *,
         stream: bool,
         array: bool,

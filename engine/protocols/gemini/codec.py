@@ -10,7 +10,7 @@ import orjson
 
 from engine.conversation import Conversation
 from engine.errors import GatewayError, UpstreamRejectedError
-from engine.events import Call, Event
+from engine.events import Call, Event, Operation
 from engine.protocols.codec import (
     ClientRequest,
     Encoded,
@@ -84,7 +84,7 @@ class GeminiCodec:
     def path(
         self,
         upstream_model: str,
-        operation: str,
+        operation: Operation,
         *,
         stream: bool,
         array: bool,

@@ -8,7 +8,7 @@ import orjson
 
 from engine.conversation import Conversation
 from engine.errors import GatewayError, UpstreamRejectedError
-from engine.events import Call, Event
+from engine.events import Call, Event, Operation
 from engine.protocols import openai_shared
 from engine.protocols.codec import ClientRequest, Identity, StreamEncoder, VerbatimDecoder
 from engine.protocols.costs import ShownCost, add_cost
@@ -65,7 +65,7 @@ class OpenAICompletionsCodec:
     def path(
         self,
         upstream_model: str,
-        operation: str,
+        operation: Operation,
         *,
         stream: bool,
         array: bool,

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from engine.capability_table import capabilities_of
-from engine.events import Call
+from engine.events import Call, Operation
 from engine.protocols.codec import UpstreamTarget
 from engine.protocols.quirks import PLAIN, Quirks
 from engine.protocols.registry import codec_of
@@ -26,7 +26,7 @@ GEMINI, ANTHROPIC = codec_of("gemini"), codec_of("anthropic")
 FOLDERS = ("vertex-generateContent", "vertex-streamGenerateContent", "vertex-countTokens")
 
 
-def of_gemini(document: dict[str, Any], operation: str = "chat") -> dict[str, Any]:
+def of_gemini(document: dict[str, Any], operation: Operation = "chat") -> dict[str, Any]:
     """What is sent on of a client's request."""
     call = Call(
         body=orjson.dumps(document), key=None, protocol="gemini", model="m", operation=operation
@@ -36,7 +36,7 @@ def of_gemini(document: dict[str, Any], operation: str = "chat") -> dict[str, An
     return sent
 
 
-def of_anthropic(operation: str = "chat", **more: Any) -> dict[str, Any]:
+def of_anthropic(operation: Operation = "chat", **more: Any) -> dict[str, Any]:
     call = Call(
         body=orjson.dumps(HELLO | more), key=None, protocol="anthropic", operation=operation
     )
@@ -50,7 +50,7 @@ def of_anthropic(operation: str = "chat", **more: Any) -> dict[str, Any]:
 def test_what_was_sent_to_vertex_goes_on_as_it_is(name: str) -> None:
     document = load(name).request
     assert document is not None
-    operation = "count_tokens" if name.startswith("vertex-countTokens") else "chat"
+    operation: Operation = "count_tokens" if name.startswith("vertex-countTokens") else "chat"
     assert of_gemini(document, operation) == document
 
 

@@ -15,6 +15,7 @@ from engine.events import (
     Event,
     Finish,
     FinishReason,
+    Operation,
     ReasoningDelta,
     TextDelta,
     ToolCallBegin,
@@ -254,7 +255,7 @@ def kind_of(name: str) -> str:
 
 
 def call_of(name: str) -> Call:
-    operation = "count_tokens" if "count_tokens" in name else "chat"
+    operation: Operation = "count_tokens" if "count_tokens" in name else "chat"
     return Call(orjson.dumps(load(name).request), None, "anthropic", operation)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from engine.conversation import Signature
 from engine.errors import InvalidRequestError
-from engine.events import Call
+from engine.events import Call, Operation
 from engine.protocols.anthropic import CODEC
 from engine.protocols.carried import carry
 from engine.protocols.codec import ClientRequest
@@ -21,7 +21,7 @@ HELLO: dict[str, Any] = {
 }
 
 
-def parse(operation: str = "chat", **changes: Any) -> ClientRequest:
+def parse(operation: Operation = "chat", **changes: Any) -> ClientRequest:
     body = {name: value for name, value in (HELLO | changes).items() if value is not ...}
     return CODEC.parse_request(Call(orjson.dumps(body), None, "anthropic", operation))
 

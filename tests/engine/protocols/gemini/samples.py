@@ -10,7 +10,7 @@ import orjson
 from engine.capabilities import UNKNOWN, Capabilities
 from engine.conversation import Conversation, Text, Turn
 from engine.errors import UpstreamError
-from engine.events import Call, Event
+from engine.events import Call, Event, Operation
 from engine.protocols.codec import ClientRequest, Identity, UpstreamTarget, VerbatimDecoder
 from engine.protocols.gemini import CODEC
 
@@ -24,7 +24,7 @@ def call(
     *,
     stream: bool = False,
     array: bool = False,
-    operation: str = "chat",
+    operation: Operation = "chat",
     model: str | None = "gemini-2.5-flash",
 ) -> Call:
     """A Gemini client's call."""

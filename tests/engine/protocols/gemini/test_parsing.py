@@ -9,6 +9,7 @@ import pytest
 
 from engine.conversation import Signature
 from engine.errors import InvalidRequestError
+from engine.events import Operation
 from engine.protocols.gemini import CODEC
 from engine.protocols.gemini.signatures import SKIP_VALIDATOR, sign
 from tests.engine.protocols.gemini.samples import HELLO, call, request
@@ -257,7 +258,7 @@ def test_a_count_of_tokens() -> None:
     ],
 )
 def test_a_prompt_within_a_request_is_for_counts_alone(
-    operation: str, document: dict[str, Any]
+    operation: Operation, document: dict[str, Any]
 ) -> None:
     """Beside another prompt it would be billed, or looked through, in its place."""
     with pytest.raises(InvalidRequestError, match="count tokens"):

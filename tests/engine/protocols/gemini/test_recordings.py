@@ -11,7 +11,7 @@ import pytest
 from engine.capabilities import Capabilities
 from engine.conversation import Conversation, Reasoning
 from engine.errors import InvalidRequestError
-from engine.events import Usage
+from engine.events import Operation, Usage
 from engine.protocols.codec import InexpressibleError, UpstreamTarget
 from engine.protocols.gemini import CODEC
 from tests import recordings
@@ -91,7 +91,7 @@ HELD = ("cachedContent", "file_search_store_names", "gs://", "/v1beta/files/")
 @pytest.mark.parametrize("name", in_folders(REQUESTS))
 def test_requests(name: str) -> None:
     document = recorded_request(name)
-    operation = "count_tokens" if "countTokens" in name else "chat"
+    operation: Operation = "count_tokens" if "countTokens" in name else "chat"
     given = call(document, operation=operation)
     text = orjson.dumps(document).decode()
     if any(held in text for held in HELD):
