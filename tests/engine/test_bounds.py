@@ -9,6 +9,7 @@ import pytest
 
 from engine.bounds import asked_to_reason, bounds_of, expected_input_tokens
 from engine.capabilities import Capabilities
+from engine.demand import Demand
 from engine.events import Call
 from engine.protocols.registry import client_codec
 
@@ -63,3 +64,20 @@ def test_media_are_expected_by_the_piece() -> None:
     assert expected_input_tokens(400, {"image": 2}) == 400 + 2 * 2_048
     assert expected_input_tokens(400, {"video": 2}, window=1_000) == 1_400
     assert expected_input_tokens(10**7, {"image": 1}) == 2_048 + 4_096
+
+
+def test_what_is_no_chat_says_what_it_can_consume() -> None:
+    call = Call(orjson.dumps({"input": "Hi."}), None, "openai", "moderate")
+    request = client_codec("openai", "moderate").parse_request(call)
+    demand = Demand(100, 0, 10, {"characters": 30}, {"characters": 30}, "high")
+    bounds = bounds_of(
+        request,
+        len(call.body),
+        max_output_tokens=0,
+        capabilities=Capabilities(context_window_tokens=1),
+        hides_reasoning=False,
+        demand=demand,
+    )
+    assert (bounds.input_tokens, bounds.output_tokens, bounds.service_tier) == (100, 0, "high")
+    assert bounds.pieces == {"characters": 30, "requests": 1}
+    assert bounds.limits.more_max == {"characters": 30}
