@@ -9,10 +9,12 @@ from bench.simulate.dialect import Dialect
 from bench.simulate.embeddings import EmbeddingsDialect
 from bench.simulate.moderations import ModerationsDialect
 from bench.simulate.rerank import RerankDialect
+from bench.simulate.speech import SpeechDialect
 
 _RERANK: Final = RerankDialect()
 
 OPERATIONS: Final[Mapping[str, Dialect]] = {
+    "/v1/audio/speech": SpeechDialect(),
     "/v1/embeddings": EmbeddingsDialect(),
     "/v1/rerank": _RERANK,
     "/v2/rerank": _RERANK,
