@@ -16,7 +16,7 @@ from engine.config import AutoConfig, Config, DeploymentConfig, ModelConfig
 from engine.metering.price_library import ListedModel, look_up
 from engine.metering.pricing import FREE, Rates
 from engine.metering.tokens import encoding_for
-from engine.prices import configured, dearest, is_dated, overridden
+from engine.prices import configured, dearest, is_dated, overridden, row_tier
 from engine.routing.values import WEIGHTS, AutoChoice, AutoTable, Deployment, Model
 
 _OPENAIS_OWN: Final = re.compile(r"o\d|codex|gpt-[5-9]")
@@ -127,6 +127,7 @@ def _check_rows(config: Config) -> None:
         if named not in known:
             kind = "model" if row.provider is None else "provider"
             raise config.error(("prices",), f"names the {kind} '{named}', which is not configured")
+        row_tier(row, config)
 
 
 def _is_dated(name: str, model: ModelConfig, config: Config, now: datetime) -> bool:
@@ -209,7 +210,7 @@ def _build_deployment(
         priority=deployment.priority,
         concurrency_max=deployment.concurrency_max,
         keys=max(1, len(provider.api_keys)),
-        rank_cost=3 * cost.input + cost.output,
+        rank_cost=3 * cost.input + cost.output or sum(cost.more.values()),
     )
 
 

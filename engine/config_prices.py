@@ -7,6 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal
 
+from engine.metering.tiers import ImageQuality
+
 
 @dataclass(frozen=True, slots=True)
 class MorePricesConfig:
@@ -33,11 +35,26 @@ class MorePricesConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class PriceConfig(MorePricesConfig):
-    """US dollars per million tokens; a left out cached or reasoning price is the full one."""
+class ImagePriceConfig(MorePricesConfig):
+    """What of a price is another for images of a quality, a size, or both; the rest is the same."""
 
-    input: Decimal = field(kw_only=True)
-    output: Decimal = field(kw_only=True)
+    quality: ImageQuality | None = None
+    size: str | None = None
+    input: Decimal | None = None
+    output: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceConfig(MorePricesConfig):
+    """US dollars per million tokens; a left out cached or reasoning price is the full one.
+
+    `input` and `output` go together, and may be left out where something that is no token has a
+    price: tokens then cost nothing.
+    """
+
+    input: Decimal | None = None
+    output: Decimal | None = None
+    by_image: tuple[ImagePriceConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,10 @@ class PriceRowConfig(MorePricesConfig):
     """The first day on which it is not valid any more."""
     service_tier: Literal["priority", "flex", "fast", "batch"] | None = None
     """Left out: the standard one."""
+    quality: ImageQuality | None = None
+    size: str | None = None
+    """Of images of this quality and size; of what is left out, of all without a row of their
+    own."""
     above_input_tokens: int | None = None
     """Of requests with more input than this; left out: of all without a row of their own."""
     input: Decimal | None = None

@@ -21,9 +21,10 @@ from engine.clock import Clock
 from engine.config import Config
 from engine.errors import InvalidRequestError, ModelUnavailableError
 from engine.events import Call, Protocol
-from engine.metering.pricing import Rates, usd_per_million
+from engine.metering.pricing import Rates
 from engine.parsing.jobs import Encode, Prepared, do_here, target_of
 from engine.parts import Parts
+from engine.prices import shown
 from engine.protocols.registry import client_codec
 from engine.routing.health import HealthBook
 from engine.routing.plan import plan
@@ -189,6 +190,7 @@ def _asked_json(asked: Asked) -> Json:
 
 def _candidate_json(number: int, candidate: Candidate[Rates], prepared: Prepared | None) -> Json:
     deployment = candidate.deployment
+    told = shown(deployment.cost)
     unsaid = () if prepared is None else prepared.unsaid
     return {
         "number": number + 1,
@@ -198,10 +200,8 @@ def _candidate_json(number: int, candidate: Candidate[Rates], prepared: Prepared
         "why": candidate.why,
         "first": prepared is not None and prepared.target == number,
         "cannot_say": unsaid[number] if number < len(unsaid) else None,
-        "cost_usd_per_million": {
-            "input": usd_per_million(deployment.cost.input),
-            "output": usd_per_million(deployment.cost.output),
-        },
+        "cost_usd_per_million": {name: told.pop(name) for name in ("input", "output")},
+        "cost_usd": told,
     }
 
 

@@ -16,16 +16,19 @@ from typing import Any, Final, Literal, TypeVar
 from engine.admission.plans import ALL_MODELS, Limits, ModelSet, Plan
 from engine.config import Config, PlanConfig, PriceConfig
 from engine.config_plans import check_plan
+from engine.config_prices import ImagePriceConfig
 from engine.errors import ConfigError, InvalidRequestError, NotFoundError
 from engine.metering.pricing import NANODOLLARS_PER_DOLLAR, Rates
 from engine.prices import configured
-from engine.toml import TableReader
+from engine.toml import Keys, TableReader
 
 T = TypeVar("T")
 Body = Mapping[str, Any]
 Place = tuple[str, str, str]
 """(scope, owner, model), as in `engine.ledger.changes.PriceSet`."""
 _NOWHERE: Final = Config()
+_BY_IMAGE: Final = "by_image"
+"""The one table of a price that holds others."""
 _MONEY: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?")
 
 
@@ -111,29 +114,51 @@ def check_new_price(model: str, body: Body, config: Config) -> dict[str, Any]:
     return _kept(body)
 
 
+def price_json(price: PriceConfig) -> dict[str, Any]:
+    """A price of the file as operators write theirs."""
+    return _kept(dataclasses.asdict(price))
+
+
 def _read(cls: type[T], body: Body, name: str) -> T:
     reader = TableReader("", "configuration", {}, secrets=())
-    fields = {spec.name: spec for spec in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return reader.read(cls, _with_decimals(cls, body, reader, (name,)), (name,))
+
+
+def _with_decimals(cls: Any, body: Body, reader: TableReader, path: Keys) -> dict[str, Any]:
+    """The body as a table of a file: strings of digits where amounts are expected."""
+    fields = {spec.name: spec for spec in dataclasses.fields(cls)}
     table = {}
     for key, value in body.items():
         if isinstance(value, float):
-            raise reader.error((name, key), "must be a string of digits: floats are not exact")
+            raise reader.error((*path, key), "must be a string of digits: floats are not exact")
         money = key in fields and "Decimal" in str(fields[key].type)
         if money and isinstance(value, str):
             if not _MONEY.fullmatch(value):
-                raise reader.error((name, key), "must be a number, as digits")
+                raise reader.error((*path, key), "must be a number, as digits")
             value = Decimal(value)
+        if key == _BY_IMAGE and isinstance(value, list):
+            value = [
+                _with_decimals(ImagePriceConfig, row, reader, (*path, key))
+                if isinstance(row, dict)
+                else row
+                for row in value
+            ]
         if value is not None:
             table[key] = value
-    return reader.read(cls, table, (name,))
+    return table
 
 
 def _kept(body: Body) -> dict[str, Any]:
-    return {
-        key: str(value) if isinstance(value, Decimal) else value
-        for key, value in body.items()
-        if value is not None
-    }
+    kept: dict[str, Any] = {}
+    for key, value in body.items():
+        if isinstance(value, Decimal):
+            kept[key] = str(value)
+        elif key == _BY_IMAGE:
+            if value:
+                kept[key] = [_kept(row) for row in value]
+        elif value is not None:
+            kept[key] = value
+    return kept
 
 
 def _refusal(error: ConfigError) -> InvalidRequestError:

@@ -11,12 +11,13 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from engine.config import Config, PriceConfig, PriceRowConfig
-from engine.config_prices import MorePricesConfig
-from engine.metering.pricing import FREE, PriceError, Rates, rate_picodollars
-from engine.toml import Keys
+from engine.config_prices import ImagePriceConfig, MorePricesConfig
+from engine.metering.pricing import FREE, PriceError, Rates, rate_picodollars, usd_of
+from engine.metering.tiers import all_words, is_of_images, is_size, tier_word
+from engine.toml import Keys, TableReader
 from engine.usage import PART_OF, MoreUnit
 
 _UNITS: Final[Mapping[str, MoreUnit]] = MappingProxyType(
@@ -39,14 +40,85 @@ _UNITS: Final[Mapping[str, MoreUnit]] = MappingProxyType(
 )
 """The configuration's names of what few answers have."""
 
+_APIECE: Final = tuple(name for name, unit in _UNITS.items() if unit not in PART_OF)
+"""Those of what is no token: a price of one of them is a price."""
+_SIZES: Final = (
+    "256x256", "512x512", "1024x1024", "1024x1536", "1536x1024", "1024x1792", "1792x1024",
+    "1K", "2K", "4K",
+)  # fmt: skip
+"""Of the models that are known; for suggestions."""
+
+
+_Table = PriceConfig | PriceRowConfig | ImagePriceConfig
+
 
 def configured(price: PriceConfig, config: Config, path: Keys) -> Rates:
     """The rates of a price table.
 
     Raises:
-        ConfigError: an impossible price.
+        ConfigError: an impossible price, or none.
     """
-    return _priced(price, FREE, config, path)
+    if price.input is None and price.output is None and not _has_apiece(price):
+        raise config.error(
+            path,
+            "needs 'input' and 'output', or the price of what is no token: "
+            + ", ".join(f"'{name}'" for name in _APIECE),
+        )
+    for missing, said in (("input", price.output), ("output", price.input)):
+        if said is not None and getattr(price, missing) is None:
+            raise config.error(path, f"needs '{missing}' too; 0 where there is none of it")
+    rates = _priced(price, FREE, config, path)
+    where = (*path, "by_image")
+    by_tier: dict[str, ImagePriceConfig] = {}
+    for row in price.by_image:
+        tier = image_tier(row.quality, row.size, config, where)
+        if tier is None:
+            raise config.error(where, "needs a 'quality' or a 'size' in each of its prices")
+        if tier in by_tier:
+            raise config.error(where, f"has a price for '{tier}' twice")
+        by_tier[tier] = row
+    for tier in _general_first(by_tier):
+        priced = _priced(by_tier[tier], replace(rates.served(tier), services={}), config, where)
+        rates = replace(rates, services={**rates.services, tier: priced})
+    return rates
+
+
+def image_tier(quality: str | None, size: str | None, config: Config, path: Keys) -> str | None:
+    """The word of an image's quality and size; None: neither is said.
+
+    Raises:
+        ConfigError: the size is none.
+    """
+    if size is not None and not is_size(size):
+        raise config.error(
+            (*path, "size"),
+            f"must be pixels such as '1024x1024', or '1K', '2K', '4K', not '{size[:40]}'"
+            + TableReader.suggestion(size, _SIZES),
+        )
+    return tier_word(quality, size)
+
+
+def row_tier(row: PriceRowConfig, config: Config) -> str | None:
+    """Of what service tier, or of what images, a row of `[[prices]]` is; None: of all others.
+
+    Raises:
+        ConfigError: it says both, or a size that is none.
+    """
+    tier = image_tier(row.quality, row.size, config, ("prices",))
+    if tier is not None and row.service_tier is not None:
+        raise config.error(
+            ("prices",), f"says both a service tier and images ('{tier}') of '{row.model}'"
+        )
+    return row.service_tier if tier is None else tier
+
+
+def _general_first(tiers: Iterable[str]) -> list[str]:
+    """A quality or a size alone before both together, whose price they are unless it says."""
+    return sorted(dict.fromkeys(tiers), key=lambda tier: " " in tier)
+
+
+def _has_apiece(price: PriceConfig | PriceRowConfig) -> bool:
+    return any(getattr(price, name) is not None for name in _APIECE)
 
 
 def overridden(
@@ -63,15 +135,18 @@ def overridden(
         if row.model == model and row.provider == provider and _is_valid(row, at)
     ]
     rows.sort(key=lambda row: row.valid_from or date.min)  # of several the latest counts
-    standard = [row for row in rows if row.service_tier is None]
-    rates = _with_rows(rates, standard, config)
-    for tier in dict.fromkeys(row.service_tier for row in rows if row.service_tier is not None):
-        of_tier = [row for row in rows if row.service_tier == tier]
-        base = None if rates is None else replace(rates.services.get(tier, rates), services={})
-        services = {} if rates is None else rates.services
-        found = _with_rows(base, of_tier, config)
-        if rates is not None and found is not None:
-            rates = replace(rates, services={**services, tier: found})
+    by_tier: dict[str | None, list[PriceRowConfig]] = {}
+    for row in rows:
+        by_tier.setdefault(row_tier(row, config), []).append(row)
+    rates = _with_rows(rates, by_tier.pop(None, ()), config)
+    for tier in _general_first(tier for tier in by_tier if tier is not None):
+        if rates is None:
+            raise config.error(
+                ("prices",), f"has no price of '{model}' but for '{tier}': add one for all others"
+            )
+        found = _with_rows(replace(rates.served(tier), services={}), by_tier[tier], config)
+        if found is not None:
+            rates = replace(rates, services={**rates.services, tier: found})
     return rates
 
 
@@ -82,16 +157,14 @@ def dearest(all_rates: Sequence[Rates]) -> Rates:
     if all(rates == first for rates in all_rates):
         return first
     lengths = sorted({above for rates in all_rates for above, _ in rates.tiers})
-    services = {tier for rates in all_rates for tier in rates.services}
+    services = all_words(tier for rates in all_rates for tier in rates.services)
     return replace(
         _dearest_of(all_rates),
         tiers=tuple(
             (above, _dearest_of([rates.at(above + 1) for rates in all_rates])) for above in lengths
         ),
         services={
-            tier: dearest(
-                [replace(rates.services.get(tier, rates), services={}) for rates in all_rates]
-            )
+            tier: dearest([replace(rates.served(tier), services={}) for rates in all_rates])
             for tier in sorted(services)
         },
     )
@@ -140,7 +213,8 @@ def _midnight(day: date) -> datetime:
 def _with_rows(rates: Rates | None, rows: Iterable[PriceRowConfig], config: Config) -> Rates | None:
     rows = list(rows)
     for row in (row for row in rows if row.above_input_tokens is None):
-        whole = row.input is not None and row.output is not None
+        tokens = (row.input is not None) + (row.output is not None)
+        whole = tokens == 2 or (tokens == 0 and _has_apiece(row))
         if rates is None and not whole:
             raise config.error(("prices",), f"changes a price that '{row.model}' has not")
         base = rates or FREE
@@ -161,7 +235,7 @@ def _with_rows(rates: Rates | None, rows: Iterable[PriceRowConfig], config: Conf
     return rates
 
 
-def _priced(price: PriceConfig | PriceRowConfig, base: Rates, config: Config, path: Keys) -> Rates:
+def _priced(price: _Table, base: Rates, config: Config, path: Keys) -> Rates:
     """The base with what a table names; with an input of its own what is cached costs the same."""
     try:
         fresh = base.input if price.input is None else rate_picodollars(price.input)
@@ -189,6 +263,26 @@ def _priced(price: PriceConfig | PriceRowConfig, base: Rates, config: Config, pa
 
 def _or(usd_per_million: Decimal | None, default: int) -> int:
     return default if usd_per_million is None else rate_picodollars(usd_per_million)
+
+
+def shown(rates: Rates) -> dict[str, Any]:
+    """What the standard rates of a short context are in US dollars, by the configuration's names
+    and for as many as it says; what costs nothing but tokens of text is left out. `by_image` has
+    what is another for a quality or a size.
+
+    >>> shown(Rates(more={"images": 4 * 10**10}))
+    {'input': '0', 'output': '0', 'images': '0.04'}
+    """
+    told = {"input": usd_of(rates.input), "output": usd_of(rates.output)}
+    for name, unit in _UNITS.items():
+        if unit in rates.more:
+            told[name] = usd_of(rates.more[unit], unit)
+    by_image = {
+        tier: {name: usd for name, usd in shown(of_tier).items() if told.get(name) != usd}
+        for tier, of_tier in rates.services.items()
+        if is_of_images(tier)
+    }
+    return {**told, "by_image": by_image} if by_image else {**told}
 
 
 assert {field.name for field in dataclasses.fields(MorePricesConfig)} == {

@@ -320,11 +320,13 @@ def check(path: Path | None, config_path: Path | None, as_json: bool) -> None:
 
 def _model_rows(model: Model[Rates]) -> Iterator[dict[str, Any]]:
     """One a deployment, the first to be tried first; a model that stands for others has one."""
-    from engine.metering.pricing import usd_per_million
+    from engine.prices import shown
 
+    told = shown(model.price)
     price = {
-        "input_usd_per_million": usd_per_million(model.price.input),
-        "output_usd_per_million": usd_per_million(model.price.output),
+        "input_usd_per_million": told.pop("input"),
+        "output_usd_per_million": told.pop("output"),
+        "other_usd": told,
     }
     for tier in model.tiers:
         for deployment in tier.deployments:

@@ -105,6 +105,7 @@ EXAMPLES = {
         "parshall prices set gpt-5 --for account --owner alice --input 1.10 --output 9",
         "parshall prices set gpt-5 --for plan --owner pro --input 1.2 --output 9.5 "
         "--rate cached_input=0.1",
+        "parshall prices set dall-e-3 --for all --rate images=0.04 --image 'hd 1024x1792=0.12'",
     ),
     "prices remove": _examples("parshall prices remove gpt-5 --for account --owner alice"),
     "exchanges list": _examples(
@@ -256,6 +257,8 @@ def _cell(value: Json) -> str:
             return "NO"
         case {"nanodollars": int(), "usd": str(usd)}:
             return f"${_short(usd)}"
+        case [{}, *_]:
+            return "; ".join(map(_cell, value))
         case list():
             return ", ".join(map(str, value)) or "-"
         case dict():

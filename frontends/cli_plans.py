@@ -104,8 +104,8 @@ def list_prices(db: Path | None, config_path: Path | None, as_json: bool) -> Non
 @click.argument("model")
 @click.option("--for", "scope", type=SCOPE, required=True, help="Who pays it.")
 @click.option("--owner", help="Which account (its id or its name), or which plan.")
-@click.option("--input", "input_usd", required=True, metavar="USD", help="A million tokens.")
-@click.option("--output", "output_usd", required=True, metavar="USD", help="A million tokens.")
+@click.option("--input", "input_usd", metavar="USD", help="A million tokens.")
+@click.option("--output", "output_usd", metavar="USD", help="A million tokens.")
 @click.option(
     "--rate",
     "rates",
@@ -113,30 +113,52 @@ def list_prices(db: Path | None, config_path: Path | None, as_json: bool) -> Non
     metavar="NAME=USD",
     help="A further one, such as cached_input=0.1, as a model's 'price' names it; may be repeated.",
 )
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="WHICH=USD",
+    help="An image of a quality, a size or both, such as 'hd 1024x1792=0.12'; may be repeated.",
+)
 @database_options
 def set_price(
     model: str,
     scope: str,
     owner: str | None,
-    input_usd: str,
-    output_usd: str,
+    input_usd: str | None,
+    output_usd: str | None,
     rates: tuple[str, ...],
+    images: tuple[str, ...],
     db: Path | None,
     config_path: Path | None,
     as_json: bool,
 ) -> None:
     """Set what is paid for MODEL from the next request on. What runs keeps its price.
 
-    An account's price goes before its plan's, and that before everybody's.
+    An account's price goes before its plan's, and that before everybody's. Tokens need both
+    --input and --output; what has a price of its own (seconds, images, …) needs neither.
     """
-    given = {"input": input_usd, "output": output_usd}
+    given: dict[str, Any] = {"input": input_usd, "output": output_usd}
     for rate in rates:
         name, equals, usd = rate.partition("=")
         if not equals:
             raise click.BadParameter(f"'{rate}' is not NAME=USD", param_hint="--rate")
         given[name] = usd
+    if images:
+        given["by_image"] = [_image_price(each) for each in images]
     price = run(db, config_path, "prices.set", scope=scope, owner=owner, model=model, rates=given)
     print_result(price, as_json=as_json)
+
+
+def _image_price(given: str) -> dict[str, str]:
+    """A row of `by_image`, of 'hd 1024x1792=0.12'."""
+    from engine.metering.tiers import is_size
+
+    which, _, usd = given.partition("=")
+    if not which.split() or not usd:
+        raise click.BadParameter(f"'{given}' is not WHICH=USD", param_hint="--image")
+    said = {"size" if is_size(word) else "quality": word for word in which.split()}
+    return {**said, "images": usd}
 
 
 @prices.command("remove", epilog=EXAMPLES["prices remove"])

@@ -175,11 +175,14 @@ def _print_explanation(found: Json) -> None:
 def _candidate(row: Json) -> Json:
     why = row["why"] if row["cannot_say"] is None else f"passed over: {row['cannot_say']}"
     cost = row["cost_usd_per_million"]
+    others = "".join(
+        f", {name} ${usd}" for name, usd in row["cost_usd"].items() if isinstance(usd, str)
+    )
     return {
         "": row["number"],
         "deployment": row["deployment"],
         "model": row["model"],
         "key": row["key"] + 1,
-        "cost": f"${cost['input']} / ${cost['output']}",
+        "cost": f"${cost['input']} / ${cost['output']}{others}",
         "why": why,
     }

@@ -18,6 +18,7 @@ from engine.capabilities import UNKNOWN, Capabilities
 from engine.events import Protocol
 from engine.listing import ModelInfo
 from engine.metering.pricing import Rates, usd_per_million
+from engine.prices import shown
 
 _LIMITS: Final = ("context_window_tokens", "output_max_tokens")
 _TRAITS: Final = tuple(f.name for f in fields(Capabilities) if f.name not in _LIMITS)
@@ -62,8 +63,10 @@ def _permission(model: ModelInfo) -> dict[str, Any]:
     }
 
 
-def _pricing(price: Rates) -> dict[str, str]:
-    """US dollars per million tokens, as exact decimals: a JSON number would be read as a float."""
+def _pricing(price: Rates) -> dict[str, Any]:
+    """US dollars per million tokens, as exact decimals: a JSON number would be read as a float.
+    What has a price of its own beside (seconds, images, …) is by the names and the units of a
+    configuration's prices."""
     return {
         "currency": "USD",
         "unit": "million_tokens",
@@ -72,7 +75,7 @@ def _pricing(price: Rates) -> dict[str, str]:
         "cache_write": usd_per_million(price.cache_write),
         "output": usd_per_million(price.output),
         "reasoning": usd_per_million(price.reasoning_rate),
-    }
+    } | shown(price)
 
 
 def _plain(value: object) -> object:
@@ -155,11 +158,13 @@ def gemini_model(model: ModelInfo) -> dict[str, Any]:
     return {name: value for name, value in shape.items() if value is not None}
 
 
-def _gemini_pricing(price: Rates) -> dict[str, str]:
-    pricing = _pricing(price)
-    pricing["cachedInput"] = pricing.pop("cached_input")
-    pricing["cacheWrite"] = pricing.pop("cache_write")
-    return pricing
+def _gemini_pricing(price: Rates) -> dict[str, Any]:
+    return {_camel(name): usd for name, usd in _pricing(price).items()}
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
 
 
 SHAPES: Final[Mapping[Protocol, Callable[[ModelInfo], dict[str, Any]]]] = {

@@ -2,7 +2,7 @@
 
 One US dollar per million tokens is 1,000,000 picodollars a token. What a unit costs may depend on
 the length of the context (a tier is of all tokens of the request, not of those above it) and on the
-service tier.
+service tier, or the quality and size of an image.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from types import MappingProxyType
 from typing import Final
 
+from engine.metering.tiers import from_precise, may_be
 from engine.usage import PART_OF, MoreUnit, Usage
 
 PICODOLLARS_PER_NANODOLLAR = 1_000
@@ -22,7 +23,6 @@ RATE_MAX_PICODOLLARS = 10**10
 can have."""
 _PIECE_MAX_PICODOLLARS = 10**15
 """Of a search, a request, an image: a thousand dollars."""
-_PICODOLLARS_PER_TOKEN_AT_ONE_DOLLAR_PER_MILLION = 1_000_000
 _PICODOLLARS_PER_DOLLAR = 10**12
 _DIGITS_MAX = 15
 """Of whole dollars; more would not be multiplied exactly."""
@@ -61,7 +61,8 @@ class Rates:
         more: of other units; one of `PART_OF` without a rate costs what it is a part of, any other
             nothing.
         tiers: rates of longer contexts, each from more than so many tokens of input, ascending.
-        services: rates of service tiers other than the standard one, in `Begin`'s words.
+        services: rates of service tiers other than the standard one, in `Begin`'s words, and of
+            images of a quality and size, in those of `engine.metering.tiers`.
     """
 
     input: int = 0
@@ -79,10 +80,19 @@ class Rates:
         """Picodollars a reasoning token."""
         return self.output if self.reasoning is None else self.reasoning
 
+    def served(self, service_tier: str | None) -> Rates:
+        """What applies to a tier in a short context: its own, else what says less of it, else the
+        standard ones."""
+        if service_tier and self.services:
+            for word in from_precise(service_tier):
+                if (found := self.services.get(word)) is not None:
+                    return found
+        return self
+
     def at(self, input_tokens: int, service_tier: str | None = None) -> Rates:
         """What applies to a request: its service tier, if it has rates of its own, and the tier of
         its context."""
-        rates = self.services.get(service_tier, self) if service_tier else self
+        rates = self.served(service_tier)
         for above, longer in reversed(rates.tiers):
             if input_tokens > above:
                 return longer
@@ -95,7 +105,8 @@ class Rates:
         pieces: Mapping[MoreUnit, int] = _NO_PIECES,
     ) -> Ceiling:
         """The dearest of all that can apply to so much input at most, served as asked or as
-        standard; `pieces` are the units that are no tokens."""
+        standard; `pieces` are the units that are no tokens. Of an image the quality and the size
+        that are not asked for can be any."""
         if not (self.tiers or self.services or self.more):
             return Ceiling(self.dearest_input, self.dearest_output)
         reachable = tuple(self._reachable(input_tokens, service_tier))
@@ -109,7 +120,10 @@ class Rates:
         )
 
     def _reachable(self, input_tokens: int, service_tier: str | None) -> Iterator[Rates]:
-        for rates in (self, self.services.get(service_tier or "", self)):
+        tiers = [self, self.served(service_tier)]
+        if service_tier:
+            tiers += [rates for tier, rates in self.services.items() if may_be(service_tier, tier)]
+        for rates in tiers:
             yield rates
             yield from (longer for above, longer in rates.tiers if input_tokens > above)
 
@@ -186,14 +200,20 @@ def rate_picodollars(usd: Decimal, unit: MoreUnit | None = None) -> int:
     return int(rate)
 
 
-def usd_per_million(rate_picodollars: int) -> str:
-    """The reverse, exact: a picodollar a token is a millionth of a dollar per million tokens.
+def usd_of(rate_picodollars: int, unit: MoreUnit | None = None) -> str:
+    """The reverse, exact: dollars for as many as `UNITS_PER_PRICE` says; a million tokens.
 
-    >>> usd_per_million(1_250_000)
-    '1.25'
+    >>> usd_of(1_250_000), usd_of(6 * 10**6, "milliseconds")
+    ('1.25', '0.006')
     """
-    whole, fraction = divmod(rate_picodollars, _PICODOLLARS_PER_TOKEN_AT_ONE_DOLLAR_PER_MILLION)
-    return f"{whole}.{fraction:06d}".rstrip("0").rstrip(".")
+    per = UNITS_PER_PRICE.get(unit, _TOKENS_PER_PRICE) if unit else _TOKENS_PER_PRICE
+    usd = Decimal(rate_picodollars * per).scaleb(-12)
+    return f"{usd.normalize():f}" if usd else "0"
+
+
+def usd_per_million(rate_picodollars: int) -> str:
+    """A rate of tokens in dollars per million: a picodollar a token is a millionth of a dollar."""
+    return usd_of(rate_picodollars)
 
 
 def charge_nanodollars(usage: Usage, rates: Rates, service_tier: str | None = None) -> int:

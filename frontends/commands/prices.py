@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from types import NoneType
 from typing import Any, get_args
 
 from engine.errors import NotFoundError
 from engine.ledger.changes import PriceScope
 from engine.ledger.records import ConflictError
-from engine.overrides import check_new_price
+from engine.overrides import check_new_price, price_json
 from frontends.commands.command import (
     BadCommandError,
     Command,
@@ -83,9 +82,8 @@ async def _prices(desk: Desk) -> dict[_Place, Json]:
     plans = {} if desk.running is None else desk.running.config.plans
     for name, plan in plans.items():
         for model, price in plan.prices.items():
-            rates = {unit: str(usd) for unit, usd in asdict(price).items() if usd is not None}
             place: _Place = ("plan", name, model)
-            prices.setdefault(place, _price_json(*place, rates, source="file"))
+            prices.setdefault(place, _price_json(*place, price_json(price), source="file"))
     return prices
 
 

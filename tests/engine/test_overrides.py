@@ -10,7 +10,14 @@ import pytest
 from engine.config import parse_config
 from engine.errors import InvalidRequestError, NotFoundError
 from engine.metering.pricing import Rates
-from engine.overrides import Prices, check_new_plan, check_new_price, stored_plan, stored_price
+from engine.overrides import (
+    Prices,
+    check_new_plan,
+    check_new_price,
+    price_json,
+    stored_plan,
+    stored_price,
+)
 
 CONFIG = parse_config(
     """
@@ -76,6 +83,33 @@ def test_a_price_is_kept_as_json_and_read_again() -> None:
     )
 
 
+def test_a_price_of_images_is_kept_as_json_and_read_again() -> None:
+    rows = [{"quality": "hd", "size": "1024x1792", "images": "0.12"}, {"size": "2K", "images": 1}]
+    kept = check_new_price("small", {"input": None, "images": "0.04", "by_image": rows}, CONFIG)
+    assert kept == {"images": "0.04", "by_image": rows}
+    rates = stored_price(orjson.loads(orjson.dumps(kept)))
+    dollars = [rates.at(0, tier).more["images"] for tier in ("hd", "hd 1024x1792", "2K")]
+    assert dollars == [4 * 10**10, 12 * 10**10, 10**12]
+
+
+def test_a_price_of_the_file_is_shown_as_operators_write_theirs() -> None:
+    text = """
+[providers.p]
+protocol = "openai"
+base_url = "http://127.0.0.1:1/v1"
+[models.m]
+deployments = [{ provider = "p", model = "m" }]
+[plans.p.prices.m]
+images = 0.04
+by_image = [{ quality = "hd", images = 0.08 }]
+"""
+    price = parse_config(text, "p.toml", {}).plans["p"].prices["m"]
+    assert price_json(price) == {
+        "images": "0.04",
+        "by_image": [{"quality": "hd", "images": "0.08"}],
+    }
+
+
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
@@ -86,6 +120,9 @@ def test_a_price_is_kept_as_json_and_read_again() -> None:
         ({"input": "1", "output": "inf"}, "price.output must be a number"),
         ({"input": "1", "output": "1", "outputs": "1"}, "price.outputs is unknown"),
         ({"input": "1", "output": [1]}, "price.output must be a number"),
+        ({"images": "1", "by_image": [{"images": 0.1}]}, "price.by_image.images must be a string"),
+        ({"images": "1", "by_image": ["hd"]}, "price.by_image must be a table"),
+        ({"images": "1", "by_image": [{"size": "x"}]}, "price.by_image.size must be pixels"),
     ],
 )
 def test_a_price_that_cannot_be_used(body: dict[str, Any], problem: str) -> None:

@@ -9,8 +9,10 @@ import pytest
 from engine.catalogue import build_catalogue
 from engine.config import parse_config
 from engine.errors import ConfigError
-from engine.metering.pricing import Rates
+from engine.metering.pricing import Rates, charge_nanodollars
+from engine.prices import shown
 from engine.routing.values import Model
+from engine.usage import Usage
 
 BASE = """
 [providers.ours]
@@ -125,6 +127,168 @@ def test_other_units_in_a_price_table() -> None:
         "web_searches": 10**10,
         "milliseconds": 6 * 10**6,
     }
+
+
+SPOKEN = """
+[providers.ours]
+protocol = "openai"
+base_url = "http://127.0.0.1:1/v1"
+[models.heard]
+deployments = [{ provider = "ours", model = "whisper", cost = { seconds = 0.0001 } }]
+price = { seconds = 0.0002 }
+[models.said]
+deployments = [{ provider = "ours", model = "tts" }]
+price = { characters = 15 }
+[models.drawn]
+deployments = [{ provider = "ours", model = "dall-e" }]
+price = { images = 0.04, by_image = [
+  { quality = "hd", images = 0.08 },
+  { quality = "hd", size = "1024x1792", images = 0.12 },
+] }
+"""
+
+
+def unusual(rows: str = "", text: str = SPOKEN) -> dict[str, Model[Rates]]:
+    return dict(build_catalogue(parse_config(text + rows, "test.toml", {}), DAY))
+
+
+def test_a_price_without_tokens() -> None:
+    """Whatever tokens a provider reports of such a model cost nothing."""
+    found = unusual()
+    minute = Usage(9, output_tokens=99, more={"milliseconds": 60_000})
+    assert charge_nanodollars(minute, found["heard"].price) == 12_000_000
+    assert charge_nanodollars(minute, found["heard"].deployments[0].cost) == 6_000_000
+    assert charge_nanodollars(Usage(more={"characters": 200}), found["said"].price) == 3_000_000
+    assert found["said"].deployments[0].cost == found["said"].price
+
+
+@pytest.mark.parametrize(
+    ("tier", "cents"),
+    [
+        (None, 4),
+        ("auto", 4),
+        ("standard 1024x1024", 4),
+        ("hd", 8),
+        ("hd 1024x1024", 8),
+        ("hd 1024x1792", 12),
+        ("1024x1792", 4),
+    ],
+)
+def test_an_image_costs_what_its_quality_and_size_do(tier: str | None, cents: int) -> None:
+    price = unusual()["drawn"].price
+    assert charge_nanodollars(Usage(more={"images": 1}), price, tier) == cents * 10**7
+
+
+def test_rows_of_images() -> None:
+    """What says less comes first: a size costs what it does in each quality that has no row."""
+    price = unusual("""
+[[prices]]
+model = "drawn"
+quality = "low"
+size = "1024x1536"
+images = 0.02
+[[prices]]
+model = "drawn"
+size = "1024x1536"
+images = 0.06
+output = 7
+input = 1
+[[prices]]
+model = "drawn"
+quality = "hd"
+images = 0.09
+""")["drawn"].price
+    cents = {
+        tier: price.at(0, tier).more["images"] // 10**10
+        for tier in ("hd", "hd 1024x1792", "hd 1024x1536", "low 1024x1536", "high 1024x1536")
+    }
+    assert cents == {
+        "hd": 9,
+        "hd 1024x1792": 12,
+        "hd 1024x1536": 9,
+        "low 1024x1536": 2,
+        "high 1024x1536": 6,
+    }
+    assert price.at(0, "hd 1024x1536").output == 0, "a quality is looked up before a size"
+    assert price.at(0, "1024x1536").output == 7_000_000
+    assert shown(price) == {
+        "input": "0",
+        "output": "0",
+        "images": "0.04",
+        "by_image": {
+            "hd": {"images": "0.09"},
+            "1024x1536": {"input": "1", "output": "7", "images": "0.06"},
+            "hd 1024x1792": {"images": "0.12"},
+            "low 1024x1536": {"input": "1", "output": "7", "images": "0.02"},
+        },
+    }
+
+
+def test_several_deployments_have_a_price_that_covers_each() -> None:
+    """Also where one of them tells qualities apart, and another sizes."""
+    text = """
+[providers.ours]
+protocol = "openai"
+base_url = "http://127.0.0.1:1/v1"
+[models.drawn]
+deployments = [
+  { provider = "ours", model = "a", cost.images = 0.01, cost.by_image = [
+    { quality = "hd", images = 0.03 },
+  ] },
+  { provider = "ours", model = "b", cost.images = 0.02, cost.by_image = [
+    { size = "2K", images = 0.05 },
+  ] },
+]
+"""
+    price = unusual(text=text)["drawn"].price
+    assert {
+        tier: price.at(0, tier).more["images"] // 10**10 for tier in ("low", "hd", "2K", "hd 2K")
+    } == {"low": 2, "hd": 3, "2K": 5, "hd 2K": 5}
+
+
+@pytest.mark.parametrize(
+    ("price", "problem"),
+    [
+        ("{ }", "needs 'input' and 'output', or the price of what is no token: 'web_searches'"),
+        ("{ reasoning = 1 }", "needs 'input' and 'output', or"),
+        ("{ input = 1 }", "needs 'output' too; 0 where there is none"),
+        ("{ output = 1, images = 1 }", "needs 'input' too"),
+        ("{ images = 1, by_image = [{ images = 2 }] }", "needs a 'quality' or a 'size' in each"),
+        ('{ images = 1, by_image = [{ quality = "hihg" }] }', "must be 'low' or 'medium' or"),
+        (
+            '{ images = 1, by_image = [{ size = "1024*1024" }] }',
+            r"not '1024\*1024'; did you mean '1024x1024'",
+        ),
+        (
+            '{ images = 1, by_image = [{ size = "2K", images = 2 }, { size = "2K" }] }',
+            "has a price for '2K' twice",
+        ),
+    ],
+)
+def test_a_price_that_says_too_little_is_refused_with_its_line(price: str, problem: str) -> None:
+    text = SPOKEN.replace("{ characters = 15 }", price)
+    with pytest.raises(ConfigError, match=rf"test.toml:10: models.said.price\S* .*{problem}"):
+        unusual(text=text)
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (
+            'model = "drawn"\nservice_tier = "flex"\nquality = "hd"\nimages = 1',
+            "both a service tier and images",
+        ),
+        ('model = "drawn"\nsize = "big"\nimages = 1', "prices.size must be pixels such as"),
+        (
+            'model = "dall-e-9"\nprovider = "ours"\nquality = "hd"\nimages = 1',
+            "no price of 'dall-e-9' but for 'hd': add one for all others",
+        ),
+    ],
+)
+def test_a_row_of_images_that_cannot_be_used(rows: str, problem: str) -> None:
+    more = '[models.more]\ndeployments = [{ provider = "ours", model = "dall-e-9" }]\n'
+    with pytest.raises(ConfigError, match=problem):
+        unusual(f"{more}[[prices]]\n{rows}\n")
 
 
 @pytest.mark.parametrize(

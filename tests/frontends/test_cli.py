@@ -188,8 +188,29 @@ def test_a_good_configuration_is_shown_with_its_prices(tmp_path: Path, db: Path)
     assert [model["model"] for model in models] == list(MODELS.values())
     for model in models:
         assert (model["input_usd_per_million"], model["output_usd_per_million"]) == ("1", "2")
+        assert model["other_usd"] == {}
     assert "is fine" in parshall("config", "check", path).output
     assert not db.exists()
+
+
+def test_prices_of_what_is_no_token_are_shown(tmp_path: Path, db: Path) -> None:
+    path = tmp_path / "parshall.toml"
+    by_image = '[{ quality = "hd", size = "1024x1792", images = 0.12 }]'
+    path.write_text(
+        config_text(db, "http://127.0.0.1:1")
+        + '[models.heard]\ndeployments = [{ provider = "sim", model = "whisper-9" }]\n'
+        "price = { seconds = 0.0001 }\n"
+        '[models.drawn]\ndeployments = [{ provider = "sim", model = "dall-e-9" }]\n'
+        f"price = {{ images = 0.04, by_image = {by_image} }}\n"
+    )
+    *_, heard, drawn = parsed(parshall("config", "check", path, "--json"))
+    assert (heard["input_usd_per_million"], heard["other_usd"]) == ("0", {"seconds": "0.0001"})
+    assert drawn["other_usd"] == {
+        "images": "0.04",
+        "by_image": {"hd 1024x1792": {"images": "0.12"}},
+    }
+    table = parshall("config", "check", path).output
+    assert "images=0.04, by_image=hd 1024x1792=images=0.12" in table
 
 
 SEVERAL = """

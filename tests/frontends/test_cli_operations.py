@@ -149,6 +149,19 @@ async def test_plans_and_prices(tmp_path: Path, db: Path) -> None:
         _, dear, _ = await run(setup, setup.call("tokens=20"))
         assert dear.price_nanodollars == 2 * usual.price_nanodollars
         assert "cached_input=0.5" in (await asked("prices", "list")).stdout
+        drawn = ("--rate", "images=0.04", "--image", "hd 1024x1792=0.12", "--image", "2K=0.1")
+        price = parsed(await asked("prices", "set", "sim-openai", *owner, *drawn, "--json"))
+        assert price["rates"] == {
+            "images": "0.04",
+            "by_image": [
+                {"quality": "hd", "size": "1024x1792", "images": "0.12"},
+                {"size": "2K", "images": "0.1"},
+            ],
+        }
+        table = (await asked("prices", "list")).stdout
+        assert "by_image=quality=hd, size=1024x1792, images=0.12; size=2K, images=0.1" in table
+        wrong = await asked("prices", "set", "sim-openai", *owner, "--image", "hd")
+        assert (wrong.exit_code, "'hd' is not WHICH=USD" in wrong.stderr) == (2, True)
         assert (await asked("prices", "remove", "sim-openai", *owner)).exit_code == 0
         assert (await asked("prices", "list")).stdout == "(none)\n"
 

@@ -17,6 +17,7 @@ from engine.metering.pricing import (
     bound_nanodollars,
     charge_nanodollars,
     rate_picodollars,
+    usd_of,
     usd_per_million,
 )
 from engine.usage import PART_OF, MoreUnit, Usage
@@ -51,6 +52,13 @@ def test_dollars_per_million_are_picodollars_a_token() -> None:
 @pytest.mark.parametrize("price", ["0", "1.25", "0.0375", "10000", "0.000001", "15"])
 def test_a_rate_is_shown_as_it_was_said(price: str) -> None:
     assert usd_per_million(rate_picodollars(Decimal(price))) == price
+
+
+@pytest.mark.parametrize("usd", ["0", "0.006", "0.000001", "12", "1000"])
+def test_a_rate_of_what_is_no_token_is_shown_as_it_was_said(usd: str) -> None:
+    units: tuple[MoreUnit, ...] = ("images", "milliseconds", "web_searches")
+    for unit in units:
+        assert usd_of(rate_picodollars(Decimal(usd), unit), unit) == usd
 
 
 @pytest.mark.parametrize("bad", ["-1", "NaN", "Infinity", "0.0000001", "10000.1"])
@@ -140,6 +148,38 @@ LONG = Rates(
 def test_tiers_are_of_all_tokens(input_tokens: int, tier: str | None, picodollars: int) -> None:
     usage = Usage(input_tokens, output_tokens=1_000)
     assert charge_nanodollars(usage, LONG, tier) == picodollars // 1_000
+
+
+DRAWN = Rates(
+    more={"images": 4},
+    services={
+        "hd": Rates(more={"images": 8}),
+        "1024x1792": Rates(more={"images": 6}),
+        "hd 1024x1792": Rates(more={"images": 12}),
+        "priority": Rates(more={"images": 99}),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "dearest"),
+    [
+        (None, 4),
+        ("standard 1024x1024", 4),
+        ("low 1024x1792", 6),
+        ("hd 1024x1024", 8),
+        ("hd", 12),
+        ("hd auto", 12),
+        ("auto 1024x1792", 12),
+        ("low auto", 6),
+        ("auto auto", 12),
+        ("auto", 12),
+        ("priority", 99),
+    ],
+)
+def test_a_hold_covers_whatever_image_may_come(asked: str | None, dearest: int) -> None:
+    """What is left to the provider can be the dearest; a service tier is not left to it."""
+    assert DRAWN.ceiling(0, asked, {"images": 10}).fixed == 10 * dearest
 
 
 def test_units_that_few_answers_have() -> None:
