@@ -19,10 +19,12 @@ FLAC: Final = "audio/flac"
 OGG: Final = "audio/ogg"
 AAC: Final = "audio/aac"
 MP4_AUDIO: Final = "audio/mp4"
+MPEG: Final = "video/mpeg"
 MP4: Final = "video/mp4"
 QUICKTIME: Final = "video/quicktime"
 WEBM_AUDIO: Final = "audio/webm"
 WEBM: Final = "video/webm"
+MATROSKA: Final = "video/x-matroska"
 
 _MAGIC: Final = (
     (b"\x89PNG\r\n\x1a\n", PNG),
@@ -31,6 +33,7 @@ _MAGIC: Final = (
     (b"GIF89a", GIF),
     (b"fLaC", FLAC),
     (b"OggS", OGG),
+    (b"\x00\x00\x01\xba", MPEG),
 )
 _RIFF: Final = {b"WEBP": WEBP, b"WAVE": WAV}
 # Brands of ISO 14496-12 files that hold sound only, or something else than MP4.
@@ -107,7 +110,9 @@ def image_size(data: bytes | memoryview) -> tuple[int, int] | None:
 
 
 def _ebml_kind(head: bytes) -> str | None:
-    """WebM with a track of pictures is a film. Other Matroska is none of ours."""
+    """WebM with a track of pictures is a film."""
+    if b"matroska" in head[:64]:
+        return MATROSKA
     if b"webm" not in head[:64]:
         return None
     return WEBM if any(name in head for name in (b"V_VP8", b"V_VP9", b"V_AV1")) else WEBM_AUDIO

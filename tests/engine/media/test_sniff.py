@@ -79,6 +79,8 @@ ID3 = b"ID3\4\0\0\0\0\1\x00" + bytes(128)
         (ftyp(b"isom"), "video/mp4"),
         (ftyp(b"qt  "), "video/quicktime"),
         (ebml(b"webm", b"A_OPUS"), "audio/webm"),
+        (ebml(b"matroska", b"A_OPUS"), "video/x-matroska"),
+        (b"\0\0\1\xba" + bytes(20), "video/mpeg"),
         (ebml(b"webm", b"A_OPUS V_VP9"), "video/webm"),
     ],
 )
@@ -96,7 +98,7 @@ def test_kinds(data: bytes, kind: str) -> None:
         b"<html>",
         b"RIFF\0\0\0\0AVI LIST",
         ftyp(b"avif"),
-        ebml(b"matroska", b"A_OPUS"),
+        ebml(b"divx", b"A_OPUS"),
         b"ID3",
         b"ID3\4\0\0\xff\xff\xff\xff",
         b"\xff\xfb\xf0\x64" + bytes(500),
