@@ -22,6 +22,8 @@ from bench.simulate.plan import ChatPlan
 WHOLE: Final = Answer((Segment("media", 0, 1, pieces=(Piece(b"", {}),)),), "stop")
 """An answer that comes in one piece and has no tokens of output."""
 
+DIGESTED_BYTES: Final = 65_536
+
 
 class OperationDialect(OpenAIDialect):
     """One endpoint; keys, models and errors are chat's."""
@@ -51,6 +53,13 @@ def read_json(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ApiError(NOT_JSON)
     return document
+
+
+def material(body: bytes) -> bytes:
+    """What of a body an answer depends on: of an upload the beginning, and how long it is."""
+    if len(body) <= DIGESTED_BYTES:
+        return body
+    return body[:DIGESTED_BYTES] + len(body).to_bytes(8, "big")
 
 
 def check_fields(

@@ -6,6 +6,7 @@ import hmac
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import parse_qs, unquote
@@ -56,6 +57,8 @@ _POSTS: Final = _CHATS | _COUNTS | set(OPERATIONS) | {"/_behave"}
 _PAGE: Final = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>\n"
 _GETS: Final = frozenset({"/v1/models", "/_truth", "/_load", "/healthz"})
 REQUEST_ID_MAX: Final = 200
+BODY_HELD_BYTES: Final = 65_536
+"""A body that is longer is let go as soon as it is read."""
 
 Handler = Callable[[Dialect, Request, Responder, float], Reply]
 
@@ -219,6 +222,8 @@ class Service:
         record.completion_id = plan.answer_id
         record.input_tokens, record.taken = plan.input_tokens, chat.units
         kind = ChatStream if chat.stream else ChatUnary
+        if len(request.body) > BODY_HELD_BYTES:
+            request = replace(request, body=b"")  # as many uploads as there are clients
         return kind(responder, self._wheel, record, plan, dialect, request)
 
     def _misplaced(
