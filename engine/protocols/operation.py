@@ -1,4 +1,4 @@
-"""What the codecs of OpenAI's endpoints beside text share: one codec an endpoint.
+"""What the codecs of OpenAI's endpoints beside its two chats share: one codec an endpoint.
 
 Such a request names a model in a JSON document, or in a form, and is answered at once or in pieces;
 its errors are OpenAI's. A codec says what is particular: what the gateway relies on, what a request

@@ -7,21 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 import orjson
 
 from engine.conversation import Conversation
-from engine.errors import GatewayError, UpstreamRejectedError
 from engine.events import Call, Event, Operation
-from engine.protocols import openai_shared
 from engine.protocols.codec import ClientRequest, Identity, StreamEncoder, VerbatimDecoder
-from engine.protocols.costs import ShownCost, add_cost
 from engine.protocols.openai_completions import answers, requests, streams
+from engine.protocols.operation import OperationCodec
 from engine.protocols.quirks import PLAIN, Quirks
 
 
-class OpenAICompletionsCodec:
+class OpenAICompletionsCodec(OperationCodec):
     """See `engine.protocols.codec.ClientCodec`."""
 
     name = requests.NAME
     heartbeat = b": keep-alive\n\n"
-    request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
     field_names: Mapping[str, str] = {
         "turns": "prompt",
         "choices": "n",
@@ -74,12 +71,6 @@ class OpenAICompletionsCodec:
         """One path for all; tokens cannot be counted by request."""
         return "/completions" if operation == "chat" else None
 
-    def provider_headers(
-        self, sent: Sequence[tuple[bytes, bytes]] = (), quirks: Quirks = PLAIN
-    ) -> list[tuple[bytes, bytes]]:
-        """None: no header of a client's means anything to the operator's account."""
-        return []
-
     # answers
 
     def open_verbatim(
@@ -92,10 +83,6 @@ class OpenAICompletionsCodec:
         """For a client of this protocol."""
         return streams.CompletionsEncoder(request, identity)
 
-    def stream_type(self, request: ClientRequest) -> bytes:
-        """Server-sent events."""
-        return b"text/event-stream; charset=utf-8"
-
     def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
         """A whole answer as its events."""
         return answers.decode_response(body, quirks)
@@ -106,33 +93,9 @@ class OpenAICompletionsCodec:
         """A whole answer for a client of this protocol."""
         return answers.encode_response(events, request, identity)
 
-    def add_cost(self, ending: bytes, cost: ShownCost, request: ClientRequest) -> bytes:
-        """In `usage`."""
-        return add_cost(ending, cost, b"usage")
-
     def encode_token_count(self, tokens: int) -> bytes:
         """As OpenAI's newer endpoint has it: this protocol has none of its own."""
         return orjson.dumps({"object": "response.input_tokens", "input_tokens": tokens})
-
-    # errors
-
-    def read_error(
-        self, status: int, body: bytes, retry_after_s: float | None = None
-    ) -> UpstreamRejectedError:
-        """A provider's error answer, as any client may see it."""
-        return openai_shared.read_error(status, body, retry_after_s)
-
-    def error_status(self, error: GatewayError) -> int:
-        """503 for Anthropic's 529, else its own."""
-        return openai_shared.error_status(error)
-
-    def encode_error(self, error: GatewayError, request_id: str | None = None) -> bytes:
-        """OpenAI's error object."""
-        return openai_shared.encode_error(error, self.field_names)
-
-    def encode_stream_error(self, error: GatewayError, *, array: bool = False) -> bytes:
-        """An event with the error object, which the SDKs raise; no `[DONE]` follows."""
-        return b"data: " + self.encode_error(error) + b"\n\n"
 
 
 CODEC = OpenAICompletionsCodec()
