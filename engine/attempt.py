@@ -210,6 +210,7 @@ class Attempt:
         """Reset the stream if it has not ended; late bytes are dropped and acknowledged."""
         self._closed = True
         self._large.clear()
+        self._metered = _not_metered  # its owner holds the attempt, and could not be freed
         if self._stream is not None:
             self._stream.reset_nowait()
 
@@ -388,3 +389,8 @@ class Attempt:
             self.fail(self.relay.error)
         self._send(out, 0)
         self.changed.set()
+
+
+def _not_metered(_: Relay) -> bool:
+    """Nothing more is relayed."""
+    return False

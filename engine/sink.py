@@ -89,6 +89,7 @@ class PullSink:
         self._parts.clear()
         self._waiting_bytes = 0
         self._drained.set()
+        self._on_drained = _nobody_waits  # whoever waited holds the sink, and could not be freed
 
     def take(self) -> bytes:
         """Everything that waits, or b""; what was taken before is now delivered."""
@@ -104,6 +105,10 @@ class PullSink:
     async def wait_drained(self) -> None:
         """Return when everything was taken."""
         await self._drained.wait()
+
+
+def _nobody_waits() -> None:
+    """Nothing will be taken any more."""
 
 
 async def wait_taken(sink: Sink, stall_s: float) -> None:

@@ -35,6 +35,19 @@ class Receiver(Protocol):
         """
 
 
+class _Nobody:
+    """Gets the answer that nobody wants."""
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Forget it."""
+
+    def lost(self, error: UpstreamError) -> None:
+        """As expected."""
+
+
+NOBODY: Final = _Nobody()
+
+
 class UpstreamStream:
     """One request and its answer on a shared connection.
 
@@ -58,7 +71,7 @@ class UpstreamStream:
         self._consumed_bytes = 0
         self._step_bytes = window_bytes // _STEPS_PER_WINDOW
         self._connection = connection
-        self.receiver = receiver
+        self.receiver: Receiver = receiver
         self.spooled = body if isinstance(body, SpooledBody) else None
         """What the rest of the body is read from; None once it has been."""
         self.offset = 0
@@ -97,3 +110,4 @@ class UpstreamStream:
     def reset_nowait(self, code: int = ErrorCodes.CANCEL) -> None:
         """Tell the provider to stop. Nothing is delivered from here on. No-op when ended."""
         self._connection.reset(self, code)
+        self.receiver = NOBODY  # who holds the stream, and could not be freed

@@ -142,7 +142,7 @@ class Http1Answer:
         if self._over:
             return
         self._write(self._frame() + self.writer.end())
-        self._over = True
+        self._end()
         if self.writer.whole:
             self._carrier.answered(self)
         else:
@@ -157,7 +157,7 @@ class Http1Answer:
         """End the answer visibly unfinished, after what was said of it."""
         if not self._over:
             self._flush()
-            self._over = True
+            self._end()
             self._carrier.cut(self)
 
     def consumed(self, size: int) -> None:
@@ -184,12 +184,18 @@ class Http1Answer:
 
     def leave(self) -> None:
         """Nothing goes to this client any more: forget what waits, and tell the app."""
-        self._over = True
+        exchange = self.exchange
+        self._end()
         self._head = b""
         self._parts.clear()
         self._parts_bytes = 0
-        if self.exchange is not None:
-            self.exchange.leave()
+        if exchange is not None:
+            exchange.leave()
+
+    def _end(self) -> None:
+        """Nothing more is said. The app's side holds the answer, and could not be freed."""
+        self._over = True
+        self.exchange = None
 
     # -- bytes ------------------------------------------------------------------------------------
 

@@ -146,6 +146,7 @@ class Http2Stream:
     def finish(self) -> None:
         """The body is complete."""
         self.finished = True
+        self.exchange = None  # which holds the stream, and could not be freed
         self._make_soon()
 
     def uncork(self, head: bytes) -> None:
@@ -226,8 +227,9 @@ class Http2Stream:
             self._writable.set()
             self._writable = None
         self._wake_drained()
-        if self.exchange is not None:
-            self.exchange.leave()
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.leave()
 
     def _make_soon(self) -> None:
         if not (self.queued or self.gone) and not self.blocked:
