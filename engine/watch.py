@@ -10,6 +10,7 @@ import trio
 from engine.alarm import Alarm
 from engine.attempt import Attempt
 from engine.errors import DeadlineError, UpstreamTimeoutError
+from engine.lateness import listen_if_late
 from engine.upstream.providers import Provider
 
 
@@ -86,10 +87,11 @@ class Watch:
 
 async def wait_changed(changed: Alarm, watches: Sequence[Watch], until: float = math.inf) -> None:
     """Wait for one of the attempts to change, all of which set the same alarm; no longer than
-    `until`, in Trio's time."""
-    for watch in watches:
-        until = min(until, watch.due_at)
-    with trio.move_on_at(until):
+    `until`, in Trio's time. Nobody is silent whose bytes have come while this process was stopped.
+    """
+    due_at = min((watch.due_at for watch in watches), default=math.inf)
+    with trio.move_on_at(min(until, due_at)):
         await changed.wait()
+    await listen_if_late(due_at)
     for watch in watches:
         watch.check()

@@ -13,6 +13,7 @@ import httpx
 import trio
 
 from engine.errors import UpstreamError
+from engine.lateness import listen_if_late
 from engine.wire.http import Delivery, Headers
 from engine.wire.http2 import ErrorCodes
 
@@ -139,14 +140,17 @@ class Answer(httpx.AsyncByteStream):
                 await self._wait()
 
     async def _wait(self) -> None:
+        due_s = trio.current_time() + self._read_timeout_s
         try:
-            with trio.fail_after(self._read_timeout_s):
+            with trio.move_on_at(due_s):
                 await self.wait_changed()
-        except trio.TooSlowError:
-            self.fail(httpx.ReadTimeout("The provider was silent for too long."))
+                return
+            await listen_if_late(due_s)
         except trio.Cancelled:
             self.close()  # who read it is gone: the provider is told now, not when httpx gets to it
             raise
+        if not self._changed.is_set():
+            self.fail(httpx.ReadTimeout("The provider was silent for too long."))
 
     # -- what the connection's reader calls -------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from engine.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnreachableError
+from engine.lateness import sleep_and_listen
 from engine.wire.http import Delivery, Headers
 from engine.wire.http2 import ErrorCodes, Http2Connection, Http2Error, Http2StreamLimit
 
@@ -293,14 +294,14 @@ class Connection:
             reads = self._reads
             self._http2.ping(self._round_trip.begin(trio.current_time()))
             self._wake.set()
-            await trio.sleep(settings.ping_interval_s)
+            await sleep_and_listen(settings.ping_interval_s)
             idle_s = trio.current_time() - self._idle_since_s
             if not self._streams and idle_s >= settings.idle_timeout_s and not self.keep:
                 self._closing = True
                 self._finished.set()
                 return
             if self._reads == reads:  # not even the ping's answer has come
-                await trio.sleep(settings.ping_timeout_s)
+                await sleep_and_listen(settings.ping_timeout_s)
                 if self._reads == reads:
                     raise trio.TooSlowError
 
