@@ -7,8 +7,9 @@ import math
 import trio
 
 from bench.simulate.conduit import Conduit, Mark
+from bench.simulate.paths import http_date
 from bench.simulate.replies import Reply, Request
-from bench.simulate.service import Service, http_date
+from bench.simulate.service import Service
 from bench.simulate.settings import SimulatorSettings
 from bench.simulate.truth import Ending
 from bench.simulate.wheel import TimerWheel

@@ -79,3 +79,25 @@ def check_fields(
             raise ApiError(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
         if value is not None:
             check(name, value)
+
+
+def check_text(name: str, text: str, high: int) -> None:
+    """Some text, not too long.
+
+    Raises:
+        ApiError: in the words of the API.
+    """
+    if not text:
+        raise ApiError(
+            f"Invalid '{name}': empty string. Expected a string with minimum length 1, but got an "
+            "empty string instead.",
+            param=name,
+            code="empty_string",
+        )
+    if len(text) > high:
+        raise ApiError(
+            f"Invalid '{name}': string too long. Expected a string with maximum length {high}, "
+            f"but got a string with length {len(text)} instead.",
+            param=name,
+            code="string_above_max_length",
+        )

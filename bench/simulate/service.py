@@ -5,11 +5,10 @@ from __future__ import annotations
 import hmac
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from email.utils import formatdate
 from typing import Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 import orjson
 
@@ -22,14 +21,16 @@ from bench.simulate.chat_replies import ChatStream, ChatUnary
 from bench.simulate.completions_dialect import CompletionsDialect
 from bench.simulate.compose import compose
 from bench.simulate.dialect import Dialect
-from bench.simulate.directives import DirectiveError, Directives
+from bench.simulate.directives import DirectiveError, Directives, parse_directives
 from bench.simulate.errors import ApiError
-from bench.simulate.gemini_dialect import GeminiDialect, gemini_model, is_gemini, method_of
+from bench.simulate.gemini_dialect import GeminiDialect, is_gemini, method_of
 from bench.simulate.gemini_embeddings import METHODS as EMBEDDING_METHODS
 from bench.simulate.gemini_embeddings import GeminiEmbeddingsDialect
+from bench.simulate.images import picture_at
 from bench.simulate.load import SimulatorLoad
 from bench.simulate.openai_dialect import OpenAIDialect
-from bench.simulate.operations import OPERATIONS
+from bench.simulate.operations import OPERATIONS, known_models
+from bench.simulate.paths import listed_model, number_of
 from bench.simulate.plan import ChatPlan
 from bench.simulate.replay import ReplayReply, load_recording
 from bench.simulate.replies import Reply, Request, Responder, StaticReply
@@ -94,19 +95,7 @@ class Service:
         }
         self.tokens = TokenIssuer(settings.service_accounts or {})
         self._bedrock = BedrockDialect(self._signer, settings.aws_keys)
-        self._models: dict[str, tuple[str, ...]] = {
-            "openai": settings.models,
-            "openai-completions": settings.models,
-            "openai-responses": settings.models,
-            "anthropic": settings.anthropic_models,
-            "gemini": settings.gemini_models,
-            "gemini-embeddings": (*settings.gemini_models, *settings.gemini_embedding_models),
-            "vertex": settings.gemini_models,
-            "vertex-anthropic": settings.anthropic_models,
-            "bedrock": settings.bedrock_models,
-        }
-        others = (*settings.models, *settings.operation_models)
-        self._models |= {dialect.name: others for dialect in OPERATIONS.values()}
+        self._models = known_models(settings)
 
     def reply_to(self, request: Request, responder: Responder, now_s: float) -> Reply:
         """The reply to a complete request, not yet started."""
@@ -167,11 +156,13 @@ class Service:
                 return self._show_truth(request, responder)
             case "GET", "/_load":
                 return self._json(self._load().to_json(), responder)
+            case "GET", _ if path.startswith("/_media/"):
+                return self._show_picture(request, responder)
             case "GET", "/healthz":
                 return self._json({"status": "ok"}, responder)
             case "POST", _ if is_gemini(path):
                 handler = self._count if method_of(path) == "countTokens" else self._chat
-            case "GET", _ if (model := _listed(path)) is not None:
+            case "GET", _ if (model := listed_model(path)) is not None:
                 return self._list_models(dialect, model, request, responder)
         if handler is not None:
             return handler(dialect, request, responder, now_s)
@@ -338,12 +329,25 @@ class Service:
         if "request_id" in query:
             records = self._truth.records(query["request_id"][0])
         else:
-            after = _number(query, "after", 0)
-            records = self._truth.records_after(after, _number(query, "limit", len(self._truth)))
+            after = number_of(query, "after", 0)
+            records = self._truth.records_after(after, number_of(query, "limit", len(self._truth)))
         with_text = query.get("text") != ["0"]
         body = b"".join(orjson.dumps(record.to_json(text=with_text)) + b"\n" for record in records)
         headers = [(b"content-type", b"application/x-ndjson")]
         return StaticReply(responder, self._wheel, 200, headers, body)
+
+    def _show_picture(self, request: Request, responder: Responder) -> Reply:
+        """What a URL of an answer leads to, spoiled as its query says; no key is needed."""
+        query = parse_qs(request.query)
+        words = " ".join(f"{name}={values[0]}" for name, values in query.items())
+        try:
+            picture = picture_at(request.path, parse_directives(words, Directives()))
+        except DirectiveError as error:
+            raise ApiError(str(error)) from None
+        if picture is None:
+            raise ApiError(f"Invalid URL (GET {request.path})", status=404)
+        headers = [(b"content-type", b"image/png")]
+        return StaticReply(responder, self._wheel, 200, headers, picture)
 
     def _behave(self, request: Request, responder: Responder) -> Reply:
         model, words = read_behaviour(request.body)
@@ -390,24 +394,3 @@ class Service:
             delay_s=delay_s,
             record=record,
         )
-
-
-def _listed(path: str) -> str | None:
-    """The model a path of a model list names, empty for all of them; None for another path."""
-    if (found := gemini_model(path)) is not None:
-        return found
-    if path == "/v1/models":
-        return ""
-    return unquote(path[11:]) if path.startswith("/v1/models/") else None
-
-
-def _number(query: Mapping[str, Sequence[str]], name: str, default: int) -> int:
-    text = query.get(name, [str(default)])[0]
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise ApiError(f"'{name}' must be a whole number, not {text[:50]!r}.", param=name)
-    return int(text)
-
-
-def http_date() -> bytes:
-    """Now, as a `date` header."""
-    return formatdate(usegmt=True).encode()

@@ -101,7 +101,7 @@ FORMATS: Final[Mapping[str, tuple[bytes, Callable[[int, int], list[bytes]]]]] = 
 
 def pieces_of(kind: str, count: int, seed: bytes, directives: Directives) -> Sequence[Piece]:
     """The sound as it is to come, whole or as `media` and `answer_bytes` say."""
-    units = {"milliseconds": STRETCH_MS, "output_tokens": TOKENS, "audio_tokens": TOKENS}
+    units = {"milliseconds": STRETCH_MS, "output_tokens": TOKENS, "output_audio_tokens": TOKENS}
     match directives.media:
         case "html":
             pieces = [Piece(PAGE, units)]

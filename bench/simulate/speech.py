@@ -16,7 +16,7 @@ from bench.simulate.directives import Directives, find_directives
 from bench.simulate.errors import ApiError
 from bench.simulate.openai_chat import SERVER_ERROR, error_object
 from bench.simulate.openai_fields import Check, decimal, one_of, wrong_type
-from bench.simulate.operation import OperationDialect, check_fields, read_json
+from bench.simulate.operation import OperationDialect, check_fields, check_text, read_json
 from bench.simulate.plan import ChatPlan
 from bench.simulate.replies import Request
 from bench.simulate.sounds import FORMATS, pieces_of, stretches_of
@@ -70,7 +70,7 @@ class SpeechDialect(OperationDialect):
         document = read_json(request.body)
         check_fields(document, FIELDS, ("model", "input", "voice"))
         model, text = document["model"], document["input"]
-        _check_text(text)
+        check_text("input", text, INPUT_MAX)
         kind = document.get("response_format") or "mp3"
         if kind not in FORMATS:
             raise ApiError(
@@ -155,20 +155,3 @@ class _Events(_Bytes):
     def error(self, kind: str) -> bytes:
         error = ApiError(SERVER_ERROR, kind="server_error")
         return b"data: %b\n\n" % orjson.dumps({"type": "error"} | error_object(error))
-
-
-def _check_text(text: str) -> None:
-    if not text:
-        raise ApiError(
-            "Invalid 'input': empty string. Expected a string with minimum length 1, but got an "
-            "empty string instead.",
-            param="input",
-            code="empty_string",
-        )
-    if len(text) > INPUT_MAX:
-        raise ApiError(
-            f"Invalid 'input': string too long. Expected a string with maximum length {INPUT_MAX}, "
-            f"but got a string with length {len(text)} instead.",
-            param="input",
-            code="string_above_max_length",
-        )

@@ -93,7 +93,7 @@ class TranscriptionsDialect(OperationDialect):
         streamed = values.get("stream") is True and not by_second
         texts = wanted in ("text", *SUBTITLES)
         prompt = values.get("prompt", "")
-        units = {"milliseconds": length_ms, "audio_tokens": tokens}
+        units = {"milliseconds": length_ms, "input_audio_tokens": tokens}
         return ChatRequest(
             model=model,
             texts=() if by_second else (prompt,),
@@ -134,7 +134,7 @@ class TranscriptionsDialect(OperationDialect):
         if counts.metered == "seconds":
             seconds = math.ceil(counts.units["milliseconds"] / 1_000)
             return {"type": "duration", "seconds": seconds}
-        sound = counts.units.get("audio_tokens", 0)
+        sound = counts.units.get("input_audio_tokens", 0)
         return {
             "type": "tokens",
             "total_tokens": counts.input_tokens + counts.output_tokens,

@@ -76,7 +76,7 @@ async def test_events_with_usage() -> None:
     assert record.consumed == {
         "input_tokens": 5,
         "output_tokens": 24,
-        "audio_tokens": 24,
+        "output_audio_tokens": 24,
         "characters": 16,
         "milliseconds": 960,
     }

@@ -44,7 +44,7 @@ async def test_tokens_by_the_length_of_the_sound() -> None:
     [record] = simulator.truth.records()
     assert answer.text == record.text
     assert record.consumed["milliseconds"] == 12_300
-    assert record.consumed["audio_tokens"] == 123
+    assert record.consumed["input_audio_tokens"] == 123
     assert record.consumed["output_tokens"] == 7
     assert answer.usage.type == "tokens"
     assert answer.usage.input_tokens == record.input_tokens
