@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given
@@ -55,6 +56,52 @@ def test_any_split_gives_the_same_events(stream: bytes, cuts: list[int]) -> None
     events, rest = split_all(*pieces)
     assert (events, rest) == (whole_events, whole_rest)
     assert b"".join(events) + rest == stream
+
+
+LONG = b"data: " + b"x" * 100_000
+
+
+@given(line_soup, line_soup, st.lists(st.integers(0, 600), max_size=12), st.integers(3_000, 40_000))
+def test_any_split_of_a_long_event_gives_the_same_events(
+    before: bytes, after: bytes, cuts: list[int], read: int
+) -> None:
+    stream = before + LONG + after
+    near = {cut if cut < len(before) else cut + len(LONG) - 200 for cut in cuts}
+    edges = sorted(
+        {*range(0, len(stream), read), len(stream), *(c for c in near if c < len(stream))}
+    )
+    pieces = [stream[a:b] for a, b in itertools.pairwise(edges)]
+
+    assert split_all(*pieces) == split_all(stream)
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_a_long_event_takes_time_as_its_length(end: bytes) -> None:
+    """Four times the bytes in reads of one size, not sixteen times as long."""
+
+    def cpu_s(size: int) -> float:
+        splitter, piece = EventSplitter(), b"x" * 4_096
+        start = time.process_time()
+        for _ in range(size // len(piece)):
+            splitter.feed(piece)
+        assert [len(event) for event in splitter.feed(end)] == [size + len(end)]
+        return time.process_time() - start
+
+    short, long = (min(cpu_s(size) for _ in range(3)) for size in (4_000 * 1024, 16_000 * 1024))
+    assert long < 9 * short
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_a_long_event_is_bounded(end: bytes) -> None:
+    splitter = EventSplitter(event_max_bytes=200_000)
+    splitter.feed(LONG)
+    assert splitter.pending_bytes == len(LONG)
+    splitter.feed(b"x" * (200_000 - len(LONG)))
+    assert splitter.feed(end + b"data: y")[0][-5:] == (b"x" * 5 + end)[-5:]
+    assert splitter.finish() == b"data: y"
+    splitter.feed(LONG)
+    with pytest.raises(EventTooLargeError, match="200000 bytes"):
+        splitter.feed(b"\r" + LONG)
 
 
 def test_an_endless_event_is_refused() -> None:
