@@ -37,6 +37,7 @@ class Capabilities:
         system: it takes system messages.
         context_window_tokens, output_max_tokens: its limits.
         serves: what it does.
+        inputs_max: the inputs of one request for embeddings; more are asked for in several.
     """
 
     media: frozenset[MediaKind] | None = None
@@ -53,6 +54,7 @@ class Capabilities:
     context_window_tokens: int | None = None
     output_max_tokens: int | None = None
     serves: frozenset[Service] | None = None
+    inputs_max: int | None = None
 
 
 UNKNOWN = Capabilities()

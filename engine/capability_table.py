@@ -5,8 +5,10 @@ The first row whose pattern begins the bare model name (lower case, without `ope
 its models. A trait without a source stays None: then it is sent, and the provider judges.
 
 Sources: the model lists and the errors of recorded traffic, the providers' SDK types (`stop` and
-`reasoning_effort` of OpenAI's, the deprecation lists and model literals of Anthropic's), and the
-providers' pages of their models. A configured `capabilities` table wins over a row, field by field.
+`reasoning_effort` of OpenAI's, the deprecation lists and model literals of Anthropic's), the
+providers' pages of their models, and of their endpoints for the inputs of one request (OpenAI:
+2,048, Gemini's batchEmbedContents: 100, Cohere's embed: 96, Voyage: 1,000). A configured
+`capabilities` table wins over a row, field by field.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import Final
 
-from engine.capabilities import UNKNOWN, Capabilities
+from engine.capabilities import UNKNOWN, Capabilities, Service
 from engine.conversation import Effort, MediaKind
 from engine.errors import InvalidRequestError
 
@@ -28,6 +30,19 @@ _PAGES: Final[frozenset[MediaKind]] = frozenset({"image", "document"})
 _SPOKEN: Final[frozenset[MediaKind]] = frozenset({"audio"})
 _HEARD: Final[frozenset[MediaKind]] = frozenset({"image", "audio", "document"})
 _ALL: Final[frozenset[MediaKind]] = frozenset({"image", "audio", "document", "video"})
+
+_CHAT: Final[frozenset[Service]] = frozenset({"chat"})
+_CHAT_AND_HEAR: Final[frozenset[Service]] = frozenset({"chat", "transcribe"})
+_CHAT_AND_DRAW: Final[frozenset[Service]] = frozenset({"chat", "image"})
+
+
+def _only(service: Service, media: frozenset[MediaKind] = _TEXT) -> Capabilities:
+    """Of a model that does nothing else. How long one of its inputs may be is no limit of a whole
+    request, so none has a window."""
+    return Capabilities(media=media, serves=frozenset({service}))
+
+
+_EMBED = _only("embed")
 
 _LOW_TO_HIGH: Final[tuple[Effort, ...]] = ("low", "medium", "high")
 _MINIMAL_TO_HIGH: Final[tuple[Effort, ...]] = ("minimal", "low", "medium", "high")
@@ -47,6 +62,7 @@ _GPT = Capabilities(
     system=True,
     context_window_tokens=128_000,
     output_max_tokens=16_384,
+    serves=_CHAT,
 )
 _GPT_TEXT = replace(_GPT, media=_TEXT, json_schema=False)
 _GPT_AUDIO = replace(_GPT, media=_SPOKEN, json_schema=False)
@@ -63,6 +79,7 @@ _O_SERIES = Capabilities(
     system=True,
     context_window_tokens=200_000,
     output_max_tokens=100_000,
+    serves=_CHAT,
 )
 _O1_SMALL = replace(
     _O_SERIES,
@@ -93,8 +110,26 @@ _OPEN_VISION = Capabilities(media=_IMAGES, system=True)
 _OPENAI: tuple[Row, ...] = (
     ("sim-openai", replace(
         _GPT, media=_HEARD, reasoning="effort", efforts=_EVERY_EFFORT, reasoning_off=True,
-        context_window_tokens=None, output_max_tokens=None,
+        context_window_tokens=None, output_max_tokens=None, serves=None,
     )),
+    # Models of OpenAI's other endpoints, its own first.
+    (r"text-embedding-(3|ada)", replace(_EMBED, inputs_max=2_048)),
+    (r"(gpt|chatgpt)-image", _only("image", _IMAGES)),
+    (r"dall-e-2", _only("image", _IMAGES)),
+    (r"dall-e", _only("image")),
+    (r"tts-1|gpt-4o-mini-tts", _only("speech")),
+    (r"(gpt-4o(-mini)?|gpt)-transcribe|whisper|distil-whisper", _only("transcribe", _SPOKEN)),
+    (r"omni-moderation", _only("moderate", _IMAGES)),
+    (r"text-moderation", _only("moderate")),
+    (r"mistral-moderation", _only("moderate")),
+    (r"embed-(v\d|english|multilingual)", replace(_EMBED, media=None, inputs_max=96)),
+    (r"voyage-", replace(_EMBED, media=None, inputs_max=1_000)),
+    (r"rerank|jina-(reranker|colbert)|bge-reranker", replace(_only("rerank"), media=None)),
+    (r"(mistral|codestral|nomic|mxbai|snowflake-arctic|jina|pplx|gemini|qwen3)-embed",
+     replace(_EMBED, media=None)),
+    (r"bge-(small|base|large|m3)|all-minilm|embeddinggemma", replace(_EMBED, media=None)),
+    (r"orpheus|playai-tts|kokoro", _only("speech")),
+    (r"voxtral.*(transcribe|realtime)|voxtral-mini-2602", _only("transcribe", _SPOKEN)),
     (r"gpt-4o(-mini)?-audio|gpt-audio", _GPT_AUDIO),
     (r"gpt-4o(-mini)?-search", replace(_GPT, media=_TEXT, tools=False, sampling=False)),
     (r"gpt-4o-2024-05-13", replace(_GPT, json_schema=False, output_max_tokens=4_096)),
@@ -119,6 +154,7 @@ _OPENAI: tuple[Row, ...] = (
     (r"gpt-5(\.\d+)?-chat", replace(
         _GPT, reasoning=None, sampling=None, stop=None, tools=None,
     )),
+    (r"gpt-5[.\d]*-image", replace(_GPT_NEWER, serves=_CHAT_AND_DRAW)),  # OpenRouter's
     (r"gpt-5(-mini|-nano|-codex|-2025|$)", _GPT5),
     (r"gpt-5-pro", replace(_GPT5, efforts=("high",), output_max_tokens=272_000)),
     (r"gpt-5\.1-codex-max", _GPT52),
@@ -133,7 +169,7 @@ _OPENAI: tuple[Row, ...] = (
     (r"(meta-)?llama-?[23]|codellama", replace(_OPEN_TEXT, reasoning="none")),
     (r"pixtral|mistral-(medium|small)|ministral", replace(_OPEN_VISION, media=_PAGES)),
     (r"(open-)?mi[sx]tral-(7b|nemo|8x|saba)|codestral|devstral", _OPEN_TEXT),
-    (r"voxtral", replace(_OPEN_TEXT, media=_SPOKEN)),
+    (r"voxtral", replace(_OPEN_TEXT, media=_SPOKEN, serves=_CHAT_AND_HEAR)),
     # DeepSeek's own API: an image part is a 400.
     (r"deepseek-(chat|reasoner|r1|v3|v4)", _OPEN_TEXT),
     (r"qwen.*(omni)", Capabilities(system=True)),
@@ -160,6 +196,7 @@ _CLAUDE = Capabilities(
     system=True,
     context_window_tokens=200_000,
     output_max_tokens=4_096,
+    serves=_CHAT,
 )
 _CLAUDE_BUDGET = replace(
     _CLAUDE,
@@ -189,7 +226,7 @@ _CLAUDE_NEWER = replace(
 )
 
 _ANTHROPIC: tuple[Row, ...] = (
-    ("sim-anthropic", replace(_CLAUDE_BUDGET, json_schema=True)),
+    ("sim-anthropic", replace(_CLAUDE_BUDGET, json_schema=True, serves=None)),
     (r"claude-(2|instant)", replace(
         _CLAUDE, media=_TEXT, tools=False, context_window_tokens=None,
     )),
@@ -223,6 +260,7 @@ _GEMINI_20 = Capabilities(
     system=True,
     context_window_tokens=1_048_576,
     output_max_tokens=8_192,
+    serves=_CHAT_AND_HEAR,
 )
 _GEMINI_25 = replace(
     _GEMINI_20,
@@ -240,14 +278,21 @@ _GEMINI_3 = replace(
     reasoning_budget_max=None,
 )
 _GEMINI_ARTIST = replace(
-    _GEMINI_20, media=_PAGES, tools=False, json_schema=None, output_max_tokens=32_768
+    _GEMINI_20,
+    media=_PAGES,
+    tools=False,
+    json_schema=None,
+    output_max_tokens=32_768,
+    serves=_CHAT_AND_DRAW,
 )
 
 _GEMINI: tuple[Row, ...] = (
-    ("sim-gemini", _GEMINI_3),
+    ("sim-gemini", replace(_GEMINI_3, serves=None)),
+    (r"gemini-embedding-2", replace(_EMBED, media=None, inputs_max=100)),
+    (r"gemini-embedding|text-embedding-00|embedding-001", replace(_EMBED, inputs_max=100)),
     (r"gemini-.*-tts", replace(
         _GEMINI_20, media=_TEXT, tools=False, json_schema=False, reasoning=None,
-        context_window_tokens=8_192, output_max_tokens=16_384,
+        context_window_tokens=8_192, output_max_tokens=16_384, serves=frozenset({"speech"}),
     )),
     (r"gemini-2.*-image", replace(_GEMINI_ARTIST, context_window_tokens=32_768)),
     (r"gemini-.*-image|nano-banana", replace(

@@ -24,7 +24,7 @@ def misfit(capabilities: Capabilities, asked: Asked) -> str:
     if serves is not None and asked.service not in serves and not _draws(serves, asked):
         return f"does not do '{asked.service}'"
     window_tokens = capabilities.context_window_tokens
-    if window_tokens is not None:
+    if window_tokens is not None and asked.service == "chat":  # of others it is each input's
         needed_tokens = asked.expected_input_tokens + (asked.max_output_tokens or 0)
         if needed_tokens > window_tokens:
             return "its context window is too small"

@@ -158,6 +158,66 @@ def test_the_configuration_wins_field_by_field() -> None:
 
 
 @pytest.mark.parametrize(
+    ("protocol", "model", "serves", "inputs_max"),
+    [
+        ("openai", "text-embedding-3-small", "embed", 2_048),
+        ("openai", "text-embedding-ada-002", "embed", 2_048),
+        ("openai", "mistral-embed", "embed", None),
+        ("openai", "codestral-embed-2505", "embed", None),
+        ("openai", "cohere/embed-v4.0", "embed", 96),
+        ("openai", "embed-english-v3.0", "embed", 96),
+        ("openai", "voyage-3.5-lite", "embed", 1_000),
+        ("openai", "nomic-embed-text", "embed", None),
+        ("openai", "Qwen/Qwen3-Embedding-8B", "embed", None),
+        ("openai", "BAAI/bge-m3", "embed", None),
+        ("gemini", "gemini-embedding-001", "embed", 100),
+        ("gemini", "models/text-embedding-004", "embed", 100),
+        ("openai", "rerank-v3.5", "rerank", None),
+        ("openai", "jina-reranker-v2-base-multilingual", "rerank", None),
+        ("openai", "BAAI/bge-reranker-v2-m3", "rerank", None),
+        ("openai", "dall-e-2", "image", None),
+        ("openai", "dall-e-3", "image", None),
+        ("openai", "gpt-image-1", "image", None),
+        ("openai", "gpt-image-1-mini", "image", None),
+        ("openai", "gpt-image-1.5", "image", None),
+        ("openai", "chatgpt-image-latest", "image", None),
+        ("gemini", "gemini-2.5-flash-image", "chat image", None),
+        ("openai", "gpt-4o-mini-tts", "speech", None),
+        ("openai", "tts-1-hd", "speech", None),
+        ("gemini", "gemini-2.5-flash-preview-tts", "speech", None),
+        ("openai", "whisper-1", "transcribe", None),
+        ("openai", "whisper-large-v3-turbo", "transcribe", None),
+        ("openai", "gpt-4o-transcribe", "transcribe", None),
+        ("openai", "gpt-4o-mini-transcribe", "transcribe", None),
+        ("openai", "gpt-4o-transcribe-diarize", "transcribe", None),
+        ("openai", "voxtral-mini-transcribe-3-0", "transcribe", None),
+        ("openai", "voxtral-small-24b-2507", "chat transcribe", None),
+        ("gemini", "gemini-2.5-flash", "chat transcribe", None),
+        ("openai", "omni-moderation-latest", "moderate", None),
+        ("openai", "gpt-4o", "chat", None),
+        ("openai", "gpt-4o-audio-preview", "chat", None),
+        ("openai", "o3", "chat", None),
+        ("anthropic", "claude-opus-4-6", "chat", None),
+        ("anthropic", "an-own-model", None, None),
+        ("openai", "an-own-model", None, None),
+        ("openai", "qwen3:0.6b", None, None),
+        ("openai", "sim-openai", None, None),
+        ("gemini", "sim-gemini", None, None),
+        ("anthropic", "sim-anthropic", None, None),
+    ],
+)
+def test_what_models_do(
+    protocol: str, model: str, serves: str | None, inputs_max: int | None
+) -> None:
+    """Of a model that nobody knows nothing is refused, unless its configuration says so."""
+    found = capabilities_of(protocol, model)
+    told = None if found.serves is None else " ".join(sorted(found.serves))
+    assert (told, found.inputs_max) == (serves, inputs_max)
+    said = Capabilities(serves=frozenset({"rerank"}))
+    assert capabilities_of(protocol, model, said).serves == said.serves
+
+
+@pytest.mark.parametrize(
     ("kind", "code"),
     [
         ("audio", "audio_not_supported_by_model"),

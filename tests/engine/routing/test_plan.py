@@ -327,6 +327,16 @@ def test_what_just_fits_fits() -> None:
     assert some.paths(asked) == ["near", "far"]
 
 
+def test_a_window_is_that_of_a_conversation() -> None:
+    """Of many inputs, or of a recording, a request holds more than any one of them may."""
+    can = Capabilities(context_window_tokens=1_000, serves=frozenset({"embed"}))
+    some = world(deployment("near", can=can), FAR)
+    assert some.paths(Asked("small", expected_input_tokens=9_000, service="embed")) == [
+        "near", "far",
+    ]  # fmt: skip
+    assert some.paths(Asked("small", expected_input_tokens=10)) == ["far"], "it does not chat"
+
+
 # ---- sticky --------------------------------------------------------------------------------------
 
 
