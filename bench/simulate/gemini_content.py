@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from typing import Any, Final
 
 import orjson
@@ -89,6 +90,9 @@ class GeminiGrammar:
                 return b""
             parts = [call_part(segment.calls[index]) for index in done]
             return self._frame(self._chunk(choice, parts, segment.start + end))
+        if segment.kind == "media":
+            parts = media_parts(segment, start, end)
+            return self._frame(self._chunk(choice, parts, segment.start + end))
         if segment.kind == "reasoning" and self._plan.request.reasoning != "text":
             return b""
         template = self._templates.get((segment.start, choice))
@@ -112,8 +116,7 @@ class GeminiGrammar:
             if segment.kind != "reasoning":
                 usage["candidatesTokenCount"] = _OUTPUT
             usage["totalTokenCount"] = _TOTAL
-            details = {"modality": "TEXT", "tokenCount": reported.input_tokens}
-            usage["promptTokensDetails"] = [details]
+            usage["promptTokensDetails"] = prompt_details(reported)
             if thoughts:
                 usage["thoughtsTokenCount"] = thoughts
             chunk["usageMetadata"] = usage
@@ -215,12 +218,40 @@ def usage_metadata(counts: Counts) -> dict[str, Any]:
     usage["totalTokenCount"] = counts.input_tokens + counts.output_tokens
     if counts.cached_tokens:
         usage["cachedContentTokenCount"] = counts.cached_tokens
-    usage["promptTokensDetails"] = [{"modality": "TEXT", "tokenCount": counts.input_tokens}]
+    usage["promptTokensDetails"] = prompt_details(counts)
     if counts.cached_tokens:
         usage["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": counts.cached_tokens}]
+    if made := _details(counts, "output"):
+        usage["candidatesTokensDetails"] = made
     if counts.reasoning_tokens:
         usage["thoughtsTokenCount"] = counts.reasoning_tokens
     return usage
+
+
+def prompt_details(counts: Counts) -> list[dict[str, Any]]:
+    """The input by what it is; what is no media is text."""
+    media = _details(counts, "input")
+    text = counts.input_tokens - sum(one["tokenCount"] for one in media)
+    return [{"modality": "TEXT", "tokenCount": text}, *media]
+
+
+def _details(counts: Counts, side: str) -> list[dict[str, Any]]:
+    return [
+        {"modality": kind.upper(), "tokenCount": counts.units[unit]}
+        for kind in ("image", "audio")
+        if (unit := f"{side}_{kind}_tokens") in counts.units
+    ]
+
+
+def media_parts(segment: Segment, start: int, end: int) -> list[dict[str, Any]]:
+    """Pictures are a part each, sound is one."""
+    found = [piece.data for piece in segment.pieces[start:end]]
+    if segment.media_type.startswith("audio/"):
+        found = [b"".join(found)]
+    return [
+        {"inlineData": {"mimeType": segment.media_type, "data": b64encode(data).decode()}}
+        for data in found
+    ]
 
 
 def error_object(error: ApiError) -> dict[str, Any]:
@@ -284,6 +315,8 @@ def parts_of(plan: ChatPlan, choice: int, position: int) -> list[dict[str, Any]]
             done = [unit.index for unit in segment.units[:made] if unit.last]
             parts += [call_part(segment.calls[index]) for index in done]
             signature = None
+        elif segment.kind == "media":
+            parts += media_parts(segment, 0, made)
         elif segment.kind == "reasoning":
             signature = segment.signature
             if made and plan.request.reasoning == "text":

@@ -12,6 +12,7 @@ from bench.simulate.chat import ChatRequest, ReasoningShown, Signed, Tool
 from bench.simulate.directives import find_directives
 from bench.simulate.errors import ApiError
 from bench.simulate.gemini_fields import COUNT_REQUEST, PART_DATA, REQUEST
+from bench.simulate.gemini_media import media_maker, media_units
 from bench.simulate.shapes import Path, Violation
 from bench.simulate.signatures import CALL, THOUGHT, Signer, call_content
 
@@ -84,13 +85,16 @@ def _reduced(
     config = request.get("generationConfig") or {}
     place = _last_text_place(turns)
     tools = tuple(_tools(request))
+    units = media_units(request["contents"])
+    tokens = units.get("input_image_tokens", 0) + units.get("input_audio_tokens", 0)
+    said = "" if place is None else "".join(_of(turns[place], "text"))
     calling = (request.get("toolConfig") or {}).get("functionCallingConfig") or {}
     mode, allowed = calling.get("mode", "AUTO"), calling.get("allowedFunctionNames")
     usable = tuple(tool for tool in tools if allowed is None or tool.name in allowed)
     return ChatRequest(
         model=model,
         texts=tuple(_all_texts(request)),
-        framing_tokens=3 * len(request["contents"]),
+        framing_tokens=3 * len(request["contents"]) + tokens,
         seed_material=seed_material,
         directives=None if place is None else find_directives(_first_text(turns[place])),
         stream=stream,
@@ -104,6 +108,8 @@ def _reduced(
         answer_schema=_answer_schema(config),
         signatures=signed,
         as_array=as_array,
+        units=units,
+        make=media_maker(config, said),
     )
 
 
