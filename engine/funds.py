@@ -66,12 +66,14 @@ def first_slice(
     ceiling: Ceiling,
     available_nanodollars: int,
     settings: BillingConfig,
+    lowerable: bool = True,
 ) -> FirstSlice:
     """Size the first hold.
 
     A stream can be extended, or cut when funds end; an answer in one piece can be neither, so all
     that it may generate is held at once. So is what a stream may generate where some of it is not
-    seen before it is reported (`unseen_tokens`, of all choices).
+    seen before it is reported (`unseen_tokens`, of all choices). What is not `lowerable` cannot be
+    asked to be shorter.
 
     Raises:
         InsufficientFundsError: not even a useful minimum of output is covered.
@@ -88,7 +90,7 @@ def first_slice(
         return FirstSlice(amount, wanted if ceiling.output else None, None)
     covered = affordable_output_tokens(available_nanodollars, input_bound_tokens, ceiling)
     each = covered // choices
-    if each < min(settings.output_min_tokens, wanted):
+    if not lowerable or not wanted or each < min(settings.output_min_tokens, wanted):
         raise InsufficientFundsError(
             "Your balance does not cover this request. Add funds, send a shorter prompt, or ask "
             "for less output."

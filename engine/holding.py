@@ -132,6 +132,7 @@ class Holding:
             ceiling=ceiling,
             available_nanodollars=self._spendable(),
             settings=self._settings,
+            lowerable=self._bounds.demand is None,
         )
 
     def take(

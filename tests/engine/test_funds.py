@@ -33,6 +33,7 @@ def slice_of(
     rates: Rates = PRICE,
     stream: bool = True,
     unseen: int | None = None,
+    lowerable: bool = True,
 ) -> FirstSlice:
     return first_slice(
         input_bound_tokens=100,
@@ -43,6 +44,7 @@ def slice_of(
         ceiling=rates.ceiling(100),
         available_nanodollars=available,
         settings=SETTINGS,
+        lowerable=lowerable,
     )
 
 
@@ -71,6 +73,14 @@ def test_a_small_balance_lowers_the_limit() -> None:
 def test_a_balance_below_a_useful_minimum_is_refused(available: int) -> None:
     with pytest.raises(InsufficientFundsError, match="Add funds"):
         slice_of(available)
+
+
+@pytest.mark.parametrize(("unseen", "needed"), [(0, 100), (50, 600)])
+def test_what_cannot_be_shortened_is_covered_or_refused(unseen: int, needed: int) -> None:
+    whole = slice_of(needed, unseen=unseen, lowerable=False)
+    assert whole == FirstSlice(needed, unseen, None)
+    with pytest.raises(InsufficientFundsError):
+        slice_of(needed - 1, unseen=unseen, lowerable=False)
 
 
 def test_a_short_answer_needs_no_minimum() -> None:
