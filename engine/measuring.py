@@ -97,12 +97,26 @@ class Measuring:
         provenance |= {"input_tokens": input_by, "output_tokens": output_by}
         usage = self._with_flat(usage)
         if self.bounds.demand is not None:
-            known = usage.units()
-            flat = {unit: Provenance.FLAT for unit in self._flat if unit not in provenance}
-            provenance = {unit: by for unit, by in provenance.items() if known[unit]} | flat
+            provenance = self._of_no_chat(provenance, usage, meter.said or Usage())
         elif self._flat:
             provenance["requests"] = by_provider
         return funds.Measured(usage, provenance, meter.flags, self.service_tier(meter))
+
+    def _of_no_chat(
+        self, provenance: Mapping[str, Provenance], usage: Usage, said: Usage
+    ) -> dict[str, Provenance]:
+        """Only of what there was; of what we have counted, only where somebody pays for it."""
+        cost, known = self._deployment.cost, usage.units()
+        paid = {
+            "input_tokens": self.ceiling.input or cost.dearest_input,
+            "output_tokens": self.ceiling.output or cost.dearest_output,
+        }
+        told = {
+            unit: by
+            for unit, by in provenance.items()
+            if known[unit] and (by is not Provenance.COUNTED or paid.get(unit))
+        }
+        return told | {unit: Provenance.FLAT for unit in self._flat if unit not in said.more}
 
     def usage_so_far(self, attempt: Attempt, output_tokens: int) -> Usage:
         """Counted output beside the input as the provider has said it, else counted."""

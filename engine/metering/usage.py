@@ -73,7 +73,7 @@ class OutputMeter:
     __slots__ = (
         "_after_report", "_clamped", "_count", "_counters", "_denied", "_passed",
         "_passed_channel", "_spare_chars", "_text_at_report", "_uncounted_chars", "_undelivered",
-        "known_tokens", "limits", "reported", "said", "service_tier", "wanted_tokens",
+        "has_media", "known_tokens", "limits", "reported", "said", "service_tier", "wanted_tokens",
     )  # fmt: skip
 
     def __init__(self, count: Count) -> None:
@@ -101,6 +101,8 @@ class OutputMeter:
         """A figure was above what can have been."""
         self._denied = False
         """The latest figure of the output was none, for text that was received."""
+        self.has_media = False
+        """Sound or pictures have come, which are no text."""
         self.wanted_tokens = 0
         """The limit that the texts would have needed that did not fit last."""
 
@@ -115,6 +117,8 @@ class OutputMeter:
                     self.service_tier = tier or self.service_tier
                     if usage is not None:
                         self._say(replace(usage, output_tokens=0, reasoning_tokens=0))
+                case MediaDelta(data=data):
+                    self.has_media = self.has_media or bool(data)
 
     def report(self, usage: Usage) -> None:
         """Take the provider's figures for everything so far.
@@ -302,6 +306,6 @@ class OutputMeter:
     @property
     def has_output(self) -> bool:
         """Whether anything was generated."""
-        return bool(self._counters or self._after_report) or (
+        return bool(self.has_media or self._counters or self._after_report) or (
             self.reported is not None and self.reported.output_tokens > 0
         )
