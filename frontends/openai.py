@@ -12,6 +12,7 @@ from engine.events import Operation
 from frontends.ingress import Ingress
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
+    "/v1/audio/speech": "speech",
     "/v1/moderations": "moderate",
 }
 """What is asked for at the paths that are no chat's."""

@@ -27,6 +27,7 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = {
     ("POST", "/v1/responses/input_tokens"): "inference",
     ("POST", "/v1/completions"): "inference",
     ("POST", "/v1/moderations"): "inference",
+    ("POST", "/v1/audio/speech"): "inference",
     ("POST", "/v1/messages"): "inference",
     ("POST", "/v1/messages/count_tokens"): "inference",
     **{("POST", _GEMINI_VERBS.format(version=v)): "inference" for v in GEMINI_VERSIONS},

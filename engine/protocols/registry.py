@@ -14,6 +14,7 @@ from engine.protocols import (
     openai_completions,
     openai_moderations,
     openai_responses,
+    openai_speech,
 )
 from engine.protocols.codec import ClientCodec, Codec
 
@@ -25,6 +26,7 @@ _OF_CLIENTS: Mapping[str, ClientCodec] = {
     **_CODECS,
     openai_completions.CODEC.name: openai_completions.CODEC,
     openai_moderations.CODEC.name: openai_moderations.CODEC,
+    openai_speech.CODEC.name: openai_speech.CODEC,
 }
 _OF_PROVIDER = {
     "openai": "openai_chat",
@@ -34,6 +36,7 @@ _OF_PROVIDER = {
 }
 _OF_OPERATION: Final[Mapping[tuple[str, str], str]] = {
     ("openai", "moderate"): "openai_moderations",
+    ("openai", "speech"): "openai_speech",
 }
 """Which codec reads a call, by protocol and operation, where the protocol alone does not say."""
 _OPENAI: Final = "openai_chat"
@@ -44,6 +47,7 @@ _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
         "openai": "openai_moderations",
         "openai-responses": "openai_moderations",
     },
+    "openai_speech": {"openai": "openai_speech", "openai-responses": "openai_speech"},
 }
 """How a provider is spoken to for a call that is no chat: by the codec that has read the call, and
 the protocol of the provider. What is not there cannot be asked of it."""

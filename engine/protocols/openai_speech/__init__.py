@@ -1,0 +1,8 @@
+"""OpenAI's `POST /v1/audio/speech`: text read aloud, as the bytes of a sound or as events.
+
+`codec` is the codec, `sound` reads along the bytes of a sound, `events` the events.
+"""
+
+from engine.protocols.openai_speech.codec import CODEC
+
+__all__ = ["CODEC"]

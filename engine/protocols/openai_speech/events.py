@@ -1,0 +1,48 @@
+"""Speech as events, read along on their way to a client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.events import Event, Finish, FinishReason, MediaDelta, Usage, UsageReport
+from engine.protocols.fields import text_of
+from engine.protocols.openai_audio import SoundEvents, read_usage
+from engine.protocols.openai_stream import encode_event
+
+
+class SpeechEvents(SoundEvents):
+    """`speech.audio.delta` with the sound in base64, `speech.audio.done` with what it took."""
+
+    def __init__(self, sound_type: str) -> None:
+        super().__init__()
+        self._sound_type = sound_type
+
+    def _read(self, document: dict[str, Any], frame: bytes) -> Sequence[Event]:
+        if self._is_error(document, frame):
+            return ()
+        match document.get("type"):
+            case "speech.audio.delta":
+                return [MediaDelta("audio", self._sound_type, text_of(document.get("audio")))]
+            case "speech.audio.done":
+                self.ending = self.finished = True
+                usage = read_usage(document, spoken=True)
+                reported = [] if usage is None else [UsageReport(usage)]
+                return [Finish(FinishReason.STOP), *reported]
+            case _:
+                return ()
+
+    def cut(self, usage: Usage) -> bytes:
+        """The last event, with what it took until here."""
+        if self.finished:
+            return b""
+        return encode_event({"type": "speech.audio.done", "usage": encode_usage(usage)})
+
+
+def encode_usage(usage: Usage) -> dict[str, int]:
+    """In the words of this endpoint."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
