@@ -8,7 +8,8 @@ from typing import Final
 from engine.capabilities import UNKNOWN, Capabilities
 from engine.catalogue import Catalogue
 from engine.config import Config
-from engine.media_params import Schema, media_params_schema
+from engine.media_params import media_params_schema
+from engine.media_schemas import Schema
 from engine.metering.pricing import Rates
 from engine.routing.values import Model
 

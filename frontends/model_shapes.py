@@ -146,7 +146,7 @@ def gemini_model(model: ModelInfo) -> dict[str, Any]:
         "displayName": model.id,
         "inputTokenLimit": capabilities.context_window_tokens,
         "outputTokenLimit": capabilities.output_max_tokens,
-        "supportedGenerationMethods": ["generateContent", "countTokens"],
+        "supportedGenerationMethods": _gemini_methods(capabilities),
     }
     if capabilities.sampling:
         shape["temperature"] = 1
@@ -156,6 +156,17 @@ def gemini_model(model: ModelInfo) -> dict[str, Any]:
     shape["pricing"] = _gemini_pricing(model.price)
     shape["mediaParamsSchema"] = model.media_params_schema
     return {name: value for name, value in shape.items() if value is not None}
+
+
+def _gemini_methods(capabilities: Capabilities) -> list[str]:
+    """Of Gemini's own; whoever draws or speaks is asked to by chatting."""
+    serves = capabilities.serves
+    methods = []
+    if serves is None or not serves.isdisjoint(("chat", "image", "speech")):
+        methods += ["generateContent", "countTokens"]
+    if serves is not None and "embed" in serves:
+        methods += ["embedContent", "batchEmbedContents"]
+    return methods
 
 
 def _gemini_pricing(price: Rates) -> dict[str, Any]:

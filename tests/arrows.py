@@ -28,6 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.load",
             "engine.media",
             "engine.media_params",
+            "engine.media_schemas",
             "engine.nurseries",
             "engine.spool",
             "engine.toml",

@@ -110,6 +110,23 @@ def test_what_translation_lets_an_anthropic_client_ask_of_others(name: str) -> N
         ("openai", "gpt-4o-audio-preview", {"modalities", "audio"}),
         ("gemini", "gemini-2.5-flash-image", {"generationConfig"}),
         ("gemini", "gemini-2.5-flash-preview-tts", {"generationConfig"}),
+        (
+            "openai",
+            "dall-e-2",
+            {
+                "model",
+                "prompt",
+                "user",
+                "image",
+                "mask",
+                "n",
+                "size",
+                "quality",
+                "response_format",
+                "stream",
+            },
+        ),
+        ("openai", "text-embedding-ada-002", {"model", "input", "encoding_format", "user"}),
         ("openai", "gpt-5", None),
         ("anthropic", "claude-opus-4-6", None),
         ("openai-responses", "gpt-5", None),
@@ -118,6 +135,40 @@ def test_what_translation_lets_an_anthropic_client_ask_of_others(name: str) -> N
 def test_the_parameters_of_media(protocol: str, name: str, asked: set[str] | None) -> None:
     schema = openai_model(model(protocol, name))["media_params_schema"]
     assert (None if schema is None else set(schema["properties"])) == asked
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name", "methods"),
+    [
+        ("openai", "gpt-4o", "generateContent countTokens"),
+        ("openai", "of-somebody", "generateContent countTokens"),
+        ("openai", "text-embedding-3-small", "embedContent batchEmbedContents"),
+        ("gemini", "gemini-embedding-001", "embedContent batchEmbedContents"),
+        ("openai", "gpt-image-1", "generateContent countTokens"),
+        ("gemini", "gemini-2.5-flash-preview-tts", "generateContent countTokens"),
+        ("openai", "whisper-1", ""),
+        ("openai", "omni-moderation-latest", ""),
+    ],
+)
+def test_what_a_model_serves(protocol: str, name: str, methods: str) -> None:
+    info = model(protocol, name)
+    assert gemini_model(info)["supportedGenerationMethods"] == methods.split()
+    serves = info.capabilities.serves
+    told = openai_model(info)["capabilities"]["serves"]
+    assert told == (None if serves is None else sorted(serves))
+
+
+def test_prices_of_what_is_no_token() -> None:
+    price = Rates(
+        more={"images": 4 * 10**10, "milliseconds": 10**5, "cache_write_1h_tokens": 2},
+        services={"hd 1024x1792": Rates(more={"images": 12 * 10**10})},
+    )
+    info = model("openai", "dall-e-3", price=price)
+    told = openai_model(info)["pricing"]
+    assert (told["input"], told["images"], told["seconds"]) == ("0", "0.04", "0.0001")
+    assert told["by_image"]["hd 1024x1792"]["images"] == "0.12"
+    assert gemini_model(info)["pricing"]["byImage"]["hd 1024x1792"]["images"] == "0.12"
+    assert gemini_model(info)["pricing"]["cacheWrite1h"] == "0.000002"
 
 
 def test_sizes_are_asked_of_the_models_that_have_them() -> None:
