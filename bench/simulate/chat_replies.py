@@ -253,7 +253,7 @@ class ChatUnary(ChatReply):
         self._produced(self._stop)
         tokens = self._position * self._choices
         match self._fault:
-            case None:
+            case None | "eof" | "cut_body":
                 if self._plan.drains:
                     self._responder.goaway(refuse=False)
                 self._answer(200, self._whole(), tokens)
@@ -265,9 +265,6 @@ class ChatUnary(ChatReply):
                 own_id = self._truth.provider_request_id
                 _, body = self._dialect.write_error(error, self._request, own_id)
                 self._answer(500, body, 0)
-            case "eof":
-                body = self._whole()
-                self._answer(200, body[: len(body) // 2], 0)
             case _:
                 self._strike()
 
@@ -281,10 +278,13 @@ class ChatUnary(ChatReply):
         self._truth.status = status
         content_type = self._plan.request.answer_type if status == 200 else b"application/json"
         headers = [(b"content-type", content_type), *self._plan.headers]
-        truncated = self._fault == "eof"
-        self._responder.send_head(status, headers, length=None if truncated else len(body))
+        length: int | None = len(body)
+        self._finale = self.finish
+        if self._fault in ("eof", "cut_body"):
+            length = None if self._fault == "eof" else length
+            body, tokens, self._finale = body[: len(body) // 2], 0, self._strike
+        self._responder.send_head(status, headers, length=length)
         self._outbox.append((body, tokens))
-        self._finale = self._strike if truncated else self.finish
         self.pump()
 
     def settle_count(self, now_s: float) -> None:

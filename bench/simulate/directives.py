@@ -29,6 +29,7 @@ FaultKind = Literal[
     "eof",
     "error_ok",
     "html",
+    "cut_body",
 ]
 UsageKind = Literal["normal", "none", "wrong", "always"]
 ThoughtsKind = Literal["summary", "text"]
@@ -189,7 +190,8 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
         "and truncated are messages of Bedrock's that cannot be read, elsewhere the protocol's "
         "error; stall falls silent; eof ends the body cleanly without a "
         "terminal event, by itself after all tokens; with status 200, error_ok is an error in JSON "
-        "in the place of the answer, html a page",
+        "in the place of the answer, html a page; cut_body closes the connection half-way through "
+        "the body of a whole answer",
     ),
     Directive("exception", str, "NAME", "of Bedrock, in a stream that fails by error_event"),
     Directive(

@@ -61,7 +61,7 @@ class ChatPlan:
         """After how many tokens the fault strikes."""
         if self.directives.cut_after is not None:
             return min(self.directives.cut_after, self.limit)
-        return self.limit if self.fault == "eof" else self.limit // 2
+        return self.limit if self.fault in ("eof", "cut_body") else self.limit // 2
 
     @property
     def metered(self) -> str:
