@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -68,6 +68,8 @@ class ChatRequest:
     """None: the answer is composed of text and calls."""
     units: Mapping[str, int] = field(default_factory=dict)
     """What the request consumes beside its tokens: characters, milliseconds, searches …"""
+    parts: Sequence[Mapping[str, Any]] = ()
+    """Of a form: the values, and what its files are known by."""
     metered: str = "tokens"
     """The unit of the usage, by the name of the model."""
     reports: bool = True

@@ -6,19 +6,26 @@ What is of a file is not copied: it stays a view of the body.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any, Final
 
 import orjson
 
 from bench.simulate.errors import ApiError
 from bench.simulate.openai_fields import Check, missing
+from bench.simulate.replies import Request
 
 PARTS_MAX: Final = 1_000
 HEADERS_MAX_BYTES: Final = 16_384
+VALUE_SHOWN: Final = 1_000
 _BOUNDARY: Final = re.compile(rb'boundary=(?:"([^"]{1,70})"|([^\s;,"]{1,70}))', re.IGNORECASE)
 _OPTION: Final = re.compile(rb';\s*(name|filename)="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
+
+
+Body = bytes | mmap
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +42,28 @@ class Part:
         """A value."""
         return bytes(self.data).decode("utf-8", "replace")
 
+    def described(self) -> dict[str, Any]:
+        """As the truth log has it: a value, or what a file is known by."""
+        if self.filename is None:
+            return {"name": self.name, "value": self.text[:VALUE_SHOWN]}
+        return {
+            "name": self.name,
+            "filename": self.filename,
+            "content_type": self.content_type,
+            "bytes": len(self.data),
+            "crc32": zlib.crc32(self.data),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """The parts in their order."""
 
     parts: tuple[Part, ...]
+
+    def described(self) -> tuple[dict[str, Any], ...]:
+        """Of every part, as the truth log has it."""
+        return tuple(part.described() for part in self.parts)
 
     def files(self, *names: str) -> list[Part]:
         """The files under any of these names."""
@@ -65,12 +88,14 @@ class Form:
         return values
 
 
-def read_form(content_type: bytes, body: bytes) -> Form:
-    """The parts of a body.
+def read_form(request: Request) -> Form:
+    """The parts of a request's body.
 
     Raises:
         ApiError: it is no form, or a broken one.
     """
+    content_type = request.headers.get(b"content-type", b"")
+    body = request.body if request.upload is None else request.upload
     kind = content_type.partition(b";")[0].strip().lower()
     if kind != b"multipart/form-data":
         shown = kind.decode("latin-1") or "none"
@@ -97,7 +122,7 @@ def read_form(content_type: bytes, body: bytes) -> Form:
         at = end + 2
 
 
-def _part(body: bytes, view: memoryview, start: int, end: int) -> Part:
+def _part(body: Body, view: memoryview, start: int, end: int) -> Part:
     headers_end = body.find(b"\r\n\r\n", start, min(end, start + HEADERS_MAX_BYTES))
     if headers_end < 0:
         raise ApiError("Could not parse multipart form: a part without headers.")

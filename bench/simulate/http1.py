@@ -16,6 +16,7 @@ from bench.simulate.replies import Reply, Request
 from bench.simulate.service import Service
 from bench.simulate.settings import SimulatorSettings
 from bench.simulate.truth import Ending
+from bench.simulate.uploads import IncomingBody
 from bench.simulate.wheel import TimerWheel
 from engine.wire.http import Headers
 
@@ -34,8 +35,7 @@ class _Incoming:
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
         self.head_bytes = 0
-        self.body: list[bytes] = []
-        self.body_bytes = 0
+        self.body = IncomingBody()
 
 
 class _TooLarge(Exception):  # noqa: N818
@@ -134,14 +134,14 @@ class Http1Connection:
 
     def on_headers_complete(self) -> None:
         incoming = self._current()
+        incoming.body = IncomingBody(incoming.headers.get(b"content-type", b""))
         if incoming.headers.get(b"expect", b"").lower() == b"100-continue" and not self._reply:
             self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         incoming = self._current()
-        incoming.body.append(body)
-        incoming.body_bytes += len(body)
-        if incoming.body_bytes > self._settings.body_max_bytes:
+        incoming.body.add(body)
+        if incoming.body.size > self._settings.body_max_bytes:
             raise _TooLarge
 
     def on_message_complete(self) -> None:
@@ -150,13 +150,15 @@ class Http1Connection:
         if len(self._waiting) >= PIPELINE_MAX:
             raise _TooLarge
         url = httptools.parse_url(incoming.url)
+        body, upload = incoming.body.take()
         request = Request(
             method=self._parser.get_method().decode("ascii"),
             path=(url.path or b"/").decode("latin-1"),
             query=(url.query or b"").decode("latin-1"),
             headers=incoming.headers,
-            body=b"".join(incoming.body),
+            body=body,
             protocol="http/1.1",
+            upload=upload,
         )
         http10 = self._parser.get_http_version() == "1.0"
         self._waiting.append((request, self._parser.should_keep_alive(), http10))
@@ -270,6 +272,8 @@ class Http1Connection:
     def lost(self) -> None:
         """The connection is over, whoever ended it."""
         self._waiting.clear()
+        if self._incoming is not None:
+            self._incoming.body.discard()
         for _, writer, _, _ in self._marks:
             writer.on_lost()
         self._marks.clear()

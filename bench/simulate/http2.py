@@ -12,6 +12,7 @@ from bench.simulate.replies import Reply, Request
 from bench.simulate.service import Service
 from bench.simulate.settings import SimulatorSettings
 from bench.simulate.truth import Ending
+from bench.simulate.uploads import IncomingBody
 from bench.simulate.wheel import TimerWheel
 from engine.wire.http import Delivery, Headers
 from engine.wire.http2 import ErrorCodes, Http2Connection, Http2Error, Http2StreamClosed
@@ -22,22 +23,21 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 class _Exchange:
     """One stream: the request as it comes in, then the responder of its reply."""
 
-    __slots__ = ("_connection", "body", "body_bytes", "head", "reply", "stream_id")
+    __slots__ = ("_connection", "body", "head", "reply", "stream_id")
 
     def __init__(self, connection: ServedHttp2, stream_id: int, head: Headers) -> None:
         self._connection = connection
         self.stream_id = stream_id
         self.head = head
-        self.body: list[bytes] = []
-        self.body_bytes = 0
+        content_type = next((value for name, value in head if name == b"content-type"), b"")
+        self.body = IncomingBody(content_type)
         self.reply: Reply | None = None
 
     def request(self) -> Request:
         """The request, complete."""
         headers = dict(self.head)
         path, _, query = headers.get(b":path", b"/").partition(b"?")
-        body = b"".join(self.body)
-        self.body.clear()
+        body, upload = self.body.take()
         return Request(
             method=headers.get(b":method", b"").decode("latin-1"),
             path=path.decode("latin-1"),
@@ -45,6 +45,7 @@ class _Exchange:
             headers=headers,
             body=body,
             protocol="h2",
+            upload=upload,
         )
 
     # -- the responder ----------------------------------------------------------------------------
@@ -172,15 +173,15 @@ class ServedHttp2:
         if delivery.reset_code is not None:
             self._drop(exchange, "reset", now_s)
         elif exchange.reply is None:
-            exchange.body.append(delivery.data)
-            exchange.body_bytes += len(delivery.data)
-            if exchange.body_bytes > self._settings.body_max_bytes:
+            exchange.body.add(delivery.data)
+            if exchange.body.size > self._settings.body_max_bytes:
                 self._begin(exchange, self._service.too_large(exchange), now_s)
             elif delivery.ended:
                 reply = self._service.reply_to(exchange.request(), exchange, now_s)
                 self._begin(exchange, reply, now_s)
 
     def _begin(self, exchange: _Exchange, reply: Reply, now_s: float) -> None:
+        exchange.body.discard()  # past its limit; otherwise it was taken
         exchange.reply = reply
         self._replies += 1
         self._deadline_scope.deadline = math.inf
@@ -271,6 +272,7 @@ class ServedHttp2:
 
     def _drop(self, exchange: _Exchange, ending: Ending, now_s: float) -> None:
         self._forget(exchange)
+        exchange.body.discard()
         if exchange.reply is not None:
             exchange.reply.abandon(ending, now_s)
 

@@ -94,6 +94,8 @@ class ImageRequest:
     prompt: str
     by_token: bool
     inputs: int
+    parts: Sequence[Mapping[str, Any]] = ()
+    """Of a form, as the truth log has them."""
 
 
 def read_image_request(request: Request, kind: Kind) -> ImageRequest:
@@ -105,7 +107,7 @@ def read_image_request(request: Request, kind: Kind) -> ImageRequest:
     content_type = request.headers.get(b"content-type", b"")
     form = None
     if kind == "variation" or (kind == "edit" and not content_type.startswith(b"application/json")):
-        form = read_form(content_type, request.body)
+        form = read_form(request)
         given = dict(form.values(*_FILES))
     else:
         given = read_json(request.body)
@@ -139,7 +141,8 @@ def read_image_request(request: Request, kind: Kind) -> ImageRequest:
             "The 'partial_images' parameter is only supported when 'stream' is true.",
             param="partial_images",
         )
-    return ImageRequest(values, model, prompt, family.by_token, inputs)
+    parts = () if form is None else form.described()
+    return ImageRequest(values, model, prompt, family.by_token, inputs, parts)
 
 
 def _belongs(field: str, kind: Kind) -> bool:

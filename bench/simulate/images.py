@@ -65,11 +65,12 @@ class ImagesDialect(OperationDialect):
             model=asked.model,
             texts=(asked.prompt,) if asked.by_token else (),
             framing_tokens=image_tokens,
-            seed_material=material(request.body),
+            seed_material=material(request),
             directives=find_directives(asked.prompt or asked.values.get("user") or ""),
             stream=values["stream"],
             units={"input_image_tokens": image_tokens} if image_tokens else {},
             reports=asked.by_token,
+            parts=asked.parts,
             document=values,
             make=make,
         )

@@ -18,6 +18,7 @@ from bench.simulate.openai_dialect import OpenAIDialect
 from bench.simulate.openai_fields import Check, missing
 from bench.simulate.openai_request import NOT_JSON
 from bench.simulate.plan import ChatPlan
+from bench.simulate.replies import Request
 
 WHOLE: Final = Answer((Segment("media", 0, 1, pieces=(Piece(b"", {}),)),), "stop")
 """An answer that comes in one piece and has no tokens of output."""
@@ -55,10 +56,11 @@ def read_json(body: bytes) -> dict[str, Any]:
     return document
 
 
-def material(body: bytes) -> bytes:
+def material(request: Request) -> bytes:
     """What of a body an answer depends on: of an upload the beginning, and how long it is."""
+    body = request.body if request.upload is None else request.upload
     if len(body) <= DIGESTED_BYTES:
-        return body
+        return body[:]
     return body[:DIGESTED_BYTES] + len(body).to_bytes(8, "big")
 
 

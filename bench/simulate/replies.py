@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Final, Protocol
 
 from bench.simulate.truth import Ending, TruthRecord
@@ -29,6 +30,8 @@ class Request:
     headers: dict[bytes, bytes]
     body: bytes
     protocol: str
+    upload: mmap | None = None
+    """The body of a long form, which `body` is then not."""
 
 
 class Responder(Protocol):

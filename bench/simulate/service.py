@@ -189,7 +189,7 @@ class Service:
             chat = dialect.parse(request)
             record.model, record.stream = chat.model, chat.stream
             record.directives = chat.directives or ""
-            record.signatures = chat.signatures
+            record.signatures, record.parts = chat.signatures, chat.parts
             self._known(dialect, chat.model)
             directives = self._directives(chat, record.number)
             record.tag = directives.tag
@@ -213,8 +213,9 @@ class Service:
         record.completion_id = plan.answer_id
         record.input_tokens, record.taken = plan.input_tokens, chat.units
         kind = ChatStream if chat.stream else ChatUnary
-        if len(request.body) > BODY_HELD_BYTES:
-            request = replace(request, body=b"")  # as many uploads as there are clients
+        if request.upload is not None or len(request.body) > BODY_HELD_BYTES:
+            # There may be as many uploads as clients.
+            request = replace(request, body=b"", upload=None)
         return kind(responder, self._wheel, record, plan, dialect, request)
 
     def _misplaced(

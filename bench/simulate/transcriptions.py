@@ -77,7 +77,7 @@ class TranscriptionsDialect(OperationDialect):
     fields = FIELDS
 
     def parse(self, request: Request) -> ChatRequest:
-        form = read_form(request.headers.get(b"content-type", b""), request.body)
+        form = read_form(request)
         required(form, "file", "model")
         values = typed_values(form.values("file"), self.fields)
         model, wanted = values["model"], values.get("response_format", "json")
@@ -98,13 +98,14 @@ class TranscriptionsDialect(OperationDialect):
             model=model,
             texts=() if by_second else (prompt,),
             framing_tokens=tokens,
-            seed_material=material(request.body),
+            seed_material=material(request),
             directives=find_directives(prompt),
             stream=streamed,
             units={unit: amount for unit, amount in units.items() if amount},
             metered="seconds" if by_second else "tokens",
             reports=streamed or not texts,
             answer_type=b"text/plain; charset=utf-8" if texts else b"application/json",
+            parts=form.described(),
             document=values | {"length_ms": length_ms, "response_format": wanted},
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -30,6 +30,7 @@ class TruthRecord:
     None while it runs; then `done` (all of it was written), `cut` (a fault of ours), `reset`
     (the client left or reset the stream) or `error` (an error status or an error event).
     A token of media is a piece of it: an image or a preview, a stretch of sound, a list of vectors.
+    `parts` are those of a form: values, and of files how long they are and their CRC-32.
     `number` counts the requests of a log from 1; `tag` is the directive's.
     Times are seconds since the epoch, for people; nothing is computed from them but from
     `ended_monotonic_s`, which other processes of this machine can compare with their own.
@@ -51,6 +52,7 @@ class TruthRecord:
         "message",
         "model",
         "number",
+        "parts",
         "protocol",
         "provider_request_id",
         "replayed_text",
@@ -91,6 +93,7 @@ class TruthRecord:
         self.message: str | None = None
         self.input_tokens = 0
         self.taken: Mapping[str, int] = {}
+        self.parts: Sequence[Mapping[str, Any]] = ()
         self.tokens_generated = 0
         self.tokens_written = 0
         self.answer = _NOTHING
@@ -194,6 +197,7 @@ class TruthRecord:
             "tokens_generated": self.tokens_generated,
             "tokens_written": self.tokens_written,
             "consumed": self.consumed,
+            "parts": list(self.parts),
             "text": choices[0] if choices else None,
             "choices": choices,
             "reasoning": self.reasoning if text else None,

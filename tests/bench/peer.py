@@ -74,9 +74,18 @@ class Http2Client:
         )
         self.answers[stream_id] = Answer()
         if body:
-            assert self.h2.send_data(stream_id, body, ended=True) == len(body)
+            await self._send_body(stream_id, memoryview(body))
         await self.flush()
         return stream_id
+
+    async def _send_body(self, stream_id: int, body: memoryview) -> None:
+        """As far as the windows go, then on as they open."""
+        with trio.fail_after(PATIENCE_S):
+            while (sent := self.h2.send_data(stream_id, body, ended=True)) < len(body):
+                body = body[sent:]
+                news = self._news
+                await self.flush()
+                await news.wait()
 
     async def chat(self, request: dict[str, object], request_id: str = "") -> int:
         headers = [(b"content-type", b"application/json")]
