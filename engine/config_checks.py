@@ -17,6 +17,7 @@ from engine.config_tables import (
     BillingConfig,
     Config,
     EgressConfig,
+    MediaConfig,
     NoticesConfig,
     ProviderConfig,
     ServerConfig,
@@ -46,6 +47,7 @@ def check(config: Config, document: Mapping[str, Any], reader: TableReader) -> N
     _check_billing(config.billing, reader)
     _check_notices(config.notices, reader)
     _check_egress(config.egress, document, reader)
+    _check_media(config.media, reader)
     for name, provider in config.providers.items():
         _check_provider(name, provider, reader)
     check_models(config, reader)
@@ -111,6 +113,20 @@ def _check_billing(billing: BillingConfig, reader: TableReader) -> None:
                 ("billing", name),
                 f"must be more than 0, and {_FACTOR_MAX:,} at most, not {factor}",
             )
+
+
+def _check_media(media: MediaConfig, reader: TableReader) -> None:
+    if media.base_url is None:
+        return
+    problem = "must be http(s)://HOST, maybe with a port and a path"
+    try:
+        url = urlsplit(media.base_url)
+        _ = url.port
+    except ValueError:
+        raise reader.error(("media", "base_url"), problem) from None
+    fine = url.scheme in ("http", "https") and url.hostname
+    if not fine or url.username or url.password or url.query or url.fragment:
+        raise reader.error(("media", "base_url"), problem)
 
 
 def _check_notices(notices: NoticesConfig, reader: TableReader) -> None:

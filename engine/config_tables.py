@@ -174,6 +174,19 @@ class EgressConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaConfig:
+    """Generated media that clients fetch by a URL of the gateway."""
+
+    url_ttl_s: float = 3_600.0
+    """The URL ends after so long, and what it names is gone."""
+    store_max_bytes: int = 1024**3
+    """Of all of them, mostly in files of `spool_dir`; the oldest make room. One account has a
+    fourth at most."""
+    base_url: str | None = None
+    """What clients reach the gateway by, for these URLs; left out: as the request has."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderConfig:
     """An origin with a protocol, credentials and policies."""
 
@@ -259,6 +272,7 @@ class Config:
     billing: BillingConfig = field(default_factory=BillingConfig)
     notices: NoticesConfig = field(default_factory=NoticesConfig)
     egress: EgressConfig = field(default_factory=EgressConfig)
+    media: MediaConfig = field(default_factory=MediaConfig)
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     prices: tuple[PriceRowConfig, ...] = ()

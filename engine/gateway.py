@@ -48,6 +48,7 @@ from engine.reload import (
 from engine.routing.health import HealthBook
 from engine.rules import Admitted, build_rules
 from engine.spool import Spool, SpoolError
+from engine.storage.media import MediaStore
 from engine.telemetry import Telemetry
 from engine.upkeep import expose, open_upkeep
 from engine.upstream.credentials import open_credentials
@@ -96,6 +97,11 @@ class Gateway:
     def spool(self) -> Spool:
         """Where bodies go that are too large for memory."""
         return self._parts.spool
+
+    @property
+    def media(self) -> MediaStore:
+        """Generated media that wait to be fetched."""
+        return self._parts.media
 
     async def reload(self) -> ReloadReport:
         """Read the configuration again; see `engine.reload.Reloader.reload`."""
@@ -307,6 +313,13 @@ async def open_gateway(
             health=HealthBook(config.routing, chance.random),
             chance=chance,
             spool=spool,
+            media=MediaStore(
+                spool,
+                clock,
+                max_bytes=config.media.store_max_bytes,
+                ttl_s=config.media.url_ttl_s,
+                base_url=config.media.base_url,
+            ),
             clock=clock,
         )
         await _take_up(parts)

@@ -33,6 +33,7 @@ from engine.routing.values import Asked, Candidate, Plan
 from engine.rules import Rules
 from engine.spool import Spool
 from engine.stopping import Preliminaries
+from engine.storage.media import MediaStore
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
 from engine.upstream.providers import Provider
@@ -99,6 +100,7 @@ class Parts:
         load: Load,
         parsing: ParsingPool,
         spool: Spool,
+        media: MediaStore,
         health: HealthBook,
         chance: Random,
     ) -> None:
@@ -116,6 +118,7 @@ class Parts:
         self.load = load
         self.parsing = parsing
         self.spool = spool
+        self.media = media
         self.health = health
         self.chance = chance
         self.plan_budgets = PlanBudgets(ledger, lambda: self.rules.plans)

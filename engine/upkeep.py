@@ -28,6 +28,7 @@ def expose(parts: Parts) -> None:
     gauge("parshall_helper_jobs", "Bodies parsed in the helper process.", lambda: parsing.apart)
     gauge("parshall_helper_starts", "Starts of the helper process.", lambda: parsing.starts)
     gauge("parshall_spool_bytes", "Bodies in files.", lambda: parts.spool.used_bytes)
+    gauge("parshall_media_bytes", "Generated media kept.", lambda: parts.media.used_bytes)
     gauge("parshall_loop_lag_seconds", "How long the loop lags.", lambda: parts.load.lag.seconds)
     gauge("parshall_memory_bytes", "Resident memory; 0: unknown.", parts.load.memory_bytes)
     gauge(
@@ -54,7 +55,7 @@ def _breakers(parts: Parts) -> Iterator[tuple[str, State, int]]:
 @asynccontextmanager
 async def open_upkeep(parts: Parts) -> AsyncIterator[None]:
     """Record the progress of all open streams, every tick or sooner if one has come far; end holds
-    that no exchange owns any more; archive old receipts; forget old idempotency keys."""
+    that no exchange owns any more; archive old receipts; forget old idempotency keys, old media."""
 
     async def record() -> None:
         while True:
@@ -99,6 +100,7 @@ async def open_upkeep(parts: Parts) -> AsyncIterator[None]:
         nursery.start_soon(expire)
         nursery.start_soon(prune)
         nursery.start_soon(parts.plan_budgets.run)
+        nursery.start_soon(parts.media.run)
         if parts.config.storage.receipts_keep_days:
             nursery.start_soon(archive)
         with parts.load.measured():

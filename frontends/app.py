@@ -35,6 +35,7 @@ from frontends.connection import GatewayConnection, current_entry
 from frontends.gemini import GeminiRoutes
 from frontends.headers import SECURITY
 from frontends.ingress import Ingress
+from frontends.media import MediaRoutes
 from frontends.models import ModelRoutes
 from frontends.net import Net
 from frontends.openai import OpenAIRoutes
@@ -94,6 +95,7 @@ class GatewayApp(QuartTrio):
         self.register_blueprint(AccountRoutes(ingress, gateway).blueprint())
         self.register_blueprint(AuthRoutes(ingress, gateway).blueprint())
         self.register_blueprint(AdminRoutes(gateway).blueprint())
+        self.register_blueprint(MediaRoutes(gateway).blueprint())
         self.register_error_handler(Exception, self._answer_error)
         self.get("/healthz")(self.healthz)
         self.get("/readyz")(self.readyz)

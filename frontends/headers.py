@@ -29,6 +29,7 @@ PROVIDER_HEADERS: Final[dict[Protocol, tuple[str, ...]]] = {
 ANSWER_HEADERS: Final = RATE_HEADERS | frozenset(
     {
         b"allow",
+        b"content-disposition",
         b"content-length",
         b"content-type",
         b"idempotent-replayed",

@@ -42,6 +42,7 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = {
     ("POST", "/api/auth"): "keys",
     ("DELETE", "/api/auth/<key_id>"): "keys",
     ("POST", "/api/auth/<key_id>/rotate"): "keys",
+    ("GET", "/v1/media/<media_id>"): "open",  # the signature in the URL is the credential
     ("GET", "/healthz"): "open",
     ("GET", "/readyz"): "open",
     ("GET", "/metrics"): "open",

@@ -103,6 +103,7 @@ def test_every_configuration_key_is_named() -> None:
         DeploymentConfig,
         EgressConfig,
         LimitsConfig,
+        MediaConfig,
         ModelConfig,
         PlanConfig,
         PriceConfig,
@@ -135,6 +136,7 @@ def test_every_configuration_key_is_named() -> None:
         ModelConfig,
         DeploymentConfig,
         EgressConfig,
+        MediaConfig,
         Capabilities,
     ):
         for name in section.__dataclass_fields__:

@@ -136,6 +136,7 @@ def test_the_lists_of_headers_that_pass() -> None:
         "openai_chat": (),
         "openai_responses": (),
         "openai_completions": (),
+        "openai": (),
         "anthropic": ("anthropic-beta", "anthropic-version"),
         "gemini": (),
     }
@@ -147,6 +148,7 @@ def test_the_lists_of_headers_that_pass() -> None:
         b"anthropic-ratelimit-tokens-remaining",
         b"anthropic-ratelimit-tokens-reset",
         b"allow",
+        b"content-disposition",
         b"content-length",
         b"content-type",
         b"idempotent-replayed",
