@@ -30,6 +30,7 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 (RFC 9110's word, no crede
 _PARAMETER = re.compile(
     rf'[ \t]*;[ \t]*(?:({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^";\s]+)))?[ \t]*'
 )
+_is_token = re.compile(_TOKEN).fullmatch
 _KIND = re.compile(rf"[ \t]*({_TOKEN}(?:/{_TOKEN})?)[ \t]*")
 _HEADER = re.compile(rf"({_TOKEN})[ \t]*:(.*)")
 _FOLD = re.compile(r"\r\n[ \t]+")
@@ -85,7 +86,7 @@ def parse_form(content_type: str, body: bytes | memoryview) -> Form:
     Raises:
         InvalidRequestError: it is no such form; the message says which part is wrong, and why.
     """
-    delimiter = b"\r\n--" + _boundary_of(content_type).encode("ascii")
+    delimiter = b"\r\n--" + boundary_of(content_type).encode("ascii")
     source, view = _searchable(body)
     parts: list[Field | File] = []
     at = _first_boundary(source, delimiter)
@@ -109,16 +110,19 @@ def parse_form(content_type: str, body: bytes | memoryview) -> Form:
         at = end + len(delimiter)
 
 
-def write_form(parts: Iterable[Field | File]) -> tuple[str, list[bytes | memoryview]]:
+def write_form(
+    parts: Iterable[Field | File], boundary: str | None = None
+) -> tuple[str, list[bytes | memoryview]]:
     """The Content-Type and the body, in pieces, of a form of these parts.
 
     Names are escaped as browsers do (WHATWG HTML, section 4.10.22.8). The files' bytes are not
-    copied. The boundary is random, and stands in none of the parts.
+    copied. The boundary is random, and stands in none of the parts; a given one is that of the
+    form that the parts were read from.
     """
     parts = tuple(parts)
-    boundary = _fresh_boundary(parts)
+    delimiter = _fresh_boundary(parts) if boundary is None else boundary.encode("ascii")
     pieces: list[bytes | memoryview] = []
-    head = b"--" + boundary + b"\r\n"
+    head = b"--" + delimiter + b"\r\n"
     for part in parts:
         head += b'Content-Disposition: form-data; name="' + _escaped(part.name) + b'"'
         if isinstance(part, File):
@@ -127,14 +131,21 @@ def write_form(parts: Iterable[Field | File]) -> tuple[str, list[bytes | memoryv
             head += b'; filename="' + _escaped(part.filename) + b'"\r\n'
             head += b"Content-Type: " + kind.encode("ascii") + b"\r\n\r\n"
             pieces += [head, part.data]
-            head = b"\r\n--" + boundary + b"\r\n"
+            head = b"\r\n--" + delimiter + b"\r\n"
         else:
-            head += b"\r\n\r\n" + part.value.encode() + b"\r\n--" + boundary + b"\r\n"
+            head += b"\r\n\r\n" + part.value.encode() + b"\r\n--" + delimiter + b"\r\n"
     pieces.append(head[:-2] + b"--\r\n")
-    return f"multipart/form-data; boundary={boundary.decode('ascii')}", pieces
+    return form_type(delimiter.decode("ascii")), pieces
 
 
-def _boundary_of(content_type: str) -> str:
+def form_type(boundary: str) -> str:
+    """The Content-Type of a form with this boundary."""
+    word = boundary if _is_token(boundary) else f'"{boundary}"'
+    return f"multipart/form-data; boundary={word}"
+
+
+def boundary_of(content_type: str) -> str:
+    """The boundary that a Content-Type says. Raises InvalidRequestError: it is of no form."""
     kind, parameters = _parameters_of(content_type, "The Content-Type")
     if kind != "multipart/form-data":
         raise InvalidRequestError("The Content-Type is not multipart/form-data.")

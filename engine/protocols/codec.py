@@ -16,6 +16,7 @@ from engine.conversation import Conversation, MediaKind
 from engine.demand import Demand
 from engine.errors import GatewayError, InvalidRequestError, UpstreamError, UpstreamRejectedError
 from engine.events import Call, Event, Operation, Usage
+from engine.media.forms import Form
 from engine.protocols.costs import ShownCost
 from engine.protocols.quirks import PLAIN, Quirks
 
@@ -32,6 +33,7 @@ class ClientRequest:
         array, operation: see `Call`.
         betas: what an Anthropic client opts in to, by its header.
         demand: what it consumes at most; None: as a chat does.
+        form: its body, where that is one; `document` has its fields.
         content_type: of the body as it goes on verbatim.
         answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
     """
@@ -48,6 +50,7 @@ class ClientRequest:
     betas: tuple[str, ...] = ()
     document: dict[str, Any] = field(default_factory=dict, repr=False)
     demand: Demand | None = None
+    form: Form | None = field(default=None, repr=False)
     content_type: str = "application/json"
     answer_type: str | None = None
 
@@ -236,6 +239,18 @@ class FailsInPlace(Protocol):
 
     def fail(self, error: GatewayError) -> bytes:
         """The ending of a stream that has failed; never a forged normal one."""
+
+
+@runtime_checkable
+class EditsAnswers(Protocol):
+    """A codec of operations whose whole answers do not all pass as they are."""
+
+    def edit(self, body: bytes, events: Sequence[Event], request: ClientRequest) -> bytes:
+        """An answer that says `events`, of a provider that speaks this too, as the client gets it.
+
+        Raises:
+            UpstreamError: it is not what was asked for.
+        """
 
 
 class ClientCodec(Protocol):

@@ -25,6 +25,7 @@ from engine.protocols.codec import (
 from engine.protocols.costs import ShownCost, add_cost
 from engine.protocols.fields import write_json
 from engine.protocols.quirks import PLAIN, Quirks
+from engine.protocols.uploads import write_upload
 
 
 def model_of(document: Mapping[str, Any]) -> str:
@@ -66,7 +67,9 @@ class OperationCodec:
         output_limit: int | None,
         quirks: Quirks = PLAIN,
     ) -> bytes:
-        """The client's document with the provider's name of the model."""
+        """The client's document, or form, with the provider's name of the model."""
+        if request.form is not None:
+            return write_upload(request, upstream_model)
         return write_json({**request.document, "model": upstream_model})
 
     def decode_request(self, request: ClientRequest) -> Conversation:
@@ -77,7 +80,7 @@ class OperationCodec:
 
     def answered(self, request: ClientRequest) -> ClientRequest:
         """Nothing of the document matters to the answer."""
-        return replace(request, document={})
+        return replace(request, document={}, form=None)
 
     def path(
         self,
