@@ -77,6 +77,17 @@ _GPT_IMAGE: Final[Mapping[str, Schema]] = {
     "input_fidelity": one_of("low", "high"),
     "partial_images": _whole(0, 3),
     "stream": FLAG,
+    "safety_identifier": TEXT,
+}
+_GPT_IMAGE_LATER: Final[Mapping[str, Schema]] = {
+    **_GPT_IMAGE,
+    "quality": one_of("auto", "low", "medium", "high", "xhigh", "max"),
+    "output_format": one_of("png", "jpeg", "webp", "gif"),
+    "complexity": one_of("low", "medium", "high"),
+    "frame_count": _whole(2, 16),
+    "frame_duration_ms": _whole(0, 655_350),
+    "markup": _ANY,
+    "size": TEXT,  # of one's own
 }
 _URL: Final = one_of("url", "b64_json")
 
@@ -85,8 +96,7 @@ IMAGES: Final[Rows] = (
         re.compile(r"gpt-image-1"),
         _image(32_000, **_GPT_IMAGE, size=one_of("auto", "1024x1024", "1536x1024", "1024x1536")),
     ),
-    # Later ones take sizes of one's own.
-    (re.compile(r"(gpt|chatgpt)-image"), _image(32_000, **_GPT_IMAGE, size=TEXT)),
+    (re.compile(r"(gpt|chatgpt)-image"), _image(32_000, **_GPT_IMAGE_LATER)),
     (
         re.compile(r"dall-e-3"),
         _image(
