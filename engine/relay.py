@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.errors import GatewayError, UpstreamError, UpstreamRejectedError
+from engine.errors import GatewayError, UpstreamError
 from engine.events import Event, Finish, FinishReason, Usage, UsageReport
 from engine.metering.tokens import Count
 from engine.metering.usage import OutputMeter, generated_texts
 from engine.protocols.codec import (
     ClientCodec,
     ClientRequest,
+    EditsAnswers,
     Identity,
     StreamDecoder,
     StreamEncoder,
@@ -342,15 +343,17 @@ class UnaryRelay:
         except (ValueError, RecursionError):
             self.error = UpstreamError("The provider's answer is not a JSON object.")
             return b""
-        except UpstreamRejectedError as error:
+        except UpstreamError as error:
             self.error = error
             return b""
-        if settings.client is not settings.provider:
-            try:
-                body = settings.client.encode_response(events, settings.request, settings.identity)
-            except EventTooLargeError as error:
-                self.error = UpstreamError(f"The provider's answer is broken: {error}.")
-                return b""
+        try:
+            body = self._for_client(body, events)
+        except EventTooLargeError as error:
+            self.error = UpstreamError(f"The provider's answer is broken: {error}.")
+            return b""
+        except UpstreamError as error:
+            self.error = error
+            return b""
         for channel, text in generated_texts(events):
             self.meter.add(channel, text, len(body))
         self.meter.take_figures(events)
@@ -359,6 +362,14 @@ class UnaryRelay:
         self.terminal = True
         self._ending = body
         return b""
+
+    def _for_client(self, body: bytes, events: Sequence[Event]) -> bytes:
+        client, request = self._settings.client, self._settings.request
+        if client is not self._settings.provider:
+            return client.encode_response(events, request, self._settings.identity)
+        if request.demand is not None and isinstance(client, EditsAnswers):
+            return client.edit(body, events, request)
+        return body
 
     def heartbeat(self) -> bytes:
         """An answer in one piece cannot be kept alive."""

@@ -71,8 +71,8 @@ class Verbatim:
         self.repeat = None
         self._ending.append(client_bytes)
         self.held_bytes += len(client_bytes)
-        if self.held_bytes <= _ENDING_MAX_BYTES:
-            return b""
+        if self.held_bytes <= _ENDING_MAX_BYTES or len(self._ending) == 1:
+            return b""  # the first event may be a picture
         ending, self._ending, self.held_bytes = self._ending, [], 0
         return b"".join(ending)
 

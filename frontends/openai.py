@@ -14,6 +14,9 @@ from frontends.ingress import Ingress
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "/v1/audio/speech": "speech",
     "/v1/moderations": "moderate",
+    "/v1/images/generations": "image",
+    "/v1/images/edits": "image_edit",
+    "/v1/images/variations": "image_variation",
 }
 """What is asked for at the paths that are no chat's."""
 

@@ -19,6 +19,7 @@ _PREFIXES: tuple[tuple[str, Protocol], ...] = (
     ("/v1/completions", "openai_completions"),
     ("/v1/moderations", "openai"),
     ("/v1/audio", "openai"),
+    ("/v1/images", "openai"),
     ("/v1beta", "gemini"),
     ("/v1alpha", "gemini"),
 )

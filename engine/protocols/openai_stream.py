@@ -55,8 +55,12 @@ class EventDecoder:
             self._document = {}
             self.ending = self.done = True
             return ()
-        document = self._document = load_object(data)
+        document = self._document = self._load(data)
         return self._read(document, frame)
+
+    def _load(self, data: bytes) -> dict[str, Any]:
+        """The object that the data is; raises ValueError."""
+        return load_object(data)
 
     def _read(self, document: dict[str, Any], frame: bytes) -> Sequence[Event]:
         """The events of a chunk; sets `error` for one that is none."""

@@ -12,6 +12,7 @@ from engine.protocols import (
     gemini,
     openai_chat,
     openai_completions,
+    openai_images,
     openai_moderations,
     openai_responses,
     openai_speech,
@@ -27,6 +28,7 @@ _OF_CLIENTS: Mapping[str, ClientCodec] = {
     openai_completions.CODEC.name: openai_completions.CODEC,
     openai_moderations.CODEC.name: openai_moderations.CODEC,
     openai_speech.CODEC.name: openai_speech.CODEC,
+    openai_images.CODEC.name: openai_images.CODEC,
 }
 _OF_PROVIDER = {
     "openai": "openai_chat",
@@ -37,6 +39,9 @@ _OF_PROVIDER = {
 _OF_OPERATION: Final[Mapping[tuple[str, str], str]] = {
     ("openai", "moderate"): "openai_moderations",
     ("openai", "speech"): "openai_speech",
+    ("openai", "image"): "openai_images",
+    ("openai", "image_edit"): "openai_images",
+    ("openai", "image_variation"): "openai_images",
 }
 """Which codec reads a call, by protocol and operation, where the protocol alone does not say."""
 _OPENAI: Final = "openai_chat"
@@ -48,6 +53,7 @@ _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
         "openai-responses": "openai_moderations",
     },
     "openai_speech": {"openai": "openai_speech", "openai-responses": "openai_speech"},
+    "openai_images": {"openai": "openai_images", "openai-responses": "openai_images"},
 }
 """How a provider is spoken to for a call that is no chat: by the codec that has read the call, and
 the protocol of the provider. What is not there cannot be asked of it."""
