@@ -32,6 +32,7 @@ from frontends.anthropic import AnthropicRoutes
 from frontends.auth import AuthRoutes
 from frontends.bodies import BodyTimeoutError, LazyRequest, ParseBudget
 from frontends.connection import GatewayConnection, current_entry
+from frontends.direct import direct_routes
 from frontends.gemini import GeminiRoutes
 from frontends.headers import SECURITY
 from frontends.ingress import Ingress
@@ -100,6 +101,7 @@ class GatewayApp(QuartTrio):
         self.get("/healthz")(self.healthz)
         self.get("/readyz")(self.readyz)
         self.get("/metrics")(self.metrics)
+        self.direct = direct_routes(self)
 
     async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
         """One request (or what else a scope is of), and the end of what its body takes."""

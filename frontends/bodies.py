@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 from quart_trio.wrappers.request import TrioBody, TrioRequest
@@ -173,8 +173,24 @@ def taking_of(scope: Any) -> Taking:
     return taking
 
 
+class Incoming(Protocol):
+    """What a request says of its body, and where it comes from."""
+
+    @property
+    def content_length(self) -> int | None: ...
+
+    @property
+    def body(self) -> Parts: ...
+
+
+class Parts(Protocol):
+    """A body, part by part."""
+
+    async def __anext__(self) -> bytes: ...
+
+
 async def read_body(
-    request: LazyRequest,
+    request: Incoming,
     taking: Taking,
     bounds: ServerConfig,
     within: AbstractContextManager[trio.CancelScope],
@@ -194,7 +210,7 @@ async def read_body(
 
 
 async def _read(
-    request: LazyRequest, taking: Taking, bounds: ServerConfig, waiting: trio.CancelScope
+    request: Incoming, taking: Taking, bounds: ServerConfig, waiting: trio.CancelScope
 ) -> bytes | SpoolFile:
     max_bytes, spooled_min_bytes = bounds.body_max_bytes, bounds.spooled_min_bytes
     expected_bytes = request.content_length or 0

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import trio
-from quart import Response, request
+from quart import Response
 from quart.typing import ResponseTypes
 from quart_trio.asgi import TrioASGIHTTPConnection
 
@@ -22,6 +22,7 @@ from engine.events import Protocol
 from engine.rules import Admitted
 from frontends.access import AccessEntry, clean_client_id
 from frontends.bodies import LazyRequest
+from frontends.direct import Asked, DirectRequest, DirectRoute, asked, forget
 from frontends.headers import Header, answer_headers
 from frontends.keys import without_key
 from frontends.net import Net
@@ -51,7 +52,7 @@ class RelayResponse(Response):
     """An answer that an exchange gives; the connection opens and relays it."""
 
     def __init__(self, call: Call, admitted: Admitted) -> None:
-        super().__init__(b"")
+        # Quart passes it on as it is, and nobody else looks into it: no headers, no body.
         self.call = call
         self.admitted = admitted
 
@@ -64,7 +65,10 @@ class GatewayConnection(TrioASGIHTTPConnection):
         self._gateway: Gateway = app.gateway
         self._net: Net = app.net
         self._render_fault: FaultRenderer = app.render_fault
-        self._entry = _entry_of(scope, self._gateway.key_prefixes)
+        self._route: DirectRoute | None = None
+        if scope["method"] == "POST" and not scope.get("root_path"):
+            self._route = app.direct.get(scope["path"])
+        self._entry = _entry_of(scope, self._route, self._gateway.key_prefixes)
         self._answered = False
         scope[_ENTRY] = self._entry
 
@@ -101,13 +105,15 @@ class GatewayConnection(TrioASGIHTTPConnection):
         await self._answer(request, send)
         nursery.cancel_scope.cancel()
 
-    def _open_request(self, receive: Any, send: Any) -> LazyRequest:
+    def _open_request(self, receive: Any, send: Any) -> Asked:
         """A request that takes its body from the client itself."""
+        if self._route is not None:
+            return DirectRequest(self.scope, self._route, receive)
         request: Any = self._create_request_from_scope(send)
         request.body.pull(receive)
         return cast(LazyRequest, request)
 
-    async def _answer(self, request: LazyRequest, send: Send) -> None:
+    async def _answer(self, request: Asked, send: Send) -> None:
         try:
             response = await self._dispatch(request)
             del request  # an open stream holds no more than it needs
@@ -126,10 +132,13 @@ class GatewayConnection(TrioASGIHTTPConnection):
                 raise  # the connection is cut: half an answer must not look like a whole one
             await self._send_response(send, self._render_fault(self._entry, error))
 
-    async def _dispatch(self, request: LazyRequest) -> ResponseTypes:
+    async def _dispatch(self, request: Asked) -> ResponseTypes:
         """Whatever the answer is: what the handler has left of the body, nobody wants any more."""
         try:
             self._net.take(self.scope)
+            if isinstance(request, DirectRequest):
+                return await request.handle()
+            forget()  # the task's context may be another request's
             response: ResponseTypes = await self.app.handle_request(request)
         finally:
             request.body.refuse()
@@ -230,19 +239,19 @@ def _body(data: bytes, *, more: bool) -> dict[str, Any]:
 
 def current_entry() -> AccessEntry:
     """The log entry of the request being handled."""
-    scope: Any = request.scope
+    scope: Any = asked().scope
     entry: AccessEntry = scope[_ENTRY]
     return entry
 
 
-def _entry_of(scope: Any, key_prefixes: tuple[str, ...]) -> AccessEntry:
+def _entry_of(scope: Any, route: DirectRoute | None, key_prefixes: tuple[str, ...]) -> AccessEntry:
     headers = dict(scope["headers"])
     client = scope.get("client")
     own_id = headers.get(b"x-request-id") or headers.get(b"x-client-request-id")
     return AccessEntry(
         method=scope["method"],
-        path=without_key(scope["path"], key_prefixes),
-        protocol=protocol_of(scope["path"], headers),
+        path=route.path if route else without_key(scope["path"], key_prefixes),
+        protocol=route.protocol if route else protocol_of(scope["path"], headers),
         peer=client[0] if client else "unix",
         client_request_id=clean_client_id(own_id and own_id.decode("latin-1"), key_prefixes),
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from quart import Response, request
+from quart import Response
 
 from engine import Call, Gateway
 from engine.admission.keys import Principal
@@ -12,12 +10,12 @@ from engine.events import Operation, Protocol
 from engine.listing import ModelInfo
 from engine.rules import Admitted
 from engine.uploads import Upload
-from frontends.bodies import LazyRequest, read_body, taking_of
+from frontends.bodies import read_body, taking_of
 from frontends.connection import RelayResponse, current_entry
+from frontends.direct import asked, asked_scope
 from frontends.headers import PROVIDER_HEADERS
-from frontends.keys import read_key, read_query
+from frontends.keys import Fields, read_key, read_query
 from frontends.receipt_queries import page_json, read_receipt_query
-from frontends.scopes import route_scope
 from frontends.shedding import LoadShedder
 
 
@@ -82,7 +80,7 @@ class Ingress:
             GatewayError: as `authenticate`; or a parameter is wrong.
         """
         principal = self._principal()
-        query = read_receipt_query(read_query(request.query_string))
+        query = read_receipt_query(read_query(asked().query_string))
         return page_json(await self._gateway.receipts(principal, query))
 
     async def cancel(self, request_id: str) -> dict[str, object]:
@@ -103,8 +101,9 @@ class Ingress:
             InvalidRequestError: two keys that differ.
         """
         entry = current_entry()
+        request = asked()
         key = read_key(request.headers, request.query_string)
-        admitted = entry.admitted = self._gateway.identify(key, route_scope())
+        admitted = entry.admitted = self._gateway.identify(key, asked_scope())
         principal = admitted.entry.principal
         entry.account_id, entry.key_id = principal.account_id, principal.key_id
         return admitted
@@ -140,11 +139,9 @@ class Ingress:
         """
         if (refusal := self._shedder.refusal()) is not None:
             raise refusal
-        entry = current_entry()
+        entry, request = current_entry(), asked()
         taking, server = taking_of(request.scope), self._gateway.config.server
-        body = await read_body(
-            cast(LazyRequest, request), taking, server, self._gateway.refused_at_end()
-        )
+        body = await read_body(request, taking, server, self._gateway.refused_at_end())
         return Call(
             body=b"",
             upload=Upload(body, taking.give_back),
@@ -161,8 +158,8 @@ class Ingress:
             ),
             peer=entry.peer,
             client_request_id=entry.client_request_id,
-            idempotency_key=_idempotency_key(),
-            content_type=request.headers.get("content-type", ""),
+            idempotency_key=_idempotency_key(request.headers),
+            content_type=request.headers.get("content-type") or "",
             session_id=request.headers.get("x-session-id"),
             request_id=entry.request_id,
         )
@@ -170,9 +167,9 @@ class Ingress:
 
 def query_value(*names: str) -> str | None:
     """The first of the URL's parameters that has one of these names."""
-    return next((v for name, v in read_query(request.query_string) if name in names), None)
+    return next((v for name, v in read_query(asked().query_string) if name in names), None)
 
 
-def _idempotency_key() -> str | None:
+def _idempotency_key(headers: Fields) -> str | None:
     """Of several there is no telling which is meant: joined, they are none."""
-    return ", ".join(request.headers.getlist("idempotency-key")) or None
+    return ", ".join(headers.getlist("idempotency-key")) or None

@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
+from typing import Protocol
 from urllib.parse import parse_qsl
-
-from werkzeug.datastructures import Headers
 
 from engine.admission.keys import KEY_PREFIX
 from engine.errors import InvalidRequestError
@@ -24,7 +23,14 @@ _QUERY_FIELDS_MAX = 1_000
 _QUERY_IN_PATH = re.compile(r"(?i)(\?|%(?:25)*3f|key=|key%(?:25)*3d).*", re.DOTALL)
 
 
-def read_key(headers: Headers, query_string: bytes) -> str | None:
+class Fields(Protocol):
+    """Header fields."""
+
+    def getlist(self, name: str, /) -> list[str]:
+        """All values of a field, in their order; its name is in lower case."""
+
+
+def read_key(headers: Fields, query_string: bytes) -> str | None:
     """The key of a request; None if it has none.
 
     Raises:
@@ -39,7 +45,7 @@ def read_key(headers: Headers, query_string: bytes) -> str | None:
     return keys.pop() if keys else None
 
 
-def _keys(headers: Headers, query_string: bytes) -> Iterator[str]:
+def _keys(headers: Fields, query_string: bytes) -> Iterator[str]:
     for value in headers.getlist("authorization"):
         scheme, _, key = value.partition(" ")
         if scheme.lower() == "bearer":
@@ -54,6 +60,8 @@ def _keys(headers: Headers, query_string: bytes) -> Iterator[str]:
 
 def read_query(query_string: bytes) -> list[tuple[str, str]]:
     """The fields of a query, decoded, in their order. Raises InvalidRequestError: too many."""
+    if not query_string:
+        return []
     try:
         return parse_qsl(
             query_string.decode("latin-1"),

@@ -107,7 +107,7 @@ async def test_how_slow_a_body_may_be_is_configurable(clock: MockClock) -> None:
     started = trio.current_time()
     bounds = ServerConfig(body_grace_s=5, body_rate_min_bytes_per_s=100)
     with budget_of(1_000).taking({}) as taking, pytest.raises(BodyTimeoutError):
-        await read_body(request, taking, bounds, trio.CancelScope())  # type: ignore[arg-type]
+        await read_body(request, taking, bounds, trio.CancelScope())
 
     assert trio.current_time() - started == 5 + 400 / 100
 
