@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import google.genai.types as google
@@ -12,6 +13,12 @@ from anthropic.types.beta import beta_content_block_param, beta_tool_union_param
 from anthropic.types.beta import message_create_params as beta_create_params
 from anthropic.types.message_param import MessageParam
 from openai.types import completion_create_params as legacy_params
+from openai.types import embedding_create_params, moderation_create_params
+from openai.types.audio import (
+    speech_create_params,
+    transcription_create_params,
+    translation_create_params,
+)
 from openai.types.chat import completion_create_params
 from openai.types.responses import input_token_count_params, response_create_params, tool_param
 from openai.types.responses.response_input_item_param import ResponseInputItemParam
@@ -20,10 +27,14 @@ from typing_extensions import is_typeddict
 from bench.simulate import (
     anthropic_fields,
     completions_request,
+    embeddings,
     gemini_fields,
+    moderations,
     openai_fields,
     responses_fields,
     responses_items,
+    speech,
+    transcriptions,
 )
 from bench.simulate.shapes import Shape, Violation
 
@@ -191,3 +202,21 @@ def test_responses_items() -> None:
             names = sdk.pop(tag)
             assert keys_of(shape, names) == names, tag
     assert sdk == responses_items.OTHER_ITEMS
+
+
+@pytest.mark.parametrize(
+    ("ours", "sdk"),
+    [
+        (embeddings.FIELDS, embedding_create_params.EmbeddingCreateParams),
+        (moderations.FIELDS, moderation_create_params.ModerationCreateParams),
+        (speech.FIELDS, speech_create_params.SpeechCreateParams),
+        (transcriptions.TRANSLATION_FIELDS, translation_create_params.TranslationCreateParams),
+        (
+            transcriptions.FIELDS,
+            transcription_create_params.TranscriptionCreateParamsStreaming,
+        ),
+    ],
+)
+def test_operations_of_openai(ours: Mapping[str, Any], sdk: Any) -> None:
+    names = {name.partition("[")[0] for name in ours}
+    assert names == set(typing.get_type_hints(sdk)) - {"file"}
