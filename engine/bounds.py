@@ -114,7 +114,7 @@ def _bounds_of_demand(demand: Demand) -> Bounds:
         input_tokens=demand.input_tokens,
         expected_input_tokens=demand.expected_input_tokens,
         output_tokens=demand.output_tokens,
-        pieces={**demand.pieces, "requests": 1},
+        pieces={"requests": 1, **demand.pieces},
         limits=UsageLimits(
             input_max=demand.input_tokens + _TEMPLATE_TOKENS,
             output_max=demand.output_tokens,

@@ -18,6 +18,7 @@ from engine.parts import Parts
 from engine.passage import header_text
 from engine.protocols.codec import ClientRequest
 from engine.protocols.costs import ShownCost
+from engine.protocols.operation import OperationCodec
 from engine.wire.http import Headers
 
 logger = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class Conclusion:
         completed = self._billing.receipt.outcome is Outcome.COMPLETED
         if self._head is None or self._billing.idempotency is None or not completed:
             return None
-        body = self._with_cost(self._attempts.current.attempt.relay.finish())
+        body = self._finished()
         return stored_answer(self._whole_head(self._head, body), body)
 
     @trio.lowlevel.enable_ki_protection
@@ -170,7 +171,15 @@ class Conclusion:
         if relayed.exhausted:
             return self._with_cost(relayed.cut(self.settle(Outcome.FUNDS_EXHAUSTED)))
         self.settle(Outcome.COMPLETED)
-        return self._with_cost(relayed.finish())
+        return self._finished()
+
+    def _finished(self) -> bytes:
+        """The end of an answer that is whole, and settled."""
+        leg = self._attempts.current
+        ending, client = leg.attempt.relay.finish(), leg.passage.client
+        if isinstance(client, OperationCodec) and not leg.passage.verbatim:
+            ending = client.add_usage(ending, self._billing.receipt.usage)
+        return self._with_cost(ending)
 
     def _with_cost(self, ending: bytes) -> bytes:
         request = self._request

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal
+from typing import ClassVar, Literal
 
 from engine.conversation import Inline, Native, Signature
 from engine.spool import SpoolFile
@@ -269,6 +269,7 @@ class Vector:
 
     index: int
     values: Sequence[float] = field(repr=False)
+    choice: ClassVar[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +339,7 @@ Event = (
     | MediaDelta
     | LogprobsDelta
     | NativeEvent
+    | Vector
     | Finish
     | UsageReport
 )

@@ -22,6 +22,7 @@ from engine.protocols.codec import (
     StreamDecoder,
     StreamEncoder,
 )
+from engine.protocols.operation import OperationCodec
 from engine.protocols.quirks import PLAIN, Quirks
 from engine.protocols.registry import codec_of
 from engine.repeats import Repeat
@@ -339,7 +340,7 @@ class UnaryRelay:
         settings, body = self._settings, b"".join(self._parts)
         self._parts.clear()
         try:
-            events = settings.provider.decode_response(body, settings.quirks)
+            events = self._read(body)
         except (ValueError, RecursionError):
             self.error = UpstreamError("The provider's answer is not a JSON object.")
             return b""
@@ -370,6 +371,17 @@ class UnaryRelay:
         if request.demand is not None and isinstance(client, EditsAnswers):
             return client.edit(body, events, request)
         return body
+
+    def _read(self, body: bytes) -> Sequence[Event]:
+        settings = self._settings
+        provider = settings.provider
+        if (
+            settings.client is provider
+            and settings.tap is None
+            and isinstance(provider, OperationCodec)
+        ):
+            return provider.skim_response(body, settings.quirks)
+        return provider.decode_response(body, settings.quirks)
 
     def heartbeat(self) -> bytes:
         """An answer in one piece cannot be kept alive."""

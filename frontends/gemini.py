@@ -23,6 +23,8 @@ class GeminiRoutes:
             "generateContent": self.generate_content,
             "streamGenerateContent": self.stream_generate_content,
             "countTokens": self.count_tokens,
+            "embedContent": self.embed_content,
+            "batchEmbedContents": self.embed_contents,
         }
 
     def blueprint(self) -> Blueprint:
@@ -63,6 +65,14 @@ class GeminiRoutes:
     async def count_tokens(self, model: str) -> Response:
         """The input tokens of a request that is not sent."""
         return await self._ingress.count_tokens("gemini", model=model)
+
+    async def embed_content(self, model: str) -> Response:
+        """The vector of a content."""
+        return await self._ingress.relay("gemini", "embed", model=model, stream=False)
+
+    async def embed_contents(self, model: str) -> Response:
+        """The vectors of contents."""
+        return await self._ingress.relay("gemini", "embed_batch", model=model, stream=False)
 
 
 def model_name(name: str) -> str:

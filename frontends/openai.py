@@ -13,10 +13,13 @@ from frontends.ingress import Ingress
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "/v1/audio/speech": "speech",
+    "/v1/embeddings": "embed",
     "/v1/moderations": "moderate",
     "/v1/images/generations": "image",
     "/v1/images/edits": "image_edit",
     "/v1/images/variations": "image_variation",
+    "/v1/rerank": "rerank",
+    "/v2/rerank": "rerank",
 }
 """What is asked for at the paths that are no chat's."""
 
@@ -35,7 +38,7 @@ class OpenAIRoutes:
         routes.post("/v1/responses/input_tokens")(self.count_tokens)
         routes.post("/v1/completions")(self.create_completion)
         for path, operation in OPERATIONS.items():
-            endpoint = f"create_{operation}"
+            endpoint = path.strip("/").replace("/", "_")
             routes.post(path, endpoint=endpoint)(partial(self.create, operation))
         return routes
 

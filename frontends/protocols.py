@@ -11,15 +11,24 @@ GOOGLE_KEY = b"x-goog-api-key"
 
 GEMINI_VERSIONS = ("v1beta", "v1alpha", "v1")
 """All the same here. The last one shares its `/models` with the other two protocols."""
-GEMINI_VERBS = ("generateContent", "streamGenerateContent", "countTokens")
+GEMINI_VERBS = (
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
+)
 
 _PREFIXES: tuple[tuple[str, Protocol], ...] = (
     ("/v1/messages", "anthropic"),
     ("/v1/responses", "openai_responses"),
     ("/v1/completions", "openai_completions"),
+    ("/v1/embeddings", "openai"),
     ("/v1/moderations", "openai"),
     ("/v1/audio", "openai"),
     ("/v1/images", "openai"),
+    ("/v1/rerank", "openai"),
+    ("/v2/rerank", "openai"),
     ("/v1beta", "gemini"),
     ("/v1alpha", "gemini"),
 )

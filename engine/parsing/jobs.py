@@ -36,8 +36,8 @@ from engine.protocols.quirks import Quirks
 from engine.protocols.registry import (
     SERVICES,
     client_codec,
-    codec_of,
     provider_codec,
+    translated_to,
     upstream_codec,
 )
 from engine.routing.values import Asked, Deployment
@@ -266,7 +266,7 @@ class Parsed:
             target.quirks,
         )
         try:
-            encoded = codec_of(spoken).encode_request(conversation, upstream)
+            encoded = translated_to(spoken).encode_request(conversation, upstream)
         except InexpressibleError as error:
             error.param = self._spelled(error.field)
             raise

@@ -369,8 +369,8 @@ class ClientCodec(Protocol):
         """The ending of a stream that has failed; never a forged normal one."""
 
 
-class Codec(ClientCodec, Protocol):
-    """One protocol that clients of any other are translated to."""
+class RequestCodec(ClientCodec, Protocol):
+    """One protocol that requests of another are translated to."""
 
     def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
         """The body for a provider of this protocol, streamed or not as `target` says.
@@ -378,6 +378,10 @@ class Codec(ClientCodec, Protocol):
         Raises:
             InexpressibleError: this protocol or model cannot say it.
         """
+
+
+class Codec(RequestCodec, Protocol):
+    """One protocol that clients of any other are translated to."""
 
     def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> StreamDecoder:
         """For a stream to be translated. Without `end_marker` it may end without one."""

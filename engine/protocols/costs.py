@@ -70,6 +70,18 @@ def add_cost(ending: bytes, cost: ShownCost, name: bytes, depth: int = 1) -> byt
     return b"".join((ending[:start], kept.rstrip(), comma, own, ending[start + filled :]))
 
 
+def find_object(text: bytes, name: bytes, depth: int = 1) -> bytes | None:
+    """The last object called `name` that stands in `depth` objects and arrays, as its JSON; None:
+    there is none, or it is too large to be usage. Nothing else of the text is parsed.
+
+    >>> find_object(b'{"data": [0.5, {"usage": {}}], "usage": {"n": 1}}', b"usage")
+    b'{"n": 1}'
+    """
+    start = _last_object(text, name, depth)
+    closing = None if start is None else _closing(text, start)
+    return None if closing is None else b"{" + text[start:closing] + b"}"
+
+
 def _last_object(text: bytes, name: bytes, depth: int) -> int | None:
     """Where the last object called `name` at this depth begins, behind its brace."""
     # A key is followed by a colon, and inside a string its quotes would be escaped.

@@ -116,15 +116,29 @@ class OperationCodec:
         """Server-sent events."""
         return b"text/event-stream; charset=utf-8"
 
+    def skim_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
+        """As `decode_response`, but for what is generated: for an answer that goes through
+        verbatim, and may be tens of megabytes that the gateway wants a line of."""
+        return self.decode_response(body, quirks)
+
     def encode_response(
         self, events: Sequence[Event], request: ClientRequest, identity: Identity
     ) -> bytes:
         """For operations that other protocols have too."""
         raise AssertionError(f"{self.name} is answered by its own kind only")
 
+    def add_usage(self, body: bytes, usage: Mapping[str, int]) -> bytes:
+        """A whole answer that was made of another protocol's, with the `usage` that is billed (its
+        units by name), where it says none itself."""
+        return body
+
     def add_cost(self, ending: bytes, cost: ShownCost, request: ClientRequest) -> bytes:
         """In `usage`, where the answer has one."""
         return ending if request.answer_type is not None else add_cost(ending, cost, b"usage")
+
+    def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
+        """Raises ValueError, UpstreamRejectedError."""
+        raise AssertionError(f"{self.name} reads its own answers")
 
     # errors
 

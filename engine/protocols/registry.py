@@ -10,25 +10,34 @@ from engine.events import Operation
 from engine.protocols import (
     anthropic,
     gemini,
+    gemini_embeddings,
     openai_chat,
     openai_completions,
+    openai_embeddings,
     openai_images,
     openai_moderations,
     openai_responses,
     openai_speech,
+    rerank,
 )
-from engine.protocols.codec import ClientCodec, Codec
+from engine.protocols.codec import ClientCodec, Codec, RequestCodec
 
 _CODECS: Mapping[str, Codec] = {
     codec.name: codec
     for codec in (openai_chat.CODEC, openai_responses.CODEC, anthropic.CODEC, gemini.CODEC)
 }
-_OF_CLIENTS: Mapping[str, ClientCodec] = {
+_TRANSLATED_TO: Mapping[str, RequestCodec] = {
     **_CODECS,
+    gemini_embeddings.CODEC.name: gemini_embeddings.CODEC,
+    openai_embeddings.CODEC.name: openai_embeddings.CODEC,
+}
+_OF_CLIENTS: Mapping[str, ClientCodec] = {
+    **_TRANSLATED_TO,
     openai_completions.CODEC.name: openai_completions.CODEC,
     openai_moderations.CODEC.name: openai_moderations.CODEC,
     openai_speech.CODEC.name: openai_speech.CODEC,
     openai_images.CODEC.name: openai_images.CODEC,
+    rerank.CODEC.name: rerank.CODEC,
 }
 _OF_PROVIDER = {
     "openai": "openai_chat",
@@ -37,23 +46,35 @@ _OF_PROVIDER = {
     "gemini": "gemini",
 }
 _OF_OPERATION: Final[Mapping[tuple[str, str], str]] = {
+    ("gemini", "embed"): "gemini_embeddings",
+    ("gemini", "embed_batch"): "gemini_embeddings",
+    ("openai", "embed"): "openai_embeddings",
     ("openai", "moderate"): "openai_moderations",
     ("openai", "speech"): "openai_speech",
     ("openai", "image"): "openai_images",
     ("openai", "image_edit"): "openai_images",
     ("openai", "image_variation"): "openai_images",
+    ("openai", "rerank"): "rerank",
 }
 """Which codec reads a call, by protocol and operation, where the protocol alone does not say."""
 _OPENAI: Final = "openai_chat"
 """How errors of the protocol `openai` are worded before the operation is known."""
 
+_EMBEDDINGS: Final = {
+    "gemini": "gemini_embeddings",
+    "openai": "openai_embeddings",
+    "openai-responses": "openai_embeddings",
+}
 _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
+    "gemini_embeddings": _EMBEDDINGS,
+    "openai_embeddings": _EMBEDDINGS,
     "openai_moderations": {
         "openai": "openai_moderations",
         "openai-responses": "openai_moderations",
     },
     "openai_speech": {"openai": "openai_speech", "openai-responses": "openai_speech"},
     "openai_images": {"openai": "openai_images", "openai-responses": "openai_images"},
+    "rerank": {"openai": "rerank", "openai-responses": "rerank"},
 }
 """How a provider is spoken to for a call that is no chat: by the codec that has read the call, and
 the protocol of the provider. What is not there cannot be asked of it."""
@@ -81,6 +102,11 @@ SERVICES: Final[Mapping[Operation, Service]] = {
 def codec_of(protocol: str) -> Codec:
     """The codec of a protocol that both sides speak, by its name."""
     return _CODECS[protocol]
+
+
+def translated_to(name: str) -> RequestCodec:
+    """The codec that requests of another are translated to, by its name."""
+    return _TRANSLATED_TO[name]
 
 
 def client_codec(protocol: str, operation: str = "chat") -> ClientCodec:

@@ -112,7 +112,7 @@ async def test_a_stream_as_one_array(tmp_path: Path, query: str, model: str) -> 
         ("POST", "/v1beta/models/nobodys:generateContent", body(), 404, "NOT_FOUND"),
         ("POST", "/v1beta/models/nobodys:countTokens", body(), 404, "NOT_FOUND"),
         ("POST", "/v1/models/nobodys:countTokens", body(), 404, "NOT_FOUND"),
-        ("POST", "/v1beta/models/sim-gemini:embedContent", b"{}", 404, "NOT_FOUND"),
+        ("POST", "/v1beta/models/sim-gemini:predict", b"{}", 404, "NOT_FOUND"),
         ("POST", "/v1beta/models/sim-gemini", b"{}", 404, "NOT_FOUND"),
         ("POST", "/v1beta/models/:generateContent", b"{}", 404, "NOT_FOUND"),
         ("POST", "/v1beta/cachedContents", b"{}", 404, "NOT_FOUND"),
