@@ -68,6 +68,14 @@ class GeminiEmbeddingsDialect(GeminiDialect):
             make=_make,
         )
 
+    def unknown_model(self, model: str) -> ApiError:
+        return ApiError(
+            f"models/{model} is not found for API version v1beta, or is not supported for "
+            "embedContent. Call ListModels to see the list of available models and their supported "
+            "methods.",
+            status=404,
+        )
+
     def usage(self, counts: Counts) -> dict[str, Any]:
         tokens = counts.input_tokens
         details = [{"modality": "TEXT", "tokenCount": tokens}]

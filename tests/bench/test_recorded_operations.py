@@ -69,14 +69,25 @@ async def test_the_shape_of_an_answer(name: str, told: str, more: dict[str, Any]
 
 
 @needs_recordings
-async def test_the_words_of_errors() -> None:
-    recorded = read_recording(f"{OTEL}embeddings-model-not-found.json")
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{OTEL}embeddings-model-not-found.json",
+        "gemini-batchEmbedContents/pydantic-ai--embeddings-testgoogle.test-embed-error.json",
+    ],
+)
+async def test_the_words_of_a_model_that_is_not_there(name: str) -> None:
+    recorded = read_recording(name)
     async with open_simulator() as simulator:
         asked = recorded["request"]
         data = post(asked["body"], path=asked["path"], more="connection: close\r\n")
         received = await converse(simulator.port, data)
     assert received.status == recorded["response"]["status"] == 404
-    assert received.body.rstrip() == recorded["response"]["body"].rstrip().encode()
+    assert orjson.loads(received.body) == orjson.loads(recorded["response"]["body"])
+
+
+@needs_recordings
+async def test_the_words_for_an_unknown_field() -> None:
     body: dict[str, object] = {
         "model": "gpt-image-1",
         "prompt": "A river.",
