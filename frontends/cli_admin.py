@@ -352,6 +352,10 @@ def list_receipts(
         click.echo(f"more: --cursor {page['next_cursor']}", err=True)
 
 
+_APIECE = frozenset({"characters", "images", "milliseconds", "requests", "web_searches"})
+"""Units of a receipt that are no tokens."""
+
+
 def _receipt_line(receipt: Json) -> Json:
     usage = receipt["usage"]
     return {
@@ -362,6 +366,7 @@ def _receipt_line(receipt: Json) -> Json:
         "state": receipt["state"],
         "input": usage.get("input_tokens", 0),
         "output": usage.get("output_tokens", 0),
+        "units": {unit: usage[unit] for unit in sorted(usage.keys() & _APIECE)},
         "price": receipt["price"],
     }
 

@@ -100,6 +100,7 @@ def _row_json(row: UsageRow, by: tuple[Dimension, ...]) -> dict[str, Any]:
         "input_tokens": row.input_tokens,
         "cached_input_tokens": row.cached_input_tokens,
         "output_tokens": row.output_tokens,
+        "units": dict(row.units),
         "charged": money_json(row.charged_nanodollars),
         "refunded": money_json(row.refunded_nanodollars),
     }

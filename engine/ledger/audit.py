@@ -279,6 +279,14 @@ INVARIANTS = (
                   OR coalesce(used.requests, 0) <> coalesce(ended.requests, 0))""",
     ),
     Invariant(
+        "units are used in days, by keys and of models that were used",
+        "SELECT count(*) FROM usage_units",
+        """SELECT account_id || ' ' || unit || ' on day ' || day FROM usage_units
+           WHERE amount <= 0
+              OR (account_id, day, key_id, model)
+                 NOT IN (SELECT account_id, day, key_id, model FROM usage_days)""",
+    ),
+    Invariant(
         "a notice is to be sent, or has ended once",
         "SELECT count(*) FROM notices",
         """SELECT notice_id FROM notices

@@ -17,7 +17,7 @@ from engine.ledger.notices import Notice
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.ledger.transfers import PROVIDER_PREFIX, Transfer, changes
-from engine.ledger.usage_days import ADD_FIGURES, FIGURES
+from engine.ledger.usage_days import ADD_FIGURES, FIGURES, TOKENS
 from engine.ledger.windows import day_of
 
 _TABLES = {
@@ -31,6 +31,7 @@ _TABLES = {
     "balances": ("account_id", "amount"),
     "spending": ("account_id", "key_id", "day", "amount"),
     "usage_days": ("account_id", "day", "key_id", "model", *FIGURES),
+    "usage_units": ("account_id", "day", "key_id", "model", "unit", "amount"),
     "receipts": ("seq", "request_id", "account_id", "body"),
     "answers": ("request_id", "status", "headers", "body"),
     "progress": ("seq", "at_ms", "entries"),
@@ -45,6 +46,8 @@ _ON_CONFLICT = {
     "spending": "ON CONFLICT (account_id, key_id, day)"
     " DO UPDATE SET amount = amount + excluded.amount",
     "usage_days": f"ON CONFLICT (account_id, day, key_id, model) DO UPDATE SET {ADD_FIGURES}",
+    "usage_units": "ON CONFLICT (account_id, day, key_id, model, unit)"
+    " DO UPDATE SET amount = amount + excluded.amount",
 }
 
 EPOCH_LOST = "epoch lost"
@@ -125,6 +128,7 @@ class GroupRows:
         self._providers: dict[str, int] = {}
         self._spending: dict[tuple[str, str, int], int] = {}
         self._usage: dict[tuple[str, int, str, str], list[int]] = {}
+        self._units: dict[tuple[str, int, str, str, str], int] = {}
         self._rows: dict[str, list[Any]] = {table: [] for table in _TABLES}
         self.next_transfer_id = next_transfer_id
 
@@ -166,17 +170,13 @@ class GroupRows:
     def _add_usage(self, receipt: Receipt, day: int, charged: int) -> None:
         usage = receipt.usage
         user = (receipt.account_id, day, receipt.key_id or "", receipt.model)
-        figures = (
-            1,
-            usage.get("input_tokens", 0),
-            usage.get("cached_input_tokens", 0),
-            usage.get("output_tokens", 0),
-            charged,
-            0,
-        )
+        figures = (1, *(usage.get(unit, 0) for unit in TOKENS), charged, 0)
         totals = self._usage.setdefault(user, [0] * len(FIGURES))
         for index, figure in enumerate(figures):
             totals[index] += figure
+        for unit, count in usage.items():
+            if count and unit not in TOKENS:
+                self._units[*user, unit] = self._units.get((*user, unit), 0) + count
 
     def _add_notices(self, notices: tuple[Notice, ...]) -> None:
         for each in notices:
@@ -207,6 +207,7 @@ class GroupRows:
         rows["balances"] = list(changes(self._transfers).items())
         rows["spending"] = [(*spender, amount) for spender, amount in self._spending.items()]
         rows["usage_days"] = [(*user, *figures) for user, figures in self._usage.items()]
+        rows["usage_units"] = [(*which, count) for which, count in self._units.items()]
         columns: list[Any] = [orjson.dumps(rows).decode() for rows in rows.values()]
         return [*columns, self._epoch, sequence, open_from, progress_from]
 

@@ -304,6 +304,7 @@ class UsageRow:
         model: the public name; empty for refunds of requests whose receipts are archived.
         input_tokens: cached ones too.
         refunded_nanodollars: of what was charged in that day.
+        units: what else there was, by the names of a receipt's usage.
     """
 
     day: int | None
@@ -315,6 +316,7 @@ class UsageRow:
     output_tokens: int
     charged_nanodollars: int
     refunded_nanodollars: int
+    units: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,9 @@ WHERE holds.seq >= (SELECT value FROM meta WHERE name = 'open_from')
 ORDER BY holds.seq
 """
 
+_GENERATED = ("output_tokens", "images", "characters", "milliseconds")
+"""What an attempt has that the customer got something of: text, images, speech, a transcript."""
+
 _ERROR = ReceiptError("gateway_failed", "The gateway stopped before this request had ended.")
 _REFUSED = ReceiptError("record_refused", "The gateway could not record how this request ended.")
 
@@ -153,7 +156,7 @@ def _left(progress: ProgressEntry) -> AttemptFigures:
             charge -= each.price_nanodollars
             for unit, count in each.usage.items():
                 usage[unit] = usage.get(unit, 0) - count
-    has_output = usage.get("output_tokens", 0) > 0
+    has_output = any(usage.get(unit, 0) > 0 for unit in _GENERATED)
     return AttemptFigures(progress.number, usage, max(0, charge), costs, won=has_output)
 
 

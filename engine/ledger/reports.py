@@ -50,16 +50,21 @@ def summed_rows(
 ) -> list[dict[str, str | int | None]]:
     """A row for each day, account, key or model there is, or combination of them, sorted."""
     sums: dict[tuple[str, ...], dict[str, int]] = {}
+    usages: dict[tuple[str, ...], dict[str, int]] = {}
     for exchange in exchanges:
         group = tuple(_dimension(exchange.receipt, names, each) for each in by)
         figures = {"requests": 1, **_figures(exchange)}
         total = sums.setdefault(group, dict.fromkeys(figures, 0))
         for name, figure in figures.items():
             total[name] += figure
+        usage = usages.setdefault(group, {})
+        for unit, count in exchange.receipt["usage"].items():
+            usage[unit] = usage.get(unit, 0) + count
     return [
         {
             **dict(zip(by, group, strict=True)),
             **{name: sums[group][name] for name in ("requests", *_TOKENS)},
+            "usage": orjson.dumps(usages[group], option=orjson.OPT_SORT_KEYS).decode(),
             **_money(sums[group]),
         }
         for group in sorted(sums)

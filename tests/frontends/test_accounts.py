@@ -129,6 +129,7 @@ async def test_usage_is_what_receipts_say(tmp_path: Path) -> None:
         assert row["requests"] == 4
         for name in ("input_tokens", "output_tokens"):
             assert row[name] == sum(receipt["usage"][name] for receipt in receipts)
+        assert row["units"] == {}
         paid = sum(receipt["price"]["nanodollars"] for receipt in receipts)
         assert row["charged"]["nanodollars"] == paid
         assert row["refunded"]["nanodollars"] == 1_000

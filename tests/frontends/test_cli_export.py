@@ -135,6 +135,7 @@ async def test_sums_are_the_ledgers(db: Path) -> None:
     assert by_all[0] == {
         "day": "2026-05-01", "account": "alice", "key": "key_1", "model": "gpt-5",
         "requests": "1", "input_tokens": "9", "output_tokens": "20",
+        "usage": '{"input_tokens":9,"output_tokens":20}',
         "price_usd": "0.000000250", "refunded_usd": "0.000000000", "cost_usd": "0.000000100",
         "overrun_usd": "0.000000007", "margin_usd": "0.000000150",
     }  # fmt: skip

@@ -19,6 +19,7 @@ from engine.ledger.migrations import (
     m007_operations,
     m008_usage_days,
     m009_attempt_roles,
+    m010_usage_units,
 )
 from engine.ledger.records import LedgerError
 
@@ -32,6 +33,7 @@ _MODULES = (
     m007_operations,
     m008_usage_days,
     m009_attempt_roles,
+    m010_usage_units,
 )
 
 migrations = Migrations("parshall.ledger")

@@ -41,6 +41,7 @@ WINS = "one attempt wins at most, and those that write on"
 TOKENS = "delivered ≤ received, and what was counted is billed between them"
 SPENDING = "what a key has spent in a day is the replay of its charges and refunds"
 USED = "what an account has used in a day comes to what it has spent, and to its requests"
+UNITS = "units are used in days, by keys and of models that were used"
 NOTICES = "a notice is to be sent, or has ended once"
 REJECTED = "no record was refused by the database"
 REFERENCES = "every reference between tables is met"
@@ -192,6 +193,10 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
     ("UPDATE usage_days SET requests = requests - 1", {USED}),
     ("UPDATE usage_days SET day = day + 1", {USED}),
     ("DELETE FROM usage_days", {USED}),
+    (
+        "INSERT INTO usage_units SELECT account_id, 7, key_id, model, 'images', 1 FROM usage_days",
+        {UNITS},
+    ),
     ("INSERT INTO notices VALUES ('msg_1', 'account.overrun', 'a', '{}', 0)", {NOTICES}),
     (
         (

@@ -264,6 +264,21 @@ async def test_usage_is_summed_up_from_the_receipts_that_there_were(tmp_path: Pa
         assert [finding for finding in await ledger.audit() if not finding.ok] == []
 
 
+async def test_other_units_are_summed_up_from_the_receipts_that_there_were(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    make_sixth_version(path)
+    with raw_database(path) as connection:
+        connection.executescript(
+            "DROP TRIGGER receipts_no_update;"
+            "UPDATE receipts SET body = json_set(body, '$.usage.images', 3,"
+            " '$.usage.web_searches', 0, '$.usage.milliseconds', 1500);"
+        )
+    async with open_ledger(settings_for(path)) as ledger:
+        (row,) = (await ledger.usage("acct_1", 0, 1)).rows
+        assert (row.output_tokens, row.units) == (20, {"images": 3, "milliseconds": 1_500})
+        assert [finding for finding in await ledger.audit() if not finding.ok] == []
+
+
 async def test_usage_is_complete_from_the_day_after_what_was_archived(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     make_sixth_version(path)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -23,17 +24,24 @@ def path(tmp_path: Path) -> Path:
 
 
 async def spend(
-    ledger: Ledger, account_id: str, request_id: str, amount: int, key: str | None, model: str
+    ledger: Ledger,
+    account_id: str,
+    request_id: str,
+    amount: int,
+    key: str | None,
+    model: str,
+    usage: Mapping[str, int] = MappingProxyType(
+        {"input_tokens": 9, "cached_input_tokens": 4, "output_tokens": 20}
+    ),
 ) -> None:
     begun = opening(request_id, account_id).replace(key_id=key, model=model)
     hold = ledger.hold(account_id, request_id, amount, begun)
-    usage = {"input_tokens": 9, "cached_input_tokens": 4, "output_tokens": 20}
     ticket = ledger.settle(
         hold,
         posted_nanodollars=amount,
         overrun_nanodollars=0,
         costs=[],
-        receipt=completed(begun).replace(usage=usage),
+        receipt=completed(begun).replace(usage=dict(usage)),
     )
     await ledger.wait_durable(ticket)
 
@@ -84,17 +92,62 @@ async def test_usage_is_summed_up_as_it_is_asked_for(path: Path) -> None:
         assert [finding for finding in await ledger.audit() if not finding.ok] == []
 
 
+async def test_every_unit_is_summed_up(path: Path) -> None:
+    """Images, sound and searches as tokens are, several requests of one group or of several."""
+    clock = HandClock("2026-01-31 23:59")
+    async with open_ledger(replace(settings_for(path), clock=clock)) as ledger:
+        account_id = (await ledger.create_account("demo")).account_id
+        other_id = (await ledger.create_account("other")).account_id
+        for each in (account_id, other_id):
+            await ledger.fund(each, USD, f"first of {each}")
+        first = day_of(clock.now_ms)
+        drawn = {"input_tokens": 9, "output_tokens": 0, "images": 2, "reasoning_tokens": 0}
+        await spend(ledger, account_id, "req_1", 100, "key_1", "dall-e-3", drawn)
+        await spend(ledger, account_id, "req_2", 100, "key_1", "dall-e-3", {"images": 1})
+        await spend(ledger, account_id, "req_3", 100, None, "tts-1", {"characters": 40})
+        await spend(ledger, other_id, "req_4", 100, None, "tts-1", {"characters": 9_999})
+        clock.now_ms += DAY_MS
+        await spend(ledger, account_id, "req_5", 100, "key_1", "dall-e-3", {"images": 4})
+        await spend(
+            ledger, account_id, "req_6", 100, "key_1", "whisper-1", {"milliseconds": 61_500}
+        )
+
+        async def units(by: Sequence[Dimension], end: int = first + 2) -> list[Mapping[str, int]]:
+            view = await ledger.usage(account_id, first, end, by)
+            return [row.units for row in view.rows]
+
+        assert await units(("day", "key", "model")) == [
+            {"characters": 40}, {"images": 3}, {"images": 4}, {"milliseconds": 61_500},
+        ]  # fmt: skip
+        assert await units(("model",)) == [
+            {"images": 7}, {"characters": 40}, {"milliseconds": 61_500},
+        ]  # fmt: skip
+        assert await units(("day",), end=first + 1) == [{"characters": 40, "images": 3}]
+        assert await units(()) == [{"characters": 40, "images": 7, "milliseconds": 61_500}]
+        assert [finding for finding in await ledger.audit() if not finding.ok] == []
+        with raw_database(path) as connection:
+            connection.execute("UPDATE usage_units SET day = 7 WHERE unit = 'characters'")
+        (found,) = [finding for finding in await ledger.audit() if not finding.ok]
+        assert found.name.startswith("units are used in days")
+
+
 async def test_what_is_recovered_is_used(path: Path) -> None:
     async with open_ledger(settings_for(path)) as ledger:
         account_id = (await ledger.create_account("demo")).account_id
         await ledger.fund(account_id, USD, "first")
         ledger.hold(account_id, "req_1", 100, opening("req_1", account_id))
-        ledger.progress([ProgressEntry("req_1", {"output_tokens": 7}, 70, 7, 7)])
+        used = {"output_tokens": 7, "images": 2, "milliseconds": 900}
+        ledger.progress([ProgressEntry("req_1", used, 70, 7, 7)])
     async with open_ledger(settings_for(path)) as ledger:
         assert ledger.recovered_holds == 1
         today = day_of(ledger.clock())
         (row,) = (await ledger.usage(account_id, today - 1, today + 1, ())).rows
-        assert row == UsageRow(None, None, None, 1, 0, 0, 7, 70, 0)
+        assert row == UsageRow(
+            None, None, None, 1, 0, 0, 7, 70, 0, {"images": 2, "milliseconds": 900}
+        )
+        receipt = await ledger.read_receipt(account_id, "req_1")
+        assert receipt is not None
+        assert receipt["usage"] == used
         assert [finding for finding in await ledger.audit() if not finding.ok] == []
 
 
