@@ -2,10 +2,15 @@
 
 No network. Its windows are rounded now and then (1,000,000 for 1,048,576), so a table of ours that
 knows better goes first.
+
+It has no prices of images by quality and size, of Cohere's searches, and none of what OpenAI takes
+nothing for: those are here, from the providers' pages of prices (OpenAI's of DALL-E 2 and 3 and of
+moderations, Cohere's of Rerank 3.5).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,8 +18,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from engine.metering.pricing import UNITS_PER_PRICE, PriceError, Rates, rate_picodollars
+from engine.metering.pricing import FREE, UNITS_PER_PRICE, PriceError, Rates, rate_picodollars
 from engine.usage import MoreUnit
 
 if TYPE_CHECKING:
@@ -40,6 +46,9 @@ UNITS: Final[Mapping[str, MoreUnit]] = MappingProxyType(
 )
 """The library's keys beside those of text, in our units."""
 
+_APIECE: Final = frozenset({"input_mchars", "audio_hours", "input_audio_hours"})
+"""Those that a model without a price of tokens is paid by."""
+
 _SERVICES: Final = {
     "priority": ({"service_tier": "priority"},),
     "flex": ({"service_tier": "flex"},),
@@ -47,6 +56,50 @@ _SERVICES: Final = {
     "batch": ({"processing": "batch"},),
 }
 """What the library knows of a service tier, by `Begin`'s words for it."""
+
+_EMBEDS: Final = re.compile(r"embed|rerank|voyage-|bge-|gte-")
+"""Models that generate no text: the price of their input is all there is."""
+
+
+def _drawn(usd: str, **by_image: str) -> Rates:
+    """The price of an image, and of those of a quality and size: `hd_1024x1792`, `s_512x512` of
+    any quality."""
+
+    def image(usd: str) -> dict[MoreUnit, int]:
+        return {"images": rate_picodollars(Decimal(usd), "images")}
+
+    services = {
+        name.removeprefix("s_").replace("_", " "): Rates(more=image(price))
+        for name, price in by_image.items()
+    }
+    return Rates(more=image(usd), services=services)
+
+
+_OF_OPENAI: Final = (
+    (re.compile(r"dall-e-2"), _drawn("0.02", s_256x256="0.016", s_512x512="0.018")),
+    (
+        re.compile(r"dall-e-3"),
+        _drawn(
+            "0.04",
+            s_1024x1792="0.08",
+            s_1792x1024="0.08",
+            hd="0.08",
+            hd_1024x1792="0.12",
+            hd_1792x1024="0.12",
+        ),
+    ),
+    (re.compile(r"(omni|text)-moderation"), FREE),
+)
+_SEARCHED: Final = Rates(more={"requests": rate_picodollars(Decimal(2), "requests")})
+"""A search, of up to a hundred documents, is a request or several."""
+_OWN: Final = MappingProxyType(
+    {
+        "api.openai.com": _OF_OPENAI,
+        "api.cohere.com": ((re.compile(r"rerank-v3\.5"), _SEARCHED),),
+        "api.cohere.ai": ((re.compile(r"rerank-v3\.5"), _SEARCHED),),
+    }
+)
+"""By host: what the library has no prices of."""
 
 _SECONDS_PER_HOUR: Final = 3_600
 
@@ -71,6 +124,9 @@ def look_up(base_url: str, model: str, now: datetime) -> ListedModel | None:
     """
     if not base_url.startswith("https://"):  # a host of one's own: none of the library's
         return None
+    for pattern, own in _OWN.get(urlsplit(base_url).hostname or "", ()):
+        if pattern.match(model.lower()):
+            return ListedModel(own, None)
     index = _index(base_url)
     found = None if index is None else index.find(model)
     if index is None or found is None:
@@ -78,26 +134,32 @@ def look_up(base_url: str, model: str, now: datetime) -> ListedModel | None:
     variants = found.price_variants if index.lists(found) else None
     dated = isinstance(found.prices, list) or any(each.constraint for each in variants or ())
     try:
-        rates = _with_tiers(found.get_prices(now))
+        rates = _with_tiers(found.get_prices(now), model)
     except PriceError:  # dearer than can be billed
         return ListedModel(None, found.context_window, dated)
     if rates is not None and variants:
-        rates = replace(rates, services=_services(found, now, rates))
+        rates = replace(rates, services=_services(found, now, rates, model))
     return ListedModel(rates, found.context_window, dated)
 
 
-def _services(model: ModelInfo, now: datetime, standard: Rates) -> dict[str, Rates]:
+def _services(model: ModelInfo, now: datetime, standard: Rates, name: str) -> dict[str, Rates]:
     services = {}
     for tier, contexts in _SERVICES.items():
         for context in contexts:
-            rates = _with_tiers(model.get_prices(now, context))
+            rates = _with_tiers(model.get_prices(now, context), name)
             if rates is not None and rates != standard:
                 services[tier] = rates
     return services
 
 
-def _with_tiers(prices: ModelPrice) -> Rates | None:
-    if prices.input_mtok is None or prices.output_mtok is None:
+def _with_tiers(prices: ModelPrice, name: str) -> Rates | None:
+    """None: the price of something is missing, of a model that is paid for by tokens."""
+    if prices.input_mtok is None and prices.output_mtok is None:
+        if _APIECE.isdisjoint(_said(prices)):
+            return None
+    elif prices.input_mtok is None or (
+        prices.output_mtok is None and not _EMBEDS.search(name.lower())
+    ):
         return None
     starts = {
         tier.start for price in _said(prices).values() for tier in getattr(price, "tiers", ())
@@ -109,13 +171,13 @@ def _with_tiers(prices: ModelPrice) -> Rates | None:
 def _flat(prices: ModelPrice, above: int | None) -> Rates:
     """The rates of contexts of more than `above` tokens; None: the base."""
     said = {key: _price(price, above) for key, price in _said(prices).items()}
-    fresh = _rate(said["input_mtok"])
+    fresh = _rate(said.get("input_mtok"))
     reasoning = said.get("output_reasoning_mtok")
     return Rates(
         input=fresh,
         cached_input=_rate(said.get("cache_read_mtok"), fresh),
         cache_write=_rate(said.get("cache_write_mtok"), fresh),
-        output=_rate(said["output_mtok"]),
+        output=_rate(said.get("output_mtok")),
         reasoning=None if reasoning is None else _rate(reasoning),
         more={unit: _rate(said[key], unit=unit) for key, unit in UNITS.items() if key in said},
     )

@@ -83,6 +83,48 @@ def test_every_list_price_can_be_used() -> None:
             assert listed.rates is not None, model.id
 
 
+COHERE = "https://api.cohere.ai/compatibility/v1"
+GEMINI = "https://generativelanguage.googleapis.com/v1beta"
+SPOKEN_MINUTE = Usage(more={"milliseconds": 60_000})
+ONE_IMAGE = Usage(more={"images": 1})
+
+
+@pytest.mark.parametrize(
+    ("base_url", "model", "usage", "tier", "nanodollars"),
+    [
+        (OPENAI, "text-embedding-3-small", Usage(10**6), None, 20_000_000),
+        (OPENAI, "text-embedding-ada-002", Usage(10**6), None, 100_000_000),
+        (GEMINI, "gemini-embedding-001", Usage(10**6), None, 150_000_000),
+        (COHERE, "embed-v4.0", Usage(10**6), None, 120_000_000),
+        (COHERE, "rerank-v3.5", Usage(more={"requests": 1}), None, 2_000_000),
+        (OPENAI, "tts-1", Usage(more={"characters": 1_000}), None, 15_000_000),
+        (OPENAI, "tts-1-hd", Usage(more={"characters": 1_000}), None, 30_000_000),
+        (OPENAI, "whisper-1", SPOKEN_MINUTE, None, 6_000_000),
+        (OPENAI, "dall-e-2", ONE_IMAGE, "standard 512x512", 18_000_000),
+        (OPENAI, "dall-e-2", ONE_IMAGE, "1024x1024", 20_000_000),
+        (OPENAI, "dall-e-3", ONE_IMAGE, "standard 1024x1024", 40_000_000),
+        (OPENAI, "dall-e-3", ONE_IMAGE, "standard 1792x1024", 80_000_000),
+        (OPENAI, "dall-e-3", ONE_IMAGE, "hd 1024x1024", 80_000_000),
+        (OPENAI, "dall-e-3", ONE_IMAGE, "hd 1024x1792", 120_000_000),
+        (OPENAI, "omni-moderation-latest", Usage(10**6), None, 0),
+    ],
+)
+def test_models_that_charge_for_no_output_of_text(
+    base_url: str, model: str, usage: Usage, tier: str | None, nanodollars: int
+) -> None:
+    listed = look_up(base_url, model, NOW)
+    assert listed is not None
+    assert listed.rates is not None
+    assert charge_nanodollars(usage, listed.rates, tier) == nanodollars
+
+
+def test_a_model_that_lacks_the_price_of_its_output_is_not_priced() -> None:
+    listed = look_up(OPENROUTER, "scaledown/summarize", NOW)
+    assert listed is not None
+    assert listed.rates is None
+    assert look_up("https://llm.example/v1", "dall-e-3", NOW) is None
+
+
 BASE_KEYS = {
     "input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "output_reasoning_mtok",
 }  # fmt: skip
