@@ -43,6 +43,8 @@ class ServerConfig:
     header_max_bytes: int = 32_768
     """Of one request's head."""
     body_max_bytes: int = 50 * 1024 * 1024
+    audio_max_bytes: int = 25 * 1024 * 1024
+    """Of a recording that is to be transcribed."""
     body_grace_s: float = 30.0
     """A body may take so long, and longer by what has come of it at `body_rate_min_bytes_per_s`."""
     body_rate_min_bytes_per_s: int = 1_024
@@ -56,7 +58,7 @@ class ServerConfig:
     """Bodies of this size and more wait in files."""
     spool_dir: Path | None = None
     """Where; the files have no names. Left out: the system's folder for temporary files."""
-    spool_max_bytes: int = 4 * 1024**3
+    spool_max_bytes: int = 8 * 1024**3
     """Of all these files."""
     memory_max_bytes: int = field(default=0, metadata={"positive": False})
     """A process that takes more refuses new requests; 0: four fifths of what it may take."""

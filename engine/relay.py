@@ -15,6 +15,7 @@ from engine.events import Event, Finish, FinishReason, Usage, UsageReport
 from engine.metering.tokens import Count
 from engine.metering.usage import OutputMeter, generated_texts
 from engine.protocols.codec import (
+    AnswersPlainly,
     ClientCodec,
     ClientRequest,
     EditsAnswers,
@@ -373,8 +374,11 @@ class UnaryRelay:
         return body
 
     def _read(self, body: bytes) -> Sequence[Event]:
+        """Raises ValueError, UpstreamRejectedError."""
         settings = self._settings
         provider = settings.provider
+        if settings.request.answer_type is not None and isinstance(provider, AnswersPlainly):
+            return provider.decode_plain(body)
         if (
             settings.client is provider
             and settings.tap is None

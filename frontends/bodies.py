@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Final, Protocol
 
 import trio
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
 from engine.config_tables import ServerConfig
 from engine.errors import BodyTooLargeError, ClientError, UnavailableError
+from engine.events import Operation
 from engine.spool import Spool, SpoolError, SpoolFile
 
 SPOOLED_AT_ONCE_BYTES = 256 * 1024
 """Of a body that goes to a file, so much is in memory."""
+
+_RECORDINGS: Final[frozenset[Operation]] = frozenset({"transcribe", "translate"})
+_BESIDE_MAX_BYTES = 1024 * 1024
+"""Of fields beside a recording: the voices of known speakers are among them."""
 
 _TAKING = "parshall.taking"
 
@@ -187,6 +193,18 @@ class Parts(Protocol):
     """A body, part by part."""
 
     async def __anext__(self) -> bytes: ...
+
+
+def bounds_of(server: ServerConfig, operation: Operation, content_type: str) -> ServerConfig:
+    """The bounds of the body of a call: that of a recording's has room for the other fields and,
+    where it is no form, for base64."""
+    if operation not in _RECORDINGS:
+        return server
+    max_bytes = server.audio_max_bytes
+    if "json" in content_type:
+        max_bytes = max_bytes * 4 // 3
+    max_bytes = min(max_bytes + _BESIDE_MAX_BYTES, server.body_max_bytes)
+    return replace(server, body_max_bytes=max_bytes)
 
 
 async def read_body(

@@ -10,7 +10,7 @@ from engine.events import Operation, Protocol
 from engine.listing import ModelInfo
 from engine.rules import Admitted
 from engine.uploads import Upload
-from frontends.bodies import read_body, taking_of
+from frontends.bodies import bounds_of, read_body, taking_of
 from frontends.connection import RelayResponse, current_entry
 from frontends.direct import asked, asked_scope
 from frontends.headers import PROVIDER_HEADERS
@@ -140,8 +140,9 @@ class Ingress:
         if (refusal := self._shedder.refusal()) is not None:
             raise refusal
         entry, request = current_entry(), asked()
-        taking, server = taking_of(request.scope), self._gateway.config.server
-        body = await read_body(request, taking, server, self._gateway.refused_at_end())
+        taking, content_type = taking_of(request.scope), request.headers.get("content-type") or ""
+        bounds = bounds_of(self._gateway.config.server, operation, content_type)
+        body = await read_body(request, taking, bounds, self._gateway.refused_at_end())
         return Call(
             body=b"",
             upload=Upload(body, taking.give_back),
@@ -159,7 +160,7 @@ class Ingress:
             peer=entry.peer,
             client_request_id=entry.client_request_id,
             idempotency_key=_idempotency_key(request.headers),
-            content_type=request.headers.get("content-type") or "",
+            content_type=content_type,
             session_id=request.headers.get("x-session-id"),
             request_id=entry.request_id,
         )

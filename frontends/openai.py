@@ -14,6 +14,8 @@ from frontends.ingress import Ingress
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "/v1/audio/speech": "speech",
     "/v1/embeddings": "embed",
+    "/v1/audio/transcriptions": "transcribe",
+    "/v1/audio/translations": "translate",
     "/v1/moderations": "moderate",
     "/v1/images/generations": "image",
     "/v1/images/edits": "image_edit",

@@ -34,6 +34,8 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = {
     ("POST", "/v1/images/variations"): "inference",
     ("POST", "/v1/rerank"): "inference",
     ("POST", "/v2/rerank"): "inference",
+    ("POST", "/v1/audio/transcriptions"): "inference",
+    ("POST", "/v1/audio/translations"): "inference",
     ("POST", "/v1/messages"): "inference",
     ("POST", "/v1/messages/count_tokens"): "inference",
     **{("POST", _GEMINI_VERBS.format(version=v)): "inference" for v in GEMINI_VERSIONS},

@@ -120,7 +120,7 @@ def write_form(
     form that the parts were read from.
     """
     parts = tuple(parts)
-    delimiter = _fresh_boundary(parts) if boundary is None else boundary.encode("ascii")
+    delimiter = fresh_boundary(parts) if boundary is None else boundary.encode("ascii")
     pieces: list[bytes | memoryview] = []
     head = b"--" + delimiter + b"\r\n"
     for part in parts:
@@ -358,7 +358,8 @@ def _unescaped(name: str) -> str:
     return name
 
 
-def _fresh_boundary(parts: Sequence[Field | File]) -> bytes:
+def fresh_boundary(parts: Sequence[Field | File]) -> bytes:
+    """A random one, which stands in none of the parts."""
     texts = [part.value.encode() for part in parts if isinstance(part, Field)]
     # The files of one form are views of one body, which is faster to search than they are.
     views = [part.data for part in parts if isinstance(part, File)]

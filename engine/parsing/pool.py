@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 _BYTES_PER_S: Final = 2_000_000
 """A tenth of what the helper does on a machine that has nothing else to do."""
+_MEASURED: Final = frozenset({"transcribe", "translate"})
+"""Recordings are read by a large library in C: not in the process that has the secrets."""
 _START_S: Final = 30.0
 _END_S: Final = 10.0
 _RETRY_AFTER_S: Final = 1.0
@@ -52,7 +54,7 @@ class ParsingSettings:
 
     here_max_bytes: int = 256 * 1024
     deadline_s: float = 10.0
-    waiting_max: int = 64
+    waiting_max: int = 256
     wait_s: float = 60.0
     memory_max_bytes: int = 4 * 1024**3
     encodings: tuple[str, ...] = ()
@@ -104,7 +106,7 @@ class ParsingPool:
         if call.inline:
             inline_bytes = sum(len(inline.data) for inline in call.inline.values())
         small = len(call.body) + inline_bytes <= self._settings.here_max_bytes
-        return small and call.spooled is None
+        return small and call.spooled is None and call.operation not in _MEASURED
 
     async def do(self, call: Call, ask: Ask, wanted: Wanted = NOTHING) -> Prepared | int:
         """Parse the body of a call and do with it what is asked: `Encode` gives a `Prepared`,

@@ -25,6 +25,7 @@ from engine.metering.tokens import counter_for
 from engine.parsing import frames
 from engine.parsing.jobs import Count, Counted, Encode, Parsed
 from engine.protocols.fields import write_json
+from engine.protocols.uploads import has_form
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Helper:
         match head:
             case frames.Parse(call, wanted):
                 body = body if fd is None else _read(fd)
-                if sum(map(body.count, _MARKS)) > _PARTS_MAX:
+                if not has_form(call) and sum(map(body.count, _MARKS)) > _PARTS_MAX:
                     return frames.HasFailed("memory"), b""
                 self._parsed = Parsed(replace(call, body=body))
                 return frames.IsParsed(self._parsed.asked(call.session_id, wanted)), b""
@@ -96,14 +97,14 @@ def _encode(parsed: Parsed, asked: Encode) -> tuple[frames.IsEncoded, bytes]:
 
 def _read(fd: int) -> bytes:
     """All of a file, whose offset is shared with other processes."""
-    data = bytearray(os.fstat(fd).st_size)
-    view, offset = memoryview(data), 0
-    while view:
-        read = os.preadv(fd, [view], offset)
-        if not read:
+    size_bytes = os.fstat(fd).st_size
+    parts: list[bytes] = []
+    while left_bytes := size_bytes - sum(map(len, parts)):
+        part = os.pread(fd, left_bytes, size_bytes - left_bytes)
+        if not part:
             raise EOFError
-        view, offset = view[read:], offset + read
-    return bytes(data)
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _write(fd: int, body: bytes) -> bytes:

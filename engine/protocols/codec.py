@@ -253,6 +253,15 @@ class EditsAnswers(Protocol):
         """
 
 
+@runtime_checkable
+class AnswersPlainly(Protocol):
+    """A codec whose answers may be neither JSON nor events, and not in pieces
+    (`ClientRequest.answer_type`)."""
+
+    def decode_plain(self, body: bytes) -> Sequence[Event]:
+        """As `ClientCodec.decode_response`."""
+
+
 class ClientCodec(Protocol):
     """One protocol of clients, with what passes their requests on to providers that speak it too.
     Stateless."""

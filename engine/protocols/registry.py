@@ -18,6 +18,7 @@ from engine.protocols import (
     openai_moderations,
     openai_responses,
     openai_speech,
+    openai_transcriptions,
     rerank,
 )
 from engine.protocols.codec import ClientCodec, Codec, RequestCodec
@@ -38,6 +39,7 @@ _OF_CLIENTS: Mapping[str, ClientCodec] = {
     openai_speech.CODEC.name: openai_speech.CODEC,
     openai_images.CODEC.name: openai_images.CODEC,
     rerank.CODEC.name: rerank.CODEC,
+    openai_transcriptions.CODEC.name: openai_transcriptions.CODEC,
 }
 _OF_PROVIDER = {
     "openai": "openai_chat",
@@ -55,6 +57,8 @@ _OF_OPERATION: Final[Mapping[tuple[str, str], str]] = {
     ("openai", "image_edit"): "openai_images",
     ("openai", "image_variation"): "openai_images",
     ("openai", "rerank"): "rerank",
+    ("openai", "transcribe"): "openai_transcriptions",
+    ("openai", "translate"): "openai_transcriptions",
 }
 """Which codec reads a call, by protocol and operation, where the protocol alone does not say."""
 _OPENAI: Final = "openai_chat"
@@ -75,6 +79,10 @@ _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
     "openai_speech": {"openai": "openai_speech", "openai-responses": "openai_speech"},
     "openai_images": {"openai": "openai_images", "openai-responses": "openai_images"},
     "rerank": {"openai": "rerank", "openai-responses": "rerank"},
+    "openai_transcriptions": {
+        "openai": "openai_transcriptions",
+        "openai-responses": "openai_transcriptions",
+    },
 }
 """How a provider is spoken to for a call that is no chat: by the codec that has read the call, and
 the protocol of the provider. What is not there cannot be asked of it."""

@@ -11,10 +11,13 @@ from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from engine.errors import InvalidRequestError
-from engine.events import Call
+from engine.events import Call, Operation
 from engine.media.forms import Field, File, Form, boundary_of, form_type, parse_form, write_form
 from engine.protocols.codec import ClientRequest
 
+_WITH_FILES: Final[frozenset[Operation]] = frozenset(
+    {"image_edit", "image_variation", "transcribe", "translate"}
+)
 _FLAGS: Final = {"true": True, "false": False}
 _is_whole = re.compile(r"-?[0-9]{1,18}").fullmatch
 
@@ -26,6 +29,11 @@ def is_form(content_type: str) -> bool:
     (True, False)
     """
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+
+
+def has_form(call: Call) -> bool:
+    """Whether the body of a call is read as a form, and not as JSON."""
+    return call.operation in _WITH_FILES and is_form(call.content_type)
 
 
 def read_upload(
