@@ -266,7 +266,14 @@ class Attempts(Course):
             prepared = await self._preparing.prepare(again.candidate, prefix)
         except GatewayError:
             return None
-        passage = passage_of(self._parts, call, again.candidate, prepared, seam)
+        passage = passage_of(
+            self._parts,
+            call,
+            again.candidate,
+            prepared,
+            self._billing.receipt.account_id,
+            seam,
+        )
         leg = self._open(again, prepared, passage)
         if self._stream and self._sink is not None:  # otherwise it is, when the head goes out
             await leg.measuring.release_prompt()

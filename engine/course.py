@@ -89,7 +89,7 @@ class Course:
         self._unseen = False
         """Something may have come that has not been looked at."""
         self.committed = self.over = False
-        passage = passage_of(parts, call, candidate, prepared)
+        passage = passage_of(parts, call, candidate, prepared, billing.receipt.account_id)
         self.current = self._open(Again(candidate, "first"), prepared, passage, measuring)
 
     def _open(

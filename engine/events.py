@@ -84,6 +84,7 @@ class Call:
         headers: those a provider of the same protocol has to see (`anthropic-beta`), lower case.
         idempotency_key: the client's own name of the request; providers never see it.
         content_type: of the body, as the client says it: a form has its boundary there.
+        origin: what the client calls the gateway (`https://host`), for URLs that lead back to it.
     """
 
     body: bytes = field(repr=False)
@@ -108,6 +109,7 @@ class Call:
     """In place of `body`, where it is too large for memory; who received it closes it."""
 
     content_type: str = "application/json"
+    origin: str = ""
     session_id: str | None = field(default=None, repr=False)
     """What the client calls the session that it belongs to; else the body may say it."""
 

@@ -22,6 +22,7 @@ from engine.routing.health import Visit
 from engine.routing.values import Candidate, Role
 from engine.seam import Seam
 from engine.sink import PullSink
+from engine.storage.media import StoreFullError
 from engine.upstream.bodies import Body, close_body
 from engine.upstream.providers import Provider
 from engine.watch import Watch
@@ -144,11 +145,20 @@ def passage_of(
     call: Call,
     candidate: Candidate[Rates],
     prepared: Prepared,
+    account_id: str,
     seam: Seam | None = None,
 ) -> Passage:
-    """The way of a call to the deployment of a candidate; with a `seam`, in the middle of an
-    answer."""
-    deployment = candidate.deployment
+    """The way of an account's call to the deployment of a candidate; with a `seam`, in the middle
+    of an answer."""
+    deployment, origin = candidate.deployment, call.origin
+
+    def keep(data: bytes, content_type: str) -> str | None:
+        try:
+            media_id = parts.media.put(account_id, data, content_type)
+        except StoreFullError:
+            return None
+        return parts.media.url_of(media_id, origin)
+
     return Passage(
         call,
         prepared,
@@ -157,6 +167,7 @@ def passage_of(
         parts.clock,
         transcribed=candidate.model.continuation and prepared.continuable,
         seam=seam,
+        keep=keep,
     )
 
 

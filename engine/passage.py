@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import replace
 from functools import partial
 
 from engine.clock import Clock
@@ -14,7 +15,7 @@ from engine.events import Call, Event, Head
 from engine.metering.pricing import Rates
 from engine.metering.tokens import counter_for
 from engine.parsing.jobs import Prepared
-from engine.protocols.codec import ClientCodec, Identity
+from engine.protocols.codec import ClientCodec, Identity, Keep
 from engine.protocols.registry import client_codec, provider_codec, upstream_codec
 from engine.relay import Relay, RelaySettings, open_relay
 from engine.routing.values import Deployment
@@ -48,6 +49,7 @@ class Passage:
         *,
         transcribed: bool = False,
         seam: Seam | None = None,
+        keep: Keep | None = None,
     ) -> None:
         """Its answer is `transcribed` where another one may have to go on with it. With a `seam` it
         goes on with an answer itself, and is translated whatever its provider speaks."""
@@ -57,6 +59,8 @@ class Passage:
         self._request_id = call.request_id
         self._sent_headers = call.headers
         self._request = prepared.request
+        if keep is not None and prepared.request.demand is not None:
+            self._request = replace(prepared.request, keep=keep)
         self._operation = prepared.operation
         self._content_type = prepared.content_type.encode("latin-1", "replace")
         self._deployment = deployment

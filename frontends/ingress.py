@@ -161,6 +161,7 @@ class Ingress:
             client_request_id=entry.client_request_id,
             idempotency_key=_idempotency_key(request.headers),
             content_type=content_type,
+            origin=f"{request.scope['scheme']}://{request.headers.get('host') or ''}",
             session_id=request.headers.get("x-session-id"),
             request_id=entry.request_id,
         )

@@ -7,7 +7,7 @@ only reads along. Everything here is pure: no I/O, no clock, no chance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +19,8 @@ from engine.events import Call, Event, Operation, Usage
 from engine.media.forms import Form
 from engine.protocols.costs import ShownCost
 from engine.protocols.quirks import PLAIN, Quirks
+
+Keep = Callable[[bytes, str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class ClientRequest:
         form: its body, where that is one; `document` has its fields.
         content_type: of the body as it goes on verbatim.
         answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
+        keep: what gives a URL for media of a type; None, or a URL of None: they go out themselves.
     """
 
     protocol: str
@@ -53,6 +56,7 @@ class ClientRequest:
     form: Form | None = field(default=None, repr=False)
     content_type: str = "application/json"
     answer_type: str | None = None
+    keep: Keep | None = field(default=None, repr=False, compare=False)
 
 
 class InexpressibleError(InvalidRequestError):

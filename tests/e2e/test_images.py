@@ -108,6 +108,25 @@ async def test_generations_by_the_image_and_its_size(
         assert receipt["provenance"] == "reported"
 
 
+async def test_urls_of_the_gateway_where_the_provider_has_none(tmp_path: Path) -> None:
+    async with open_sdk(tmp_path) as (served, client):
+        answer = await client.images.generate(
+            model=GPT,
+            prompt="A river.",
+            n=2,
+            size="1536x1024",
+            response_format="url",
+            output_format="jpeg",
+        )
+        assert [image.b64_json for image in answer.data or ()] == [None, None]
+        async with served.http() as http:
+            for image in answer.data or ():
+                assert (image.url or "").startswith(f"{served.url}/media/")
+                fetched = await http.get(image.url or "", headers={"authorization": ""})
+                assert fetched.headers["content-type"] == "image/jpeg"
+                assert image_size(fetched.content) == (1_536, 1_024)
+
+
 async def test_edits_and_variations_are_uploads(tmp_path: Path) -> None:
     async with open_sdk(tmp_path) as (served, client):
         raw = await client.images.with_raw_response.edit(

@@ -63,7 +63,7 @@ class Desk:
         prepared = await self.parts.prepare(self.call, self.choose, only=chosen)
         leg = Leg(
             self.parts,
-            passage_of(self.parts, self.call, chosen, prepared),
+            passage_of(self.parts, self.call, chosen, prepared, self.billing.receipt.account_id),
             chosen,
             prepared,
             measuring_of(self.parts, chosen, prepared),

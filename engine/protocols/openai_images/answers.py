@@ -15,7 +15,9 @@ from engine.errors import UpstreamError
 from engine.events import Begin, Event, Finish, FinishReason, MediaDelta, UsageReport
 from engine.media.sniff import kind_of
 from engine.metering.tiers import tier_word
-from engine.protocols.fields import dict_of, load_object, text_of
+from engine.protocols.codec import ClientRequest
+from engine.protocols.fields import dict_of, load_object, text_of, write_json
+from engine.protocols.openai_images.requests import wants_url
 from engine.protocols.openai_shared import read_error
 from engine.usage import MoreUnit, Usage, is_count, is_wrong, read_count, unsaid
 
@@ -62,7 +64,7 @@ def picture_type(head: object) -> str:
     except ValueError:
         kind = None
     if kind is None or not kind.startswith("image/"):
-        raise UpstreamError("The provider answered with something that is no picture.")
+        raise not_a_picture()
     return kind
 
 
@@ -102,7 +104,38 @@ def _pictures(
                 raise ValueError("a picture is somewhere else")
             yield MediaDelta("image", kind, body[start:end].decode("ascii"), choice=choice)
         elif not text_of(dict_of(entry).get("url")).lower().startswith(("https:", "http:")):
-            raise UpstreamError("The provider answered with something that is no picture.")
+            raise not_a_picture()
+
+
+def with_urls(body: bytes, events: Sequence[Event], request: ClientRequest) -> bytes:
+    """An answer with URLs in place of its pictures, where the client asks for them."""
+    pictures = [event for event in events if isinstance(event, MediaDelta) and event.data]
+    if not (pictures and wants_url(request.document)):
+        return body
+    document = skim(body).document
+    for picture in pictures:
+        entry = document["data"][picture.choice]
+        entry |= shown(picture, request)
+        if "url" in entry:
+            entry.pop("b64_json", None)
+    return write_json(document)
+
+
+def shown(picture: MediaDelta, request: ClientRequest) -> dict[str, Any]:
+    """How a client gets a picture: itself, or as a URL."""
+    if request.keep is not None and wants_url(request.document):
+        try:
+            data = b64decode(picture.data)
+        except ValueError:
+            raise not_a_picture() from None
+        if (url := request.keep(data, picture.mime_type or "image/png")) is not None:
+            return {"url": url}
+    return {"b64_json": picture.data}
+
+
+def not_a_picture() -> UpstreamError:
+    """The error of an answer that holds something else."""
+    return UpstreamError("The provider answered with something that is no picture.")
 
 
 def read_usage(document: Mapping[str, Any], pictures: int) -> Usage:

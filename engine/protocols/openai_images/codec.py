@@ -75,12 +75,13 @@ class OpenAIImagesCodec(OperationCodec):
         return answers.read_answer(body)
 
     def edit(self, body: bytes, events: Sequence[Event], request: ClientRequest) -> bytes:
-        """The answer as it is, if it has no more pictures than were asked for."""
+        """The answer as it is, if it has no more pictures than were asked for; with URLs in their
+        place, where the client wants those and the provider has none."""
         assert request.demand is not None, "it asks for pictures"
         came = sum(event.usage.more["images"] for event in events if isinstance(event, UsageReport))
         if came > request.demand.pieces["images"]:
             raise UpstreamError("The provider answered with more than was asked for.")
-        return body
+        return answers.with_urls(body, events, request)
 
 
 CODEC = OpenAIImagesCodec()

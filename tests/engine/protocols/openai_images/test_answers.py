@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from engine.protocols.openai_images import CODEC
 from engine.protocols.openai_images.answers import skim
 from engine.protocols.openai_images.streams import ImagesDecoder
 from engine.usage import Usage
-from tests.engine.protocols.openai_images.samples import JPEG_64, PNG_64, parse
+from tests.engine.protocols.openai_images.samples import JPEG, JPEG_64, PNG, PNG_64, parse
 
 USAGE = {
     "input_tokens": 50,
@@ -196,3 +197,27 @@ def test_a_last_event_without_its_blank_line() -> None:
 
 def test_a_stream_that_is_cut_says_so() -> None:
     assert b'"code":"cut_short"' in decoder().cut(Usage())
+
+
+def test_pictures_are_kept_for_who_wants_urls() -> None:
+    kept: list[tuple[bytes, str]] = []
+
+    def keep(data: bytes, content_type: str) -> str | None:
+        kept.append((data, content_type))
+        return "https://here/1" if len(kept) == 1 else None
+
+    body = answer(PNG_64, JPEG_64, usage=USAGE)
+    events = CODEC.decode_response(body)
+    request = replace(CODEC.answered(parse(n=2, response_format="url")), keep=keep)
+    first, second = orjson.loads(CODEC.edit(body, events, request))["data"]
+    assert first == {"url": "https://here/1"}
+    assert second == {"b64_json": JPEG_64}, "there was no room for it"
+    assert kept == [(PNG, "image/png"), (JPEG, "image/jpeg")]
+    assert CODEC.edit(body, events, replace(request, document={})) == body
+
+
+def test_what_only_begins_as_a_picture_cannot_be_kept() -> None:
+    body = answer(PNG_64[:64] + "A")
+    request = replace(parse(response_format="url"), keep=lambda _data, _type: "https://here/1")
+    with pytest.raises(UpstreamError, match="no picture"):
+        CODEC.edit(body, CODEC.decode_response(body), request)
