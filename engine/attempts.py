@@ -67,9 +67,10 @@ class Attempts(Course):
             if not begin:
                 in_time = await self._wait(until)
             elif self._is_alone(begin):
-                with trio.CancelScope(deadline=self._wait_until(until)) as self._beginning:
-                    await begin[0]()
-                self._beginning = None
+                if not await self._goes_at_once():
+                    with trio.CancelScope(deadline=self._wait_until(until)) as self._beginning:
+                        await begin[0]()
+                    self._beginning = None
                 in_time = trio.current_time() < until
             else:
                 wait = partial(self._wait_begun, until, self._state)
@@ -151,6 +152,30 @@ class Attempts(Course):
         return (self.current,) if self._beside is None else (self.current, self._beside)
 
     # ---- dispatches -----------------------------------------------------------------------------
+
+    async def _goes_at_once(self) -> bool:
+        """Send the first request if no stream has to be waited for, as nearly always; or find that
+        it may not be sent. Otherwise `_dispatch` is to go on."""
+        leg, attempt = self.current, self.current.attempt
+        if self._again is not None or leg.number:
+            return False
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if trio.current_time() >= leg.watch.start():
+            return False
+        if not self._begin(leg):
+            self._pass_over(Again(leg.candidate, leg.role))
+            return True
+        try:
+            headers = leg.passage.request_headers(leg.body, leg.candidate.key)
+            stream = self._parts.pool.open_stream_nowait(leg.provider, headers, leg.body, attempt)
+        except UpstreamError as error:
+            attempt.fail(error)
+        else:
+            if stream is None:
+                return False
+            attempt.opened(stream)
+        leg.dispatched = True
+        return True
 
     async def _dispatch(self, leg: Leg) -> None:
         """Send the first request, or take up the wait for a stream again."""

@@ -218,6 +218,8 @@ class Group:
 
     def wants_dial(self, demand: int) -> bool:
         """Whether to open another connection, for `demand` callers without a stream."""
+        if demand <= 0 and (self._one_each or self._has_room):
+            return False  # as nearly always
         active = [connection for connection in self._shared if not connection.draining]
         count = len(active) + len(self._serial) + self.dialing
         if count >= self._connections_max:
@@ -230,6 +232,14 @@ class Group:
             return self.dialing * min(self.origin.max_streams, self._fill_streams) < demand
         full = all(connection.open_streams >= self._fill_streams for connection in active)
         return bool(active) and full and not self.dialing
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether a connection has so few streams that no other is opened beside it."""
+        for connection in self._shared:
+            if connection.open_streams < self._fill_streams and not connection.draining:
+                return True
+        return False
 
     @property
     def hopeless(self) -> bool:

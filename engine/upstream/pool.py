@@ -98,6 +98,31 @@ class Pool:
         connection = group.pick()
         if connection is None:
             connection = await self._wait_for_connection(group)
+        return self._open_on(connection, group, headers, body, receiver)
+
+    def open_stream_nowait(
+        self, provider: Provider, headers: Headers, body: Body, receiver: Receiver
+    ) -> UpstreamStream | None:
+        """As `open_stream` where a connection has a free stream now; None: one has to be waited
+        for, and nothing was done.
+
+        Raises:
+            MalformedFieldsError: as `open_stream`.
+        """
+        group = self._group(provider.origin)
+        connection = group.pick()
+        if connection is None:
+            return None
+        return self._open_on(connection, group, headers, body, receiver)
+
+    def _open_on(
+        self,
+        connection: AnyConnection,
+        group: Group,
+        headers: Headers,
+        body: Body,
+        receiver: Receiver,
+    ) -> UpstreamStream:
         try:
             stream = connection.open_stream_nowait(headers, body, receiver)
         except ValueError:

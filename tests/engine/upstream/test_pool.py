@@ -93,6 +93,23 @@ async def test_waiters_go_in_turn_when_no_more_connections_may_open() -> None:
         assert order == [1, 2, 3]
 
 
+async def test_a_free_stream_is_taken_without_a_wait() -> None:
+    settings = PoolSettings(connections_max=1)
+    async with open_peer(Http2Limits(streams_max=2)) as peer, open_pool(settings) as pool:
+        provider, collector = peer.provider(), Collector()
+        head = request_head(provider)
+        assert pool.open_stream_nowait(provider, head, b"{}", collector) is None
+        assert pool.statistics().dials == 0  # nothing was done
+        await ask(pool, peer)
+        assert pool.open_stream_nowait(provider, head, b"{}", collector) is not None
+        assert pool.open_stream_nowait(provider, head, b"{}", Collector()) is None
+        await peer.next_request()
+        (await peer.next_request()).answer(b"now", ended=True)
+        assert (await collector.wait_over()).data == b"now"
+        with pytest.raises(MalformedFieldsError):
+            pool.open_stream_nowait(provider, [(b"connection", b"close")], b"", Collector())
+
+
 async def test_a_freed_stream_belongs_to_the_waiter() -> None:
     settings = PoolSettings(connections_max=1)
     async with open_peer(Http2Limits(streams_max=1)) as peer, open_pool(settings) as pool:
