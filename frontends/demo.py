@@ -34,7 +34,7 @@ class Provider:
     variable: str
     base_url: str
     models: tuple[str, ...]
-    """Current chat models that the price library knows."""
+    """Current models that the price library knows."""
 
 
 PROVIDERS = (
@@ -55,6 +55,15 @@ PROVIDERS = (
             "gpt-4o-mini",
             "o3",
             "o4-mini",
+            "text-embedding-3-small",
+            "text-embedding-3-large",
+            "gpt-image-1",
+            "gpt-image-1-mini",
+            "tts-1",
+            "gpt-4o-mini-tts",
+            "whisper-1",
+            "gpt-4o-transcribe",
+            "omni-moderation-latest",
         ),
     ),
     Provider(
@@ -87,6 +96,7 @@ PROVIDERS = (
             "gemini-2.5-pro",
             "gemini-2.5-flash",
             "gemini-2.5-flash-lite",
+            "gemini-embedding-001",
         ),
     ),
 )
@@ -94,6 +104,22 @@ PROVIDERS = (
 
 SIMULATED = {"openai": "v1", "anthropic": "v1", "gemini": "v1beta"}
 """The simulated provider's protocols, and the version in the path of each."""
+
+SIMULATED_BESIDE_CHAT = (
+    ("sim-embedding", "openai", "text-embedding-3-small", "price = { input = 0.02, output = 0 }"),
+    (
+        "sim-gemini-embedding",
+        "gemini",
+        "gemini-embedding-001",
+        "price = { input = 0.15, output = 0 }",
+    ),
+    ("sim-image", "openai", "gpt-image-1", "price = { input = 5, output = 40 }"),
+    ("sim-speech", "openai", "tts-1", "price = { characters = 15 }"),
+    ("sim-transcript", "openai", "whisper-1", "price = { seconds = 0.0001 }"),
+    ("sim-moderation", "openai", "omni-moderation-latest", "free = true"),
+    ("sim-rerank", "openai", "rerank-v3.5", "price = { requests = 2 }"),
+)
+"""Models that do something else: the name, the protocol, what the provider calls it, its price."""
 
 
 @asynccontextmanager
@@ -131,6 +157,12 @@ http2 = "prior-knowledge"
 [models.sim-{protocol}]
 deployments = [{{ provider = "sim-{protocol}", model = "sim-{protocol}" }}]
 price = {{ input = 1.0, cached_input = 0.1, output = 4.0 }}
+"""
+    for name, protocol, model, price in SIMULATED_BESIDE_CHAT:
+        text += f"""
+[models.{name}]
+deployments = [{{ provider = "sim-{protocol}", model = "{model}" }}]
+{price}
 """
     for provider in PROVIDERS:
         if environ.get(provider.variable):

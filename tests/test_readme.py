@@ -25,6 +25,7 @@ from engine.errors import GatewayError, RateLimitedError, UpstreamRejectedError
 from engine.protocols.registry import codec_of
 from engine.upstream.provider_table import PROVIDERS
 from frontends.admin import ROUTES
+from frontends.demo import SIMULATED_BESIDE_CHAT
 from tests.gateways import MODELS, PROTOCOLS, add_key, config_text, open_setup, run
 from tests.processes import open_process
 from tests.served import open_served
@@ -161,6 +162,17 @@ def test_the_table_of_kinds() -> None:
         assert ("`inlines`" in more) == bool(row.inlines)
 
 
+BESIDE_CHAT = "".join(
+    f"""
+[models.{name}]
+deployments = [{{ provider = "sim", model = "{model}" }}]
+{price}
+"""
+    for name, protocol, model, price in SIMULATED_BESIDE_CHAT
+    if protocol == "openai"
+)
+
+
 async def test_the_first_requests(tmp_path: Path) -> None:
     *asked, read_receipt, make_key, list_models = [b for b in blocks("sh") if "$PARSHALL_KEY" in b]
     async with open_served(tmp_path) as served:
@@ -218,6 +230,26 @@ async def test_the_first_requests_with_the_sdks(tmp_path: Path) -> None:
         texts = [truth.text for truth in served.setup.sim.truth.records()]
         assert len(texts) == snippet.count("print(") == 4
         assert done.stdout.decode() == "".join(f"{text}\n" for text in texts)
+
+
+async def test_what_is_no_chat_with_the_sdk(tmp_path: Path) -> None:
+    [first] = [block for block in blocks("python") if "PARSHALL_KEY" in block]
+    [snippet] = [block for block in blocks("python") if "sim-embedding" in block]
+    async with open_served(tmp_path, models=BESIDE_CHAT) as served:
+        imports, _, _ = first.partition("hello = ")
+        script = (imports + snippet).replace("http://127.0.0.1:8787", served.origin)
+        done = await trio.run_process(
+            [sys.executable, "-c", script],
+            env=os.environ | {"PARSHALL_KEY": served.setup.key},
+            capture_stdout=True,
+        )
+        asked = [truth.api for truth in served.setup.sim.truth.records()]
+    assert [api.partition("-")[2] for api in asked] == [
+        *("embeddings", "image-generations", "speech", "transcriptions", "moderations")
+    ]
+    vectors, *sizes, flagged = done.stdout.decode().split()
+    assert (vectors, flagged) == ("2", "False")
+    assert min(map(int, sizes)) > 0
 
 
 async def test_the_commands(tmp_path: Path) -> None:

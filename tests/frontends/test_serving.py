@@ -29,7 +29,7 @@ from bench.simulate import SimulatorSettings, open_simulator
 from engine import Gateway, parse_config
 from engine.catalogue import build_catalogue
 from engine.config_access import ADMIN_VARIABLE
-from frontends.demo import PROVIDERS, Provider, demo_config
+from frontends.demo import PROVIDERS, SIMULATED_BESIDE_CHAT, Provider, demo_config
 from frontends.serving import serve, server_settings
 from frontends.welcome import client_url, welcome
 from tests.frontends.server.apps import read_until
@@ -302,6 +302,12 @@ def test_the_url_to_paste(addresses: tuple[str, ...], url: str) -> None:
     assert client_url(addresses) == url
 
 
+SIMULATED_MODELS = [
+    *("sim-openai", "sim-anthropic", "sim-gemini"),
+    *(name for name, *_ in SIMULATED_BESIDE_CHAT),
+]
+
+
 @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
 def test_a_provider_is_added_by_its_key_which_stays_out_of_the_text(provider: Provider) -> None:
     environ = {provider.variable: "sk-from-the-environment"}
@@ -311,7 +317,7 @@ def test_a_provider_is_added_by_its_key_which_stays_out_of_the_text(provider: Pr
 
     assert "sk-from-the-environment" not in text
     assert config.providers[provider.name].api_key == "sk-from-the-environment"
-    assert list(config.models) == ["sim-openai", "sim-anthropic", "sim-gemini", *provider.models]
+    assert list(config.models) == [*SIMULATED_MODELS, *provider.models]
     assert config.storage.path == Path('a b"c.db')
     assert build_catalogue(config, datetime.now(UTC)).keys() == config.models.keys(), "priced"
 
@@ -319,7 +325,7 @@ def test_a_provider_is_added_by_its_key_which_stays_out_of_the_text(provider: Pr
 def test_without_keys_there_is_the_simulated_provider_only() -> None:
     text = demo_config("http://127.0.0.1:1", Path("a.db"), ("127.0.0.1:0",), {"OPENAI_API_KEY": ""})
     models = parse_config(text, "demo", {}).models
-    assert list(models) == ["sim-openai", "sim-anthropic", "sim-gemini"]
+    assert list(models) == SIMULATED_MODELS
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8787", "unix:/run/p.sock"])
