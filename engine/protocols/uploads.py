@@ -13,7 +13,7 @@ from typing import Any, Final
 from engine.errors import InvalidRequestError
 from engine.events import Call, Operation
 from engine.media.forms import Field, File, Form, boundary_of, form_type, parse_form, write_form
-from engine.protocols.codec import ClientRequest
+from engine.protocols.codec import ClientRequest, HeldIdError
 
 _WITH_FILES: Final[frozenset[Operation]] = frozenset(
     {"image_edit", "image_variation", "transcribe", "translate"}
@@ -43,7 +43,9 @@ def read_upload(
     fields. Those called `name[]` are lists; `files` are the names of the files that it may have.
 
     Raises:
-        InvalidRequestError: it is no form, has a field twice, or a file of another name.
+        InvalidRequestError: it is no form, has a field twice, a file of another name, or something
+            else in the place of a file.
+        HeldIdError: a file that lives at the provider.
     """
     form = parse_form(call.content_type, call.body)
     document: dict[str, Any] = {}
@@ -56,6 +58,10 @@ def read_upload(
                     param=part.name,
                 )
             continue
+        if "file_id" in part.name.lower():
+            raise HeldIdError(part.name)
+        if first_word(part.name) in {*files, *(f"{file}s" for file in files)}:
+            raise InvalidRequestError(f"'{part.name}' must be a file.", param=part.name)
         value = _value(part, name in wholes, name in flags)
         if part.name != name:
             document.setdefault(name, [])
@@ -85,6 +91,15 @@ def bare_name(name: str) -> str:
     ('image', 'image')
     """
     return name.removesuffix("[]")
+
+
+def first_word(name: str) -> str:
+    """The name of a part without all brackets, in lower case: some readers make objects of them.
+
+    >>> first_word("images[0][file_id]"), first_word("url")
+    ('images', 'url')
+    """
+    return name.partition("[")[0].strip().lower()
 
 
 def _kept(form: Form, document: dict[str, Any]) -> Iterator[Field | File]:

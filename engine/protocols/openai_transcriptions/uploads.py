@@ -2,7 +2,8 @@
 
 JSON has the fields of the form. Its `file` is a data URL, or an object with `data` in base64 and
 maybe a `filename`; or it has `input_audio`, as a message of a chat does: `data` and a `format`.
-What goes on is always a form, whose file is the same to the byte.
+What goes on is always a form, whose file is the same to the byte. A recording that lies elsewhere
+(Mistral's `file_id` and `file_url`, Groq's `url`) is refused: nobody has measured it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from engine.errors import InvalidRequestError
 from engine.events import Call
 from engine.media.forms import Field, File, parse_form
 from engine.media.sniff import kind_of
+from engine.protocols.codec import HeldIdError
 from engine.protocols.fields import load_request, text_of
-from engine.protocols.uploads import has_form
+from engine.protocols.uploads import first_word, has_form
 
 FILE: Final = "file"
 _LISTS: Final = frozenset(
@@ -29,6 +31,7 @@ _LISTS: Final = frozenset(
     }
 )  # fmt: skip
 """Fields that there may be several of, with `[]` behind their names or without."""
+_ELSEWHERE: Final = frozenset({"file_uri", "file_url", "url"})
 _ENDINGS: Final[Mapping[str, str]] = {
     "audio/aac": "aac",
     "audio/flac": "flac",
@@ -49,9 +52,19 @@ def read_upload(call: Call) -> dict[str, Any]:
     """The fields by their names: texts, lists of texts, and under `file` the recording.
 
     Raises:
-        InvalidRequestError: it is no form or object of this kind, or there is no recording.
+        InvalidRequestError: it is no form or object of this kind, there is no recording, or another
+            one elsewhere.
+        HeldIdError: that one lives at the provider.
     """
     document = _read_form(call) if has_form(call) else _read_object(call)
+    for name in document:
+        word = first_word(name)
+        if word == "file_id":
+            raise HeldIdError(name)
+        if word in _ELSEWHERE:
+            raise InvalidRequestError(
+                f"'{name}' names a recording that lies elsewhere; send it as 'file'.", param=name
+            )
     file = document.get(FILE)
     if not isinstance(file, File) or not file.data:
         raise InvalidRequestError("You must send a recording as 'file'.", param=FILE)

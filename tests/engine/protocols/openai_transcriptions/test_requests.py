@@ -11,7 +11,7 @@ import pytest
 from engine.errors import InvalidRequestError
 from engine.events import Call, Operation
 from engine.media.forms import Field, File, Form, parse_form, write_form
-from engine.protocols.codec import ClientRequest
+from engine.protocols.codec import ClientRequest, HeldIdError
 from engine.protocols.openai_transcriptions import CODEC
 from engine.protocols.registry import client_codec, upstream_codec
 from tests.sounds import wav
@@ -86,6 +86,25 @@ def test_where_it_goes(operation: Operation, path: str) -> None:
     assert CODEC.path("whisper-1", request.operation, stream=False, array=False) == path
     assert upstream_codec(CODEC.name, "openai", frozenset()) is CODEC
     assert upstream_codec(CODEC.name, "anthropic", frozenset()) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("file_id", HeldIdError),
+        ("file_id[]", HeldIdError),
+        ("file_url", InvalidRequestError),
+        ("url", InvalidRequestError),
+        ("URL", InvalidRequestError),
+    ],
+)
+def test_no_other_recording_is_named(name: str, kind: type[InvalidRequestError]) -> None:
+    """It would be transcribed in place of the one that was measured."""
+    with pytest.raises(kind) as refused:
+        parse_parts(("model", "voxtral-mini-latest"), (name, "https://example.com/hours.mp3"))
+    assert refused.value.param == name
+    with pytest.raises(kind):
+        parse_json(file={"data": BASE64}, **{name: "https://example.com/hours.mp3"})
 
 
 @pytest.mark.parametrize(
