@@ -245,6 +245,8 @@ class StreamRelay:
                 sent = self._writer.write(frame, told)
             except EventTooLargeError as error:
                 sent, self.error = b"", _broken(error)
+            except UpstreamError as error:  # it is not what was asked for
+                sent, self.error = b"", error
             if sent:
                 out.append(sent)
                 self.sent_bytes += len(sent)

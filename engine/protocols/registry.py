@@ -76,10 +76,15 @@ _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
         "openai": "openai_moderations",
         "openai-responses": "openai_moderations",
     },
-    "openai_speech": {"openai": "openai_speech", "openai-responses": "openai_speech"},
+    "openai_speech": {
+        "gemini": "gemini",
+        "openai": "openai_speech",
+        "openai-responses": "openai_speech",
+    },
     "openai_images": {"openai": "openai_images", "openai-responses": "openai_images"},
     "rerank": {"openai": "rerank", "openai-responses": "rerank"},
     "openai_transcriptions": {
+        "gemini": "gemini",
         "openai": "openai_transcriptions",
         "openai-responses": "openai_transcriptions",
     },

@@ -31,6 +31,9 @@ price = {{ characters = 15 }}
 [models.gpt-4o-mini-tts]
 deployments = [{{ provider = "voices", model = "gpt-4o-mini-tts" }}]
 price = {{ input = 0.6, output = 12 }}
+[models.gemini-tts]
+deployments = [{{ provider = "sim-gemini", model = "sim-gemini" }}]
+price = {{ input = 0.5, output = 10 }}
 [models.reader]
 deployments = [{{ provider = "voices", model = "tts-1" }}]
 price = {{ characters = 15 }}
@@ -197,3 +200,27 @@ async def test_a_field_that_is_wrong_is_named(tmp_path: Path) -> None:
             await client.audio.speech.create(model="sim-anthropic", input=TEXT, voice="alloy")
         assert refused.value.code == "not_supported_by_model"
         assert not served.setup.sim.truth.records()
+
+
+async def test_gemini_reads_too(tmp_path: Path) -> None:
+    async with open_sdk(tmp_path) as (served, client):
+        create = client.audio.speech.with_raw_response.create
+        answer = await create(model="gemini-tts", input=TEXT, voice="Kore", response_format="wav")
+        assert answer.headers["content-type"] == "audio/wav"
+        with wave.open(io.BytesIO(answer.content)) as sound:
+            assert (sound.getframerate(), sound.getnchannels()) == (24_000, 1)
+        receipt = await served.receipt(answer.headers["x-request-id"])
+        reported = one_truth(served).usage_reported
+        assert reported is not None
+        assert receipt["usage"]["output_tokens"] == reported["candidatesTokenCount"]
+        assert receipt["provenance"] == "reported"
+        assert receipt["price"]["nanodollars"] == (
+            500 * reported["promptTokenCount"] + 10_000 * reported["candidatesTokenCount"]
+        )
+        raw = await create(model="gemini-tts", input=TEXT, voice="Kore", response_format="pcm")
+        assert raw.content == answer.content[44:]
+        with pytest.raises(openai.BadRequestError, match="'wav' or 'pcm'") as refused:
+            await client.audio.speech.create(model="gemini-tts", input=TEXT, voice="Kore")
+        assert (refused.value.code, refused.value.param) == (
+            "not_supported_by_model", "response_format",
+        )  # fmt: skip

@@ -30,6 +30,9 @@ http2 = "{HTTP2}"
 deployments = [{{ provider = "ears", model = "whisper-1" }}]
 price = {{ seconds = 0.0001 }}
 fallbacks = ["gpt-4o-transcribe"]
+[models.gemini]
+deployments = [{{ provider = "sim-gemini", model = "sim-gemini" }}]
+price = {{ input = 1, output = 2 }}
 [models.gpt-4o-transcribe]
 deployments = [{{ provider = "ears", model = "gpt-4o-transcribe" }}]
 price = {{ input = 2.5, output = 10 }}
@@ -159,6 +162,28 @@ async def test_the_sync_client_and_json(tmp_path: Path) -> None:
             receipt, truth = await checked(served, answer.headers["x-request-id"])
             assert truth.consumed["milliseconds"] == len(sound[44:]) // 8
             assert receipt["usage"]["milliseconds"] >= truth.consumed["milliseconds"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_gemini_listens_too(tmp_path: Path) -> None:
+    async with open_sdk(tmp_path) as (served, client):
+        create = client.audio.transcriptions.with_raw_response.create
+        for sound in (SOUND, LARGE):
+            answer = await create(model="gemini", file=upload(sound), language="en")
+            receipt, truth = await checked(served, answer.headers["x-request-id"])
+            assert orjson.loads(answer.content)["text"] == truth.text.strip()
+            assert truth.consumed["milliseconds"] == len(sound[44:]) // 8
+            assert truth.usage_reported is not None
+            tokens = truth.usage_reported["promptTokenCount"]
+            assert receipt["usage"]["input_tokens"] == tokens
+            assert receipt["provenance"] == "reported"
+        plain = await create(model="gemini", file=upload(), response_format="text")
+        assert plain.headers["content-type"].startswith("text/plain")
+        async with (await create(model="gemini", file=upload(), stream=True)).parse() as stream:
+            events = [event async for event in stream]
+        assert events[-1].type == "transcript.text.done"
+        with pytest.raises(openai.BadRequestError, match="'json' or 'text'"):
+            await create(model="gemini", file=upload(), response_format="srt")
 
 
 async def test_another_one_listens_where_the_first_fails(tmp_path: Path) -> None:

@@ -148,6 +148,9 @@ def _config(
                 dropped.append("output_format.description")
     if conversation.modalities is not None and conversation.modalities != ("text",):
         config["responseModalities"] = [name.upper() for name in conversation.modalities]
+    if (speech := conversation.speech) is not None and speech.voice is not None:
+        voice = {"prebuiltVoiceConfig": {"voiceName": speech.voice}}
+        config["speechConfig"] = {"voiceConfig": voice}
     if thinking := encode_thinking(conversation.reasoning, target.capabilities, dropped):
         config["thinkingConfig"] = thinking
     return config

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from engine.conversation import Conversation
 from engine.demand import Demand
 from engine.errors import InvalidRequestError
 from engine.events import Call, Event, Operation
-from engine.protocols.codec import ClientRequest, VerbatimDecoder
+from engine.protocols.codec import ClientRequest, Identity, StreamEncoder, VerbatimDecoder
 from engine.protocols.fields import dict_of, load_request, text_of
+from engine.protocols.openai_speech import crossing
+from engine.protocols.openai_speech.encoders import SoundEncoder, SpeechEventEncoder
 from engine.protocols.openai_speech.events import SpeechEvents
 from engine.protocols.openai_speech.sound import TYPES, SoundDecoder
 from engine.protocols.operation import OperationCodec, model_of
@@ -71,6 +74,15 @@ class OpenAISpeechCodec(OperationCodec):
         if request.answer_type is not None:
             return SoundDecoder(request.answer_type)
         return SpeechEvents(TYPES[request.document.get("response_format") or _DEFAULT_FORMAT])
+
+    def decode_request(self, request: ClientRequest) -> Conversation:
+        """See `crossing.decode_request`."""
+        return crossing.decode_request(request, _DEFAULT_FORMAT)
+
+    def open_encoder(self, request: ClientRequest, identity: Identity) -> StreamEncoder:
+        """Of samples that another protocol gives: the sound itself, or events."""
+        kind = request.document.get("response_format") or _DEFAULT_FORMAT
+        return SpeechEventEncoder(kind) if request.answer_type is None else SoundEncoder(kind)
 
     def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
         """No answer is taken in one piece."""

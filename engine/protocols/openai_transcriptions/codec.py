@@ -6,13 +6,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from engine.conversation import Conversation
 from engine.demand import Demand
 from engine.errors import InvalidRequestError
 from engine.events import Call, Event, Operation
 from engine.media.duration import sound_ms
 from engine.media.forms import File, boundary_of, form_type, fresh_boundary, write_form
-from engine.protocols.codec import ClientRequest, VerbatimDecoder
+from engine.media.wav import wav_duration_ms
+from engine.protocols.codec import ClientRequest, Identity, StreamEncoder, VerbatimDecoder
+from engine.protocols.openai_transcriptions import crossing
 from engine.protocols.openai_transcriptions.answers import PLAIN_TYPE, read_object, read_plain
+from engine.protocols.openai_transcriptions.encoders import TranscriptEncoder, encode_response
 from engine.protocols.openai_transcriptions.events import TranscriptEvents
 from engine.protocols.openai_transcriptions.uploads import FILE, parts_of, read_upload
 from engine.protocols.operation import OperationCodec, model_of
@@ -20,6 +24,8 @@ from engine.protocols.quirks import PLAIN, Quirks
 
 _FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
 _PLAIN: Final = frozenset({"text", "srt", "vtt"})
+_PLAIN_SAMPLES: Final = (b"\x01\x00", b"\x03\x00")
+"""Whole numbers and fractions, by the tag of a WAV."""
 _TRUTHS: Final[Mapping[str, bool]] = {"true": True, "1": True, "false": False, "0": False}
 
 _BYTES_A_TOKEN: Final = 4
@@ -63,7 +69,7 @@ class OpenAITranscriptionsCodec(OperationCodec):
             choices=1,
             operation=call.operation,
             document=document,
-            demand=_demand_of(document, sound_ms(file.data)),
+            demand=_demand_of(document, _length_ms(file.data)),
             content_type=form_type(boundary),
             answer_type=PLAIN_TYPE if kind in _PLAIN and not stream else None,
         )
@@ -82,6 +88,20 @@ class OpenAITranscriptionsCodec(OperationCodec):
         """A form of the same parts, with the provider's name of the model."""
         parts = parts_of({**request.document, "model": upstream_model})
         return b"".join(write_form(parts, boundary_of(request.content_type))[1])
+
+    def decode_request(self, request: ClientRequest) -> Conversation:
+        """See `crossing.decode_request`."""
+        return crossing.decode_request(request)
+
+    def open_encoder(self, request: ClientRequest, identity: Identity) -> StreamEncoder:
+        """Of what another protocol says."""
+        return TranscriptEncoder()
+
+    def encode_response(
+        self, events: Sequence[Event], request: ClientRequest, identity: Identity
+    ) -> bytes:
+        """Of what another protocol says: an object, or the text alone."""
+        return encode_response(events, plain=request.answer_type is not None)
 
     def open_verbatim(
         self, request: ClientRequest, *, end_marker: bool, quirks: Quirks = PLAIN
@@ -123,6 +143,16 @@ def _is_true(document: Mapping[str, Any], name: str) -> bool:
     if truth is None:
         raise InvalidRequestError(f"'{name}' must be true or false.", param=name)
     return truth
+
+
+def _length_ms(recording: memoryview) -> int:
+    """How long it sounds; raises InvalidRequestError. Plain samples are told by their number: to
+    take 25 MB of them apart takes a third of a second."""
+    if bytes(recording[12:16]) == b"fmt " and bytes(recording[20:22]) in _PLAIN_SAMPLES:
+        length_ms = wav_duration_ms(recording)
+        if length_ms is not None:
+            return max(1, length_ms)
+    return sound_ms(recording)
 
 
 def _demand_of(document: Mapping[str, Any], length_ms: int) -> Demand:

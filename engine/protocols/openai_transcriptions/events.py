@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import orjson
-
 from engine.errors import UpstreamRejectedError
 from engine.events import Event, Finish, FinishReason, TextDelta, Usage, UsageReport
 from engine.protocols.fields import text_of
 from engine.protocols.openai_audio import SoundEvents, read_usage
 from engine.protocols.openai_transcriptions.answers import read_object
+from engine.protocols.openai_transcriptions.encoders import encode_event, encode_usage
 from engine.wire.sse import EventTooLargeError
 
 _TEXT_MAX_CHARS: Final = 1_000_000
@@ -93,14 +92,6 @@ class TranscriptEvents(SoundEvents):
         """The last event, with the text until here and what it took."""
         if self.finished:
             return b""
-        done = {
-            "type": "transcript.text.done",
-            "text": "".join(self._texts),
-            "usage": {
-                "type": "tokens",
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "total_tokens": usage.input_tokens + usage.output_tokens,
-            },
-        }
-        return b"data: %b\r\n\r\ndata: [DONE]\r\n\r\n" % orjson.dumps(done)
+        text, told = "".join(self._texts), encode_usage(usage)
+        done = encode_event({"type": "transcript.text.done", "text": text, "usage": told})
+        return done + b"data: [DONE]\r\n\r\n"
