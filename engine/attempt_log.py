@@ -70,6 +70,13 @@ class AttemptLog:
             price_nanodollars=bill.charge_nanodollars,
         )
 
+    def charge(self, leg: Leg, bill: funds.Bill) -> None:
+        """One that has ended is a part of the answer after all, and this is charged for it."""
+        ended = self._ended[leg.number]
+        self._ended[leg.number] = replace(
+            ended, won=True, price_nanodollars=bill.charge_nanodollars
+        )
+
     def end_rest(self, outcome: str) -> None:
         """Whatever has not ended has ended so; what it came to is not known."""
         for row in self.rows:

@@ -278,6 +278,8 @@ class Attempts(Course):
     async def _make(self, again: Again) -> Leg | None:
         """The leg of another attempt; None where its provider cannot be asked that."""
         before, call = self.current, self._preparing.call
+        if again.role == "part" and self._splitting is not None:
+            return self._open(again, self._splitting.next(), before.passage)
         if again.candidate.deployment.path == before.path:
             leg = self._open(again, before.prepared, before.passage)
             leg.body = before.body
@@ -299,6 +301,9 @@ class Attempts(Course):
             self._billing.receipt.account_id,
             seam,
         )
+        if not self._stream:
+            self._billing.begin_anew()
+            prepared = self._first_of(prepared)
         leg = self._open(again, prepared, passage)
         if self._stream and self._sink is not None:  # otherwise it is, when the head goes out
             await leg.measuring.release_prompt()
@@ -313,7 +318,9 @@ class Attempts(Course):
         ):
             return False  # operators have switched it off since the plan was made
         try:
-            if leg.role == "continuation" and self._continuing is not None:
+            if leg.role == "part":
+                covered = True  # all of them were, by the first hold
+            elif leg.role == "continuation" and self._continuing is not None:
                 covered = self._continuing.covers(leg)
             else:
                 covered = self._billing.covers(leg)

@@ -206,6 +206,16 @@ class ExchangeBilling:
         self._progressed = (self._progressed[0], 0)
         return True
 
+    @trio.lowlevel.enable_ki_protection
+    def answered(self) -> None:
+        """The current leg has answered its part of the request; all of it is held for."""
+        self._tally.answered()
+        self._show()
+
+    def begin_anew(self) -> None:
+        """Another deployment is asked for all of the request; what was answered is the house's."""
+        self._tally.begin_anew()
+
     def _show(self) -> None:
         """Have the receipt follow the legs."""
         log, leg = self._tally.log, self._tally.current

@@ -177,7 +177,8 @@ class Conclusion:
         """The end of an answer that is whole, and settled."""
         leg = self._attempts.current
         ending, client = leg.attempt.relay.finish(), leg.passage.client
-        if isinstance(client, OperationCodec) and not leg.passage.verbatim:
+        made_here = self._attempts.joined or not leg.passage.verbatim
+        if made_here and isinstance(client, OperationCodec):
             ending = client.add_usage(ending, self._billing.receipt.usage)
         return self._with_cost(ending)
 

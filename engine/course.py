@@ -18,7 +18,6 @@ import trio
 from engine.admitting import Choice
 from engine.alarm import Alarm
 from engine.billing import ExchangeBilling
-from engine.clock import wall_ms
 from engine.continuing import Continuing
 from engine.errors import DeadlineError, GatewayError, UpstreamError, UpstreamRejectedError
 from engine.events import Call, Event
@@ -30,6 +29,7 @@ from engine.passage import Passage
 from engine.preparing import Preparing
 from engine.retrying import Again, Retrying
 from engine.sink import Sink
+from engine.splitting import Splitting
 from engine.tally import HEDGE_LOST
 from engine.uploads import Upload
 
@@ -45,6 +45,7 @@ class Course:
         current: the leg whose answer the client gets, or would get.
         committed: what it brings goes to the client, and no other leg can take its place.
         over: nothing more will come that the client could get.
+        joined: the answer is to several requests.
     """
 
     def __init__(
@@ -88,9 +89,16 @@ class Course:
         """What is sent now is not sent again."""
         self._unseen = False
         """Something may have come that has not been looked at."""
-        self.committed = self.over = False
+        self.committed = self.over = self.joined = False
         passage = passage_of(parts, call, candidate, prepared, billing.receipt.account_id)
-        self.current = self._open(Again(candidate, "first"), prepared, passage, measuring)
+        whole, prepared = prepared, self._first_of(prepared)
+        own = measuring if whole is prepared else None
+        self.current = self._open(Again(candidate, "first"), prepared, passage, own)
+
+    def _first_of(self, prepared: Prepared) -> Prepared:
+        """What is sent first where it is several requests, else all of it."""
+        self._splitting = Splitting(prepared) if prepared.shares else None
+        return prepared if self._splitting is None else self._splitting.next()
 
     def _open(
         self, again: Again, prepared: Prepared, passage: Passage, measuring: Measuring | None = None
@@ -191,7 +199,7 @@ class Course:
         leg = self.current
         if leg.attempt.over:
             if leg.role == "continuation":
-                self._note_begin(leg)
+                leg.note_begin(trio.current_time())
             self._note_end(leg)
             self._write_on(None if self._continuing is None else self._continuing.after(leg))
 
@@ -207,6 +215,25 @@ class Course:
         if attempt.error is not None and unbegun:
             self._failed(self.current, trio.current_time())
         elif attempt.committed:
+            if self._splitting is None or attempt.crash is not None or attempt.error is not None:
+                self._commit()
+            else:
+                self._take_part(self.current, self._splitting)
+
+    def _take_part(self, leg: Leg, splitting: Splitting) -> None:
+        """It has answered its part of the request."""
+        splitting.take(leg)
+        now = trio.current_time()
+        if leg.attempt.error is not None:
+            self._failed(leg, now)
+        elif splitting.left:
+            leg.note_begin(trio.current_time())
+            leg.close(now)
+            self._retrying.answered()
+            self._billing.answered()
+            self._again, self._again_at = Again(leg.candidate, "part"), now
+        else:
+            self.joined = True
             self._commit()
 
     def _look_at_both(self, first: Leg, second: Leg) -> None:
@@ -235,7 +262,7 @@ class Course:
         error, again = leg.attempt.error, None
         assert error is not None, "it has failed"
         if leg.visit is not None:
-            self._note_head(leg, now)
+            leg.note_head(now)
             failure, verdict = self._retrying.failed(leg, now)
             if not self._final:
                 again = self._retrying.next(leg, failure, verdict, now, self._deadline)
@@ -255,7 +282,7 @@ class Course:
         code = _CRASHED
         if leg.attempt.error is not None:
             code = leg.attempt.error.code
-            self._note_head(leg, now)
+            leg.note_head(now)
             self._retrying.failed(leg, now)
         self._lose(leg, code)
         leg.drop_body()
@@ -296,7 +323,7 @@ class Course:
         self._hedge_at = math.inf
         if self._beside is not None:
             self._drop_beside()
-        self._note_begin(leg)
+        leg.note_begin(trio.current_time())
         self._forget_body()
         if self._sink is not None:
             leg.attempt.attach(self._sink, pulled=self._pulled)
@@ -317,20 +344,6 @@ class Course:
             beside.drop_body()
 
     # ---- what the deployment's health learns ----------------------------------------------------
-
-    def _note_head(self, leg: Leg, now: float) -> None:
-        if leg.visit is not None and leg.attempt.status is not None:
-            leg.visit.answered(leg.attempt.headers, now, wall_ms())
-
-    def _note_begin(self, leg: Leg) -> None:
-        attempt, visit, now = leg.attempt, leg.visit, trio.current_time()
-        if visit is None:
-            return
-        self._note_head(leg, now)
-        if attempt.first_output_at is not None and self._stream:
-            visit.generated(attempt.first_output_at)
-        elif attempt.relay.terminal and attempt.error is None:
-            visit.succeeded(now)
 
     def _note_end(self, leg: Leg) -> None:
         """An answer may break off after it has begun."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from engine.alarm import Alarm
 from engine.attempt import Attempt
+from engine.clock import wall_ms
 from engine.events import Call, Event
 from engine.measuring import Measuring
 from engine.metering.pricing import Rates
@@ -130,6 +131,22 @@ class Leg:
     def drop_body(self) -> None:
         """Nobody sends it any more: a file without a name is gone."""
         close_body(self.take_body())
+
+    def note_head(self, now: float) -> None:
+        """What its provider says of limits, its deployment's health learns."""
+        if self.visit is not None and self.attempt.status is not None:
+            self.visit.answered(self.attempt.headers, now, wall_ms())
+
+    def note_begin(self, now: float) -> None:
+        """It has begun to answer, or has answered: its deployment's health learns it."""
+        attempt, visit = self.attempt, self.visit
+        if visit is None:
+            return
+        self.note_head(now)
+        if attempt.first_output_at is not None and self.prepared.request.stream:
+            visit.generated(attempt.first_output_at)
+        elif attempt.relay.terminal and attempt.error is None:
+            visit.succeeded(now)
 
     def close(self, now: float) -> None:
         """Reset its stream where that has not ended; late bytes are dropped. Again and again, if

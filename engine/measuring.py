@@ -12,7 +12,7 @@ from engine.events import Outcome, Provenance
 from engine.metering.pricing import Rates
 from engine.metering.tokens import counted_by
 from engine.metering.usage import OutputMeter
-from engine.parsing.jobs import Counted, Input
+from engine.parsing.prompts import Counted, Input
 from engine.routing.values import Deployment
 from engine.usage import MoreUnit, Usage
 

@@ -397,6 +397,10 @@ class UnaryRelay:
         """The terminal bytes."""
         return self._ending
 
+    def replace(self, body: bytes) -> None:
+        """Its terminal bytes are these: what came is a part of them."""
+        self._ending = body
+
     def cut(self, usage: Usage) -> bytes:
         """An answer in one piece cannot end early: nothing of it has gone out."""
         return b""

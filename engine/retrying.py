@@ -73,6 +73,11 @@ class Retrying:
         if leg.role != "hedge":
             self._attempts += 1
 
+    def answered(self) -> None:
+        """One of several requests is: the next may be tried as often."""
+        self._attempts = 0
+        self._retries.clear()
+
     def passed(self, candidate: Candidate[Rates]) -> Again | None:
         """It cannot be asked after all; who is asked instead."""
         self._note_tried(candidate.deployment.path)

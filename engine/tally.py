@@ -48,13 +48,15 @@ class Tally:
             counted, or the exchange has not ended.
     """
 
-    __slots__ = ("_continued", "_under_way", "_winner", "counted_by", "log")
+    __slots__ = ("_answered", "_continued", "_under_way", "_winner", "counted_by", "log")
 
     def __init__(self) -> None:
         self._under_way: dict[int, Leg] = {}
         self._winner: Leg | None = None
         self._continued: list[tuple[Leg, funds.Bill]] = []
         """Legs that wrote the beginning of the answer."""
+        self._answered: list[tuple[Leg, funds.Bill]] = []
+        """Legs that have answered a part of the request: nobody pays for it before all is there."""
         self.counted_by: str | None = None
         self.log = AttemptLog()
 
@@ -111,6 +113,21 @@ class Tally:
         self._continued.append((leg, bill))
         leg.measuring.forget_prompt()
 
+    def answered(self) -> None:
+        """The current leg has answered its part of the request, and another one follows."""
+        leg = self.current
+        assert leg is not None, "somebody has answered"
+        bill = leg.measuring.bill(Outcome.COMPLETED, leg.attempt)
+        del self._under_way[leg.number]
+        self._winner = None
+        self.log.end(leg, funds.on_the_house(bill), str(Outcome.COMPLETED), won=False)
+        self._answered.append((leg, bill))
+        leg.measuring.forget_prompt()
+
+    def begin_anew(self) -> None:
+        """What was answered is of no use: another deployment is asked for all."""
+        self._answered.clear()
+
     def so_far(self) -> SoFar:
         """What has come of all legs, but for what a crash would bill nothing of: an answer in one
         piece, or one without output."""
@@ -163,6 +180,11 @@ class Tally:
             for leg, earlier in self._continued:
                 self._note_counted_by(leg, earlier)
             bill = funds.together([earlier for _, earlier in self._continued], bill)
+        if self._answered and bill.billed:
+            for leg, earlier in self._answered:
+                self.log.charge(leg, earlier)
+                self._note_counted_by(leg, earlier)
+            bill = funds.together([earlier for _, earlier in self._answered], bill)
         if outcome is Outcome.GATEWAY_FAILED:
             self.log.uncharge()
             bill = funds.on_the_house(bill)
@@ -174,7 +196,7 @@ class Tally:
 
     def _writers(self) -> list[Leg]:
         """Whoever has written of the answer."""
-        legs = [leg for leg, _ in self._continued] if self._continued else []
+        legs = [leg for leg, _ in (*self._continued, *self._answered)]
         if (current := self.current) is not None:
             legs.append(current)
         return legs

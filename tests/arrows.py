@@ -116,6 +116,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "engine.attempts",
             "engine.continuing",
+            "engine.splitting",
             "engine.course",
             "engine.preparing",
             "engine.racing",

@@ -220,12 +220,17 @@ INVARIANTS = (
            SELECT request_id FROM shown WHERE cost <> costs OR price > prices""",
     ),
     Invariant(
-        "one attempt wins at most, and those that write on",
+        "one attempt wins at most, and those that write on or answer a part",
         "SELECT count(*) FROM attempts",
-        """SELECT request_id FROM receipts, json_each(body, '$.attempts') AS attempt
-           WHERE json_extract(attempt.value, '$.won')
-             AND json_extract(attempt.value, '$.role') IS NOT 'continuation'
-           GROUP BY request_id HAVING count(*) > 1""",
+        # In the place of a part that has failed another attempt may win.
+        """WITH shown AS (
+               SELECT request_id, json_extract(attempt.value, '$.role') AS role,
+                      coalesce(json_extract(attempt.value, '$.won'), 0) AS won
+               FROM receipts, json_each(body, '$.attempts') AS attempt
+           )
+           SELECT request_id FROM shown WHERE role IS NOT 'continuation'
+           GROUP BY request_id
+           HAVING sum(won AND role IS NOT 'part') > 1 + sum(NOT won AND role IS 'part')""",
     ),
     Invariant(
         "delivered ≤ received, and what was counted is billed between them",

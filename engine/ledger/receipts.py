@@ -77,7 +77,8 @@ class Attempt:
     ended_ms: float | None = None
     cost_nanodollars: int = 0
     role: str = "first"
-    """What it was to the exchange: `first`, `retry`, `fallback`, `hedge` or `continuation`."""
+    """What it was to the exchange: `first`, `retry`, `fallback`, `hedge`, `continuation` or
+    `part`."""
     won: bool = False
     """What it generated is the answer, or a part of it."""
     usage: Mapping[str, int] = field(default_factory=dict)

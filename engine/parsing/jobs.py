@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import trio
 
@@ -17,6 +17,8 @@ from engine.events import Call, Operation
 from engine.metering.pricing import Rates
 from engine.metering.tokens import count_prompt
 from engine.parsing.facts import NOTHING, Wanted, asked_of
+from engine.parsing.prompts import Input, InputBefore
+from engine.parsing.shares import Share, requests_of
 from engine.protocols.codec import (
     ClientRequest,
     Encoded,
@@ -89,16 +91,6 @@ def target_of(
     )
 
 
-class Input(Protocol):
-    """A prompt whose tokens are counted where its provider does not say them."""
-
-    def count(self) -> int:
-        """Its tokens by our own count."""
-
-    async def release(self) -> None:
-        """Let go of the memory that it takes; it can be counted all the same."""
-
-
 class Prepared(NamedTuple):
     """A request that is ready to be sent. A tuple because two are made for every request.
 
@@ -113,6 +105,8 @@ class Prepared(NamedTuple):
         continuable: an answer that breaks off could be written on, by what is asked for.
         operation: what the provider is asked for.
         content_type: of the body.
+        shares: of several requests, whose bodies stand in `body` one behind another; empty: it is
+            one.
     """
 
     request: ClientRequest
@@ -127,6 +121,7 @@ class Prepared(NamedTuple):
     continuable: bool
     operation: Operation = "chat"
     content_type: str = "application/json"
+    shares: tuple[Share, ...] = ()
 
 
 class Parsed:
@@ -187,21 +182,14 @@ class Parsed:
             max_output_tokens = prefix.left_of(max_output_tokens)
         if target.spoken is None:
             raise _no_such_operation(request)
-        if target.spoken == self._codec.name and prefix is None:
-            body, dropped = self._verbatim(target, asked.output_limit)
-            operation, content_type, demand = request.operation, request.content_type, None
-        else:
-            encoded, dropped = self._translated(target, target.spoken, asked)
-            body = encoded.body
-            operation, content_type = encoded.operation, encoded.content_type
-            demand = encoded.demand
-            max_output_tokens = encoded.output_limit or max_output_tokens
+        encoded, dropped, shares = self._encoded(target, target.spoken, asked)
+        max_output_tokens = encoded.output_limit or max_output_tokens
         counted = prompt(target.encoding)
         if prefix is not None:
             counted = InputBefore(counted, count_prompt([prefix.text], target.encoding))
         return Prepared(
             request=self._codec.answered(request),
-            body=body,
+            body=encoded.body,
             dropped=dropped,
             max_output_tokens=max_output_tokens,
             bounds=bounds_of(
@@ -210,15 +198,16 @@ class Parsed:
                 max_output_tokens=max_output_tokens,
                 capabilities=target.capabilities,
                 hides_reasoning=target.hides_reasoning,
-                demand=demand or request.demand,
+                demand=encoded.demand or request.demand,
             ),
             input=counted,
             urls=self._urls,
             target=number,
             unsaid=unsaid,
             continuable=self._continuable,
-            operation=operation,
-            content_type=content_type,
+            operation=encoded.operation,
+            content_type=encoded.content_type,
+            shares=shares,
         )
 
     def count(self, encoding: str) -> int:
@@ -231,8 +220,34 @@ class Parsed:
         check_media(self.request.media, capabilities, self.request.model)
         return self.count(encoding)
 
-    def _verbatim(self, target: Target, output_limit: int | None) -> tuple[bytes, tuple[str, ...]]:
-        request = self.request
+    def _encoded(
+        self, target: Target, spoken: str, asked: Encode
+    ) -> tuple[Encoded, tuple[str, ...], tuple[Share, ...]]:
+        """What goes to the provider, in one request or in several."""
+        requests = requests_of(self._codec, self.request, target.capabilities)
+        bodies, shares, end_bytes = [], [], 0
+        for request in requests:
+            if spoken == self._codec.name and asked.prefix is None:
+                body, dropped = self._verbatim(request, target, asked.output_limit)
+                operation, content_type = request.operation, request.content_type
+                encoded = Encoded(body, operation=operation, content_type=content_type)
+            else:
+                encoded, dropped = self._translated(request, target, spoken, asked)
+            if len(requests) > 1:
+                bodies.append(encoded.body)
+                end_bytes += len(encoded.body)
+                shares.append(Share(end_bytes, request.inputs))
+        if not bodies:
+            return encoded, dropped, ()
+        demand = encoded.demand or self.request.demand
+        if demand is not None:
+            more = {**demand.pieces, "requests": len(requests)}
+            demand = replace(demand, pieces=more)
+        return replace(encoded, body=b"".join(bodies), demand=demand), dropped, tuple(shares)
+
+    def _verbatim(
+        self, request: ClientRequest, target: Target, output_limit: int | None
+    ) -> tuple[bytes, tuple[str, ...]]:
         if target.quirks.inlines and request.media:
             put_sources_inline(request.document, self._inline)
             self._note_urls(source_urls(request.document), target)
@@ -243,12 +258,12 @@ class Parsed:
         return body, dropped
 
     def _translated(
-        self, target: Target, spoken: str, asked: Encode
+        self, request: ClientRequest, target: Target, spoken: str, asked: Encode
     ) -> tuple[Encoded, tuple[str, ...]]:
-        conversation = self._codec.decode_request(self.request)
+        conversation = self._codec.decode_request(request)
         if asked.prefix is not None:
             conversation = continue_from(conversation, asked.prefix)
-        if target.quirks.inlines and self.request.media:
+        if target.quirks.inlines and request.media:
             conversation = put_inline(conversation, self._inline)
             self._note_urls(media_urls(conversation), target)
         for lost in conversation.unexpressed:
@@ -261,7 +276,7 @@ class Parsed:
         upstream = UpstreamTarget(
             target.model,
             target.capabilities,
-            self.request.stream,
+            request.stream,
             asked.output_limit,
             target.quirks,
         )
@@ -336,36 +351,6 @@ def prepare_here(call: Call, target: Target) -> Prepared:
     prepared = do_here(call, lambda _asked: Encode((target,)))
     assert isinstance(prepared, Prepared)
     return prepared
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A prompt of which only this is left."""
-
-    tokens: int
-
-    def count(self) -> int:
-        """As it was counted."""
-        return self.tokens
-
-    async def release(self) -> None:
-        """There is nothing to let go of."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputBefore:
-    """A prompt, with the beginning of its answer behind it."""
-
-    prompt: Input
-    tokens: int
-
-    def count(self) -> int:
-        """Of both."""
-        return self.prompt.count() + self.tokens
-
-    async def release(self) -> None:
-        """What the prompt takes."""
-        await self.prompt.release()
 
 
 class _InputHere:

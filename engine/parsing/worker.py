@@ -23,7 +23,8 @@ from typing import Any, Final
 from engine.errors import InvalidRequestError
 from engine.metering.tokens import counter_for
 from engine.parsing import frames
-from engine.parsing.jobs import Count, Counted, Encode, Parsed
+from engine.parsing.jobs import Count, Encode, Parsed
+from engine.parsing.prompts import Counted
 from engine.protocols.fields import write_json
 from engine.protocols.uploads import has_form
 

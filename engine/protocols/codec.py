@@ -37,6 +37,7 @@ class ClientRequest:
         demand: what it consumes at most; None: as a chat does.
         form: its body, where that is one; `document` has its fields.
         content_type: of the body as it goes on verbatim.
+        inputs: how many there are of what can be asked for in several requests.
         answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
         keep: what gives a URL for media of a type; None, or a URL of None: they go out themselves.
     """
@@ -57,6 +58,7 @@ class ClientRequest:
     content_type: str = "application/json"
     answer_type: str | None = None
     keep: Keep | None = field(default=None, repr=False, compare=False)
+    inputs: int = 1
 
 
 class InexpressibleError(InvalidRequestError):

@@ -105,11 +105,11 @@ def _depth_at(text: bytes, at: int, start: int) -> int:
     tells the same.
     """
     if len(text) - start > _BEHIND_MAX_BYTES and at < len(text) - start:
-        return -_closed_in(text[:at])
-    return _closed_in(text[start:]) - 1
+        return -closed_in(text[:at])
+    return closed_in(text[start:]) - 1
 
 
-def _closed_in(text: bytes) -> int:
+def closed_in(text: bytes) -> int:
     """How many more objects and arrays are closed than opened, outside of strings."""
     bare = _STRINGS.sub(b"", text)
     return bare.count(b"}") + bare.count(b"]") - bare.count(b"{") - bare.count(b"[")

@@ -78,6 +78,11 @@ class OperationCodec:
             "model", "The provider of this model has no such operation; choose another model."
         )
 
+    def split(self, request: ClientRequest, inputs_max: int) -> Sequence[ClientRequest]:
+        """As several requests, of so many inputs at most, in order; itself, where it has no
+        inputs that can be asked for apart."""
+        return (request,)
+
     def answered(self, request: ClientRequest) -> ClientRequest:
         """Nothing of the document matters to the answer."""
         return replace(request, document={}, form=None)
@@ -126,6 +131,16 @@ class OperationCodec:
     ) -> bytes:
         """For operations that other protocols have too."""
         raise AssertionError(f"{self.name} is answered by its own kind only")
+
+    def items_of(self, body: bytes, inputs: int, before: int) -> bytes:
+        """Of an answer to one of the requests that `split` has made, for the client: what is there
+        of its `inputs`, as the inside of a list, with `before` others in front. Raises ValueError:
+        it is not of so many."""
+        raise AssertionError(f"{self.name} has no requests that are split")
+
+    def joined(self, items: Sequence[bytes], last: bytes) -> bytes:
+        """The answer to all of them, without usage; `last` is that to the last one."""
+        raise AssertionError(f"{self.name} has no requests that are split")
 
     def add_usage(self, body: bytes, usage: Mapping[str, int]) -> bytes:
         """A whole answer that was made of another protocol's, with the `usage` that is billed (its

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-from engine.protocols.costs import find_object
+from engine.protocols.costs import closed_in, find_object
 from engine.protocols.fields import load_object
 
 PARSED_MAX_BYTES: Final = 64 * 1024
 """An answer without the figure is parsed where it is no larger: it may be an error."""
 _ENDS_BYTES: Final = 64
+_LISTS_MAX: Final = 16
 
 
 def skim(body: bytes, name: str, holds: str) -> dict[str, Any] | None:
@@ -26,3 +28,27 @@ def skim(body: bytes, name: str, holds: str) -> dict[str, Any] | None:
     if (first, last) != (b"{", b"}") or b'"%b"' % holds.encode() not in body:
         raise ValueError("not such an answer")
     return {} if found is None else {name: load_object(found)}
+
+
+def around_list(body: bytes, name: str) -> tuple[int, int]:
+    """Where the inside of the list called `name` begins and ends, a member of an answer that has
+    but few and small ones behind it. Raises ValueError: there is none."""
+    opening = re.search(rb'"%b"\s*:\s*\[' % name.encode(), body)
+    if opening is None or closed_in(body[: opening.start()]) != -1:
+        raise ValueError(f"no list of {name}")
+    first, at, end = max(opening.end(), len(body) - PARSED_MAX_BYTES), len(body), -1
+    for _ in range(_LISTS_MAX):
+        at = body.rfind(b"]", first, at)
+        if at < 0:
+            break
+        if closed_in(body[at + 1 :]) == 1:
+            end = at  # or a list behind it; in it there is none but in objects
+    if end < 0:
+        raise ValueError(f"no list of {name}")
+    return opening.end(), end
+
+
+def members_beside(body: bytes, name: str) -> dict[str, Any]:
+    """The members of an answer, but for that list, which is empty. Raises ValueError."""
+    start, end = around_list(body, name)
+    return load_object(body[:start] + body[end:])

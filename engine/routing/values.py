@@ -22,9 +22,10 @@ R = TypeVar("R")
 Strategy = Literal["weighted", "least-busy", "latency", "cheapest"]
 Sticky = Literal["off", "session", "prefix"]
 Level = Literal["easy", "medium", "hard"]
-Role = Literal["first", "retry", "fallback", "hedge", "continuation"]
+Role = Literal["first", "retry", "fallback", "hedge", "continuation", "part"]
 """What an attempt is to its request: its first, the same deployment once more, another one after a
-failure, another one at the same time, another one that writes on."""
+failure, another one at the same time, another one that writes on, the same one for what of the
+request was too much for one attempt."""
 
 
 @dataclass(frozen=True, slots=True)

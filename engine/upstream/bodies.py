@@ -27,10 +27,12 @@ class SpooledBody:
 
     Attributes:
         size_bytes: what is sent; a file that turns out shorter ends its request.
+        start: where in the file that begins.
     """
 
     file: Path | SpoolFile
     size_bytes: int
+    start: int = 0
 
     def __len__(self) -> int:
         return self.size_bytes
@@ -45,7 +47,7 @@ class SpooledBody:
         if wanted <= 0:
             return b""
         piece = await trio.to_thread.run_sync(
-            self._read, offset, wanted, abandon_on_cancel=True, limiter=_readers()
+            self._read, self.start + offset, wanted, abandon_on_cancel=True, limiter=_readers()
         )
         if len(piece) < wanted:
             raise OSError(f"the spool file is shorter than {self.size_bytes} bytes")
@@ -78,6 +80,13 @@ def _readers() -> trio.CapacityLimiter:
 
 
 Body = bytes | SpooledBody
+
+
+def part_of(body: Body, start: int, end: int) -> Body:
+    """What of it stands between; of a file, which is closed for all of its parts at once."""
+    if isinstance(body, bytes):
+        return body[start:end]
+    return SpooledBody(body.file, end - start, body.start + start)
 
 
 def close_body(body: Body) -> None:

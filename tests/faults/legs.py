@@ -7,7 +7,7 @@ from collections.abc import Callable
 import trio
 import trio.testing
 
-from engine import Exchange
+from engine import Call, Exchange
 from engine.ledger.receipts import Receipt
 from tests.fleet import Fleet
 from tests.gateways import assert_invariants, drain, settled
@@ -21,18 +21,25 @@ Fair = Callable[[Fleet, Receipt, CancelPoint], None]
 class Trial:
     """One call of a model, again and again; `spent` is what all of them have cost."""
 
-    def __init__(self, fleet: Fleet, name: str, directives: str, assert_fair: Fair) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        name: str,
+        directives: str,
+        assert_fair: Fair,
+        ask: Callable[[], Call] | None = None,
+    ) -> None:
+        """`ask` makes the call, where it is no chat."""
         self._fleet = fleet
         self._name = name
-        self._directives = directives
+        self._make = ask or (lambda: fleet.call(name, directives))
         self._assert_fair = assert_fair
         self._seen: list[Exchange] = []
         self.spent_nanodollars = 0
 
     async def ask(self) -> None:
         """To its end, if it gets there."""
-        call = self._fleet.call(self._name, self._directives)
-        async with self._fleet.setup.gateway.open_exchange(call) as exchange:
+        async with self._fleet.setup.gateway.open_exchange(self._make()) as exchange:
             self._seen.append(exchange)
             await drain(exchange)
 

@@ -41,7 +41,7 @@ from engine.protocols.openai_embeddings.inputs import INPUTS_MAX
 from engine.protocols.openai_embeddings.vectors import in_order, values_of
 from engine.protocols.operation import OperationCodec
 from engine.protocols.quirks import PLAIN, Quirks
-from engine.protocols.skim import skim
+from engine.protocols.skim import around_list, members_beside, skim
 
 _METHODS: Final[Mapping[str, str]] = {"embed": "embedContent", "embed_batch": "batchEmbedContents"}
 _MEDIA_TOKENS: Final = 32_768
@@ -120,6 +120,18 @@ class GeminiEmbeddingsCodec(OperationCodec):
         if request.operation == "embed_batch":
             document["requests"] = [one | named for one in get_dicts(document, "requests")]
         return write_json(document)
+
+    def split(self, request: ClientRequest, inputs_max: int) -> Sequence[ClientRequest]:
+        """A batch that is too large, as several."""
+        wanted = _wanted(request.document, request.operation)
+        if len(wanted) <= inputs_max:
+            return (request,)
+        key = key_of(request.document, "requests") or "requests"
+        return [
+            replace(request, document=request.document | {key: some}, inputs=len(some))
+            for at in range(0, len(wanted), inputs_max)
+            if (some := wanted[at : at + inputs_max])
+        ]
 
     def decode_request(self, request: ClientRequest) -> Conversation:
         """A turn a content. Raises InexpressibleError: contents are not wanted alike."""
@@ -200,6 +212,21 @@ class GeminiEmbeddingsCodec(OperationCodec):
             if isinstance(event, UsageReport):
                 document["usageMetadata"] = _usage(event.usage.input_tokens)
         return orjson.dumps(document)
+
+    def items_of(self, body: bytes, inputs: int, before: int) -> bytes:
+        """The objects of `embeddings`."""
+        start, end = around_list(body, "embeddings")
+        if (count := body.count(b'"values"', start, end)) != inputs:
+            raise ValueError(f"{count} vectors for {inputs} inputs")
+        return body[start:end]
+
+    def joined(self, items: Sequence[bytes], last: bytes) -> bytes:
+        """What stands beside them is of the last one."""
+        document = members_beside(last, "embeddings")
+        document.pop("usageMetadata", None)
+        del document["embeddings"]
+        more = b"," + orjson.dumps(document)[1:] if document else b"}"
+        return b'{"embeddings":[%b]%b' % (b",".join(items), more)
 
     def add_usage(self, body: bytes, usage: Mapping[str, int]) -> bytes:
         """`usageMetadata` at the end."""

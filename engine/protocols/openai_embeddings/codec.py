@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -36,12 +37,13 @@ from engine.protocols.openai_embeddings.vectors import in_order, of_length_one, 
 from engine.protocols.openai_shared import read_error
 from engine.protocols.operation import OperationCodec, model_of
 from engine.protocols.quirks import PLAIN, Quirks
-from engine.protocols.skim import skim
+from engine.protocols.skim import around_list, members_beside, skim
 from engine.usage import is_count, read_count
 
 _DIMENSIONS_MAX: Final = 65_536
 _BYTES_A_TOKEN: Final = 4
 _KNOWN: Final = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
+_INDEX: Final = re.compile(rb'("index"\s*:\s*)(\d{1,9})')
 _ENCODINGS: Final = frozenset({"float", "base64"})
 
 
@@ -127,6 +129,21 @@ class OpenAIEmbeddingsCodec(OperationCodec):
             ),
         )
 
+    def split(self, request: ClientRequest, inputs_max: int) -> Sequence[ClientRequest]:
+        """Of one input or few, itself."""
+        inputs = inputs_of(request.document.get("input"))
+        if len(inputs) <= inputs_max:
+            return (request,)
+        return [
+            replace(
+                request,
+                document=request.document | {"input": list(some)},
+                inputs=len(some),
+            )
+            for at in range(0, len(inputs), inputs_max)
+            if (some := inputs[at : at + inputs_max])
+        ]
+
     def answered(self, request: ClientRequest) -> ClientRequest:
         """How the vectors are wanted, and how many."""
         document = request.document
@@ -199,6 +216,26 @@ class OpenAIEmbeddingsCodec(OperationCodec):
             if isinstance(event, UsageReport):
                 document["usage"] = _usage(event.usage.input_tokens)
         return orjson.dumps(document)
+
+    def items_of(self, body: bytes, inputs: int, before: int) -> bytes:
+        """The objects of `data`, each with its own index."""
+        start, end = around_list(body, "data")
+
+        def moved(match: re.Match[bytes]) -> bytes:
+            return match[1] + str(int(match[2]) + before).encode()
+
+        items, count = _INDEX.subn(moved, body[start:end])
+        if count != inputs:
+            raise ValueError(f"{count} vectors for {inputs} inputs")
+        return items
+
+    def joined(self, items: Sequence[bytes], last: bytes) -> bytes:
+        """What stands beside `data` is of the last one."""
+        document = members_beside(last, "data")
+        document.pop("usage", None)
+        del document["data"]
+        more = b"," + orjson.dumps(document)[1:] if document else b"}"
+        return b'{"data":[%b]%b' % (b",".join(items), more)
 
     def add_usage(self, body: bytes, usage: Mapping[str, int]) -> bytes:
         """`usage` at the end."""

@@ -25,8 +25,9 @@ from engine.errors import (
     UnavailableError,
 )
 from engine.events import Call, Protocol
-from engine.parsing.jobs import Ask, Count, Counted, Encode, Prepared, Target, do_here
+from engine.parsing.jobs import Ask, Count, Encode, Prepared, Target, do_here
 from engine.parsing.pool import ParsingPool, ParsingSettings, open_parsing
+from engine.parsing.prompts import Counted
 from engine.protocols.quirks import PLAIN, Quirks
 from engine.routing.values import Asked
 from engine.spool import Spool
