@@ -7,7 +7,7 @@ latest one came to is in the ledger. Requests without a key cost nothing here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ from engine.events import Call, Head, Outcome
 from engine.ledger.idempotency import EarlierRequest
 from engine.ledger.ledger import Ledger
 from engine.ledger.records import IdempotencyKey, StoredAnswer
+from engine.media.forms import boundary_of
+from engine.protocols.uploads import has_form
 
 KEY_MAX_CHARS = 255
 ANSWER_MAX_BYTES = 1024 * 1024
@@ -101,12 +103,32 @@ def checked_key(key: str | None) -> str:
 
 
 def digest_of(call: Call) -> str:
-    """Of everything that makes two calls the same."""
+    """Of everything that makes two calls the same: a form that is sent again has another boundary.
+
+    Raises:
+        InvalidRequestError: it is a form without a boundary.
+    """
     named = (call.protocol, call.operation, call.model, call.stream, call.array)
     hashed = hashlib.sha256(orjson.dumps(named))
-    for piece in (call.body,) if call.spooled is None else call.spooled.pieces():
+    pieces: Iterable[bytes] = (call.body,) if call.spooled is None else call.spooled.pieces()
+    if has_form(call):
+        pieces = _without(b"--%b" % boundary_of(call.content_type).encode("ascii"), pieces)
+    for piece in pieces:
         hashed.update(piece)
     return hashed.hexdigest()
+
+
+def _without(word: bytes, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes but for a word, wherever it stands."""
+    rest = b""
+    for piece in pieces:
+        *before, rest = (rest + piece).split(word)
+        yield from before
+        kept = len(rest) - len(word) + 1  # it may have begun behind this
+        if kept > 0:
+            yield rest[:kept]
+            rest = rest[kept:]
+    yield rest
 
 
 def decide(earlier: EarlierRequest, digest: str) -> Replay | None:

@@ -279,6 +279,32 @@ async def test_who_leaves_while_it_uploads_leaves_nothing(tmp_path: Path) -> Non
         assert not served.setup.sim.truth.records()
 
 
+async def test_a_form_that_is_sent_again_has_another_boundary(tmp_path: Path) -> None:
+    async with open_sdk(tmp_path) as (served, client):
+        for key, sound, kind in (("a", SOUND, "text"), ("b", LARGE, "json")):
+            first, second = [
+                await client.audio.transcriptions.with_raw_response.create(
+                    model="whisper-1",
+                    file=upload(sound),
+                    response_format=kind,  # type: ignore[call-overload]
+                    extra_headers={"idempotency-key": key},
+                )
+                for _ in range(2)
+            ]
+            assert (
+                first.http_request.headers["content-type"]
+                != (second.http_request.headers["content-type"])
+            )
+            assert second.headers["idempotent-replayed"] == "true"
+            assert second.headers["content-type"] == first.headers["content-type"]
+            assert second.content == first.content
+        assert len(served.setup.sim.truth.records()) == 2
+        with pytest.raises(openai.ConflictError):
+            await client.audio.transcriptions.create(
+                model="whisper-1", file=upload(LARGE), extra_headers={"idempotency-key": "a"}
+            )
+
+
 async def test_what_is_not_sent(tmp_path: Path) -> None:
     async with open_sdk(tmp_path, funds_nanodollars=SECOND_NANODOLLARS) as (served, client):
         with pytest.raises(openai.APIStatusError) as refused:

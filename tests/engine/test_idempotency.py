@@ -19,9 +19,10 @@ from engine.errors import (
     InvalidRequestError,
 )
 from engine.events import Head, Outcome, Protocol, TextDelta, new_request_id
-from engine.idempotency import ANSWER_MAX_BYTES, decide, stored_answer
+from engine.idempotency import ANSWER_MAX_BYTES, decide, digest_of, stored_answer
 from engine.ledger.idempotency import EarlierRequest
 from engine.ledger.records import StoredAnswer
+from engine.spool import Spool
 from tests.engine.upstream.peer import Request
 from tests.gateways import PROTOCOLS, Setup, drain, open_setup, run, settled
 from tests.scripted import open_scripted
@@ -73,6 +74,30 @@ async def test_the_same_answer_is_given_again(tmp_path: Path, client: Protocol) 
             assert second.receipt.idempotency_key == KEY
         assert asked(setup) == 1
         assert await setup.balance() == balance
+
+
+@pytest.mark.parametrize("boundary", [b"a", b"aa", b"------------------------d74496d66958873e"])
+def test_forms_are_alike_whatever_their_boundary(boundary: bytes, tmp_path: Path) -> None:
+    def form(boundary: bytes, content: bytes) -> Call:
+        body = b"--%b\r\nContent-Disposition: form-data; name=x\r\n\r\n%b\r\n--%b--\r\n" % (
+            boundary,
+            content,
+            boundary,
+        )
+        kind = f"multipart/form-data; boundary={boundary.decode()}"
+        return Call(body, None, "openai", "transcribe", content_type=kind)
+
+    for size in (1, 64 * 1024 - 40, 256 * 1024 - 70, 256 * 1024 - 64, 700_000):
+        content = b"." * size
+        told = digest_of(form(b"another", content))
+        assert digest_of(form(boundary, content)) == told
+        assert digest_of(form(boundary, content + b".")) != told
+        call = form(boundary, content)
+        spool = Spool(tmp_path, 2_000_000)
+        file = spool.open()
+        trio.run(file.append, [call.body])
+        assert digest_of(replace(call, body=b"", spooled=file)) == told
+        file.close()
 
 
 async def test_it_is_given_as_events_too(tmp_path: Path) -> None:
