@@ -8,7 +8,8 @@ In autocommit mode that statement is also the transaction, with its fsync.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import orjson
 
@@ -59,23 +60,48 @@ def _insert(table: str, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) {source} {_ON_CONFLICT.get(table, '')};"
 
 
-_INSERTS = "\n".join(_insert(table, columns) for table, columns in _TABLES.items())
-_VIEW_COLUMNS = (*_TABLES, "epoch", "sequence", "open_from", "progress_from")
+_OF_OPENINGS: Final = ("holds", "hold_records", "attempts")
+_OF_ENDS: Final = (
+    "transfers", "postings", "balances", "spending", "usage_days", "usage_units", "receipts",
+)  # fmt: skip
+VIEWS: Final[Mapping[str, tuple[str, ...]]] = {
+    "opening_groups": _OF_OPENINGS,
+    "usual_groups": ("accounts", *_OF_OPENINGS, *_OF_ENDS),
+    "journal_groups": tuple(_TABLES),
+}
+"""What a group is inserted into, and the tables that it fills; a group goes into the first that has
+all of its tables. Each table of a statement has to be opened, also where nothing comes into it."""
 
-SETUP_SQL = (
-    f"CREATE TEMP VIEW journal_groups AS SELECT {', '.join(f'NULL AS {c}' for c in _VIEW_COLUMNS)}",
-    f"""
-    CREATE TEMP TRIGGER write_group INSTEAD OF INSERT ON journal_groups BEGIN
-        SELECT RAISE(ABORT, '{EPOCH_LOST}')
-            WHERE (SELECT value FROM meta WHERE name = 'epoch') IS NOT NEW.epoch;
-        {_INSERTS}
-        DELETE FROM progress WHERE seq < NEW.progress_from;
-        UPDATE meta SET value = NEW.sequence WHERE name = 'sequence';
-        UPDATE meta SET value = NEW.open_from WHERE name = 'open_from';
-    END
-    """,  # noqa: S608 - constants
+_MARKS: Final = ("epoch", "sequence", "open_from", "progress_from")
+
+
+def _setup(view: str, tables: tuple[str, ...]) -> tuple[str, str]:
+    columns = ", ".join(f"NULL AS {column}" for column in (*tables, *_MARKS))
+    inserts = "\n".join(_insert(table, _TABLES[table]) for table in tables)
+    return (
+        f"CREATE TEMP VIEW {view} AS SELECT {columns}",
+        f"""
+        CREATE TEMP TRIGGER write_{view} INSTEAD OF INSERT ON {view} BEGIN
+            SELECT RAISE(ABORT, '{EPOCH_LOST}')
+                WHERE (SELECT value FROM meta WHERE name = 'epoch') IS NOT NEW.epoch;
+            {inserts}
+            DELETE FROM progress WHERE seq < NEW.progress_from;
+            UPDATE meta SET value = NEW.sequence WHERE name = 'sequence';
+            UPDATE meta SET value = NEW.open_from WHERE name = 'open_from';
+        END
+        """,  # noqa: S608 - constants
+    )
+
+
+def _statement(view: str, tables: tuple[str, ...]) -> str:
+    values = ", ".join("?" * (len(tables) + len(_MARKS)))
+    return f"INSERT INTO {view} VALUES ({values})"  # noqa: S608 - constants
+
+
+SETUP_SQL: Final = tuple(sql for view, tables in VIEWS.items() for sql in _setup(view, tables))
+_STATEMENTS: Final = tuple(
+    (_statement(*each), each[1], frozenset(each[1])) for each in VIEWS.items()
 )
-GROUP_SQL = f"INSERT INTO journal_groups VALUES ({', '.join('?' * len(_VIEW_COLUMNS))})"  # noqa: S608 - constants
 
 
 class OpenHolds:
@@ -196,8 +222,10 @@ class GroupRows:
             if account_id.startswith(PROVIDER_PREFIX):
                 self._providers.setdefault(account_id, at_ms)
 
-    def parameters(self, sequence: int, open_from: int, progress_from: int) -> list[Any]:
-        """The parameters of `GROUP_SQL`.
+    def statement(
+        self, sequence: int, open_from: int, progress_from: int
+    ) -> tuple[str, list[str | int]]:
+        """What writes the group, and its parameters.
 
         Raises:
             TypeError: a value has no JSON form (`orjson.JSONEncodeError`).
@@ -208,8 +236,12 @@ class GroupRows:
         rows["spending"] = [(*spender, amount) for spender, amount in self._spending.items()]
         rows["usage_days"] = [(*user, *figures) for user, figures in self._usage.items()]
         rows["usage_units"] = [(*which, count) for which, count in self._units.items()]
-        columns: list[Any] = [orjson.dumps(rows).decode() for rows in rows.values()]
-        return [*columns, self._epoch, sequence, open_from, progress_from]
+        filled = {table for table, of_table in rows.items() if of_table}
+        sql, tables = next(
+            (sql, tables) for sql, tables, covered in _STATEMENTS if filled <= covered
+        )
+        columns: list[str | int] = [orjson.dumps(rows[table]).decode() for table in tables]
+        return sql, [*columns, self._epoch, sequence, open_from, progress_from]
 
 
 def progress_json(entry: ProgressEntry) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sqlite_utils import Database
 
 from engine.ledger.admin_log import Standing, insert_order
 from engine.ledger.entries import Ended, Entry, Rejected
-from engine.ledger.groups import EPOCH_LOST, GROUP_SQL, SETUP_SQL, GroupRows, OpenHolds
+from engine.ledger.groups import EPOCH_LOST, SETUP_SQL, GroupRows, OpenHolds
 from engine.ledger.migrations import migrate
 from engine.ledger.records import EpochLostError, LedgerError, LedgerSettings
 from engine.ledger.transfers import Transfer, changes
@@ -112,7 +112,7 @@ class Store:
         open_from = self.open_holds.open_from(first)
         progress_from = self.open_holds.progress_from(first)
         try:
-            self.connection.execute(GROUP_SQL, rows.parameters(last, open_from, progress_from))
+            self.connection.execute(*rows.statement(last, open_from, progress_from))
         except sqlite3.Error as error:
             self._roll_back()
             _raise_if_epoch_lost(error)
