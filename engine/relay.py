@@ -25,7 +25,7 @@ from engine.protocols.codec import (
 )
 from engine.protocols.operation import OperationCodec
 from engine.protocols.quirks import PLAIN, Quirks
-from engine.protocols.registry import codec_of
+from engine.protocols.registry import streamed_by
 from engine.repeats import Repeat
 from engine.seam import Seam
 from engine.transcript import Transcript
@@ -112,7 +112,7 @@ def open_relay(settings: RelaySettings) -> Relay:
             request, end_marker=settings.end_marker, quirks=settings.quirks
         )
         return StreamRelay(settings, verbatim, Verbatim(verbatim))
-    translator = codec_of(provider.name)
+    translator = streamed_by(provider.name)
     decoder = translator.open_decoder(end_marker=settings.end_marker, quirks=settings.quirks)
     if settings.seam is not None:
         encoder = settings.seam.encoder

@@ -73,7 +73,8 @@ class OutputMeter:
     __slots__ = (
         "_after_report", "_clamped", "_count", "_counters", "_denied", "_passed",
         "_passed_channel", "_spare_chars", "_text_at_report", "_uncounted_chars", "_undelivered",
-        "has_media", "known_tokens", "limits", "reported", "said", "service_tier", "wanted_tokens",
+        "has_media", "known_tokens", "limits", "pictures", "reported", "said", "service_tier",
+        "wanted_tokens",
     )  # fmt: skip
 
     def __init__(self, count: Count) -> None:
@@ -103,6 +104,8 @@ class OutputMeter:
         """The latest figure of the output was none, for text that was received."""
         self.has_media = False
         """Sound or pictures have come, which are no text."""
+        self.pictures = 0
+        """Of what has come."""
         self.wanted_tokens = 0
         """The limit that the texts would have needed that did not fit last."""
 
@@ -111,14 +114,24 @@ class OutputMeter:
         for event in events:
             match event:
                 case UsageReport(usage=usage, service_tier=tier):
-                    self.report(usage)
+                    self.report(self._with_pictures(usage))
                     self.service_tier = tier or self.service_tier
                 case Begin(usage=usage, service_tier=tier):
                     self.service_tier = tier or self.service_tier
                     if usage is not None:
                         self._say(replace(usage, output_tokens=0, reasoning_tokens=0))
-                case MediaDelta(data=data):
-                    self.has_media = self.has_media or bool(data)
+                case MediaDelta(kind=kind, data=data) if data:
+                    self.has_media = True
+                    self.pictures += kind == "image"
+
+    def _with_pictures(self, usage: Usage) -> Usage:
+        """With those that have come, where they are paid for and the provider does not count."""
+        limits = self.limits
+        if not self.pictures or limits is None or "images" in usage.more:
+            return usage
+        if "images" not in limits.more_max:
+            return usage
+        return replace(usage, more={**usage.more, "images": self.pictures})
 
     def report(self, usage: Usage) -> None:
         """Take the provider's figures for everything so far.

@@ -395,11 +395,15 @@ class RequestCodec(ClientCodec, Protocol):
         """
 
 
-class Codec(RequestCodec, Protocol):
-    """One protocol that clients of any other are translated to."""
+class StreamCodec(RequestCodec, Protocol):
+    """One that answers in streams too."""
 
     def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> StreamDecoder:
         """For a stream to be translated. Without `end_marker` it may end without one."""
+
+
+class Codec(StreamCodec, Protocol):
+    """One protocol that clients of any other are translated to."""
 
     def encode_token_count(self, tokens: int) -> bytes:
         """The answer to `count_tokens`."""

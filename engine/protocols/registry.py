@@ -21,14 +21,18 @@ from engine.protocols import (
     openai_transcriptions,
     rerank,
 )
-from engine.protocols.codec import ClientCodec, Codec, RequestCodec
+from engine.protocols.codec import ClientCodec, Codec, RequestCodec, StreamCodec
 
 _CODECS: Mapping[str, Codec] = {
     codec.name: codec
     for codec in (openai_chat.CODEC, openai_responses.CODEC, anthropic.CODEC, gemini.CODEC)
 }
-_TRANSLATED_TO: Mapping[str, RequestCodec] = {
+_STREAMED: Mapping[str, StreamCodec] = {
     **_CODECS,
+    openai_images.CODEC.name: openai_images.CODEC,
+}
+_TRANSLATED_TO: Mapping[str, RequestCodec] = {
+    **_STREAMED,
     gemini_embeddings.CODEC.name: gemini_embeddings.CODEC,
     openai_embeddings.CODEC.name: openai_embeddings.CODEC,
 }
@@ -37,7 +41,6 @@ _OF_CLIENTS: Mapping[str, ClientCodec] = {
     openai_completions.CODEC.name: openai_completions.CODEC,
     openai_moderations.CODEC.name: openai_moderations.CODEC,
     openai_speech.CODEC.name: openai_speech.CODEC,
-    openai_images.CODEC.name: openai_images.CODEC,
     rerank.CODEC.name: rerank.CODEC,
     openai_transcriptions.CODEC.name: openai_transcriptions.CODEC,
 }
@@ -81,7 +84,11 @@ _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
         "openai": "openai_speech",
         "openai-responses": "openai_speech",
     },
-    "openai_images": {"openai": "openai_images", "openai-responses": "openai_images"},
+    "openai_images": {
+        "gemini": "gemini",
+        "openai": "openai_images",
+        "openai-responses": "openai_images",
+    },
     "rerank": {"openai": "rerank", "openai-responses": "rerank"},
     "openai_transcriptions": {
         "gemini": "gemini",
@@ -91,9 +98,16 @@ _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """How a provider is spoken to for a call that is no chat: by the codec that has read the call, and
 the protocol of the provider. What is not there cannot be asked of it."""
-_DRAWS: Final[Mapping[tuple[Service, str], str]] = {}
+_DRAWS: Final[Mapping[tuple[Service, str], str]] = {
+    ("image", "openai"): "openai_images",
+    ("image", "openai-responses"): "openai_images",
+}
 """How a model that does not chat is spoken to for a chat, by what it does and the protocol of its
 provider."""
+_SHOWN: Final[Mapping[Service, frozenset[str]]] = {
+    "image": frozenset({"gemini", "openai_chat", "openai_responses"}),
+}
+"""Whose clients can be answered so."""
 
 SERVICES: Final[Mapping[Operation, Service]] = {
     "chat": "chat",
@@ -115,6 +129,11 @@ SERVICES: Final[Mapping[Operation, Service]] = {
 def codec_of(protocol: str) -> Codec:
     """The codec of a protocol that both sides speak, by its name."""
     return _CODECS[protocol]
+
+
+def streamed_by(name: str) -> StreamCodec:
+    """The codec of a stream that is translated, by its name."""
+    return _STREAMED[name]
 
 
 def translated_to(name: str) -> RequestCodec:
@@ -154,5 +173,5 @@ def upstream_codec(
     if serves is not None and "chat" not in serves:
         for service in sorted(serves):
             if (name := _DRAWS.get((service, provider_protocol))) is not None:
-                return _OF_CLIENTS[name]
+                return _OF_CLIENTS[name] if client in _SHOWN[service] else None
     return _CODECS[_OF_PROVIDER[provider_protocol]]

@@ -21,6 +21,7 @@ from engine.conversation import (
 from engine.errors import InvalidRequestError
 from engine.protocols.codec import ClientRequest
 from engine.protocols.gemini.decode_contents import ContentReader
+from engine.protocols.gemini.drawing import read_image_config
 from engine.protocols.gemini.requests import prompt_of, whole
 from engine.protocols.gemini.schema import to_json_schema
 from engine.protocols.gemini.signatures import native
@@ -68,6 +69,7 @@ _READ_CONFIG: Final = frozenset(
         "_responseJsonSchema",
         "responseModalities",
         "thinkingConfig",
+        "imageConfig",
     }
 )
 _HARMLESS_CONFIG: Final = frozenset({"mediaResolution", "enableEnhancedCivicAnswers"})
@@ -99,6 +101,10 @@ def decode_request(request: ClientRequest) -> Conversation:
     tier = enum(get(prompt, "serviceTier")).lower()
     labels = get_dict(prompt, "labels")
     thinking = get_dict(config, "thinkingConfig")
+    image = None
+    if get_dict(config, "imageConfig"):
+        at = key_of(prompt, "generationConfig") or "generationConfig"
+        image = read_image_config(config, at, unexpressed)
     return Conversation(
         turns=turns,
         choices=request.choices,
@@ -120,6 +126,7 @@ def decode_request(request: ClientRequest) -> Conversation:
         modalities=modalities if modalities not in ((), ("text",)) else None,
         metadata={key: str(value) for key, value in labels.items()} or None,
         service_tier=tier if tier not in ("", "unspecified") else None,
+        image=image,
         unexpressed=tuple(unexpressed),
     )
 

@@ -14,6 +14,7 @@ from engine.conversation import (
 )
 from engine.errors import InvalidRequestError
 from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget, no_such_tool
+from engine.protocols.gemini.drawing import drawn, image_config
 from engine.protocols.gemini.encode_contents import ContentWriter
 from engine.protocols.gemini.signatures import own_fields
 from engine.protocols.gemini.spelling import dump_json
@@ -73,8 +74,12 @@ def encode_request(conversation: Conversation, target: UpstreamTarget) -> Encode
             body["serviceTier"] = tier
         elif conversation.service_tier not in _TIERS:
             dropped.append("service_tier")
+    only = conversation.image is not None and conversation.modalities == ("image",)
+    demand = drawn(conversation) if only else None
     try:
-        return Encoded(dump_json(body), tuple(dict.fromkeys([*dropped, *writer.dropped])))
+        return Encoded(
+            dump_json(body), tuple(dict.fromkeys([*dropped, *writer.dropped])), demand=demand
+        )
     except ValueError:
         raise InvalidRequestError("The body is nested too deeply (over 254 levels).") from None
 
@@ -151,6 +156,8 @@ def _config(
     if (speech := conversation.speech) is not None and speech.voice is not None:
         voice = {"prebuiltVoiceConfig": {"voiceName": speech.voice}}
         config["speechConfig"] = {"voiceConfig": voice}
+    if conversation.image is not None and (image := image_config(conversation.image, dropped)):
+        config["imageConfig"] = image
     if thinking := encode_thinking(conversation.reasoning, target.capabilities, dropped):
         config["thinkingConfig"] = thinking
     return config

@@ -156,6 +156,7 @@ FIELD_NAMES: Mapping[str, str] = {
     "reasoning": "generationConfig.thinkingConfig",
     "output_format": "generationConfig.responseMimeType",
     "modalities": "generationConfig.responseModalities",
+    "image": "generationConfig.imageConfig",
     "tool_choice": "toolConfig.functionCallingConfig",
     "metadata": "labels",
     "service_tier": "serviceTier",

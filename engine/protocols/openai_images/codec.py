@@ -6,19 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from engine.conversation import Conversation
 from engine.errors import UpstreamError
 from engine.events import Call, Event, Operation, UsageReport
 from engine.media_params import check_params, media_params_schema
-from engine.protocols.codec import ClientRequest, VerbatimDecoder
-from engine.protocols.openai_images import answers, requests
+from engine.protocols.codec import (
+    ClientRequest,
+    Encoded,
+    Identity,
+    StreamDecoder,
+    StreamEncoder,
+    UpstreamTarget,
+    VerbatimDecoder,
+)
+from engine.protocols.openai_images import answers, conversing, drawing, encoders, requests
 from engine.protocols.openai_images.streams import ImagesDecoder
 from engine.protocols.operation import OperationCodec
 from engine.protocols.quirks import PLAIN, Quirks
 
 _ANSWERED: Final = frozenset({"response_format", "stream"})
 """What of a document its answer is made with."""
-_BASE64_ONLY: Final = ("gpt-image", "chatgpt-image")
-"""Models that refuse `response_format`, and always answer with the pictures themselves."""
 
 
 class OpenAIImagesCodec(OperationCodec):
@@ -26,6 +33,7 @@ class OpenAIImagesCodec(OperationCodec):
 
     name = requests.NAME
     heartbeat = b": keep-alive\n\n"
+    field_names: Mapping[str, str] = conversing.FIELD_NAMES
     paths: Mapping[Operation, str] = {
         "image": "/images/generations",
         "image_edit": "/images/edits",
@@ -50,12 +58,20 @@ class OpenAIImagesCodec(OperationCodec):
         """The client's document, or form, with the provider's name of the model, and without the
         form of the answer where the model knows but one. Raises InvalidRequestError: the model has
         no such parameter."""
-        if upstream_model.rpartition("/")[2].startswith(_BASE64_ONLY):
+        if requests.always_base64(upstream_model):
             kept = {k: v for k, v in request.document.items() if k != "response_format"}
             request = replace(request, document=kept)
         if (schema := media_params_schema("openai", upstream_model)) is not None:
             check_params(schema, request.document)
         return super().encode_verbatim(request, upstream_model, output_limit, quirks)
+
+    def decode_request(self, request: ClientRequest) -> Conversation:
+        """The canonical form."""
+        return conversing.decode_request(request)
+
+    def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
+        """For a client that chats."""
+        return drawing.encode_request(conversation, target)
 
     def answered(self, request: ClientRequest) -> ClientRequest:
         """The form of the answer."""
@@ -69,6 +85,20 @@ class OpenAIImagesCodec(OperationCodec):
     ) -> VerbatimDecoder:
         """For a stream that goes to a client of this protocol."""
         return ImagesDecoder(request)
+
+    def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> StreamDecoder:
+        """For a stream to be translated."""
+        return ImagesDecoder()
+
+    def open_encoder(self, request: ClientRequest, identity: Identity) -> StreamEncoder:
+        """For a client of this protocol."""
+        return encoders.ImagesEncoder(request, identity)
+
+    def encode_response(
+        self, events: Sequence[Event], request: ClientRequest, identity: Identity
+    ) -> bytes:
+        """A whole answer for a client of this protocol."""
+        return encoders.encode_response(events, request, identity)
 
     def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
         """See `answers.read_answer`."""

@@ -40,6 +40,7 @@ _WHOLES: Final = (
 _FILES: Final = {"image_edit": ("image", "mask", "markup"), "image_variation": ("image",)}
 _is_word = re.compile(r"[a-z]{1,16}").fullmatch
 _is_size = re.compile(r"[0-9A-Za-z]{1,16}").fullmatch
+_BASE64_ONLY: Final = ("gpt-image", "chatgpt-image")
 _BYTES_A_TOKEN: Final = 4
 _FRAMING_TOKENS: Final = 64
 
@@ -67,7 +68,7 @@ def parse_request(call: Call) -> ClientRequest:
     model = model_of(document)
     if call.operation != "image_variation":
         _check_prompt(document)
-    demand = _demand(document, inputs)
+    demand = demand_of(document, inputs)
     return ClientRequest(
         protocol=NAME,
         model=model,
@@ -87,6 +88,15 @@ def parse_request(call: Call) -> ClientRequest:
 def prompt_of(document: dict[str, Any]) -> str:
     """What is to be drawn; a variation has no words."""
     return string(document, "prompt") or ""
+
+
+def always_base64(model: str) -> bool:
+    """Whether a model refuses `response_format`, and always answers with the pictures themselves.
+
+    >>> always_base64("openai/gpt-image-1"), always_base64("dall-e-3")
+    (True, False)
+    """
+    return model.rpartition("/")[2].startswith(_BASE64_ONLY)
 
 
 def wants_url(document: dict[str, Any]) -> bool:
@@ -140,7 +150,9 @@ def references(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, document[name]
 
 
-def _demand(document: dict[str, Any], inputs: int) -> Demand:
+def demand_of(document: dict[str, Any], inputs: int) -> Demand:
+    """What a request with so many pictures consumes at most. Raises InvalidRequestError: a field
+    that says so is wrong."""
     quality, size = string(document, "quality"), string(document, "size")
     if quality is not None and not _is_word(quality):
         raise wrong("quality", "must be a word such as 'high'")

@@ -21,7 +21,7 @@ from engine.protocols.openai_stream import EventDecoder, broken_off, encode_even
 
 _PARTIAL: Final = "partial_image"
 _COMPLETED: Final = "completed"
-_CUT_SHORT: Final = {
+CUT_SHORT: Final = {
     "message": "The stream was ended before its picture was finished.",
     "type": "server_error",
     "param": None,
@@ -108,7 +108,7 @@ class ImagesDecoder(EventDecoder):
 
     def cut(self, usage: Usage) -> bytes:
         """There is no such thing as an early end of a picture: it says that it is none."""
-        return encode_event({"error": _CUT_SHORT})
+        return encode_event({"error": CUT_SHORT})
 
     def resume(self, request: ClientRequest, identity: Identity, text: str) -> StreamEncoder | None:
         """Nobody goes on with another's picture."""

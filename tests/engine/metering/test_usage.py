@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from engine.events import Usage, read_count
+from collections.abc import Mapping
+
+from engine.events import MediaDelta, Usage, UsageReport, read_count
+from engine.metering.limits import UsageLimits
 from engine.metering.tokens import counter_for
 from engine.metering.usage import OutputMeter
+from engine.usage import MoreUnit
 
 COUNT = counter_for("o200k_base")
 
@@ -61,3 +65,15 @@ def test_parts_never_exceed_their_wholes() -> None:
         10, cached_input_tokens=50, cache_write_tokens=9, output_tokens=5, reasoning_tokens=8
     )
     assert usage.clamped() == Usage(10, 10, 0, 5, 5)
+
+
+def test_pictures_are_counted_where_they_are_asked_for() -> None:
+    picture = MediaDelta("image", "image/png", "iVBORw0KGgo=")
+    cases: list[Mapping[MoreUnit, int]] = [{}, {"images": 2}, {"images": 1}]
+    for more_max in cases:
+        meter = OutputMeter(COUNT)
+        meter.limits = UsageLimits(100, 100, more_max)
+        meter.take_figures([picture, picture, UsageReport(Usage(5, output_tokens=7))])
+        assert meter.reported == Usage(5, output_tokens=7, more=more_max)
+        assert meter.has_output
+        assert bool(meter.flags) == (more_max == {"images": 1}), "there were more"

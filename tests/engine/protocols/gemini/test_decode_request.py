@@ -218,7 +218,11 @@ def test_tool_choices(mode: str, choice: ToolChoice | None) -> None:
         ({"safetySettings": []}, "safetySettings", True),
         ({"modelArmorConfig": {}}, "modelArmorConfig", False),
         ({"generationConfig": {"speechConfig": {}}}, "generationConfig.speechConfig", False),
-        ({"generation_config": {"image_config": {}}}, "generation_config.image_config", False),
+        (
+            {"generation_config": {"image_config": {"person_generation": "x"}}},
+            "generation_config.image_config.person_generation",
+            False,
+        ),
         ({"generationConfig": {"mediaResolution": "X"}}, "generationConfig.mediaResolution", True),
         (
             {"generationConfig": {"responseMimeType": "text/x.enum"}},
