@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tests.bench.uploads import BOUNDARY, form
 from tests.e2e.sdks import one_truth
 from tests.fleet import model as table
 from tests.fleet import open_fleet
-from tests.gateways import HTTP2, settled
+from tests.gateways import HTTP2, add_key, settled
 from tests.served import Served, open_served
 
 pytestmark = [
@@ -155,6 +156,24 @@ async def test_edits_and_variations_are_uploads(tmp_path: Path) -> None:
         assert receipt["price"]["nanodollars"] == 4 * CENT
 
 
+async def test_large_pictures_go_through_the_helper_and_files(tmp_path: Path) -> None:
+    """It parses them apart, and what goes on goes from one file into another."""
+    async with open_sdk(tmp_path) as (served, client):
+        for size_bytes in (1_000_000, 6_000_000):
+            raw = await client.images.with_raw_response.edit(
+                model=GPT,
+                prompt="A boat on it.",
+                image=("a.png", PNG.ljust(size_bytes, b"\0")),
+                response_format="url",
+                quality="low",
+            )
+            [image] = raw.parse().data or []
+            assert (image.url or "").startswith(f"{served.url}/media/")
+            receipt = await served.receipt(raw.headers["x-request-id"])
+            assert receipt["usage"]["input_image_tokens"] == 323
+        assert served.setup.gateway.statistics()["parsing"]["apart"] == 2
+
+
 async def test_pictures_to_be_drawn_over_by_url(tmp_path: Path) -> None:
     async with open_sdk(tmp_path) as (served, client):
         url = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -220,10 +239,31 @@ async def test_a_client_that_leaves_a_stream_pays_what_it_asked_with(tmp_path: P
         await settled(lambda: truth.ended == "reset")
 
 
+async def test_a_stream_that_breaks_off_says_so(tmp_path: Path) -> None:
+    async with open_sdk(tmp_path) as (served, client):
+        raw = await client.images.with_raw_response.generate(
+            model=GPT,
+            prompt="#sim cut_after=1 fault=cut\nA river.",
+            stream=True,
+            partial_images=2,
+        )
+        events = aiter(raw.parse())
+        assert (await anext(events)).type == "image_generation.partial_image"
+        with pytest.raises(openai.APIError):
+            await anext(events)
+        receipt = await served.receipt(raw.headers["x-request-id"])
+        assert (receipt["outcome"], receipt["usage"]["output_tokens"]) == ("upstream_failed", 0)
+        assert "images" not in receipt["usage"]
+        assert receipt["price"]["nanodollars"] == 5_000 * receipt["usage"]["input_tokens"]
+
+
 async def test_a_client_that_leaves_while_it_is_drawn_pays_nothing(tmp_path: Path) -> None:
     async with open_sdk(tmp_path) as (served, client):
-        with trio.move_on_after(0.5):
-            await client.images.generate(model=GPT, prompt="#sim head_ms=60000\nA river.")
+        asked = {"model": GPT, "prompt": "#sim head_ms=60000\nA river."}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(client.images.generate, **asked))
+            await settled(lambda: bool(served.setup.sim.truth.records()))
+            nursery.cancel_scope.cancel()
         truth = one_truth(served)
         await settled(lambda: truth.ended == "reset")
         receipt = await served.receipt(truth.request_id or "")
@@ -307,6 +347,48 @@ async def test_broken_uploads_say_what_is_wrong(tmp_path: Path) -> None:
             )
             assert answer.status_code == 400, case
             assert words in answer.json()["error"]["message"], case
+        assert not served.setup.sim.truth.records()
+
+
+async def test_an_upload_that_ends_too_early_asks_for_nothing(tmp_path: Path) -> None:
+    """A body of another length than was said is never read as a whole one."""
+    body = form([("model", GPT), ("prompt", "A boat."), ("image", PNG)])
+    async with open_served(tmp_path, models=MODELS) as served:
+        for content_length in (len(body) + 1, len(body) - 1):
+            head = (
+                f"POST /v1/images/edits HTTP/1.1\r\nhost: x\r\n"
+                f"authorization: Bearer {served.setup.key}\r\n"
+                f"content-type: multipart/form-data; boundary={BOUNDARY}\r\n"
+                f"content-length: {content_length}\r\n\r\n"
+            )
+            async with await trio.open_tcp_stream("127.0.0.1", served.port) as stream:
+                await stream.send_all(head.encode() + body)
+                await stream.send_eof()
+                with trio.fail_after(10):
+                    answer = await stream.receive_some()
+            assert not answer.startswith(b"HTTP/1.1 200 ")
+        assert not served.setup.sim.truth.records()
+        assert not served.setup.gateway.statistics()["open_exchanges"]
+
+
+async def test_limits_hold_for_pictures_too(tmp_path: Path) -> None:
+    async with open_served(tmp_path, models=MODELS) as served, served.http() as client:
+        setup = served.setup
+        _, key = await add_key(setup.gateway, setup.account_id, limits={"requests_per_min": 1})
+        client.headers["authorization"] = f"Bearer {key}"
+        asked = {"model": OLD, "prompt": "A river."}
+        answers = [await client.post("/images/generations", json=asked) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 429]
+        assert answers[1].json()["error"]["code"] == "rate_limit_exceeded"
+
+
+async def test_what_funds_do_not_cover_is_refused_as_it_is(tmp_path: Path) -> None:
+    """Fewer tokens would make no smaller picture."""
+    async with open_sdk(tmp_path, funds_nanodollars=CENT) as (served, client):
+        for model in (GPT, DALLE, OLD):
+            with pytest.raises(openai.APIStatusError) as refused:
+                await client.images.generate(model=model, prompt="A river.")
+            assert refused.value.status_code == 402
         assert not served.setup.sim.truth.records()
 
 
