@@ -46,6 +46,7 @@ class Load:
         streams_per_connection: of HTTP/2.
         spread_ms: first tokens come evenly over so long. Streams that began together bring their
             tokens together, many in one read, which flatters whoever joins them.
+        path, body: of unary requests that are no chats.
     """
 
     port: int
@@ -57,6 +58,8 @@ class Load:
     authority: str = ""
     streams_per_connection: int = 100
     spread_ms: float = 0.0
+    path: str = _PATH
+    body: str = ""
 
 
 # -- where it is started ----------------------------------------------------------------------
@@ -114,10 +117,10 @@ def body_of(directives: str, *, stream: bool) -> bytes:
     return orjson.dumps({"model": "sim-openai", "stream": stream, "messages": [message]})
 
 
-def request_of(key: str, body: bytes, *more: bytes) -> bytes:
+def request_of(key: str, body: bytes, *more: bytes, path: str = _PATH) -> bytes:
     """It on HTTP/1.1; `more` are further lines of the head."""
     lines = [
-        b"POST %s HTTP/1.1" % _PATH.encode(),
+        b"POST %s HTTP/1.1" % path.encode(),
         b"host: localhost",
         b"authorization: Bearer %s" % key.encode(),
         b"content-type: application/json",
@@ -176,7 +179,7 @@ def open_readers(load: Load) -> Iterator[Reader]:
     while bodies:
         count = load.streams_per_connection if load.protocol == "http2" else 1
         mine, bodies = bodies[:count], bodies[count:]
-        request = request_of(load.key, mine[0])
+        request = request_of(load.key, load.body.encode() or mine[0], path=load.path)
         sock = connect(load.port, load.authority, load.protocol)
         sock.sendall(_http2_requests(load, mine) if load.protocol == "http2" else request)
         sock.setblocking(False)

@@ -67,7 +67,8 @@ def add_cost(ending: bytes, cost: ShownCost, name: bytes, depth: int = 1) -> byt
     else:
         kept = inside[:filled]
     comma = b"," if kept.strip() else b""
-    return b"".join((ending[:start], kept.rstrip(), comma, own, ending[start + filled :]))
+    view = memoryview(ending)  # an answer may be tens of megabytes: it is copied once
+    return b"".join((view[:start], kept.rstrip(), comma, own, view[start + filled :]))
 
 
 def find_object(text: bytes, name: bytes, depth: int = 1) -> bytes | None:

@@ -43,7 +43,8 @@ from engine.usage import is_count, read_count
 _DIMENSIONS_MAX: Final = 65_536
 _BYTES_A_TOKEN: Final = 4
 _KNOWN: Final = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
-_INDEX: Final = re.compile(rb'("index"\s*:\s*)(\d{1,9})')
+_INDEX: Final = b'"index"'
+_NUMBER: Final = re.compile(rb"\s*:\s*(\d{1,9})")
 _ENCODINGS: Final = frozenset({"float", "base64"})
 
 
@@ -221,13 +222,19 @@ class OpenAIEmbeddingsCodec(OperationCodec):
         """The objects of `data`, each with its own index."""
         start, end = around_list(body, "data")
 
-        def moved(match: re.Match[bytes]) -> bytes:
-            return match[1] + str(int(match[2]) + before).encode()
-
-        items, count = _INDEX.subn(moved, body[start:end])
+        pieces: list[bytes | memoryview] = []
+        count, copied = 0, start
+        view, at = memoryview(body), body.find(_INDEX, start, end)
+        while at >= 0:  # text inside of strings has no quotes: it is base64
+            match = _NUMBER.match(body, at + len(_INDEX))
+            if match is None:
+                raise ValueError("an index that is none")
+            pieces += [view[copied : match.start(1)], b"%d" % (int(match[1]) + before)]
+            copied, count = match.end(), count + 1
+            at = body.find(_INDEX, copied, end)
         if count != inputs:
             raise ValueError(f"{count} vectors for {inputs} inputs")
-        return items
+        return b"".join([*pieces, view[copied:end]])
 
     def joined(self, items: Sequence[bytes], last: bytes) -> bytes:
         """What stands beside `data` is of the last one."""
