@@ -69,6 +69,9 @@ price = {{ input = 1, output = 2 }}
 [models.sim-gemini]
 deployments = [{{ provider = "sim-gemini", model = "sim-gemini" }}]
 price = {{ input = 1, output = 2 }}
+[models.whisper-1]
+deployments = [{{ provider = "sim", model = "whisper-1" }}]
+price = {{ seconds = 0.0001 }}
 ''', "bench", {})
     async with open_gateway(config) as gateway:
         account = await gateway.ledger.create_account("bench")
