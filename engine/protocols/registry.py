@@ -30,6 +30,7 @@ _CODECS: Mapping[str, Codec] = {
 _STREAMED: Mapping[str, StreamCodec] = {
     **_CODECS,
     openai_images.CODEC.name: openai_images.CODEC,
+    openai_speech.CODEC.name: openai_speech.CODEC,
 }
 _TRANSLATED_TO: Mapping[str, RequestCodec] = {
     **_STREAMED,
@@ -40,7 +41,6 @@ _OF_CLIENTS: Mapping[str, ClientCodec] = {
     **_TRANSLATED_TO,
     openai_completions.CODEC.name: openai_completions.CODEC,
     openai_moderations.CODEC.name: openai_moderations.CODEC,
-    openai_speech.CODEC.name: openai_speech.CODEC,
     rerank.CODEC.name: rerank.CODEC,
     openai_transcriptions.CODEC.name: openai_transcriptions.CODEC,
 }
@@ -101,11 +101,14 @@ the protocol of the provider. What is not there cannot be asked of it."""
 _DRAWS: Final[Mapping[tuple[Service, str], str]] = {
     ("image", "openai"): "openai_images",
     ("image", "openai-responses"): "openai_images",
+    ("speech", "openai"): "openai_speech",
+    ("speech", "openai-responses"): "openai_speech",
 }
 """How a model that does not chat is spoken to for a chat, by what it does and the protocol of its
 provider."""
 _SHOWN: Final[Mapping[Service, frozenset[str]]] = {
     "image": frozenset({"gemini", "openai_chat", "openai_responses"}),
+    "speech": frozenset({"gemini"}),
 }
 """Whose clients can be answered so."""
 

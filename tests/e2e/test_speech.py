@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import wave
 from collections.abc import AsyncIterator
@@ -34,6 +35,9 @@ price = {{ input = 0.6, output = 12 }}
 [models.gemini-tts]
 deployments = [{{ provider = "sim-gemini", model = "sim-gemini" }}]
 price = {{ input = 0.5, output = 10 }}
+[models.speaker]
+deployments = [{{ provider = "voices", model = "tts-1", capabilities = {{ serves = ["speech"] }} }}]
+price = {{ characters = 15 }}
 [models.reader]
 deployments = [{{ provider = "voices", model = "tts-1" }}]
 price = {{ characters = 15 }}
@@ -224,3 +228,27 @@ async def test_gemini_reads_too(tmp_path: Path) -> None:
         assert (refused.value.code, refused.value.param) == (
             "not_supported_by_model", "response_format",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_chat_of_geminis_is_read_aloud(tmp_path: Path, stream: bool) -> None:
+    voice = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "nova"}}}
+    document = {
+        "contents": [{"parts": [{"text": TEXT}]}],
+        "generationConfig": {"responseModalities": ["AUDIO"], "speechConfig": voice},
+    }
+    verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    async with open_sdk(tmp_path) as (served, _), served.http() as client:
+        url = f"{served.origin}/v1beta/models/speaker:{verb}"
+        answer = await client.post(url, json=document)
+        assert answer.status_code == 200, answer.text
+        lines = answer.text.replace("data: ", "").splitlines() if stream else [answer.text]
+        chunks = [orjson.loads(line) for line in lines if line]
+        parts = [p for chunk in chunks for p in chunk["candidates"][0]["content"]["parts"]]
+        sound = [p["inlineData"] for p in parts if "inlineData" in p]
+        assert sound[0]["mimeType"] == "audio/L16;codec=pcm;rate=24000"
+        samples = b"".join(base64.b64decode(piece["data"]) for piece in sound)
+        assert len(samples) == 24_000 * 2 * 0.96
+        receipt = await served.receipt(answer.headers["x-request-id"])
+        assert receipt["price"]["nanodollars"] == len(TEXT) * CHARACTER_NANODOLLARS
+        assert one_truth(served).api == "openai-speech"

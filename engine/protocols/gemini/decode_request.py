@@ -14,6 +14,7 @@ from engine.conversation import (
     JsonObject,
     JsonSchema,
     NativeTool,
+    SpeechOptions,
     Tool,
     ToolChoice,
     Unexpressed,
@@ -70,6 +71,7 @@ _READ_CONFIG: Final = frozenset(
         "responseModalities",
         "thinkingConfig",
         "imageConfig",
+        "speechConfig",
     }
 )
 _HARMLESS_CONFIG: Final = frozenset({"mediaResolution", "enableEnhancedCivicAnswers"})
@@ -127,8 +129,19 @@ def decode_request(request: ClientRequest) -> Conversation:
         metadata={key: str(value) for key, value in labels.items()} or None,
         service_tier=tier if tier not in ("", "unspecified") else None,
         image=image,
+        speech=_speech(get_dict(config, "speechConfig"), unexpressed),
         unexpressed=tuple(unexpressed),
     )
+
+
+def _speech(config: dict[str, Any], unexpressed: list[Unexpressed]) -> SpeechOptions | None:
+    """The one voice that is wanted; several have no place elsewhere."""
+    for name, spelled, _ in members(config):
+        if name not in ("voiceConfig", "languageCode"):
+            unexpressed.append(Unexpressed(f"generationConfig.speechConfig.{spelled}", False))
+    voice = get_dict(get_dict(config, "voiceConfig"), "prebuiltVoiceConfig")
+    named = get_text(voice, "voiceName")
+    return SpeechOptions(voice=named) if named else None
 
 
 def _beside(prompt: dict[str, Any], config: dict[str, Any]) -> Iterator[Unexpressed]:

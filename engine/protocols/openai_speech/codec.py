@@ -10,12 +10,21 @@ from engine.conversation import Conversation
 from engine.demand import Demand
 from engine.errors import InvalidRequestError
 from engine.events import Call, Event, Operation
-from engine.protocols.codec import ClientRequest, Identity, StreamEncoder, VerbatimDecoder
-from engine.protocols.fields import dict_of, load_request, text_of
+from engine.protocols.codec import (
+    ClientRequest,
+    Encoded,
+    Identity,
+    InexpressibleError,
+    StreamDecoder,
+    StreamEncoder,
+    UpstreamTarget,
+    VerbatimDecoder,
+)
+from engine.protocols.fields import dict_of, load_request, text_of, write_json
 from engine.protocols.openai_speech import crossing
 from engine.protocols.openai_speech.encoders import SoundEncoder, SpeechEventEncoder
 from engine.protocols.openai_speech.events import SpeechEvents
-from engine.protocols.openai_speech.sound import TYPES, SoundDecoder
+from engine.protocols.openai_speech.sound import SAMPLES, TYPES, SoundDecoder
 from engine.protocols.operation import OperationCodec, model_of
 from engine.protocols.quirks import PLAIN, Quirks
 
@@ -79,14 +88,38 @@ class OpenAISpeechCodec(OperationCodec):
         """See `crossing.decode_request`."""
         return crossing.decode_request(request, _DEFAULT_FORMAT)
 
+    def encode_request(self, conversation: Conversation, target: UpstreamTarget) -> Encoded:
+        """See `crossing.encode_document`. Raises InexpressibleError."""
+        document = crossing.encode_document(conversation)
+        text = document["input"]
+        if not 0 < len(text) <= INPUT_MAX_CHARS:
+            raise InexpressibleError(
+                "turns", f"This model reads 1 to {INPUT_MAX_CHARS} characters aloud at a time."
+            )
+        return Encoded(
+            write_json({"model": target.model, **document}),
+            crossing.left_out(conversation),
+            operation="speech",
+            demand=_demand_of(document, text, 1.0),
+        )
+
+    def open_decoder(self, *, end_marker: bool, quirks: Quirks = PLAIN) -> StreamDecoder:
+        """Of raw samples, for a chat."""
+        return SoundDecoder(SAMPLES)
+
     def open_encoder(self, request: ClientRequest, identity: Identity) -> StreamEncoder:
         """Of samples that another protocol gives: the sound itself, or events."""
         kind = request.document.get("response_format") or _DEFAULT_FORMAT
         return SpeechEventEncoder(kind) if request.answer_type is None else SoundEncoder(kind)
 
     def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
-        """No answer is taken in one piece."""
-        raise AssertionError("speech is a stream")
+        """Of raw samples, for a chat in one piece. Raises UpstreamError: they are none."""
+        decoder = SoundDecoder(SAMPLES, len(body))
+        events = [event for frame in decoder.split(body) for event in decoder.decode(frame)]
+        events += decoder.end_of_input()
+        if decoder.error is not None:
+            raise decoder.error
+        return events
 
 
 def _input_of(document: Mapping[str, Any]) -> str:

@@ -22,11 +22,15 @@ TYPES: Final[Mapping[str, str]] = {
 }
 """The formats that can be asked for, and what their bytes are called where the provider does not
 say it."""
-RAW: Final = "audio/pcm"
+SAMPLES: Final = "audio/L16;codec=pcm;rate=24000"
+"""The same raw samples, as Gemini calls them."""
+_RAW: Final = ("audio/pcm", SAMPLES)
 SOUND_MAX_BYTES: Final = 128 * 1024 * 1024
 """Of one answer: 4,096 characters are about five minutes; a quarter as fast, as PCM, 60 MB."""
 _HEAD_BYTES: Final = 64
 """So much is looked at before anything goes out."""
+_WHOLE_BYTES: Final = 6
+"""A group of base64 is of three bytes, a sample of two."""
 _TEXT: Final = (b"{", b"[", b"<", b"data:", b"event:")
 
 
@@ -45,7 +49,7 @@ class SoundDecoder:
         self._head: bytes | None = b""
         """What came before it was known what it is; None: that is known."""
         self._rest = b""
-        """The one or two bytes that base64 leaves for what comes next."""
+        """What is no whole group of base64, or no whole sample, without what comes next."""
         self._end = b""
 
     @property
@@ -75,8 +79,10 @@ class SoundDecoder:
         if self.error is not None:
             return ()
         data = self._rest + frame if self._rest else frame
-        whole = len(data) - len(data) % 3
+        whole = len(data) - len(data) % _WHOLE_BYTES
         self._rest = data[whole:]
+        if not whole:
+            return ()
         return [MediaDelta("audio", self._answer_type, b64encode(data[:whole]).decode())]
 
     def end_of_input(self) -> Sequence[Event]:
@@ -120,6 +126,6 @@ class SoundDecoder:
         if kind is not None:
             is_sound = kind.startswith("audio/")
         else:  # raw samples look like anything but text
-            is_sound = self._answer_type == RAW and not head.lstrip().startswith(_TEXT)
+            is_sound = self._answer_type in _RAW and not head.lstrip().startswith(_TEXT)
         if not head or not is_sound:
             self.error = wrong_media("sound")

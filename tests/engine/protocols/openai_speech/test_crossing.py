@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from engine.capabilities import UNKNOWN
+from engine.capabilities import UNKNOWN, Service
 from engine.errors import UpstreamError
 from engine.events import Call, Event, Finish, FinishReason, MediaDelta, UsageReport
 from engine.media.wav import Pcm, wav_of
@@ -110,3 +110,63 @@ def test_what_is_no_such_sound(events: list[Any]) -> None:
     encoder = CODEC.open_encoder(CODEC.answered(parse()), IDENTITY)
     with pytest.raises(UpstreamError):
         b"".join(map(encoder.encode, events))
+
+
+def chat(stream: bool = False, **config: Any) -> ClientRequest:
+    """A request of a Gemini client's, to be answered in sound."""
+    voice = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "nova"}}}
+    document = {
+        "systemInstruction": {"parts": [{"text": "Softly."}]},
+        "contents": [{"role": "user", "parts": [{"text": "Rivers are long."}]}],
+        "generationConfig": {"responseModalities": ["AUDIO"], "speechConfig": voice} | config,
+    }
+    call = Call(orjson.dumps(document), None, "gemini", model="m", stream=stream)
+    return gemini.CODEC.parse_request(call)
+
+
+def test_a_chat_is_read_aloud() -> None:
+    serves: frozenset[Service] = frozenset({"speech"})
+    assert upstream_codec("gemini", "openai", frozenset(), serves) is CODEC
+    assert upstream_codec("anthropic", "openai", frozenset(), serves) is None
+    target = UpstreamTarget("tts-1", UNKNOWN, stream=False)
+    encoded = CODEC.encode_request(gemini.CODEC.decode_request(chat(temperature=0.5)), target)
+    assert orjson.loads(encoded.body) == {
+        "model": "tts-1",
+        "input": "Rivers are long.",
+        "voice": "nova",
+        "response_format": "pcm",
+        "instructions": "Softly.",
+    }
+    assert (encoded.operation, encoded.dropped) == ("speech", ("temperature",))
+    assert encoded.demand is not None
+    assert encoded.demand.flat == {"characters": 16}
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"responseModalities": ["TEXT"]}, "modalities"),
+        ({"responseModalities": ["TEXT", "AUDIO"]}, "modalities"),
+        ({"candidateCount": 2}, "choices"),
+        ({"responseMimeType": "application/json"}, "output_format"),
+    ],
+)
+def test_what_cannot_be_read_aloud(config: dict[str, Any], field: str) -> None:
+    target = UpstreamTarget("tts-1", UNKNOWN, stream=False)
+    with pytest.raises(InexpressibleError) as refused:
+        CODEC.encode_request(gemini.CODEC.decode_request(chat(**config)), target)
+    assert refused.value.field == field
+
+
+def test_the_sound_of_a_chat() -> None:
+    events = CODEC.decode_response(SAMPLES)
+    assert isinstance(events[-1], Finish)
+    sounds = [event for event in events if isinstance(event, MediaDelta)]
+    assert {sound.mime_type for sound in sounds} == {KIND}
+    assert len(base64.b64decode(sounds[0].data)) % 2 == 0, "no sample is cut"
+    request = gemini.CODEC.answered(chat())
+    answer = orjson.loads(gemini.CODEC.encode_response(events, request, IDENTITY))
+    parts = answer["candidates"][0]["content"]["parts"]
+    assert b"".join(base64.b64decode(part["inlineData"]["data"]) for part in parts) == SAMPLES
+    with pytest.raises(UpstreamError):
+        CODEC.decode_response(b'{"error": {"message": "no"}}')
