@@ -38,6 +38,8 @@ _TURNS: Final = 8
 """A provider's own tools and context management read the prompt again for each of their turns."""
 _SEARCHES_MAX: Final = 100
 _SEARCHES_HELD: Final = 8
+_PICTURES_MAX: Final = 16
+"""Of one choice of an answer that tells a story with them."""
 _CLIENTS_TOOLS: Final = frozenset({"function", "custom"})
 _DECLARATIONS: Final = frozenset({"functionDeclarations", "function_declarations"})
 _TIERS: Final = ("service_tier", "serviceTier", "speed")
@@ -95,15 +97,20 @@ def bounds_of(
         limits = [limit for limit in (max_output_tokens, output_max) if limit is not None]
         unseen = min(limits) * request.choices if limits else None
     input_tokens = body_bytes + _media_tokens(request.media, window)
+    pieces: dict[MoreUnit, int] = {"requests": 1, "web_searches": _SEARCHES_HELD if tools else 0}
+    more_max: dict[MoreUnit, int] = {"web_searches": _SEARCHES_MAX}
+    if "image" in (capabilities.serves or ()):  # it draws where it likes
+        pieces["images"] = request.choices
+        more_max["images"] = _PICTURES_MAX * request.choices
     return Bounds(
         input_tokens=input_tokens,
         expected_input_tokens=expected_input_tokens(body_bytes, request.media, window),
         output_tokens=unseen,
-        pieces={"requests": 1, "web_searches": _SEARCHES_HELD if tools else 0},
+        pieces=pieces,
         limits=UsageLimits(
             input_max=turns * input_max,
             output_max=turns * each * request.choices,
-            more_max={"web_searches": _SEARCHES_MAX},
+            more_max=more_max,
         ),
         service_tier=_asked_tier(request.document),
     )

@@ -41,6 +41,12 @@ price = {{ input = 0.3, output = 30 }}
 [models.by-the-image]
 deployments = [{{ provider = "sim-gemini", model = "sim-gemini" }}]
 price = {{ images = 0.04 }}
+[models.storyteller]
+price = {{ images = 0.04 }}
+[[models.storyteller.deployments]]
+provider = "sim-gemini"
+model = "sim-gemini"
+capabilities = {{ serves = ["chat", "image"] }}
 """
 
 
@@ -108,6 +114,24 @@ async def test_what_gemini_gives_is_not_paid_for_without_a_picture(tmp_path: Pat
             await client.images.generate(model="nano", prompt="#sim media=html\nA river.")
         receipt = await served.receipt(failed.value.response.headers["x-request-id"])
         assert (receipt["outcome"], receipt["price"]["nanodollars"]) == ("upstream_failed", 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_pictures_that_come_while_chatting_are_paid_for(tmp_path: Path, stream: bool) -> None:
+    async with open_served(tmp_path, models=MODELS) as served:
+        config = types.GenerateContentConfig(response_modalities=["TEXT", "IMAGE"])
+        asked: Any = {"model": "storyteller", "contents": "A river.", "config": config}
+
+        def ask(client: genai.Client) -> None:
+            if stream:
+                list(client.models.generate_content_stream(**asked))
+            else:
+                client.models.generate_content(**asked)
+
+        await talk(served, ask)
+        receipt = await served.receipt(one_truth(served).request_id or "")
+        assert (receipt["usage"]["images"], receipt["operation"]) == (1, "chat")
+        assert receipt["price"]["nanodollars"] == 40_000_000
 
 
 @pytest.mark.parametrize("stream", [False, True])

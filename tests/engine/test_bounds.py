@@ -66,6 +66,23 @@ def test_media_are_expected_by_the_piece() -> None:
     assert expected_input_tokens(10**7, {"image": 1}) == 2_048 + 4_096
 
 
+def test_a_model_that_draws_while_it_chats_is_paid_for_pictures_too() -> None:
+    call = Call(
+        orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi."}]}), None
+    )
+    request = client_codec("openai_chat").parse_request(call)
+    for serves, held in ((None, None), ({"chat"}, None), ({"chat", "image"}, 1)):
+        bounds = bounds_of(
+            request,
+            len(call.body),
+            max_output_tokens=None,
+            capabilities=Capabilities(serves=frozenset(serves) if serves else None),  # type: ignore[arg-type]
+            hides_reasoning=False,
+        )
+        assert bounds.pieces.get("images") == held
+        assert ("images" in bounds.limits.more_max) is (held is not None)
+
+
 def test_what_is_no_chat_says_what_it_can_consume() -> None:
     call = Call(orjson.dumps({"input": "Hi."}), None, "openai", "moderate")
     request = client_codec("openai", "moderate").parse_request(call)
