@@ -218,6 +218,27 @@ async def test_a_client_that_leaves(tmp_path: Path, part: int, on_cancel: str) -
         assert await served.setup.balance() == DOLLAR
 
 
+async def test_what_a_crash_in_the_middle_would_bill(tmp_path: Path) -> None:
+    """Nothing: the cost of what was answered is the house's."""
+    async with open_fleet(tmp_path, 2, models=MODELS) as fleet:
+        texts = with_directives(1, "first_token_ms=60000")
+        call = replace(openais("openai", texts), key=fleet.setup.key)
+        async with (
+            fleet.setup.gateway.open_exchange(call) as exchange,
+            trio.open_nursery() as tasks,
+        ):
+            tasks.start_soon(exchange.head)
+            await settled(lambda: fleet.opened() == [2, 0])
+            entry = exchange.progress()
+            tasks.cancel_scope.cancel()
+        assert entry is not None
+        assert entry.charge_nanodollars == 0
+        [ended] = entry.ended
+        assert (ended.won, ended.price_nanodollars) == (False, 0)
+        assert ended.cost_nanodollars == sum(cost.amount_nanodollars for cost in entry.costs) > 0
+        await assert_nothing_is_paid(fleet, exchange.receipt)
+
+
 async def test_too_many_parts(tmp_path: Path) -> None:
     async with open_fleet(tmp_path, 2, models=MODELS) as fleet:
         with pytest.raises(InvalidRequestError, match="takes 192 inputs") as refused:
