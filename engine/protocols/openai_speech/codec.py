@@ -10,6 +10,7 @@ from engine.conversation import Conversation
 from engine.demand import Demand
 from engine.errors import InvalidRequestError
 from engine.events import Call, Event, Operation
+from engine.media_params import check_params, media_params_schema
 from engine.protocols.codec import (
     ClientRequest,
     Encoded,
@@ -64,6 +65,19 @@ class OpenAISpeechCodec(OperationCodec):
             demand=_demand_of(document, text, _speed_of(document)),
             answer_type=None if events else sound_type,
         )
+
+    def encode_verbatim(
+        self,
+        request: ClientRequest,
+        upstream_model: str,
+        output_limit: int | None,
+        quirks: Quirks = PLAIN,
+    ) -> bytes:
+        """The client's document with the provider's name of the model. Raises InvalidRequestError:
+        the model has no such parameter."""
+        if (schema := media_params_schema("openai", upstream_model)) is not None:
+            check_params(schema, request.document)
+        return super().encode_verbatim(request, upstream_model, output_limit, quirks)
 
     def prompt_texts(self, request: ClientRequest) -> Iterator[str]:
         """What is read, and how it is to be read."""

@@ -13,6 +13,7 @@ from engine.events import Call, Event, Operation
 from engine.media.duration import sound_ms
 from engine.media.forms import File, boundary_of, form_type, fresh_boundary, write_form
 from engine.media.wav import wav_duration_ms
+from engine.media_params import check_params, media_params_schema
 from engine.protocols.codec import ClientRequest, Identity, StreamEncoder, VerbatimDecoder
 from engine.protocols.openai_transcriptions import crossing
 from engine.protocols.openai_transcriptions.answers import PLAIN_TYPE, read_object, read_plain
@@ -85,7 +86,11 @@ class OpenAITranscriptionsCodec(OperationCodec):
         output_limit: int | None,
         quirks: Quirks = PLAIN,
     ) -> bytes:
-        """A form of the same parts, with the provider's name of the model."""
+        """A form of the same parts, with the provider's name of the model. Raises
+        InvalidRequestError: the model has no such parameter."""
+        if (schema := media_params_schema("openai", upstream_model)) is not None:
+            named = {name.partition("[")[0]: value for name, value in request.document.items()}
+            check_params(schema, named, form=True)
         parts = parts_of({**request.document, "model": upstream_model})
         return b"".join(write_form(parts, boundary_of(request.content_type))[1])
 

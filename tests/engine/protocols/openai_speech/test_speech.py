@@ -203,3 +203,15 @@ def test_an_early_end_says_what_it_took() -> None:
     event = orjson.loads(decoder.cut(Usage(input_tokens=3, output_tokens=9)).removeprefix(b"data:"))
     assert event["type"] == "speech.audio.done"
     assert event["usage"] == {"input_tokens": 3, "output_tokens": 9, "total_tokens": 12}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"stream_format": "sse"}, "stream_format"), ({"voice": "nobody"}, "voice"), ({"a": 1}, "a")],
+)
+def test_what_the_model_does_not_know_is_named(changes: dict[str, Any], field: str) -> None:
+    request = parse(**changes)
+    with pytest.raises(InvalidRequestError) as refused:
+        CODEC.encode_verbatim(request, "tts-1", None)
+    assert refused.value.param == field
+    assert CODEC.encode_verbatim(request, "somebody-elses", None), "the provider judges"

@@ -227,3 +227,20 @@ def test_what_is_refused_of_json(document: dict[str, Any], param: str) -> None:
 def test_what_is_neither_form_nor_json(content_type: str) -> None:
     with pytest.raises(InvalidRequestError, match="JSON"):
         parse(b"--x--", content_type)
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        (("response_format", "diarized_json"), "response_format"),
+        (("temperature", "7"), "temperature"),
+        (("known_speaker_names[]", "ann"), "known_speaker_names"),
+        (("another", "1"), "another"),
+    ],
+)
+def test_what_the_model_does_not_know_is_named(part: Part, field: str) -> None:
+    request = parse_parts(("model", "m"), part)
+    with pytest.raises(InvalidRequestError) as refused:
+        CODEC.encode_verbatim(request, "whisper-1", None)
+    assert refused.value.param == field
+    assert CODEC.encode_verbatim(request, "somebody-elses", None), "the provider judges"
