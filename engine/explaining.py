@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import trio
@@ -20,7 +20,7 @@ from engine.admission.switches import Switches
 from engine.clock import Clock
 from engine.config import Config
 from engine.errors import InvalidRequestError, ModelUnavailableError
-from engine.events import Call, Protocol
+from engine.events import Call, Operation, Protocol
 from engine.metering.pricing import Rates
 from engine.parsing.jobs import Encode, Prepared, do_here, target_of
 from engine.parts import Parts
@@ -258,20 +258,38 @@ def _model_json(parts: Parts, model: Model[Rates]) -> Json:
     }
 
 
+OPERATIONS: Final[Mapping[str, tuple[Operation, ...]]] = {
+    "openai": ("embed", "image", "image_edit", "moderate", "rerank", "speech"),
+    "gemini": ("chat", "embed", "embed_batch"),
+}
+"""What may be asked for with a JSON body, by protocol, the first one by default; of others chats.
+"""
+
+
 def call_of(
-    document: Mapping[str, Any], protocol: Protocol, model: str | None, stream: bool | None
+    document: Mapping[str, Any],
+    protocol: Protocol,
+    model: str | None,
+    stream: bool | None,
+    operation: str | None = None,
 ) -> Call:
     """A call as a client would make it, from the body of its request.
 
     Raises:
-        InvalidRequestError: of Gemini's, whose URL names the model, none is named.
+        InvalidRequestError: of Gemini's, whose URL names the model, none is named; or there is no
+            such operation.
     """
+    known = OPERATIONS.get(protocol, ("chat",))
+    found = known[0] if operation is None else next((o for o in known if o == operation), None)
+    if found is None:
+        raise InvalidRequestError(f"The operation of '{protocol}' is one of {', '.join(known)}.")
     if protocol == "gemini" and model is None:
         raise InvalidRequestError("Gemini's requests name their model in the URL: name it here.")
     return Call(
         body=orjson.dumps(document),
         key=None,
         protocol=protocol,
+        operation=found,
         model=model if protocol == "gemini" else None,
         stream=bool(stream) if protocol == "gemini" else None,
     )

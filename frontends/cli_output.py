@@ -160,6 +160,7 @@ EXAMPLES = {
     "route explain": _examples(
         "parshall route explain request.json",
         "parshall route explain request.json --protocol anthropic --account alice --json",
+        "parshall route explain request.json --protocol openai --operation embed",
         "parshall route explain request.json --config parshall.toml     without a server",
     ),
     "ledger audit": _examples("parshall ledger audit --db parshall.db"),

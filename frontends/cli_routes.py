@@ -12,7 +12,9 @@ import click
 from frontends.cli_admin import database_of, database_options, run
 from frontends.cli_output import EXAMPLES, FAILED, Json, explain, fail, print_result
 
-PROTOCOLS: Final = ("openai_chat", "openai_responses", "openai_completions", "anthropic", "gemini")
+PROTOCOLS: Final = (
+    "openai_chat", "openai_responses", "openai_completions", "openai", "anthropic", "gemini",
+)  # fmt: skip
 _ASKED_MAX_BYTES: Final = 1_000_000
 """What the control socket takes, less what is around it."""
 
@@ -74,6 +76,10 @@ def _model(row: Json) -> Json:
     show_default=True,
     help="What the request is written in.",
 )
+@click.option(
+    "--operation",
+    help="What is asked for, of 'openai' and 'gemini': embed, image, speech, rerank and so on.",
+)
 @click.option("--account", help="Ask for this account (its id or its name).")
 @click.option("--model", help="The model, which Gemini's requests name in their URL.")
 @click.option("--stream", is_flag=True, help="A stream, which Gemini's requests say there too.")
@@ -81,6 +87,7 @@ def _model(row: Json) -> Json:
 def explain_route(
     file: BinaryIO,
     protocol: str,
+    operation: str | None,
     account: str | None,
     model: str | None,
     stream: bool,
@@ -99,6 +106,7 @@ def explain_route(
         {
             "body": _body(file),
             "protocol": protocol,
+            "operation": operation,
             "account": account,
             "model": model,
             "stream": stream,
@@ -148,7 +156,9 @@ def _explained_alone(config_path: Path, given: dict[str, Any]) -> Json:
     from engine.explaining import call_of, explain_config
 
     explained = explain_config(load_config(config_path, os.environ), wall_ms)
-    call = call_of(given["body"], given["protocol"], given["model"], given["stream"])
+    call = call_of(
+        given["body"], given["protocol"], given["model"], given["stream"], given["operation"]
+    )
     return explained(call)
 
 

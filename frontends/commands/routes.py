@@ -33,7 +33,7 @@ async def _explain(desk: Desk, given: Parameters) -> Json:
     plan = None
     if given["account"] is not None:
         plan = (await find_account(desk, given["account"])).plan
-    call = call_of(given["body"], protocol, given["model"], given["stream"])
+    call = call_of(given["body"], protocol, given["model"], given["stream"], given["operation"])
     return await running.explain(call, plan)
 
 
@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, Command] = {
         {
             "body": (dict,),
             "protocol": (str, NoneType),
+            "operation": (str, NoneType),
             "account": (str, NoneType),
             "model": (str, NoneType),
             "stream": (bool, NoneType),

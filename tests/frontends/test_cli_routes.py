@@ -32,6 +32,8 @@ HARD = (
     "Prove the theorem rigorously and analyse, step by step, the worst case of the algorithm. " * 20
 )
 
+GEMINIS = {"content": {"parts": [{"text": EASY}]}}
+
 
 def body(model_name: str, text: str = EASY, **more: Any) -> dict[str, Any]:
     return {"model": model_name, "messages": [{"role": "user", "content": text}]} | more
@@ -182,6 +184,40 @@ def test_a_request_of_gemini_names_its_model_beside_the_body(tmp_path: Path, con
     assert (missing.exit_code, "name it here" in missing.stderr) == (1, True)
     found = json.loads(parshall(*asked, "--model", "pair", "--stream").stdout)
     assert (found["model"], found["asked"]["stream"]) == ("pair", True)
+
+
+@pytest.mark.parametrize(
+    ("options", "document", "tokens"),
+    [
+        ("--protocol openai", {"input": EASY}, 3),
+        ("--protocol openai --operation rerank", {"query": "q", "documents": [EASY]}, 15),
+        ("--protocol openai --operation image", {"prompt": EASY}, 3),
+        ("--protocol openai --operation speech", {"input": EASY, "voice": "alloy"}, 3),
+        ("--protocol gemini --operation embed --model pair", GEMINIS, 3),
+    ],
+)
+def test_what_is_no_chat(
+    tmp_path: Path, config: Path, options: str, document: dict[str, Any], tokens: int
+) -> None:
+    document = document if "gemini" in options else document | {"model": "pair"}
+    asked = ("route", "explain", written(tmp_path, document), "--config", config, "--json")
+    found = json.loads(parshall(*asked, *options.split()).stdout)
+    assert (deployments(found), found["refused"]) == (["one/a", "two/b"], None)
+    assert found["asked"]["expected_input_tokens"] == tokens
+    wrong = parshall(*asked, *options.split(), "--operation", "transcribe")
+    assert (wrong.exit_code, "is one of" in wrong.stderr) == (1, True)
+
+
+async def test_a_running_server_explains_what_is_no_chat(tmp_path: Path) -> None:
+    async with (
+        open_fleet(tmp_path, 2, models=MODELS) as fleet,
+        open_control(fleet.setup.gateway, tmp_path / "ledger.db"),
+    ):
+        document = {"model": "pair", "prompt": EASY}
+        options = ("--protocol", "openai", "--operation", "image")
+        found = await explained(tmp_path, document, *options)
+        assert (found["asked"]["protocol"], found["refused"]) == ("openai_images", None)
+        assert [each["first"] for each in found["candidates"]] == [True, False]
 
 
 def test_without_either_nothing_is_explained(tmp_path: Path) -> None:
