@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from engine import funds
 from engine.attempt import Attempt
 from engine.bounds import Bounds
 from engine.events import Outcome, Provenance
-from engine.metering.pricing import Rates
+from engine.metering.pricing import Rates, charge_nanodollars
+from engine.metering.tiers import may_be
 from engine.metering.tokens import counted_by
 from engine.metering.usage import OutputMeter
 from engine.parsing.prompts import Counted, Input
 from engine.routing.values import Deployment
 from engine.usage import MoreUnit, Usage
+
+_PICTURE: Final = Usage(output_tokens=1_000, more={"images": 1})
+"""Any one will do to tell which of two qualities and sizes is the cheaper."""
 
 
 class Measuring:
@@ -137,8 +142,12 @@ class Measuring:
         return counted_by(self._deployment.upstream_model)
 
     def service_tier(self, meter: OutputMeter) -> str | None:
-        """As the provider says that it serves, else as it was asked to."""
-        return meter.service_tier or self.bounds.service_tier
+        """As the provider says that it serves, else as it was asked to; the cheaper one where it
+        says that it has drawn something else than was asked for."""
+        said, asked = meter.service_tier, self.bounds.service_tier
+        if said is None or asked is None or self.bounds.demand is None or may_be(asked, said):
+            return said or asked
+        return min(asked, said, key=lambda tier: charge_nanodollars(_PICTURE, self._price, tier))
 
     def rates(
         self, measured: funds.Measured | None = None

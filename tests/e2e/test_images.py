@@ -24,6 +24,7 @@ from tests.e2e.sdks import one_truth
 from tests.fleet import model as table
 from tests.fleet import open_fleet
 from tests.gateways import HTTP2, add_key, settled
+from tests.scripted import answering, open_scripted
 from tests.served import Served, open_served
 
 pytestmark = [
@@ -107,6 +108,29 @@ async def test_generations_by_the_image_and_its_size(
         assert receipt["price"]["nanodollars"] == nanodollars
         assert receipt["usage"]["images"] == one_truth(served).consumed["images"]
         assert receipt["provenance"] == "reported"
+
+
+@pytest.mark.parametrize(
+    ("asked", "drawn", "cents"),
+    [
+        ({}, {"quality": "hd", "size": "1024x1792"}, 12),
+        ({"quality": "standard"}, {"quality": "hd", "size": "1024x1792"}, 4),
+        ({"quality": "hd", "size": "1024x1024"}, {"quality": "hd", "size": "1024x1792"}, 4),
+        ({"quality": "hd", "size": "1024x1792"}, {"quality": "standard", "size": "1024x1024"}, 4),
+        ({"quality": "hd", "size": "1024x1792"}, {}, 12),
+    ],
+)
+async def test_who_gets_another_picture_pays_the_cheaper_one(
+    tmp_path: Path, asked: dict[str, str], drawn: dict[str, str], cents: int
+) -> None:
+    """What was not asked for is the provider's to choose."""
+    body = orjson.dumps({"data": [{"url": "https://a.example/1.png"}], **drawn})
+    async with open_scripted(tmp_path, answering(body), models=MODELS) as setup:
+        document = {"model": DALLE, "prompt": "A river."} | asked
+        call = Call(orjson.dumps(document), setup.key, "openai", "image")
+        async with setup.gateway.open_exchange(call) as exchange:
+            assert (await exchange.head()).status == 200
+        assert exchange.receipt.price_nanodollars == cents * CENT
 
 
 async def test_urls_of_the_gateway_where_the_provider_has_none(tmp_path: Path) -> None:
