@@ -14,7 +14,7 @@ from engine.events import Event, Usage
 from engine.protocols.fields import load_object
 from engine.protocols.openai_shared import read_error
 from engine.protocols.openai_usage import encode_usage
-from engine.wire.sse import EventSplitter, event_data
+from engine.wire.sse import EVENT_MAX_BYTES, EventSplitter, event_data
 
 DONE = b"[DONE]"
 DONE_EVENT = b"data: [DONE]\n\n"
@@ -23,13 +23,13 @@ DONE_EVENT = b"data: [DONE]\n\n"
 class EventDecoder:
     """The half of a `codec.StreamDecoder` that is the same in both; `_read` is the other."""
 
-    def __init__(self, *, end_marker: bool) -> None:
+    def __init__(self, *, end_marker: bool, event_max_bytes: int = EVENT_MAX_BYTES) -> None:
         self.error: UpstreamError | None = None
         self.ending = False
         self.done = False
         self.repeatable = False
         self._end_marker = end_marker
-        self._splitter = EventSplitter()
+        self._splitter = EventSplitter(event_max_bytes)
         self._document: dict[str, Any] = {}
         self._end_frame = b""
 

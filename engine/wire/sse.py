@@ -14,6 +14,7 @@ _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?=[^\n]))")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 _LONG_BYTES = 64 * 1024
+EVENT_MAX_BYTES = 16 * 1024 * 1024
 
 
 class EventTooLargeError(Exception):
@@ -26,7 +27,7 @@ class EventSplitter:
     Joined, the events and `finish()` are exactly the bytes that were fed.
     """
 
-    def __init__(self, event_max_bytes: int = 16 * 1024 * 1024) -> None:
+    def __init__(self, event_max_bytes: int = EVENT_MAX_BYTES) -> None:
         self._buffer = b""
         self._long: bytearray | None = None
         """All of an event that has grown long; `_buffer` then is how it begins."""

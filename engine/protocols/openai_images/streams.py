@@ -21,6 +21,8 @@ from engine.protocols.openai_stream import EventDecoder, broken_off, encode_even
 
 _PARTIAL: Final = "partial_image"
 _COMPLETED: Final = "completed"
+_PICTURE_MAX_BYTES: Final = 64 * 1024 * 1024
+"""Of an event, as of a whole answer: 3,840 by 2,160 pixels may take half of it as PNG."""
 CUT_SHORT: Final = {
     "message": "The stream was ended before its picture was finished.",
     "type": "server_error",
@@ -34,7 +36,7 @@ class ImagesDecoder(EventDecoder):
     for, or where the stream ends after one of them."""
 
     def __init__(self, request: ClientRequest | None = None) -> None:
-        super().__init__(end_marker=False)
+        super().__init__(end_marker=False, event_max_bytes=_PICTURE_MAX_BYTES)
         demand = None if request is None else request.demand
         self._wanted = None if demand is None else demand.pieces["images"]
         self._begun = False

@@ -15,6 +15,7 @@ from engine.protocols.openai_images import CODEC
 from engine.protocols.openai_images.answers import skim
 from engine.protocols.openai_images.streams import ImagesDecoder
 from engine.usage import Usage
+from engine.wire.sse import EventTooLargeError
 from tests.engine.protocols.openai_images.samples import JPEG, JPEG_64, PNG, PNG_64, parse
 
 USAGE = {
@@ -184,6 +185,17 @@ def test_streams_that_break(stream: bytes) -> None:
     one.end_of_input()
     assert one.error is not None
     assert not one.done
+
+
+def test_a_picture_may_be_as_large_in_a_stream_as_in_a_whole_answer() -> None:
+    large = PNG_64 + "A" * (20 * 1024 * 1024)
+    stream, one = event("completed", large), decoder()
+    frames = [f for at in range(0, len(stream), 2**20) for f in one.split(stream[at : at + 2**20])]
+    assert frames == [stream]
+    assert one.decode(stream)
+    assert one.ending
+    with pytest.raises(EventTooLargeError):
+        decoder().split(event("completed", "A" * (65 * 1024 * 1024))[:-2])
 
 
 def test_a_last_event_without_its_blank_line() -> None:
