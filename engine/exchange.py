@@ -33,6 +33,7 @@ from engine.ledger.records import ProgressEntry
 from engine.leg import measuring_of
 from engine.parsing.jobs import Prepared
 from engine.parts import Parts
+from engine.protocols.codec import AnswersPlainly
 from engine.pulling import Events
 from engine.reserving import TokenReserve
 from engine.rules import Admitted
@@ -254,7 +255,11 @@ class Exchange:
         the answer ended with, after the events that came before it.
         """
         if (body := self._conclusion.replayed) is not None:
-            told = deque(self._attempts.current.passage.client.decode_response(body))
+            client = self._attempts.current.passage.client
+            if self._request.answer_type is not None and isinstance(client, AnswersPlainly):
+                told = deque(client.decode_plain(body))
+            else:
+                told = deque(client.decode_response(body))
             return Events(self, lambda: told, lambda: self.error)
         self._attempts.tap()
         return Events(self, self._attempts.tapped, lambda: self.error)

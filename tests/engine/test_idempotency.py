@@ -22,10 +22,12 @@ from engine.events import Head, Outcome, Protocol, TextDelta, new_request_id
 from engine.idempotency import ANSWER_MAX_BYTES, decide, digest_of, stored_answer
 from engine.ledger.idempotency import EarlierRequest
 from engine.ledger.records import StoredAnswer
+from engine.media.forms import Field, File, write_form
 from engine.spool import Spool
 from tests.engine.upstream.peer import Request
 from tests.gateways import PROTOCOLS, Setup, drain, open_setup, run, settled
 from tests.scripted import open_scripted
+from tests.sounds import wav
 
 KEY = "order-66"
 
@@ -108,6 +110,32 @@ async def test_it_is_given_as_events_too(tmp_path: Path) -> None:
             events = [event async for event in exchange.events()]
         text = "".join(event.text for event in events if isinstance(event, TextDelta))
         assert text == setup.sim.truth.records()[0].text
+        assert asked(setup) == 1
+
+
+async def test_an_answer_that_is_no_json_is_given_as_events_too(tmp_path: Path) -> None:
+    table = 'deployments = [{ provider = "sim", model = "whisper-1" }]\nprice = { seconds = 0.01 }'
+    async with open_setup(tmp_path, models=f"[models.whisper-1]\n{table}") as setup:
+        parts: list[Field | File] = [
+            Field("model", "whisper-1"),
+            Field("response_format", "srt"),
+            File("file", "a.wav", None, memoryview(wav(900))),
+        ]
+        content_type, pieces = write_form(parts)
+        call = Call(
+            b"".join(pieces),
+            setup.key,
+            "openai",
+            "transcribe",
+            idempotency_key=KEY,
+            content_type=content_type,
+        )
+        head, body, _ = await whole(setup, call)
+        async with setup.gateway.open_exchange(again(call)) as exchange:
+            assert (await exchange.head()).headers[: len(head.headers)] == head.headers
+            events = [event async for event in exchange.events()]
+        [text] = [event.text for event in events if isinstance(event, TextDelta)]
+        assert text.encode() == body
         assert asked(setup) == 1
 
 
