@@ -121,16 +121,20 @@ async def test_events_are_paid_by_what_the_provider_says(tmp_path: Path) -> None
         )
 
 
+@pytest.mark.parametrize(("model", "form"), [("tts-1", "audio"), ("gpt-4o-mini-tts", "sse")])
 @pytest.mark.parametrize(
     "directives", ["media=html", "media=empty", "fault=error_ok", "status=500", "fault=html"]
 )
 async def test_what_is_no_sound_is_a_fault_that_costs_nothing(
-    tmp_path: Path, directives: str
+    tmp_path: Path, directives: str, model: str, form: Any
 ) -> None:
     async with open_sdk(tmp_path) as (served, client):
         with pytest.raises(openai.InternalServerError) as failed:
             await client.audio.speech.create(
-                model="tts-1", input=f"#sim {directives}\n{TEXT}", voice="alloy"
+                model=model,
+                input=f"#sim {directives}\n{TEXT}",
+                voice="alloy",
+                stream_format=form,
             )
         receipt = await served.receipt(failed.value.response.headers["x-request-id"])
         assert receipt["outcome"] == "upstream_failed"

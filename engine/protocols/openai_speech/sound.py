@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -31,6 +32,7 @@ _HEAD_BYTES: Final = 64
 """So much is looked at before anything goes out."""
 _WHOLE_BYTES: Final = 6
 """A group of base64 is of three bytes, a sample of two."""
+_is_text = re.compile(rb"[\t\r\n\x20-\xff]+").fullmatch
 _TEXT: Final = (b"{", b"[", b"<", b"data:", b"event:")
 
 
@@ -122,10 +124,18 @@ class SoundDecoder:
 
     def _look_at(self, head: bytes) -> None:
         """Refuse what is no sound: an error page, an object, a picture."""
-        kind = kind_of(head)
-        if kind is not None:
-            is_sound = kind.startswith("audio/")
-        else:  # raw samples look like anything but text
-            is_sound = self._answer_type in _RAW and not head.lstrip().startswith(_TEXT)
-        if not head or not is_sound:
+        known = kind_of(head) is not None or self._answer_type in _RAW
+        if not head or not known or is_something_else(head):
             self.error = wrong_media("sound")
+
+
+def is_something_else(head: bytes) -> bool:
+    """Whether what begins so is surely no sound: raw samples look like anything but text.
+
+    >>> is_something_else(b"<html>"), is_something_else(b"<\x00\xff\x7f")
+    (True, False)
+    """
+    kind = kind_of(head)
+    if kind is not None:
+        return not kind.startswith("audio/")
+    return head.lstrip().startswith(_TEXT) and _is_text(head) is not None

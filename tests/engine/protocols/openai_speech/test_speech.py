@@ -197,6 +197,30 @@ def test_events_that_break_off(broken: bytes) -> None:
     assert decoder.error is not None
 
 
+@pytest.mark.parametrize(
+    "head", [b"<!doctype html>", b'{"error": "no"}', b"\x89PNG\r\n\x1a\n" + bytes(20), b""]
+)
+def test_events_with_something_else_in_the_place_of_sound(head: bytes) -> None:
+    audio = base64.b64encode(head).decode()
+    delta = orjson.dumps({"type": "speech.audio.delta", "audio": audio})
+    for kind in ("mp3", "pcm"):
+        decoder = opened(stream_format="sse", response_format=kind)
+        out, told = relayed(decoder, iter([b"data: %b\n\n" % delta + SPOKEN]))
+        assert decoder.error is not None
+        assert not [event for event in told if isinstance(event, UsageReport)]
+        assert b"done" not in out
+
+
+def test_raw_samples_may_begin_with_any_byte() -> None:
+    for first in range(256):
+        samples = bytes([first, 0, first, 255]) * 40
+        decoder = opened(response_format="pcm")
+        assert relayed(decoder, iter([samples]))[0] == samples, first
+    decoder = opened(response_format="pcm")
+    relayed(decoder, iter([b'{"error": {"message": "no"}}' * 4]))
+    assert decoder.error is not None
+
+
 def test_an_early_end_says_what_it_took() -> None:
     decoder = opened(stream_format="sse")
     relayed(decoder, iter([DELTA]))
