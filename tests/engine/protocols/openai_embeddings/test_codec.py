@@ -170,6 +170,13 @@ def test_what_is_no_vector(vector: object) -> None:
         CODEC.decode_response(body)
 
 
+def test_providers_that_take_their_time_send_white_space_meanwhile() -> None:
+    vector = b'"data":[{"embedding":[%b0.5]}]' % (b"0.5," * 20_000)
+    body = b'{%b,"usage":{"prompt_tokens":7}}' % vector
+    for padded in (b"\n" * 1_000 + body, body + b" \r\n" * 1_000):
+        assert usage_in(CODEC.skim_response(padded)) == Usage(input_tokens=7)
+
+
 def test_an_error_in_a_good_answer() -> None:
     for read in (CODEC.decode_response, CODEC.skim_response):
         with pytest.raises(UpstreamRejectedError, match="overloaded"):
