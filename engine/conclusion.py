@@ -43,6 +43,8 @@ class Conclusion:
         self._shown: ShownCost | None = None
         self.error: GatewayError | None = None
         """Why the gateway itself has ended it."""
+        self.cancelled = False
+        """It was ended by its receipt."""
         self.replayed: bytes | None = None
         """What another request of the same key has got: nothing is settled."""
 
@@ -70,6 +72,7 @@ class Conclusion:
 
     def cancel(self) -> None:
         """The stream was ended by its receipt: settle what came, with a valid ending."""
+        self.cancelled = True
         usage = self.settle(Outcome.CLIENT_LEFT, flags=("cancelled",))
         self._ending = self._with_cost(self._attempts.current.attempt.relay.cut(usage))
 

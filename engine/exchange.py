@@ -267,7 +267,8 @@ class Exchange:
     @property
     def broken_off(self) -> bool:
         """The answer has ended before its end, and its format could not say so."""
-        return self.error is not None and self._request.answer_type is not None
+        ended = self.error is not None or self._conclusion.cancelled
+        return ended and self._request.answer_type is not None
 
     @property
     def error(self) -> GatewayError | None:

@@ -256,3 +256,18 @@ async def test_a_chat_of_geminis_is_read_aloud(tmp_path: Path, stream: bool) -> 
         receipt = await served.receipt(answer.headers["x-request-id"])
         assert receipt["price"]["nanodollars"] == len(TEXT) * CHARACTER_NANODOLLARS
         assert one_truth(served).api == "openai-speech"
+
+
+async def test_a_sound_that_is_cancelled_does_not_look_whole(tmp_path: Path) -> None:
+    async with open_sdk(tmp_path) as (served, client), served.http() as http:
+        text = f"#sim media_ms=60000 tokens_per_second=20\n{TEXT}"
+        async with client.audio.speech.with_streaming_response.create(
+            model="tts-1", input=text, voice="alloy"
+        ) as answer:
+            pieces = answer.iter_bytes(64)
+            assert await anext(pieces)
+            request_id = answer.headers["x-request-id"]
+            cancelled = await http.post(f"/receipts/{request_id}/cancel")
+            assert cancelled.json()["flags"] == ["cancelled"]
+            with pytest.raises(httpx2.RemoteProtocolError):
+                await _take_all(pieces)
