@@ -95,7 +95,7 @@ class Measuring:
         elif not meter.report_covers_all:
             output_by = Provenance.COUNTED
         input_by = by_provider
-        if not _says_input(meter):
+        if not self._says_input(meter):
             usage = replace(usage, input_tokens=self._input_tokens()).clamped()
             input_by = Provenance.COUNTED
         provenance = {unit: by_provider for unit, count in usage.units().items() if count}
@@ -131,7 +131,7 @@ class Measuring:
             return self._with_flat(
                 Usage(input_tokens=self._input_tokens(), output_tokens=output_tokens)
             )
-        input_tokens = said.input_tokens if _says_input(meter) else self._input_tokens()
+        input_tokens = said.input_tokens if self._says_input(meter) else self._input_tokens()
         usage = replace(said, input_tokens=input_tokens, output_tokens=output_tokens).clamped()
         return self._with_flat(usage)
 
@@ -170,6 +170,14 @@ class Measuring:
     def _with_flat(self, usage: Usage) -> Usage:
         """With what is consumed by having asked, where the provider has said nothing of that."""
         return replace(usage, more={**self._flat, **usage.more}) if self._flat else usage
+
+    def _says_input(self, meter: OutputMeter) -> bool:
+        """Who says how many pictures there are, and nothing else, has not said what the words for
+        them took: that is counted where somebody pays for it."""
+        said = meter.said
+        if said is None or said.input_tokens or said.output_tokens or "images" not in said.more:
+            return _says_input(meter)
+        return not (self.ceiling.input or self._deployment.cost.dearest_input)
 
     def _input_tokens(self) -> int:
         """The prompt by our own count, made only where it is needed."""

@@ -133,6 +133,19 @@ async def test_who_gets_another_picture_pays_the_cheaper_one(
         assert exchange.receipt.price_nanodollars == cents * CENT
 
 
+async def test_the_words_are_counted_where_nothing_is_said_of_tokens(tmp_path: Path) -> None:
+    async with open_sdk(tmp_path) as (served, client):
+        raw = await client.images.with_raw_response.generate(
+            model=GPT, prompt="#sim usage=none\nA river.", quality="low"
+        )
+        receipt = await served.receipt(raw.headers["x-request-id"])
+        tokens = receipt["usage"]["input_tokens"]
+        assert 5 < tokens < 20
+        assert receipt["price"]["nanodollars"] == 5_000 * tokens
+        assert receipt["provenance"] == "counted"
+        assert receipt["usage_provenance"] == {"images": "reported", "input_tokens": "counted"}
+
+
 async def test_urls_of_the_gateway_where_the_provider_has_none(tmp_path: Path) -> None:
     async with open_sdk(tmp_path) as (served, client):
         answer = await client.images.generate(
