@@ -1,25 +1,27 @@
-"""flake8-async at a third of its cost: the same rules over the same files, without repairs.
+"""flake8-async at a fifth of its cost: the same rules over the same files, without repairs.
 
     python -m tests.async_lint --disable=ASYNC9 engine/exchange.py
 
 A visitor of the tool may repair code, so each makes every node of the concrete tree anew and asks
 for all positions again. Nothing is repaired here: all visitors are led through one tree, and there
 only to where something is for them; those of the abstract tree are asked only about nodes that they
-have a method for. tests/test_quality.py holds this against the tool itself.
+have a method for. Functions and classes in which nothing is concurrent are passed over, as whole
+files are. tests/test_quality.py holds this against the tool itself.
 """
 
 from __future__ import annotations
 
 import ast
 import gc
+import re
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Any
 
 import libcst
-from flake8_async import main  # type: ignore[import-untyped]
+from flake8_async import Plugin, main  # type: ignore[import-untyped]
 from flake8_async.base import Error  # type: ignore[import-untyped]
 from flake8_async.runner import (  # type: ignore[import-untyped]
     Flake8AsyncRunner,
@@ -32,7 +34,9 @@ from flake8_async.visitors import (  # type: ignore[import-untyped]
 from flake8_async.visitors.flake8asyncvisitor import (  # type: ignore[import-untyped]
     Flake8AsyncVisitor_cst,
 )
-from libcst.metadata import PositionProvider
+from libcst.metadata import CodePosition, CodeRange, PositionProvider
+
+from tests.concurrency import CONCURRENT
 
 KINDS: dict[str, int] = {}
 """A bit for each class of nodes."""
@@ -42,8 +46,8 @@ KINDS: dict[str, int] = {}
 class Inside:
     """What visitors meet in a node, and the kinds of all nodes from there on down.
 
-    The parts are its children and, where a visitor has a method for an attribute of the node, the
-    name of that method before or after them.
+    The parts are its children that some visitor looks for or into and, where a visitor has a method
+    for an attribute of the node, the name of that method before or after them.
     """
 
     parts: tuple[libcst.CSTNode | str, ...]
@@ -52,6 +56,12 @@ class Inside:
 
 INSIDE: dict[libcst.CSTNode, Inside] = {}
 """Of the file at hand; nodes are compared by identity."""
+PAST: set[Any] = set()
+"""Visitors of the abstract tree that lead themselves through what is below the node at hand."""
+FUNCTIONS_AT: list[CodePosition] = []
+"""Where those of the file at hand begin, from top to bottom."""
+COMMENTS_COUNT: list[bool] = []
+"""Not empty where the file at hand may tell the tool to say nothing."""
 
 
 class Recorder(libcst.CSTTransformer):
@@ -84,12 +94,35 @@ def inside(node: libcst.CSTNode) -> Inside:
     if known is None:
         recorder = Recorder()
         node._visit_and_replace_children(recorder)
-        kinds = bit(type(node).__name__)
+        kinds, anybody = bit(type(node).__name__), interest_of_all()
+        parts: list[libcst.CSTNode | str] = []
         for part in recorder.parts:
             if not isinstance(part, str):
-                kinds |= inside(part).kinds
-        known = INSIDE[node] = Inside(tuple(recorder.parts), kinds)
+                if is_trivia(part.__class__) and not COMMENTS_COUNT:
+                    continue
+                below = inside(part).kinds
+                kinds |= below
+                if not below & anybody:
+                    continue
+            parts.append(part)
+        known = INSIDE[node] = Inside(tuple(parts), kinds)
     return known
+
+
+@cache
+def is_trivia(node: type) -> bool:
+    """White space, comments and punctuation are two thirds of all nodes."""
+    if node.__module__ not in ("libcst._nodes.whitespace", "libcst._nodes.op"):
+        return False
+    return node is libcst.Comment or not bit(node.__name__) & interest_of_all()
+
+
+@cache
+def interest_of_all() -> int:
+    kinds = 0
+    for visitor in (*ERROR_CLASSES_CST, *utility_visitors_cst):
+        kinds |= interest(visitor)
+    return kinds
 
 
 @cache
@@ -151,13 +184,40 @@ def visit(node: libcst.CSTNode, visitor: Any) -> Any:
     return node
 
 
+class Positions:
+    """Where nodes of a file are. Of functions, asked for in every file, the abstract tree says it;
+    of others it is found out where one is asked for: of a fault, of a comment."""
+
+    def __init__(self, module: libcst.Module) -> None:
+        self._module = module
+        nodes = functions_in(module)
+        self._functions = dict(zip(nodes, FUNCTIONS_AT, strict=True))
+
+    @cached_property
+    def _others(self) -> Mapping[libcst.CSTNode, Any]:
+        # `MetadataWrapper.resolve` would also lead no visitors at all through the whole tree.
+        wrapper = libcst.MetadataWrapper(self._module, unsafe_skip_copy=True)
+        return PositionProvider()._gen(wrapper)
+
+    def __getitem__(self, node: libcst.CSTNode) -> Any:
+        start = self._functions.get(node)
+        return self._others[node] if start is None else CodeRange(start, start)
+
+
+def functions_in(node: libcst.CSTNode) -> Iterator[libcst.CSTNode]:
+    """From top to bottom."""
+    for part in inside(node).parts:
+        if not isinstance(part, str) and inside(part).kinds & bit("FunctionDef"):
+            if isinstance(part, libcst.FunctionDef):
+                yield part
+            yield from functions_in(part)
+
+
 def run_on_one_tree(self: Any) -> Iterator[Error]:
     """As `Flake8AsyncRunner_cst.run`: every problem that a visitor of the concrete tree finds."""
     assert not self.options.autofix_codes, "repairs need the tool itself"
     INSIDE.clear()
-    # `MetadataWrapper.resolve` would also lead no visitors at all through the whole tree.
-    tree = libcst.MetadataWrapper(self.module, unsafe_skip_copy=True)
-    positions = PositionProvider()._gen(tree)
+    positions = Positions(self.module)
     for visitor in (*self.utility_visitors, *self.visitors):
         visitor.metadata = {PositionProvider: positions}
         visit(self.module, visitor)
@@ -175,22 +235,68 @@ def ast_method(visitor: Hashable, node: str) -> Any:
 
 def visit_ast(self: Any, node: ast.AST) -> None:
     """As `Flake8AsyncRunner.visit`: one node for each visitor that is not past it."""
-    kind, by_themselves = node.__class__.__name__, set()
-    for visitor in (*self.utility_visitors, *self.visitors):
-        if method := ast_method(visitor.__class__, kind):
-            method(visitor, node)
+    methods_here, by_themselves = ast_methods(self, node.__class__.__name__), set()
+    for visitor, method in methods_here:
+        if visitor not in PAST:
+            method(node)
             if visitor.novisit:
                 by_themselves.add(visitor)
 
-    self.visitors -= by_themselves
+    PAST.update(by_themselves)
     self.generic_visit(node)
     for visitor in by_themselves:
         visitor.novisit = False
-    self.visitors |= by_themselves
+    PAST.difference_update(by_themselves)
 
-    for visitor in (*self.utility_visitors, *self.visitors):
-        if node in visitor.outer:
+    for visitor, _ in methods_here:  # whoever has kept something of the node has looked at it
+        if visitor.outer and visitor not in PAST and node in visitor.outer:
             visitor.set_state(visitor.outer.pop(node))
+
+
+@cache
+def ast_methods(runner: Any, node: str) -> list[tuple[Any, Any]]:
+    """The visitors that do something with nodes of a kind, and what."""
+    visitors = (*runner.utility_visitors, *runner.visitors)
+    found = [(visitor, ast_method(visitor.__class__, node)) for visitor in visitors]
+    return [(visitor, partial(method, visitor)) for visitor, method in found if method]
+
+
+def plugin_of(source: str, filename: str) -> Any:
+    """As `Plugin.from_source`, without the functions and classes in which nothing is concurrent."""
+    tree = ast.parse(source, filename=filename)
+    lines, names = source.splitlines(keepends=True), imported(tree, source)
+    for statement in tree.body:
+        if not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            continue
+        place = slice(first_line(statement) - 1, statement.end_lineno)
+        text = "".join(lines[place])
+        if not CONCURRENT.search(text) and names.isdisjoint(re.findall(r"\w+", text)):
+            lines[place] = ["\n"] * len(lines[place])
+    ast_methods.cache_clear()
+    COMMENTS_COUNT[:] = [True] if "noqa" in source.lower() else []
+    plugin: Any = plugin_from_source("".join(lines), filename=filename)
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    starts = [(n.lineno, n.col_offset) for n in ast.walk(plugin._tree) if isinstance(n, functions)]
+    FUNCTIONS_AT[:] = [CodePosition(*start) for start in sorted(starts)]
+    return plugin
+
+
+def imported(tree: ast.Module, source: str) -> set[str]:
+    """What names stand for something concurrent."""
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom) and CONCURRENT.search(ast.unparse(node))
+        for alias in node.names
+    }
+
+
+def first_line(statement: ast.stmt) -> int:
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+
+
+plugin_from_source = Plugin.from_source
 
 
 if __name__ == "__main__":
@@ -199,4 +305,5 @@ if __name__ == "__main__":
     libcst.CSTNode.visit = visit  # type: ignore[method-assign, assignment]
     Flake8AsyncRunner_cst.run = run_on_one_tree
     Flake8AsyncRunner.visit = visit_ast
+    Plugin.from_source = plugin_of
     sys.exit(main())

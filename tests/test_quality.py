@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from tests.concurrency import CONCURRENT
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -68,10 +69,6 @@ def targets(name: str) -> list[str | Path]:
             return [*SOURCES, *SCRIPTS]
 
 
-# A file with none of these holds nothing that flake8-async looks for; two thirds of ours.
-CONCURRENT = re.compile(r"\basync\b|\btrio\b|\bBaseException\b|\bexcept:")
-
-
 def async_files(*folders: str) -> list[str | Path]:
     return [
         path
@@ -85,7 +82,8 @@ def digest(name: str, path: str | Path) -> str:
     """Of all that decides what flake8-async says of a file, which is checked by itself."""
     versions = (sys.version, version("flake8-async"), version("libcst"))
     state = hashlib.sha256(repr((versions, CHECKS[name])).encode())
-    for source in (ROOT / "tests" / "async_lint.py", Path(path)):
+    ours = [ROOT / "tests" / name for name in ("async_lint.py", "concurrency.py")]
+    for source in (*ours, Path(path)):
         state.update(hashlib.sha256(source.read_bytes()).digest())
     return state.hexdigest()
 
@@ -139,6 +137,7 @@ def test_each_check_finds_a_planted_fault(tmp_path: Path, name: str, source: str
 
 EVERY_KIND_OF_FAULT = """import time
 import trio
+from trio import fail_after as in_time
 async def unshielded():
     try:
         await trio.sleep(1)
@@ -191,6 +190,25 @@ class Holder:
                 yield lambda: kind
         with trio.fail_after(3) as scope, trio.CancelScope():
             assert kind and scope or await kind
+def of_no_interest(items):
+    def nested():
+        return [item for item in items]
+    return nested
+@decorated
+class OfNoInterest:
+    def method(self):
+        with nothing:
+            pass
+def that_waits_for_nothing():
+    with in_time(3):
+        pass
+async def behind_all_of_them():
+    @decorated(by=[lambda: one for one in two])
+    def nested():
+        with in_time(3):
+            pass
+    async def within(): pass
+    yield nested
 """
 
 
