@@ -91,6 +91,8 @@ SLOWEST = (
     "tests/bench/test_front_cost.py",
     "tests/bench/test_pair_cost.py",
     "tests/bench/test_body_stall.py",
+    "tests/frontends/test_cli_bench.py",
+    "tests/engine/ledger/test_workloads.py",
     "tests/faults/test_journal_faults.py",
 )
 """They begin first: a worker that began one of them last would be waited for."""
