@@ -20,7 +20,7 @@ from bench.simulate import (
 from engine import Config, ConfigError, parse_config
 from engine.checking import Finding, plan_checks, run_checks
 from tests.engine.upstream.proxy import open_server
-from tests.engine.upstream.third_party import free_port
+from tests.ports import free_port
 
 PROVIDERS = ("openai", "openai-responses", "anthropic", "gemini")
 VERSIONS = dict.fromkeys(PROVIDERS, "v1") | {"gemini": "v1beta"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +14,8 @@ from typing import Final
 import pytest
 import trio
 import trustme
+
+from tests.ports import free_port
 
 ROOT: Final = Path(__file__).parents[3]
 _START_S: Final = 60
@@ -84,7 +85,7 @@ async def open_nginx(
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
         str(folder / "server.pem")
     )
-    port, tls_port = _free_port(), _free_port()
+    port, tls_port = free_port(), free_port()
     config = folder / "nginx.conf"
     config.write_text(
         _NGINX.format(folder=folder, port=port, tls_port=tls_port, upstream_port=upstream_port)
@@ -108,12 +109,6 @@ async def _stop(process: trio.Process) -> None:
         await process.wait()
     process.kill()
     await process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 async def _accepts(port: int) -> bool:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ import trio
 import trustme
 
 from engine.upstream.providers import Provider
+from tests.ports import free_port
 
 STARTUP_S: Final = 60.0
 STOP_S: Final = 5.0
@@ -151,13 +151,6 @@ async def open_server(name: str, folder: Path, *, tls: bool) -> AsyncIterator[Pr
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(STOP_S)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def wait_listening(process: subprocess.Popen[bytes], site: Site) -> None:
