@@ -1,4 +1,7 @@
-"""There is no endpoint for forms: their bodies are refused as what they are, and within bounds."""
+"""Where forms are none of it: their bodies are refused as what they are, and within bounds.
+
+Forms that are asked for are in `test_uploads`.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +57,7 @@ def test_a_form_is_bounded_like_every_body(unpaid: Rig) -> None:
     assert unpaid.ask(CHAT, body, headers={"content-type": "multipart/form-data"}).status == 413
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/audio/transcriptions", "/v1/images/edits", "/v1/files", "/v1/uploads"]
-)
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/uploads"])
 def test_there_is_no_place_for_files(unpaid: Rig, path: str) -> None:
     headers = {"content-type": "multipart/form-data; boundary=b"}
     answer = unpaid.ask(path, FORMS["one file"], headers=headers)

@@ -23,7 +23,9 @@ class Billed:
         the provider knows of it."""
         receipt = await self.served.receipt(request_id)
         assert (receipt["outcome"], receipt["provenance"]) == ("completed", "reported")
-        assert receipt["usage"] == read.units()
+        told = read.units()
+        beside = {unit: n for unit, n in receipt["usage"].items() if unit not in told}
+        assert receipt["usage"] == told | beside
         record = self.served.setup.sim.truth.record(request_id)
         assert record is not None
         assert record.ended == "done"
@@ -31,6 +33,7 @@ class Billed:
             record.input_tokens,
             record.tokens_generated,
         )
+        assert beside == {unit: record.consumed[unit] for unit in beside}, "no client is told"
         price = charge(read.input_tokens, read.output_tokens)
         assert receipt["price"]["nanodollars"] == price
         self.turns += 1

@@ -101,16 +101,18 @@ async def test_strange_fields_do_not_fail_the_gateway(tmp_path: Path, choice: ob
 async def test_a_provider_that_broke_before_its_output_is_free_though_the_client_left(
     tmp_path: Path,
 ) -> None:
-    begun = trio.Event()
+    asked, begun = trio.Event(), trio.Event()
 
     async def script(request: Request) -> None:
         request.answer(event(id="c1", choices=[]))
+        asked.set()
         await begun.wait()
         request.reset()
 
     async with open_scripted(tmp_path, script, server="commit_after_s = 0.01") as setup:
         async with setup.gateway.open_exchange(setup.call()) as exchange:
             await exchange.head()
+            await asked.wait()  # to look a name up takes a thread, however long that takes
             begun.set()
             await trio.testing.wait_all_tasks_blocked(0.1)
         assert exchange.receipt.outcome is Outcome.UPSTREAM_FAILED

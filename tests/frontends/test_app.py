@@ -185,7 +185,7 @@ async def test_a_body_at_the_limit_is_taken(tmp_path: Path) -> None:
         ("GET", CHAT, b"", 405, "method_not_allowed"),
         ("OPTIONS", CHAT, b"", 405, "method_not_allowed"),
         ("GET", "/", b"", 404, "not_found"),
-        ("POST", "/v1/embeddings", b"{}", 404, "not_found"),
+        ("POST", "/v1/embedding", b"{}", 404, "not_found"),
         ("GET", "/v1//models", b"", 404, "not_found"),
         ("GET", "/static/app.py", b"", 404, "not_found"),
         ("GET", "/v1/receipts/req_00", b"", 404, "not_found"),
