@@ -70,8 +70,8 @@ Report = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What is to be asked of one provider: its cheapest model; None if it serves none. Of one that
-    has several keys `key` says by which of them, from 1."""
+    """What is to be asked of one provider: its cheapest model that chats; None: it has none. Of
+    one that has several keys `key` says by which of them, from 1."""
 
     provider: Provider
     deployment: Deployment[Rates] | None
@@ -147,9 +147,16 @@ def plan_checks(config: Config, names: Collection[str] = ()) -> tuple[Check, ...
         if names and name not in names:
             continue
         provider = build_provider(name, row)
-        served = [Check(provider, each) for each in deployments if each.provider == name]
+        served = [
+            Check(provider, each) for each in deployments if each.provider == name and _chats(each)
+        ]
         checks += _by_key(min(served, key=_cost, default=Check(provider, None)))
     return tuple(checks)
+
+
+def _chats(deployment: Deployment[Rates]) -> bool:
+    serves = deployment.capabilities.serves
+    return serves is None or "chat" in serves
 
 
 def _by_key(check: Check) -> list[Check]:
@@ -192,7 +199,7 @@ async def _check(pool: Pool, check: Check, timeout_s: float, report: Report) -> 
     if deployment is None:
         return replace(
             finding,
-            problem="no model of the configuration is served by it: it was not asked",
+            problem="no model of the configuration that chats is served by it: it was not asked",
             advice="add a [models] table with a deployment of it",
         )
     # A vocabulary takes half a second to load: not in the loop that reads the others' answers.

@@ -94,4 +94,5 @@ def test_one_that_no_model_names_is_said(tmp_path: Path) -> None:
     path.write_text('[providers.a]\nprotocol = "openai"\nbase_url = "http://127.0.0.1:1/v1"\n')
     result = asked("--config", str(path))
     assert result.exit_code == 0
-    assert "a: no model of the configuration is served by it: it was not asked" in result.stdout
+    problem = "a: no model of the configuration that chats is served by it: it was not asked"
+    assert problem in result.stdout
