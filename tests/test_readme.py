@@ -14,6 +14,7 @@ from typing import get_args
 import orjson
 import pytest
 import trio
+from click.testing import CliRunner
 
 from bench.simulate import SimulatorSettings, open_simulator
 from engine import parse_config
@@ -25,6 +26,7 @@ from engine.errors import GatewayError, RateLimitedError, UpstreamRejectedError
 from engine.protocols.registry import codec_of
 from engine.upstream.provider_table import PROVIDERS
 from frontends.admin import ROUTES
+from frontends.cli import main
 from frontends.demo import SIMULATED_BESIDE_CHAT
 from tests.gateways import MODELS, PROTOCOLS, add_key, config_text, open_setup, run
 from tests.processes import open_process
@@ -61,6 +63,14 @@ def shell(command: str, folder: Path, **environ: str) -> str:
         check=False,
     )
     assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def command_line(command: str, folder: Path, **environ: str) -> str:
+    """Run one line of `parshall` as `shell` does, but in this process and its folder."""
+    assert Path.cwd() == folder
+    done = CliRunner().invoke(main, shlex.split(command)[1:], env=environ)
+    assert done.exit_code == 0, f"{command}: {done.output}"
     return done.stdout
 
 
@@ -252,7 +262,8 @@ async def test_what_is_no_chat_with_the_sdk(tmp_path: Path) -> None:
     assert min(map(int, sizes)) > 0
 
 
-async def test_the_commands(tmp_path: Path) -> None:
+async def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first few as a shell runs them; a process for each of thirty would take a minute."""
     async with open_setup(tmp_path) as setup:
         _, receipt, _ = await run(setup, setup.call("tokens=3"))
     (tmp_path / "ledger.db").rename(tmp_path / "parshall.db")
@@ -260,12 +271,14 @@ async def test_the_commands(tmp_path: Path) -> None:
     request = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}]}
     (tmp_path / "request.json").write_bytes(orjson.dumps(request))
     [commands] = [block for block in blocks("sh") if "parshall accounts" in block]
+    monkeypatch.chdir(tmp_path)
     key_id = ""
     for line in commands.splitlines():
         command = shlex.join(shlex.split(line, comments=True))
         command = command.replace("KEY_ID", key_id).replace("REQUEST_ID", receipt.request_id)
+        typed = command_line if line.startswith("parshall ") and key_id else shell
         printed = await trio.to_thread.run_sync(
-            lambda: shell(command, tmp_path, **SECRETS)  # noqa: B023 - awaited
+            lambda: typed(command, tmp_path, **SECRETS)  # noqa: B023 - awaited
         )
         if "keys create" in command:
             key_id = re.findall(r"key_[0-9a-f]+", printed)[0]
