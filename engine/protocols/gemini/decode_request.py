@@ -135,10 +135,12 @@ def decode_request(request: ClientRequest) -> Conversation:
 
 
 def _speech(config: dict[str, Any], unexpressed: list[Unexpressed]) -> SpeechOptions | None:
-    """The one voice that is wanted; several have no place elsewhere."""
+    """The one voice that is wanted; several have no place elsewhere, and nobody else is told the
+    language, which the text shows."""
     for name, spelled, _ in members(config):
-        if name not in ("voiceConfig", "languageCode"):
-            unexpressed.append(Unexpressed(f"generationConfig.speechConfig.{spelled}", False))
+        if name != "voiceConfig":
+            path = f"generationConfig.speechConfig.{spelled}"
+            unexpressed.append(Unexpressed(path, harmless=name == "languageCode"))
     voice = get_dict(get_dict(config, "voiceConfig"), "prebuiltVoiceConfig")
     named = get_text(voice, "voiceName")
     return SpeechOptions(voice=named) if named else None

@@ -217,7 +217,16 @@ def test_tool_choices(mode: str, choice: ToolChoice | None) -> None:
     [
         ({"safetySettings": []}, "safetySettings", True),
         ({"modelArmorConfig": {}}, "modelArmorConfig", False),
-        ({"generationConfig": {"speechConfig": {}}}, "generationConfig.speechConfig", False),
+        (
+            {"generationConfig": {"speechConfig": {"multiSpeakerVoiceConfig": {}}}},
+            "generationConfig.speechConfig.multiSpeakerVoiceConfig",
+            False,
+        ),
+        (
+            {"generationConfig": {"speechConfig": {"languageCode": "de-DE"}}},
+            "generationConfig.speechConfig.languageCode",
+            True,
+        ),
         (
             {"generation_config": {"image_config": {"person_generation": "x"}}},
             "generation_config.image_config.person_generation",
