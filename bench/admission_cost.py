@@ -45,6 +45,7 @@ from engine.events import Call
 from engine.exchange import Exchange
 from engine.keyring import terms_of
 from engine.ledger.records import TermsRow
+from engine.metering.pricing import Rates
 from engine.routing import values
 from engine.rules import build_rules
 
@@ -186,6 +187,12 @@ async def measure(stand: Stand, size: int) -> dict[str, float]:
     return watch.taken_us
 
 
+def _chats(model: values.Model[Rates]) -> bool:
+    """What is asked for is a chat."""
+    serves = (deployment.capabilities.serves for deployment in model.deployments)
+    return all(each is None or "chat" in each for each in serves)
+
+
 async def open_stand(stack: AsyncExitStack, options: argparse.Namespace, folder: Path) -> Stand:
     """Open the gateway, fill it with keys, and tell what they take in memory."""
     path = folder / "ledger.db"
@@ -196,7 +203,7 @@ async def open_stand(stack: AsyncExitStack, options: argparse.Namespace, folder:
         return parse_config(path.with_suffix(".toml").read_text(), "bench.toml", {"KEY": "none"})
 
     gateway = await stack.enter_async_context(open_gateway(read(), read=read))
-    models = list(gateway._parts.catalogue)
+    models = [name for name, model in gateway._parts.catalogue.items() if _chats(model)]
     secrets = await _add_keys(gateway, options.keys)
     return Stand(gateway, NetLimiter(1_000_000, 600), secrets, models)
 
