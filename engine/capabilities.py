@@ -15,7 +15,9 @@ ReasoningStyle = Literal["none", "effort", "budget", "adaptive", "level"]
 (Anthropic's `budget_tokens`, Gemini's `thinkingBudget`), Anthropic's `adaptive` with an effort,
 Gemini's `thinkingLevel`."""
 
-Service = Literal["chat", "embed", "image", "moderate", "rerank", "speech", "transcribe"]
+Service = Literal[
+    "chat", "embed", "image", "moderate", "music", "rerank", "speech", "transcribe", "video"
+]
 """Kinds of models, by what they are asked for."""
 
 

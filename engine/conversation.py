@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from engine.job import JobOptions
+
 MediaKind = Literal["image", "audio", "document", "video"]
 Role = Literal["system", "user", "assistant"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -308,4 +310,5 @@ class Conversation:
     image: ImageOptions | None = None
     speech: SpeechOptions | None = None
     embedding: EmbeddingOptions | None = None
+    job: JobOptions | None = None
     unexpressed: tuple[Unexpressed, ...] = ()

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 from engine.conversation import Inline, Native, Signature
+from engine.job import JobAccepted as JobAccepted
 from engine.spool import SpoolFile
 from engine.uploads import Upload
 from engine.usage import Usage as Usage
@@ -69,6 +70,8 @@ Operation = Literal[
     "speech",
     "transcribe",
     "translate",
+    "video",
+    "music",
 ]
 """What a call asks for; with the protocol it says which codec reads it."""
 
@@ -344,4 +347,5 @@ Event = (
     | Vector
     | Finish
     | UsageReport
+    | JobAccepted
 )

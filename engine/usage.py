@@ -22,6 +22,7 @@ MoreUnit = Literal[
     "characters",
     "milliseconds",
     "images",
+    "clips",
 ]
 """What few answers are measured in beside tokens of text."""
 

@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.demand",
             "engine.errors",
             "engine.events",
+            "engine.job",
             "engine.lateness",
             "engine.load",
             "engine.media",

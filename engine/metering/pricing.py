@@ -28,10 +28,10 @@ _DIGITS_MAX = 15
 """Of whole dollars; more would not be multiplied exactly."""
 
 UNITS_PER_PRICE: Final[Mapping[MoreUnit, int]] = MappingProxyType(
-    {"web_searches": 1_000, "requests": 1_000, "milliseconds": 1_000, "images": 1}
+    {"web_searches": 1_000, "requests": 1_000, "milliseconds": 1_000, "images": 1, "clips": 1}
 )
-"""How many of a unit a price is for: a thousand searches or requests, a second, an image; of what
-is not named here (tokens, characters) a million."""
+"""How many of a unit a price is for: a thousand searches or requests, a second, an image, a clip;
+of what is not named here (tokens, characters) a million."""
 _TOKENS_PER_PRICE: Final = 1_000_000
 
 _NO_PIECES: Final[Mapping[MoreUnit, int]] = MappingProxyType({})

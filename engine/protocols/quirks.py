@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+from engine.job import JobKind, JobSpec
 
 Hosting = Literal["vertex", "bedrock"]
 """Clouds that offer another's protocol in an envelope of their own."""
@@ -23,6 +26,7 @@ class Quirks:
         reasoning_apart: its `completion_tokens` leave reasoning out; None: as its total proves.
         inlines: media that it takes as bytes only: what clients name by URL is fetched here.
         hosting: None where the protocol is offered as by its own provider.
+        jobs: how it is asked for what takes it minutes; what is not there it does not make.
     """
 
     include_usage: bool = True
@@ -31,6 +35,7 @@ class Quirks:
     reasoning_apart: bool | None = None
     inlines: frozenset[InlineKind] = frozenset()
     hosting: Hosting | None = None
+    jobs: Mapping[JobKind, JobSpec] = field(default_factory=dict, hash=False)
 
     @property
     def event_stream(self) -> bool:

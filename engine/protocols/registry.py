@@ -125,6 +125,8 @@ SERVICES: Final[Mapping[Operation, Service]] = {
     "speech": "speech",
     "transcribe": "transcribe",
     "translate": "transcribe",
+    "video": "video",
+    "music": "music",
 }
 """The kind of model that an operation asks for."""
 
