@@ -35,7 +35,8 @@ _KIND = re.compile(rf"[ \t]*({_TOKEN}(?:/{_TOKEN})?)[ \t]*")
 _HEADER = re.compile(rf"({_TOKEN})[ \t]*:(.*)")
 _FOLD = re.compile(r"\r\n[ \t]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a tab is none
-_AFTER_BOUNDARY = re.compile(rb"(?:(--)|[ \t]{0,64}\r\n)")
+AFTER_BOUNDARY = re.compile(rb"(?:(--)|[ \t]{0,64}\r\n)")
+"""What follows a boundary: the end of the form, or of the line."""
 _TYPE = re.compile(r"[\x20-\x7e]{1,255}")
 _READ_AS_UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _PLAIN_ENCODINGS = frozenset({"binary", "8bit", "7bit"})
@@ -91,9 +92,9 @@ def parse_form(content_type: str, body: bytes | memoryview) -> Form:
     parts: list[Field | File] = []
     at = _first_boundary(source, delimiter)
     while True:
-        after = _AFTER_BOUNDARY.match(source, at)
+        after = AFTER_BOUNDARY.match(source, at)
         if after is None:
-            raise _wrong_after_boundary(source, at, len(parts) + 1)
+            raise wrong_after_boundary(source, at, len(parts) + 1)
         if after[1]:
             return Form(tuple(parts))
         if len(parts) == PARTS_MAX:
@@ -106,7 +107,7 @@ def parse_form(content_type: str, body: bytes | memoryview) -> Form:
             raise InvalidRequestError(
                 "The body ends before the closing boundary of the form: it is truncated."
             )
-        parts.append(_part_of(head, view[start : max(start, end)], len(parts) + 1))
+        parts.append(part_of(head, view[start : max(start, end)], len(parts) + 1))
         at = end + len(delimiter)
 
 
@@ -216,9 +217,10 @@ def _first_boundary(source: bytes | bytearray | mmap.mmap, delimiter: bytes) -> 
     return found + len(delimiter)
 
 
-def _wrong_after_boundary(
+def wrong_after_boundary(
     source: bytes | bytearray | mmap.mmap, at: int, number: int
 ) -> InvalidRequestError:
+    """What is wrong where `AFTER_BOUNDARY` does not match."""
     if len(source) - at < 2:
         return InvalidRequestError("The body ends within a boundary of the form: it is truncated.")
     if source[at : at + 1] == b"\n":
@@ -250,7 +252,8 @@ def _head_of(
     return head, end + 4
 
 
-def _part_of(head: bytes, data: memoryview, number: int) -> Field | File:
+def part_of(head: bytes, data: memoryview, number: int) -> Field | File:
+    """The part that these headers make of its bytes. Raises InvalidRequestError."""
     headers = _headers_of(head, number)
     what = f"The Content-Disposition of part {number} of the form"
     kind, parameters = _parameters_of(headers.get("content-disposition", "none"), what)
@@ -304,14 +307,23 @@ def _filename_of(parameters: dict[str, str], number: int) -> str | None:
         name = _unescaped(name)
     if name is None:
         return None
-    name = _CONTROL.sub("", re.split(r"[/\\]", name)[-1])
-    name = "" if name in (".", "..") else name
+    name = base_name(name)
     if len(name) > FILENAME_MAX_CHARS:
         raise InvalidRequestError(
             f"The file name of part {number} of the form is longer than "
             f"{FILENAME_MAX_CHARS} characters."
         )
     return name
+
+
+def base_name(path: str) -> str:
+    """What a file is called, of whatever a client says; empty where that is no name.
+
+    >>> base_name("../../etc/passwd"), base_name("C:\\\\Users\\\\me\\\\a.pdf"), base_name("a/..")
+    ('passwd', 'a.pdf', '')
+    """
+    name = _CONTROL.sub("", re.split(r"[/\\]", path)[-1])
+    return "" if name in (".", "..") else name
 
 
 def _extended(value: str, number: int) -> str:
