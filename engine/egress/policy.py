@@ -1,4 +1,4 @@
-"""What may be fetched, and how much of it."""
+"""What may be reached, and how much may come of it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
-    """Bounds of one fetch.
+    """Bounds of one fetch, download or message.
 
     Attributes:
         http: URLs without TLS too.
         ports: allowed beside the scheme's own.
         private: hosts that are fetched from wherever they are: the operator's own servers.
         denied: hosts that never are; of a name, also those below it.
-        accept: content types, in lower case.
+        accept: content types, in lower case; none: any.
         max_bytes: of the body, after it was inflated.
         timeout_s: for everything, redirects included.
         idle_timeout_s: for each connection, handshake and read.

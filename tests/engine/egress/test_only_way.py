@@ -20,7 +20,7 @@ DIALS = {
 DIALLING = {
     "engine/counting.py": "a provider",
     "engine/probing.py": "a provider",
-    "engine/egress/fetching.py": "what a user has named",
+    "engine/egress/reaching.py": "what a user has named",
     "engine/upstream/dial.py": "a provider",
     "engine/upstream/google_tokens.py": "Google's servers of tokens",
     "engine/upstream/tunnel.py": "a proxy of the operator's",
