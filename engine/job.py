@@ -87,16 +87,17 @@ class JobSpec:
         fields: where each of `JobOptions`'s and `prompt`, `image`, `model`, `seed`, `n` goes.
         constants: what else stands in the body, by place.
         as_text: fields that are numbers here and texts there (OpenAI's `seconds`).
-        image_as: `data_url`; `object` (`{mimeType, bytesBase64Encoded}`, Veo's); `form` makes the
-            body a form with a file.
+        image_as: `data_url`, or the client's own URL; `object` (`{mimeType, bytesBase64Encoded}`,
+            Veo's); `form` makes the body a form with a file.
         id: the place of the provider's id in its answer.
         poll: the path of the `GET`; its id may hold slashes where it `keeps_slashes`.
         state: the place of the word for the state; `states` says what each means. A word that is
             not there leaves the state as it was.
         pending_status: of a poll that has nothing to say yet (xAI's 202).
         failed_if: a place: what stands there is an error, whatever the state.
-        error_code, error_message: places.
-        results: places of URLs.
+        error_code: a place.
+        error_message: places; the first that something stands at counts.
+        results: places of URLs. A success without any has failed, where there is no `content`.
         content: a path that gives the thing itself, for a provider that names no URL.
         variants: the forms that `content` gives, with their types.
         units: places of what was consumed, and how many of the unit one of theirs is.
@@ -120,7 +121,7 @@ class JobSpec:
     pending_status: int | None = None
     failed_if: str | None = None
     error_code: str | None = None
-    error_message: str | None = None
+    error_message: tuple[str, ...] = ()
     progress: str | None = None
     results: tuple[str, ...] = ()
     results_need_key: bool = False

@@ -2,7 +2,8 @@
 fields, and whether a request keeps to it.
 
 The fields are those of the provider's own protocol, which a client of that protocol sends: of a
-model of one of OpenAI's other endpoints, that endpoint's (`engine.media_schemas`).
+model of one of OpenAI's other endpoints, that endpoint's (`engine.media_schemas`). Of a job they
+are those of the gateway's own endpoint, whoever makes it.
 Source: the providers' SDK types (`ChatCompletionAudioParam`, `ImageConfig`, `SpeechConfig`).
 """
 
@@ -18,6 +19,7 @@ from engine.media_schemas import (
     IMAGES,
     SPEECH,
     TRANSCRIPTS,
+    VIDEOS,
     Rows,
     Schema,
     one_of,
@@ -107,8 +109,21 @@ def media_params_schema(provider_protocol: str, upstream_model: str) -> Schema |
     >>> media_params_schema("openai", "gpt-5") is None
     True
     """
+    rows = (*_TABLE.get(provider_protocol, ()), *VIDEOS)
+    return _schema_in(rows, upstream_model)
+
+
+def job_params_schema(upstream_model: str) -> Schema | None:
+    """The schema of what a job may be asked for; None for a model that is not known.
+
+    >>> job_params_schema("sora-2")["properties"]["seconds"]["default"]
+    4
+    """
+    return _schema_in(VIDEOS, upstream_model)
+
+
+def _schema_in(rows: Rows, upstream_model: str) -> Schema | None:
     name = upstream_model.lower().rpartition("/")[2]
-    rows = _TABLE.get(provider_protocol, ())
     return next((schema for pattern, schema in rows if pattern.match(name)), None)
 
 

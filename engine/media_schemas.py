@@ -1,11 +1,13 @@
 """What can be asked of models of images, speech, transcripts and embeddings, as JSON Schema of the
-fields of OpenAI's endpoints.
+fields of OpenAI's endpoints; of models of videos those of `/v1/videos/generations`.
 
 Sources: the SDK's types (`ImageGenerateParams`, `ImageEditParams`, `SpeechCreateParams`,
 `TranscriptionCreateParams`, `EmbeddingCreateParams`), OpenAI's pages of its models, and the errors
 of recorded traffic (`response_format` of gpt-image-* is an unknown parameter). Edits and variations
 of images, and translations, have the fields of their model's schema too; a form's `image[]` is
-`image` here. Only the words of `engine.media_params.check_params` are used.
+`image` here. Of videos: `VideoSeconds` and `VideoSize` of OpenAI's SDK, Google's page of Veo in the
+Gemini API, xAI's API reference. Only `default` and the words of
+`engine.media_params.check_params` are used.
 """
 
 from __future__ import annotations
@@ -226,4 +228,65 @@ EMBEDDINGS: Final[Rows] = (
     (re.compile(r"text-embedding-3-small"), _embedding(1_536)),
     (re.compile(r"text-embedding-3-large"), _embedding(3_072)),
     (re.compile(r"text-embedding-ada-002"), _embedding()),
+)
+
+
+# ---- videos --------------------------------------------------------------------------------------
+
+
+def _video(seconds: Schema, **fields: Schema) -> Schema:
+    usual = {"model": TEXT, "prompt": TEXT, "image": {"type": ["string", "object"]}}
+    return schema_of(usual | {"seconds": seconds} | fields)
+
+
+def _lengths(default: int, *values: int) -> Schema:
+    return {"type": "integer", "enum": list(values), "default": default}
+
+
+def _choice(default: str, *others: str) -> Schema:
+    return {**one_of(default, *others), "default": default}
+
+
+_ONE: Final = _whole(1, 1)
+_SORA: Final = _lengths(4, 4, 8, 12)
+_WIDE_OR_HIGH: Final = _choice("16:9", "9:16")
+_RATIOS: Final = ("4:3", "1:1", "9:16", "3:4", "3:2", "2:3")
+
+VIDEOS: Final[Rows] = (
+    (
+        re.compile(r"sora-2-pro"),
+        _video(_SORA, size=_choice("720x1280", "1280x720", "1024x1792", "1792x1024"), n=_ONE),
+    ),
+    (re.compile(r"sora-"), _video(_SORA, size=_choice("720x1280", "1280x720"), n=_ONE)),
+    (
+        re.compile(r"veo-3\.1"),
+        _video(
+            _lengths(8, 4, 6, 8),
+            aspect_ratio=_WIDE_OR_HIGH,
+            resolution=_choice("720p", "1080p", "4k"),
+            n=_whole(1, 4),
+        ),
+    ),
+    (
+        re.compile(r"veo-3"),
+        _video(
+            _lengths(8, 4, 6, 8),
+            aspect_ratio=_WIDE_OR_HIGH,
+            resolution=_choice("720p", "1080p"),
+            n=_whole(1, 4),
+        ),
+    ),
+    (
+        re.compile(r"veo-2"),
+        _video(_lengths(8, 5, 6, 7, 8), aspect_ratio=_WIDE_OR_HIGH, n=_whole(1, 4)),
+    ),
+    (
+        re.compile(r"grok-imagine-video"),
+        _video(
+            {**_whole(1, 15), "default": 8},
+            aspect_ratio=_choice("16:9", *_RATIOS),
+            resolution=_choice("480p", "720p", "1080p"),
+            n=_ONE,
+        ),
+    ),
 )

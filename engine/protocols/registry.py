@@ -22,6 +22,7 @@ from engine.protocols import (
     rerank,
 )
 from engine.protocols.codec import ClientCodec, Codec, RequestCodec, StreamCodec
+from engine.protocols.jobs import media_jobs
 
 _CODECS: Mapping[str, Codec] = {
     codec.name: codec
@@ -36,6 +37,8 @@ _TRANSLATED_TO: Mapping[str, RequestCodec] = {
     **_STREAMED,
     gemini_embeddings.CODEC.name: gemini_embeddings.CODEC,
     openai_embeddings.CODEC.name: openai_embeddings.CODEC,
+    media_jobs.VIDEO.name: media_jobs.VIDEO,
+    media_jobs.MUSIC.name: media_jobs.MUSIC,
 }
 _OF_CLIENTS: Mapping[str, ClientCodec] = {
     **_TRANSLATED_TO,
