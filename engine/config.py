@@ -21,6 +21,7 @@ from engine.config_access import (
     PlanConfig,
 )
 from engine.config_checks import bind_problem, check, check_storage, resolve_proxy
+from engine.config_files import FilesConfig
 from engine.config_plans import check_access, require_operator
 from engine.config_prices import PriceConfig, PriceRowConfig
 from engine.config_routing import (
@@ -54,6 +55,7 @@ __all__ = [
     "Config",
     "DeploymentConfig",
     "EgressConfig",
+    "FilesConfig",
     "LimitsConfig",
     "MediaConfig",
     "ModelConfig",
@@ -121,7 +123,9 @@ def parse_config(text: str, name: str, environ: Mapping[str, str]) -> Config:
         text,
         name,
         environ,
-        secrets=frozenset({"api_key", "api_keys", "proxy_password", "secret"}),
+        secrets=frozenset(
+            {"access_key", "api_key", "api_keys", "proxy_password", "secret", "secret_key"}
+        ),
         maybe_secrets=frozenset({"proxy"}),
     )
     fill_in_rows(document, reader, environ)

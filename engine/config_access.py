@@ -62,5 +62,7 @@ class PlanConfig:
     concurrent_streams: int | None = None
     monthly_budget_usd: Decimal | None = None
     """Hard, of each account, by UTC month."""
+    storage_max_bytes: int | None = None
+    """Of the files of each account; left out: as `[files]` has it."""
     prices: Mapping[str, PriceConfig] = field(default_factory=dict)
     """What they pay for these models, before all other prices of the configuration."""

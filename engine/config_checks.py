@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from engine.config_files import check_files
 from engine.config_models import check_models
 from engine.config_tables import (
     BillingConfig,
@@ -48,6 +49,7 @@ def check(config: Config, document: Mapping[str, Any], reader: TableReader) -> N
     _check_notices(config.notices, reader)
     _check_egress(config.egress, document, reader)
     _check_media(config.media, reader)
+    check_files(config.files, document.get("files"), reader)
     for name, provider in config.providers.items():
         _check_provider(name, provider, reader)
     check_models(config, reader)

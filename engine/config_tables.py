@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config_access import AdminConfig, LimitsConfig, PlanConfig
+from engine.config_files import FilesConfig
 from engine.config_prices import PriceRowConfig
 from engine.config_routing import AutoConfig, ModelConfig, RoutingConfig
 from engine.errors import ConfigError
@@ -275,6 +276,7 @@ class Config:
     notices: NoticesConfig = field(default_factory=NoticesConfig)
     egress: EgressConfig = field(default_factory=EgressConfig)
     media: MediaConfig = field(default_factory=MediaConfig)
+    files: FilesConfig = field(default_factory=FilesConfig)
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     prices: tuple[PriceRowConfig, ...] = ()
@@ -286,6 +288,11 @@ class Config:
     """Left out: clients name their model."""
     source: TableReader | None = field(default=None, repr=False, compare=False)
     """What was read, so that later checks can name a line too."""
+
+    @property
+    def files_folder(self) -> Path:
+        """Where files are, unless they are in a bucket."""
+        return self.storage.path.parent / self.files.folder
 
     def error(self, keys: Keys, problem: str) -> ConfigError:
         """An error about a key, for the caller to raise."""

@@ -51,6 +51,12 @@ class InvalidRequestError(ClientError):
     """The body is not what the protocol says (400)."""
 
 
+class DigestMismatchError(ClientError):
+    """What has come is not what its sender says that it sent (400)."""
+
+    code = "digest_mismatch"
+
+
 class AuthenticationError(ClientError):
     """No key, or one we do not know (401)."""
 
@@ -125,6 +131,12 @@ class NotFoundError(ClientError):
     code = "not_found"
 
 
+class StoredFileNotFoundError(NotFoundError):
+    """This account has no file of that id (404)."""
+
+    code = "file_not_found"
+
+
 class ModelNotFoundError(NotFoundError):
     """No such model, or the account may not use it (404)."""
 
@@ -185,6 +197,20 @@ class BodyTooLargeError(ClientError):
     code = "body_too_large"
 
 
+class FileTooLargeError(ClientError):
+    """A file is larger than files may be (413)."""
+
+    status = 413
+    code = "file_too_large"
+
+
+class StorageLimitError(ClientError):
+    """The account has no room left for a file of this size, or for any (413)."""
+
+    status = 413
+    code = "storage_limit_exceeded"
+
+
 class RateLimitedError(ClientError):
     """The key, the account or its plan has used up what it may use in a minute (429).
 
@@ -223,6 +249,25 @@ class UnavailableError(GatewayError):
 
     status = 503
     code = "unavailable"
+
+
+class StorageUnavailableError(UnavailableError):
+    """Files cannot be stored, or read, now (503)."""
+
+    code = "storage_unavailable"
+
+
+class InsufficientStorageError(GatewayError):
+    """The gateway's own disk is full (507)."""
+
+    status = 507
+    code = "insufficient_storage"
+
+
+class FileDamagedError(GatewayError):
+    """A file is not what was stored, or is gone though nobody removed it (500)."""
+
+    code = "file_damaged"
 
 
 class ShutdownError(GatewayError):

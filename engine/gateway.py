@@ -5,7 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import asdict, replace
 from random import Random
 from typing import Any
@@ -48,6 +53,9 @@ from engine.reload import (
 from engine.routing.health import HealthBook
 from engine.rules import Admitted, build_rules
 from engine.spool import Spool, SpoolError
+from engine.storage.blobs import DirectoryBlobs, StoreError
+from engine.storage.files import FileSettings, FileStore
+from engine.storage.keeping import open_files
 from engine.storage.media import MediaStore
 from engine.telemetry import Telemetry
 from engine.upkeep import expose, open_upkeep
@@ -102,6 +110,11 @@ class Gateway:
     def media(self) -> MediaStore:
         """Generated media that wait to be fetched."""
         return self._parts.media
+
+    @property
+    def files(self) -> FileStore:
+        """Files of accounts."""
+        return self._parts.files
 
     async def reload(self) -> ReloadReport:
         """Read the configuration again; see `engine.reload.Reloader.reload`."""
@@ -296,6 +309,7 @@ async def open_gateway(
         open_pool() as pool,
         open_drains(config.billing.drains_per_account_max) as drains,
         open_parsing(parsing_settings, spool) as parsing,
+        open_file_store(config, ledger, clock) as files,
     ):
         parts = Parts(
             rules=rules,
@@ -320,6 +334,7 @@ async def open_gateway(
                 ttl_s=config.media.url_ttl_s,
                 base_url=config.media.base_url,
             ),
+            files=files,
             clock=clock,
         )
         await _take_up(parts)
@@ -364,6 +379,30 @@ def _follow(parts: Parts, change: Change) -> None:
             follow_keys(parts.keys, parts.limiter, change)
         case _:
             follow_keys(parts.keys, parts.limiter, change)
+
+
+@asynccontextmanager
+async def open_file_store(config: Config, ledger: Ledger, clock: Clock) -> AsyncIterator[FileStore]:
+    """The store of files that the configuration names. Raises ConfigError: it cannot be used."""
+    files = config.files
+    settings = FileSettings(
+        file_max_bytes=files.file_max_bytes,
+        account_max_bytes=files.account_max_bytes,
+        account_files_max=files.account_files_max,
+        expires_after_s=files.expires_after_s,
+        uploads_max=files.uploads_max,
+        commit_timeout_s=2 * config.storage.barrier_timeout_s,
+        sweep_s=files.sweep_s,
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            blobs = DirectoryBlobs(config.files_folder)
+            opened = open_files(ledger, blobs, settings, clock, may_wait=False)
+            store = await stack.enter_async_context(opened)
+        except StoreError as error:
+            problem = f"('{config.files_folder}') cannot be used: {error}"
+            raise config.error(("files", "folder"), problem) from None
+        yield store
 
 
 def open_spool(config: Config) -> Spool:

@@ -62,6 +62,7 @@ def plan_of(name: str, row: PlanConfig, source: Literal["file", "ledger"]) -> Pl
         monthly_budget_nanodollars=(
             None if budget is None else int(budget * NANODOLLARS_PER_DOLLAR)
         ),
+        storage_max_bytes=row.storage_max_bytes,
         source=source,
     )
 

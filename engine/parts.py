@@ -33,6 +33,7 @@ from engine.routing.values import Asked, Candidate, Plan
 from engine.rules import Rules
 from engine.spool import Spool
 from engine.stopping import Preliminaries
+from engine.storage.files import FileStore
 from engine.storage.media import MediaStore
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
@@ -101,6 +102,7 @@ class Parts:
         parsing: ParsingPool,
         spool: Spool,
         media: MediaStore,
+        files: FileStore,
         health: HealthBook,
         chance: Random,
     ) -> None:
@@ -119,6 +121,7 @@ class Parts:
         self.parsing = parsing
         self.spool = spool
         self.media = media
+        self.files = files
         self.health = health
         self.chance = chance
         self.plan_budgets = PlanBudgets(ledger, lambda: self.rules.plans)

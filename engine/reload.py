@@ -23,7 +23,7 @@ from engine.rules import Rules, build_rules
 from engine.upstream.credentials import Keeper
 from engine.upstream.providers import Provider
 
-_AT_START: Final = ("server", "storage", "media")
+_AT_START: Final = ("server", "storage", "media", "files")
 """The tables that are read at the start only."""
 
 Read = Callable[[], Config]

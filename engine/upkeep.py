@@ -29,6 +29,16 @@ def expose(parts: Parts) -> None:
     gauge("parshall_helper_starts", "Starts of the helper process.", lambda: parsing.starts)
     gauge("parshall_spool_bytes", "Bodies in files.", lambda: parts.spool.used_bytes)
     gauge("parshall_media_bytes", "Generated media kept.", lambda: parts.media.used_bytes)
+    files = parts.files
+    gauge("parshall_files", "Files stored.", lambda: files.quota.stored_files)
+    gauge("parshall_file_bytes", "Bytes of stored files.", lambda: files.quota.stored_bytes)
+    gauge("parshall_open_uploads", "Files under way.", lambda: files.quota.open_uploads)
+    gauge(
+        "parshall_upload_bytes",
+        "Room that is taken for files under way.",
+        lambda: files.quota.reserved_bytes,
+    )
+    gauge("parshall_file_store_up", "1: files can be stored.", lambda: files.problem is None)
     gauge("parshall_loop_lag_seconds", "How long the loop lags.", lambda: parts.load.lag.seconds)
     gauge("parshall_memory_bytes", "Resident memory; 0: unknown.", parts.load.memory_bytes)
     gauge(

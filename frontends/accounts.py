@@ -105,6 +105,7 @@ def _plan_json(admitted: Admitted) -> dict[str, Any] | None:
         "models": models_json(plan.models),
         "limits": asdict(plan.limits),
         "monthly_budget": None if budget_nanodollars is None else money_json(budget_nanodollars),
+        "storage_max_bytes": plan.storage_max_bytes,
     }
 
 

@@ -49,6 +49,7 @@ def show_plan(name: str, db: Path | None, config_path: Path | None, as_json: boo
 @click.option("--requests-per-min", type=click.IntRange(1), help="So many requests a minute.")
 @click.option("--tokens-per-min", type=click.IntRange(1), help="Input and output together.")
 @click.option("--concurrent-streams", type=click.IntRange(1), help="Under way at once.")
+@click.option("--storage-max-bytes", type=click.IntRange(1), help="Of the files of each account.")
 @click.option("--monthly-budget", metavar="USD", help="Of each account, hard, by UTC month.")
 @database_options
 def set_plan(

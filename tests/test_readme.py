@@ -113,6 +113,7 @@ def test_every_configuration_key_is_named() -> None:
         BillingConfig,
         DeploymentConfig,
         EgressConfig,
+        FilesConfig,
         LimitsConfig,
         MediaConfig,
         ModelConfig,
@@ -147,6 +148,7 @@ def test_every_configuration_key_is_named() -> None:
         ModelConfig,
         DeploymentConfig,
         EgressConfig,
+        FilesConfig,
         MediaConfig,
         Capabilities,
     ):

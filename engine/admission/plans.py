@@ -89,6 +89,7 @@ class Plan:
 
     Attributes:
         monthly_budget_nanodollars: hard, by UTC month; None: none.
+        storage_max_bytes: of the files of each account; None: what the gateway gives everybody.
         source: whether the configuration names it or an operator made it.
     """
 
@@ -96,4 +97,5 @@ class Plan:
     models: ModelSet = ALL_MODELS
     limits: Limits = NO_LIMITS
     monthly_budget_nanodollars: int | None = None
+    storage_max_bytes: int | None = None
     source: Literal["file", "ledger"] = "file"

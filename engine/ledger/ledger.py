@@ -16,7 +16,7 @@ import trio
 from engine.errors import UnavailableError
 from engine.ledger.books import Books
 from engine.ledger.entries import Attempted, Ended, Extended, HoldEnd, Opened, Rejected
-from engine.ledger.idempotency import Keeping
+from engine.ledger.filing import Filing
 from engine.ledger.journal import Journal
 from engine.ledger.lock import own_database
 from engine.ledger.queries import all_balances
@@ -41,7 +41,7 @@ from engine.ledger.transfers import check_amount, settlement, within_hold
 _ABANDONED = ReceiptError("gateway_failed", "The gateway lost this request before it had ended.")
 
 
-class Ledger(Keeping):
+class Ledger(Filing):
     """Made by `open_ledger`. Amounts are integer nanodollars throughout."""
 
     def __init__(self, store: Store, settings: LedgerSettings, recovered_holds: int) -> None:

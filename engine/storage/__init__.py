@@ -1,6 +1,8 @@
-"""What is kept for a while beside the ledger, and given back by HTTP.
+"""What is kept beside the ledger, and given back by HTTP.
 
-Owns: generated media under short-lived signed URLs (`media`), the bounds on them, their end.
-Owns not: money and receipts (`engine.ledger`), the files they lie in (`engine.spool`), routes.
-Nothing here outlives the process: its files have no names, and its signatures a key of its own.
+Owns: files of accounts (`files`: in and out; `keeping`: start and sweep; `quota`), where their
+bytes are (`blobs`: a folder); generated media under short-lived signed URLs (`media`), which end
+with the process; the bounds on both.
+Owns not: money, receipts and what is known of files (`engine.ledger`), what bodies wait in
+(`engine.spool`), routes.
 """

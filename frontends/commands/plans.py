@@ -79,6 +79,7 @@ def plan_json(plan: Plan) -> dict[str, Json]:
         "models": models_json(plan.models),
         **{name: getattr(plan.limits, name) for name in LIMIT_NAMES},
         "monthly_budget": None if budget is None else money_json(budget),
+        "storage_max_bytes": plan.storage_max_bytes,
         "source": plan.source,
     }
 

@@ -1,8 +1,8 @@
 """The database's schema, as migrations: one module each, numbered, with `apply(db)`.
 
 What was written is never changed: triggers see to it. Mutable are only what is derived
-(`balances`), bookkeeping (`meta`) and what is pruned (`progress`). A migration that has been
-released is never edited; a later one changes what it made.
+(`balances`), bookkeeping (`meta`), what is pruned (`progress`) or removed (`files`). A
+migration that has been released is never edited; a later one changes what it made.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from engine.ledger.migrations import (
     m008_usage_days,
     m009_attempt_roles,
     m010_usage_units,
+    m011_files,
 )
 from engine.ledger.records import LedgerError
 
@@ -34,6 +35,7 @@ _MODULES = (
     m008_usage_days,
     m009_attempt_roles,
     m010_usage_units,
+    m011_files,
 )
 
 migrations = Migrations("parshall.ledger")

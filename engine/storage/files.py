@@ -1,0 +1,442 @@
+"""Files of accounts: stored whole, found by who may, read as they were written, gone in time.
+
+The order of what is durable: the blob, then the row that names it; a removal the other way round.
+So whatever is interrupted leaves at most a blob without a row, which the next start removes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import trio
+
+from engine.admission.plans import Plan
+from engine.alarm import Alarm
+from engine.clock import Clock
+from engine.errors import (
+    ConcurrencyLimitedError,
+    DigestMismatchError,
+    FileDamagedError,
+    FileTooLargeError,
+    InsufficientStorageError,
+    StorageUnavailableError,
+    StoredFileNotFoundError,
+)
+from engine.file_ids import bare_file_id, new_file_id
+from engine.ledger.file_rows import FileOrigin, FilePage, FileQuery, FileRow, ProviderFile
+from engine.ledger.filing import Filing
+from engine.storage.blobs import (
+    PIECE_BYTES,
+    BlobMissingError,
+    BlobReader,
+    Blobs,
+    BlobWriter,
+    StoreError,
+    StoreFullError,
+)
+from engine.storage.quota import Quota, Reservation
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+SHARE_OF_ACCOUNT: Final = 4
+"""One account has a fourth of the open uploads at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSettings:
+    """The bounds of a store.
+
+    Attributes:
+        file_max_bytes: of one file.
+        account_max_bytes: of an account whose plan says nothing else.
+        account_files_max: how many files an account has at most.
+        expires_after_s: of files whose client names no end; None: they stay.
+        uploads_max: open at once.
+        commit_timeout_s: so long a file that has come whole waits for its row.
+        sweep_s: how often expired files are removed.
+    """
+
+    file_max_bytes: int
+    account_max_bytes: int
+    account_files_max: int = 100_000
+    expires_after_s: float | None = None
+    uploads_max: int = 200
+    commit_timeout_s: float = 10.0
+    sweep_s: float = 60.0
+
+
+class FileStore:
+    """Of one gateway. Made by `engine.storage.keeping.open_files`.
+
+    Attributes:
+        settings: its bounds.
+        ledger: what knows the rows, and the copies at providers.
+        problem: why nothing is stored now, for the operator; None: it is.
+        leftovers: keys of what may lie in the store, and has no row.
+        doubtful: keys of files that failed, and that may have a row that was never counted.
+        unwanted: keys of files that were written down too late for whoever waited.
+        due: there are such.
+        in_hand: keys that are being committed.
+        remove_copy: asks a provider to remove a copy of a file that is no more; whether it has.
+    """
+
+    def __init__(self, ledger: Filing, blobs: Blobs, settings: FileSettings, clock: Clock) -> None:
+        self.ledger = ledger
+        self.settings = settings
+        self.problem: str | None = None
+        self.leftovers: set[str] = set()
+        self.doubtful: set[str] = set()
+        self.unwanted: set[str] = set()
+        self.in_hand: set[str] = set()
+        self.due = Alarm()
+        self.remove_copy: Callable[[ProviderFile], Awaitable[bool]] | None = None
+        self.blobs = blobs
+        self.clock = clock
+        self.quota = Quota(settings.account_files_max)
+        self.quota.load(ledger.files_at_start)
+
+    # ---- how much ------------------------------------------------------------------------------
+
+    def used_bytes(self, account_id: str) -> int:
+        """Of the account's files that are there."""
+        return self.quota.stored_of(account_id)
+
+    def limit_bytes(self, plan: Plan | None) -> int:
+        """What an account on this plan may store."""
+        if plan is None or plan.storage_max_bytes is None:
+            return self.settings.account_max_bytes
+        return plan.storage_max_bytes
+
+    # ---- in ------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def open_upload(
+        self,
+        account_id: str,
+        limit_bytes: int,
+        size_bytes: int | None = None,
+        *,
+        file_id: str | None = None,
+    ) -> AsyncIterator[Upload]:
+        """Room for one file, for the block. What was not finished in it is gone behind it.
+
+        Args:
+            limit_bytes: what the account may store; see `limit_bytes`.
+            size_bytes: taken of that now, where it is known beforehand; more is taken as it comes.
+            file_id: a bare id from `new_file_id`, for who has told it already.
+
+        Raises:
+            FileTooLargeError: it is larger than files may be.
+            StorageLimitError: the account has less room left.
+            ConcurrencyLimitedError: the account sends as many files as it may at once.
+            InsufficientStorageError: the disk is full.
+            StorageUnavailableError: nothing can be stored now, or too much is under way.
+        """
+        if self.problem is not None:
+            raise StorageUnavailableError("Files cannot be stored now.", retry_after_s=10)
+        self._check_room(account_id)
+        self.check_size(size_bytes or 0)
+        reservation = self.quota.open(account_id, limit_bytes)
+        try:
+            reservation.reach(size_bytes or 0)
+            writer = await told(self.blobs.open_writer())
+            upload = Upload(self, account_id, file_id or new_file_id(), writer, reservation)
+            try:
+                yield upload
+            finally:
+                await upload.close()
+        finally:
+            if not reservation.handed_over:
+                reservation.give_back()
+
+    def _check_room(self, account_id: str) -> None:
+        uploads_max = self.settings.uploads_max
+        if self.quota.uploads_of(account_id) >= max(1, uploads_max // SHARE_OF_ACCOUNT):
+            raise ConcurrencyLimitedError("The account is sending as many files as it may at once.")
+        if self.quota.open_uploads >= uploads_max:
+            raise StorageUnavailableError("Too many files are being sent.", retry_after_s=1)
+
+    def check_size(self, size_bytes: int) -> None:
+        """Raises FileTooLargeError: no file may be so large."""
+        if size_bytes > self.settings.file_max_bytes:
+            raise FileTooLargeError(
+                f"A file may have {self.settings.file_max_bytes:,} bytes at most."
+            )
+
+    # ---- which there are -----------------------------------------------------------------------
+
+    async def find(self, account_id: str, file_id: str) -> FileRow:
+        """An account's file, by its id in any spelling.
+
+        Raises:
+            StoredFileNotFoundError: this account has none of that id.
+            UnavailableError: the database cannot be read now.
+        """
+        bare = bare_file_id(file_id)
+        row = None if bare is None else await self.ledger.find_file(account_id, bare)
+        if row is None:
+            raise not_found(file_id)
+        return row
+
+    async def page(self, account_id: str, query: FileQuery) -> FilePage:
+        """A page of an account's files.
+
+        Raises:
+            InvalidRequestError: a cursor is none.
+            UnavailableError: the database cannot be read now.
+        """
+        return await self.ledger.page_of_files(account_id, query)
+
+    # ---- out -----------------------------------------------------------------------------------
+
+    async def pieces(
+        self, row: FileRow, offset: int = 0, size_bytes: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """The file from a place on, in pieces of `PIECE_BYTES`; what is read whole is compared with
+        its digest, and its last piece is given only when it is the same.
+
+        Raises:
+            StoredFileNotFoundError: it has been removed meanwhile.
+            FileDamagedError: it is not what was stored; the log has more.
+            StorageUnavailableError: the store does not do it now.
+        """
+        end = row.size_bytes if size_bytes is None else min(row.size_bytes, offset + size_bytes)
+        digest = hashlib.sha256() if (offset, end) == (0, row.size_bytes) else None
+        if digest is not None and not row.size_bytes:
+            return
+        with closing(await self._open_reader(row)) as reader:
+            while offset < end:
+                wanted = min(PIECE_BYTES, end - offset)
+                piece = await told(reader.read(offset, wanted, digest))
+                offset += len(piece)
+                if len(piece) < wanted:
+                    raise damaged(row, "it is shorter than it was")
+                if offset == end and digest is not None and digest.hexdigest() != row.sha256:
+                    raise damaged(row, "it has another digest")
+                yield piece
+
+    async def _open_reader(self, row: FileRow) -> BlobReader:
+        try:
+            return await told(self.blobs.open_reader(row.file_id))
+        except BlobMissingError:
+            if await self.ledger.find_file(row.account_id, row.file_id) is None:
+                raise not_found(row.file_id) from None
+            raise damaged(row, "there is nothing of it") from None
+
+    async def read(self, row: FileRow) -> bytes:
+        """All of a small file. Raises as `pieces`."""
+        return b"".join([piece async for piece in self.pieces(row)])
+
+    # ---- gone ----------------------------------------------------------------------------------
+
+    async def delete(self, account_id: str, file_id: str) -> FileRow:
+        """Remove an account's file, by its id in any spelling; what it was. Copies of it at
+        providers go a moment later.
+
+        Raises:
+            StoredFileNotFoundError: this account has none of that id.
+            UnavailableError: the database cannot be written now.
+        """
+        row = await self.find(account_id, file_id)
+        removed = await self.ledger.remove_files(
+            [row.file_id], self._removed, account_id=account_id
+        )
+        if not removed:  # somebody else was faster
+            raise not_found(file_id)
+        await self._clear([row.file_id])
+        return row
+
+    def _removed(self, rows: Sequence[FileRow]) -> None:
+        """Called once that is durable, whoever waits for it."""
+        self.quota.removed(rows)
+        self.leftovers.update(row.file_id for row in rows)
+        self.due.set()
+
+    async def remove(self, file_ids: Sequence[str]) -> list[FileRow]:
+        """Remove files whosever they are; those that were there. What is stored of them goes with
+        `tidy`. Raises UnavailableError."""
+        return await self.ledger.remove_files(file_ids, self._removed)
+
+    async def tidy(self) -> None:
+        """Remove what failed and what was removed from the store. What cannot be removed now is
+        tried again with the next. Raises UnavailableError."""
+        if self.unwanted:
+            unwanted = tuple(self.unwanted)
+            await self.remove(unwanted)
+            self.unwanted.difference_update(unwanted)
+        if self.doubtful:
+            doubtful = tuple(self.doubtful)
+            await self.ledger.remove_files(doubtful, lambda _: None)
+            self.doubtful.difference_update(doubtful)
+            self.leftovers.update(doubtful)
+        await self._clear(tuple(self.leftovers))
+
+    async def _clear(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            try:
+                await self.blobs.delete(key)
+            except StoreError as error:
+                logger.error("files that were removed are still stored, for now: %s", error)
+                return
+            self.leftovers.discard(key)
+
+
+class Upload:
+    """A file that comes, made by `FileStore.open_upload`.
+
+    Attributes:
+        file_id: the bare id that it will have.
+        size_bytes: of what has come.
+    """
+
+    def __init__(
+        self,
+        store: FileStore,
+        account_id: str,
+        file_id: str,
+        writer: BlobWriter,
+        reservation: Reservation,
+    ) -> None:
+        self.file_id = file_id
+        self._store = store
+        self._account_id = account_id
+        self._writer = writer
+        self._reservation = reservation
+        self._ended = self._kept = self._late = False
+
+    @property
+    def size_bytes(self) -> int:
+        return self._writer.size_bytes
+
+    async def append(self, data: bytes) -> None:
+        """Add bytes; some wait in memory before they are written.
+
+        Raises:
+            FileTooLargeError, StorageLimitError: there is no room for so many.
+            InsufficientStorageError: the disk is full.
+            StorageUnavailableError: nothing can be stored now.
+        """
+        size_bytes = self.size_bytes + len(data)
+        self._store.check_size(size_bytes)
+        self._reservation.reach(size_bytes)
+        await told(self._writer.append(data))
+
+    async def finish(
+        self,
+        *,
+        filename: str,
+        purpose: str,
+        mime_type: str,
+        expires_at_ms: int | None = None,
+        sha256: str | None = None,
+        key_id: str | None = None,
+        origin: FileOrigin = "upload",
+        request_id: str | None = None,
+    ) -> FileRow:
+        """All has come: the file is there, durably, when this returns. Once.
+
+        Args:
+            expires_at_ms: None: as the store's settings have it.
+            sha256: what its sender says, in hexadecimal digits; compared.
+
+        Raises:
+            DigestMismatchError: something else has come.
+            InsufficientStorageError: the disk is full.
+            StorageUnavailableError: it cannot be stored now.
+        """
+        assert not self._ended, "a file comes once"
+        self._ended = True
+        digest = await told(self._writer.finish())
+        if sha256 is not None and sha256.lower() != digest:
+            raise DigestMismatchError("The content that has arrived has another SHA-256 digest.")
+        store = self._store
+        now_ms = store.clock()
+        if expires_at_ms is None and store.settings.expires_after_s is not None:
+            expires_at_ms = now_ms + int(store.settings.expires_after_s * 1_000)
+        row = FileRow(
+            file_id=self.file_id,
+            account_id=self._account_id,
+            key_id=key_id,
+            filename=filename,
+            purpose=purpose,
+            mime_type=mime_type,
+            size_bytes=self.size_bytes,
+            sha256=digest,
+            created_at_ms=now_ms,
+            expires_at_ms=expires_at_ms,
+            origin=origin,
+            request_id=request_id,
+        )
+        store.in_hand.add(row.file_id)
+        try:
+            await told(self._writer.commit(row.file_id))
+        except BaseException:
+            self._undo(row)
+            raise
+        await self._write_down(row)
+        return row
+
+    async def _write_down(self, row: FileRow) -> None:
+        """From here on it comes to be there, or is removed, whoever waits."""
+        self._reservation.handed_over = True
+        with trio.move_on_after(self._store.settings.commit_timeout_s, shield=True) as scope:
+            await self._store.ledger.add_file(row, lambda: self._keep(row), lambda: self._undo(row))
+        if scope.cancelled_caught and not self._kept:
+            self._late = True
+            raise StorageUnavailableError("The file could not be stored.", retry_after_s=5)
+
+    def _keep(self, row: FileRow) -> None:
+        self._kept = True
+        self._store.in_hand.discard(row.file_id)
+        self._reservation.keep(row.size_bytes)
+        if self._late:  # its sender was told that it is not
+            self._store.unwanted.add(row.file_id)
+            self._store.due.set()
+
+    def _undo(self, row: FileRow) -> None:
+        self._store.in_hand.discard(row.file_id)
+        self._reservation.give_back()
+        self._store.doubtful.add(row.file_id)
+        self._store.due.set()
+
+    async def close(self) -> None:
+        """What was not committed is removed. Bounded in time."""
+        await self._writer.discard()
+
+
+async def told(work: Awaitable[T]) -> T:
+    """What it gives; what the store says that it cannot is said as clients are told.
+
+    Raises:
+        InsufficientStorageError, StorageUnavailableError: see there.
+        BlobMissingError: as it is.
+    """
+    try:
+        return await work
+    except BlobMissingError:
+        raise
+    except StoreFullError as error:
+        logger.error("no room is left for files: %s", error)
+        raise InsufficientStorageError("The gateway has no room left for files.") from error
+    except StoreError as error:
+        logger.error("the store of files does not do it: %s", error)
+        raise StorageUnavailableError(
+            "Files cannot be stored or read now.", retry_after_s=5
+        ) from error
+
+
+def not_found(file_id: str) -> StoredFileNotFoundError:
+    """For the caller to raise: there is none, or it is another account's."""
+    return StoredFileNotFoundError(f"There is no file '{file_id[:100]}'.")
+
+
+def damaged(row: FileRow, how: str) -> FileDamagedError:
+    """For the caller to raise; the log says what is wrong."""
+    logger.error("the file %s is damaged: %s", row.file_id, how)
+    return FileDamagedError("The file is damaged and cannot be read.")
