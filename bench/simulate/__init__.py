@@ -2,6 +2,7 @@
 and as the clouds Vertex and Bedrock, which offer the latter two. Beside chat it has OpenAI's
 moderations, embeddings, speech, transcriptions and images, Gemini's embeddings, speech and images,
 and rerank of Cohere and Jina (see `operations`); what it draws and speaks are valid files.
+It keeps the files of the three APIs (see `errands`), in memory, and chats may name them.
 
 Written from recordings and the SDKs' types, apart from the gateway's codecs, whose mistakes it is
 to find: it checks requests as strictly as the real APIs, and fails on demand.

@@ -39,6 +39,7 @@ class Behaviour:
         self._defaults = defaults
         self._by_model = dict(by_model)
         self._seed = seed.encode()
+        self._struck: dict[str, tuple[Directives, int]] = {}
 
     def set(self, model: str | None, directives: str) -> None:
         """From the next request on, start from these: words as after `#sim`, over the defaults.
@@ -69,12 +70,29 @@ class Behaviour:
         Raises:
             DirectiveError: its words are not understood.
         """
-        directives = self._by_model.get(model, self._defaults)
-        if words is not None:
-            directives = parse_directives(words, directives)
+        start = self._by_model.get(model, self._defaults)
+        directives = start if words is None else parse_directives(words, start)
         if directives.chance < 1 and not self._strikes(directives.chance, number):
             return self._spared(directives)
+        if start.times is not None and not self._still_strikes(model, start, start.times):
+            return self._spared(directives)
         return directives
+
+    def of_call(self, name: str, number: int) -> Directives:
+        """The same of a call without a model, by its name: `files.get`, else what `files` are."""
+        known = name if name in self._by_model else name.partition(".")[0]
+        return self.of(known, None, number)
+
+    def _still_strikes(self, model: str, start: Directives, times: int) -> bool:
+        """Whether it is one of the first, since this was set."""
+        last, struck = self._struck.get(model, (start, 0))
+        struck = struck if last is start else 0
+        if struck >= times:
+            return False
+        if len(self._struck) >= MODELS_MAX:
+            self._struck.clear()
+        self._struck[model] = (start, struck + 1)
+        return True
 
     def _strikes(self, chance: float, number: int) -> bool:
         """By seed and number: the same requests of every run."""

@@ -9,10 +9,21 @@ One table, `DIRECTIVES`, is both the parser and the help text.
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
+
+from bench.simulate.directive_values import (
+    TAG_MAX,
+    Directive,
+    choice,
+    decimal,
+    flag,
+    integer,
+    names,
+    optional,
+    word,
+)
+from bench.simulate.errand_directives import ERRAND_DIRECTIVES, CancelKind, JobEnd
 
 FaultKind = Literal[
     "cut",
@@ -40,7 +51,6 @@ RefuseKind = Literal["0", "1", "filter", "prompt"]
 TOKENS_MAX = 1_000_000
 DELAY_MS_MAX = 600_000.0
 ANSWER_BYTES_MAX = 1 << 28
-TAG_MAX = 100
 
 
 class DirectiveError(ValueError):
@@ -64,6 +74,7 @@ class Directives:
     status: int | None = None
     retry_after: float | None = None
     chance: float = 1.0
+    times: int | None = None
     remaining: int | None = None
     reset: float | None = None
     usage: UsageKind = "normal"
@@ -88,66 +99,27 @@ class Directives:
     split_at: int | None = None
     gap_ms: float = 0.0
     tag: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Directive:
-    """One row: the name, how its value is read, and what it does."""
-
-    name: str
-    parse: Callable[[str], Any]
-    values: str
-    help: str
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        number = int(text)
-        if not low <= number <= high:
-            raise ValueError(text)
-        return number
-
-    return parse
-
-
-def _decimal(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        number = float(text)
-        if not (math.isfinite(number) and low <= number <= high):
-            raise ValueError(text)
-        return number
-
-    return parse
-
-
-def _choice(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(text)
-        return text
-
-    return parse
-
-
-def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    return lambda text: None if text == "none" else parse(text)
-
-
-def _flag(text: str) -> bool:
-    return {"1": True, "0": False, "true": True, "false": False}[text]
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if not all(names):
-        raise ValueError(text)
-    return names
-
-
-def _name(text: str) -> str:
-    if not 0 < len(text) <= TAG_MAX:
-        raise ValueError(text)
-    return text
+    file_s: float | None = None
+    file_polls: int = 0
+    file_fails: bool = False
+    run_polls: int = 0
+    run_s: float = 0.0
+    end_polls: int = 1
+    end_s: float = 0.0
+    job: JobEnd = "succeeded"
+    job_code: str | None = None
+    late_polls: int | None = None
+    progress: int | None = None
+    poll_retry_after: float | None = None
+    poll_errors: int = 0
+    poll_status: int = 500
+    poll_fault: FaultKind | None = None
+    result_errors: int = 0
+    result_status: int = 500
+    result_fault: FaultKind | None = None
+    told_seconds: int | None = None
+    told_size: str | None = None
+    cancel: CancelKind = "done"
 
 
 _FAULTS: Final[tuple[str, ...]] = get_args(FaultKind)
@@ -156,30 +128,30 @@ _THOUGHTS: Final[tuple[str, ...]] = get_args(ThoughtsKind)
 _METERED: Final[tuple[str, ...]] = get_args(MeteredKind)
 _MEDIA: Final[tuple[str, ...]] = get_args(MediaKind)
 _REFUSALS: Final[tuple[str, ...]] = get_args(RefuseKind)
-_DELAY = _decimal(0.0, DELAY_MS_MAX)
-_COUNT = _integer(0, TOKENS_MAX)
+_DELAY = decimal(0.0, DELAY_MS_MAX)
+_COUNT = integer(0, TOKENS_MAX)
 
 DIRECTIVES: Final[tuple[Directive, ...]] = (
     Directive("tokens", _COUNT, "0…1000000", "length of the answer, in tokens of each choice"),
     Directive(
         "tokens_per_second",
-        _decimal(0.0, 1e6),
+        decimal(0.0, 1e6),
         "0…1000000",
         "pace of each choice; 0: as fast as the network takes it",
     ),
-    Directive("tokens_per_event", _integer(1, 40), "1…40", "tokens in one streamed event"),
+    Directive("tokens_per_event", integer(1, 40), "1…40", "tokens in one streamed event"),
     Directive("head_ms", _DELAY, "0…600000", "delay of the response head"),
     Directive("first_token_ms", _DELAY, "0…600000", "delay of the first token, after the request"),
-    Directive("ignore_max_tokens", _flag, "0|1", "generate `tokens` whatever the request's limit"),
+    Directive("ignore_max_tokens", flag, "0|1", "generate `tokens` whatever the request's limit"),
     Directive(
         "cut_after",
-        _optional(_COUNT),
+        optional(_COUNT),
         "0…1000000|none",
         "the answer ends after this many tokens, by `fault` (cut when none is named)",
     ),
     Directive(
         "fault",
-        _optional(_choice(*_FAULTS)),
+        optional(choice(*_FAULTS)),
         "|".join((*_FAULTS, "none")),
         "how it fails, after `cut_after` tokens or half-way: cut closes the connection; rst resets "
         "the stream (HTTP/1.1: the TCP connection); goaway sends GOAWAY, without `cut_after` as a "
@@ -196,45 +168,52 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
     Directive("exception", str, "NAME", "of Bedrock, in a stream that fails by error_event"),
     Directive(
         "stall_ms",
-        _optional(_DELAY),
+        optional(_DELAY),
         "0…600000|none",
         "fault=stall resumes after this long; otherwise silent until the client leaves",
     ),
     Directive(
         "status",
-        _optional(_integer(400, 599)),
+        optional(integer(400, 599)),
         "400…599|none",
         "answer with this error status, after `head_ms`",
     ),
     Directive(
         "retry_after",
-        _optional(_decimal(0.0, 86_400.0)),
+        optional(decimal(0.0, 86_400.0)),
         "seconds|none",
         "the Retry-After of `status`; 429, 503 and 529 say 1 unless told",
     ),
     Directive(
         "chance",
-        _decimal(0.0, 1.0),
+        decimal(0.0, 1.0),
         "0…1",
         "share of the requests, by the seed and the number of each, that `status`, `fault` and "
         "`cut_after` strike; where none of them is set, that `first_token_ms` delays more than the "
         "provider's default does",
     ),
     Directive(
+        "times",
+        optional(_COUNT),
+        "0…1000000|none",
+        "how many requests `status`, `fault` and `cut_after` strike, from when the provider was "
+        "told so for their model; then no more",
+    ),
+    Directive(
         "remaining",
-        _optional(_COUNT),
+        optional(_COUNT),
         "0…1000000|none",
         "OpenAI, Anthropic: requests left, as the headers of the answer or the error say",
     ),
     Directive(
         "reset",
-        _optional(_decimal(0.0, 86_400.0)),
+        optional(decimal(0.0, 86_400.0)),
         "seconds|none",
         "OpenAI, Anthropic: until there are more, as the headers say",
     ),
     Directive(
         "usage",
-        _choice(*_USAGES),
+        choice(*_USAGES),
         "|".join(_USAGES),
         "none never reports it; wrong adds 7 to the input and 100 to the output; always reports "
         "it on streams that did not ask",
@@ -249,80 +228,79 @@ DIRECTIVES: Final[tuple[Directive, ...]] = (
     ),
     Directive(
         "thoughts",
-        _choice(*_THOUGHTS),
+        choice(*_THOUGHTS),
         "|".join(_THOUGHTS),
         "OpenAI responses: shown reasoning is a summary or, as hosts of open models have it, text",
     ),
-    Directive("summary_parts", _integer(1, 16), "1…16", "of a summary of OpenAI responses"),
+    Directive("summary_parts", integer(1, 16), "1…16", "of a summary of OpenAI responses"),
     Directive(
         "tools",
-        _optional(_names),
+        optional(names),
         "NAME[,NAME]|auto|none",
         "the answer calls these tools at once, all that are declared with auto; arguments by their "
         "schemas, a few lines of text for custom tools. When their results have come it is text. "
         "None: only what tool_choice forces",
     ),
     Directive("preamble", _COUNT, "0…1000000", "tokens of text before the calls"),
-    Directive("steps", _integer(0, 100), "0…100", "rounds of calls before the text"),
-    Directive("interleave", _flag, "0|1", "OpenAI: the fragments of parallel calls alternate"),
-    Directive("ids", _flag, "0|1", "Gemini: function calls have an id"),
+    Directive("steps", integer(0, 100), "0…100", "rounds of calls before the text"),
+    Directive("interleave", flag, "0|1", "OpenAI: the fragments of parallel calls alternate"),
+    Directive("ids", flag, "0|1", "Gemini: function calls have an id"),
     Directive(
         "refuse",
-        _choice(*_REFUSALS),
+        choice(*_REFUSALS),
         "|".join(_REFUSALS),
         "1: the answer is a refusal (refusal, SAFETY); filter: a filter ends it; prompt: the "
         "prompt is not accepted (400, a refusal without content, blockReason)",
     ),
     Directive(
         "metered",
-        _choice(*_METERED),
+        choice(*_METERED),
         "|".join(_METERED),
         "transcripts and rerank: the unit of the usage; auto: by the name of the model (whisper "
         "seconds, jina tokens, otherwise tokens of transcripts and searches of rerank)",
     ),
     Directive(
         "flagged",
-        _optional(_names),
+        optional(names),
         "NAME[,NAME]|none",
         "moderations: the categories that every input violates",
     ),
     Directive(
         "media",
-        _choice(*_MEDIA),
+        choice(*_MEDIA),
         "|".join(_MEDIA),
         "what images and sound consist of: half of the bytes, a page of HTML in their place, none",
     ),
     Directive(
         "media_ms",
-        _optional(_integer(0, 3_600_000)),
+        optional(integer(0, 3_600_000)),
         "0…3600000|none",
         "length of generated sound; none: by the characters of the input",
     ),
     Directive(
         "answer_bytes",
-        _integer(0, ANSWER_BYTES_MAX),
+        integer(0, ANSWER_BYTES_MAX),
         f"0…{ANSWER_BYTES_MAX}",
         "the answer is at least so long: JSON by spaces, images and sound by zeros at their end",
     ),
-    Directive(
-        "recording", _optional(str), "PATH|none", "replay this file of the recordings folder"
-    ),
-    Directive("split_seed", _integer(0, 2**63), "integer", "how a replay is cut into writes"),
-    Directive("max_split", _integer(1, 1 << 20), "1…1048576", "longest write of a replay, bytes"),
+    Directive("recording", optional(str), "PATH|none", "replay this file of the recordings folder"),
+    Directive("split_seed", integer(0, 2**63), "integer", "how a replay is cut into writes"),
+    Directive("max_split", integer(1, 1 << 20), "1…1048576", "longest write of a replay, bytes"),
     Directive(
         "split_at",
-        _optional(_integer(0, 1 << 30)),
+        optional(integer(0, 1 << 30)),
         "bytes|none",
         "cut a replay into two writes, here, whatever the seed",
     ),
     Directive("gap_ms", _DELAY, "0…600000", "pause between the writes of a replay"),
     Directive(
         "tag",
-        _optional(_name),
+        optional(word),
         "NAME|none",
         "kept in the truth record, where the sender finds its request by it whatever ids a gateway "
         f"makes anew; at most {TAG_MAX} characters",
     ),
+    *ERRAND_DIRECTIVES,
 )
 
 _BY_NAME: Final = {directive.name: directive for directive in DIRECTIVES}
@@ -336,8 +314,8 @@ def parse_directives(text: str, defaults: Directives) -> Directives:
         DirectiveError: an unknown name, a repeated one, or a value out of range.
     """
     values: dict[str, Any] = {}
-    for word in text.split():
-        name, equals, value = word.partition("=")
+    for pair in text.split():
+        name, equals, value = pair.partition("=")
         directive = _BY_NAME.get(name)
         if directive is None:
             near = difflib.get_close_matches(name, _BY_NAME, n=1)
@@ -347,7 +325,7 @@ def parse_directives(text: str, defaults: Directives) -> Directives:
             raise DirectiveError(f"Directive {name!r} is given twice.")
         try:
             if not equals:
-                raise ValueError(word)
+                raise ValueError(pair)
             values[name] = directive.parse(value)
         except (ValueError, KeyError):
             raise DirectiveError(

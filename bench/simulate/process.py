@@ -62,6 +62,14 @@ class RunningSimulator:
             after = page[-1]["number"]
         return records
 
+    def files(self) -> list[dict[str, Any]]:
+        """What the files APIs keep, in the order it came.
+
+        Raises:
+            OSError: it does not answer any more.
+        """
+        return [json.loads(line) for line in self._get("/_files").splitlines()]
+
     def behave(self, model: str | None, directives: str = "") -> None:
         """Start requests for a model, or for all, from these words of `#sim`; none: as at first.
 

@@ -63,6 +63,7 @@ class Simulator:
         port: where it listens.
         base_url: `http://host:port`, or https.
         truth: the truth log, the same `GET /_truth` shows.
+        files: what the files APIs keep; `GET /_files` shows it, `DELETE /_files` expires all.
         tokens: of Google's cloud: how long they live, and whether there are any.
     """
 
@@ -74,6 +75,7 @@ class Simulator:
         self._behaviour = Behaviour(settings.defaults, settings.by_model, settings.seed)
         self._service = Service(settings, self._wheel, self.truth, self.load, self._behaviour)
         self.tokens = self._service.tokens
+        self.files = self._service.files
         self._connections = 0
         self._change = trio.Event()
         self._crashes = 0

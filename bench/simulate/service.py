@@ -5,32 +5,38 @@ from __future__ import annotations
 import hmac
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
-from urllib.parse import parse_qs
 
 import orjson
 
+from bench.simulate import own_pages
 from bench.simulate.access_tokens import TOKEN_ROUTES, TokenIssuer
 from bench.simulate.anthropic_dialect import AnthropicDialect
+from bench.simulate.anthropic_files import AnthropicFiles
 from bench.simulate.bedrock_dialect import BedrockDialect, is_bedrock
-from bench.simulate.behaviour import Behaviour, read_behaviour, with_rates
+from bench.simulate.behaviour import Behaviour, with_rates
 from bench.simulate.chat import ChatRequest
 from bench.simulate.chat_replies import ChatStream, ChatUnary
 from bench.simulate.completions_dialect import CompletionsDialect
 from bench.simulate.compose import compose
 from bench.simulate.dialect import Dialect
-from bench.simulate.directives import DirectiveError, Directives, parse_directives
+from bench.simulate.directives import DirectiveError, Directives
+from bench.simulate.errands import Errands
 from bench.simulate.errors import ApiError
+from bench.simulate.files import FileShelf
 from bench.simulate.gemini_dialect import GeminiDialect, is_gemini, method_of
 from bench.simulate.gemini_embeddings import METHODS as EMBEDDING_METHODS
 from bench.simulate.gemini_embeddings import GeminiEmbeddingsDialect
-from bench.simulate.images import picture_at
+from bench.simulate.gemini_files import GeminiFiles, has_key
 from bench.simulate.load import SimulatorLoad
+from bench.simulate.named_files import named_files
 from bench.simulate.openai_dialect import OpenAIDialect
+from bench.simulate.openai_files import OpenAIFiles
 from bench.simulate.operations import OPERATIONS, known_models
-from bench.simulate.paths import listed_model, number_of
+from bench.simulate.own_pages import OwnPages
+from bench.simulate.paths import listed_model
 from bench.simulate.plan import ChatPlan
 from bench.simulate.replay import ReplayReply, load_recording
 from bench.simulate.replies import Reply, Request, Responder, StaticReply
@@ -54,9 +60,9 @@ _CHATS: Final = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"}
 )
 _COUNTS: Final = frozenset({"/v1/messages/count_tokens", "/v1/responses/input_tokens"})
-_POSTS: Final = _CHATS | _COUNTS | set(OPERATIONS) | {"/_behave"}
+_POSTS: Final = _CHATS | _COUNTS | set(OPERATIONS) | own_pages.POSTS
 _PAGE: Final = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>\n"
-_GETS: Final = frozenset({"/v1/models", "/_truth", "/_load", "/healthz"})
+_GETS: Final = frozenset({"/v1/models"}) | own_pages.GETS
 REQUEST_ID_MAX: Final = 200
 BODY_HELD_BYTES: Final = 65_536
 """A body that is longer is let go as soon as it is read."""
@@ -78,7 +84,6 @@ class Service:
         self._settings = settings
         self._wheel = wheel
         self._truth = truth
-        self._load = load
         self._behaviour = behaviour
         self._numbers = itertools.count(1)
         self._instance = seed_of(settings.seed.encode(), str(time.time_ns()).encode()).hex()[:12]
@@ -96,6 +101,14 @@ class Service:
         self.tokens = TokenIssuer(settings.service_accounts or {})
         self._bedrock = BedrockDialect(self._signer, settings.aws_keys)
         self._models = known_models(settings)
+        self.files = FileShelf(self._instance)
+        self._pages = OwnPages(wheel, truth, load, behaviour, self.files)
+        desks = (
+            GeminiFiles(self.files, self._gemini, self._instance),
+            AnthropicFiles(self.files, self._anthropic),
+            OpenAIFiles(self.files, self._openai),
+        )
+        self._errands = Errands(desks, wheel, truth, behaviour, self._authenticate)
 
     def reply_to(self, request: Request, responder: Responder, now_s: float) -> Reply:
         """The reply to a complete request, not yet started."""
@@ -129,6 +142,10 @@ class Service:
             return self._responses
         if path.startswith("/v1/completions"):
             return self._completions
+        if path.startswith("/upload/") or (path.startswith("/v1/files") and has_key(request)):
+            return self._gemini
+        if path.startswith("/v1/files") and b"anthropic-version" in headers:
+            return self._anthropic
         if path.startswith("/v1/models"):
             if b"x-goog-api-key" in headers:
                 return self._gemini
@@ -140,6 +157,11 @@ class Service:
         self, dialect: Dialect, request: Request, responder: Responder, now_s: float
     ) -> Reply:
         path, method = request.path, request.method
+        if path not in _CHATS:
+            if (page := self._pages.reply_to(request, responder)) is not None:
+                return page
+            if (errand := self._errands.find(request)) is not None:
+                return self._errands.reply_to(errand, request, responder, self._own_id()[1])
         handler: Handler | None = None
         match method, path:
             case "POST", _ if path in _CHATS or path in OPERATIONS or is_bedrock(path):
@@ -150,16 +172,6 @@ class Service:
                 handler = self._count if counts_only(path) else self._chat
             case _ if (method, path) in TOKEN_ROUTES:
                 return self._issue_token(request, responder)
-            case "POST", "/_behave":
-                return self._behave(request, responder)
-            case "GET", "/_truth":
-                return self._show_truth(request, responder)
-            case "GET", "/_load":
-                return self._json(self._load().to_json(), responder)
-            case "GET", _ if path.startswith("/_media/"):
-                return self._show_picture(request, responder)
-            case "GET", "/healthz":
-                return self._json({"status": "ok"}, responder)
             case "POST", _ if is_gemini(path):
                 handler = self._count if method_of(path) == "countTokens" else self._chat
             case "GET", _ if (model := listed_model(path)) is not None:
@@ -185,12 +197,13 @@ class Service:
         record = self._truth.open(sent_id or own_id, own_id, request.protocol, dialect.name)
         self._truth.keep_body(record, request.body)
         try:
-            self._authenticate(dialect, request)
+            key = self._authenticate(dialect, request).decode("latin-1")
             chat = dialect.parse(request)
             record.model, record.stream = chat.model, chat.stream
             record.directives = chat.directives or ""
             record.signatures, record.parts = chat.signatures, chat.parts
             self._known(dialect, chat.model)
+            record.files = named_files(self.files, dialect.name, request.body, key)
             directives = self._directives(chat, record.number)
             record.tag = directives.tag
             if directives.status is not None:
@@ -267,11 +280,14 @@ class Service:
         self, dialect: Dialect, request: Request, responder: Responder, _now_s: float
     ) -> Reply:
         """How many tokens a request would be; it leaves no record."""
-        self._authenticate(dialect, request)
+        key = self._authenticate(dialect, request).decode("latin-1")
         chat = dialect.parse(request)
         self._known(dialect, chat.model)
+        named_files(self.files, dialect.name, request.body, key)
         tokens = count_tokens(chat.texts) + chat.framing_tokens
-        return self._json(dialect.count(tokens), responder, dialect.headers(self._own_id()[1]))
+        return self._pages.json(
+            dialect.count(tokens), responder, dialect.headers(self._own_id()[1])
+        )
 
     def _own_id(self) -> tuple[int, str]:
         number = next(self._numbers)
@@ -288,18 +304,22 @@ class Service:
             raise dialect.unknown_model(model)
         return model
 
-    def _authenticate(self, dialect: Dialect, request: Request) -> None:
+    def _authenticate(self, dialect: Dialect, request: Request) -> bytes:
+        """The key it was sent with; empty where it has none and needs none."""
         if dialect in self._vertex.values():
             self._check_token(dialect, request)
-            return
+            return b""
         keys = self._settings.api_keys
-        if keys is None:
-            return
+        if keys is None and dialect is self._bedrock:
+            return b""
         key = dialect.key_of(request)
+        if keys is None:
+            return key or b""
         if key is None:
             raise dialect.no_key()
         if not any(hmac.compare_digest(key, known.encode()) for known in keys):
             raise dialect.wrong_key(key)
+        return key
 
     def _check_token(self, dialect: Dialect, request: Request) -> None:
         if self._settings.service_accounts is None:
@@ -321,52 +341,12 @@ class Service:
         if outage.status is not None:
             raise dialect.status_error(outage.status, outage.retry_after)
         if not model:
-            return self._json(dialect.model_list(self._models[dialect.name]), responder)
-        return self._json(dialect.model(self._known(dialect, model)), responder)
-
-    def _show_truth(self, request: Request, responder: Responder) -> Reply:
-        """Of one id, or a page: `limit` records after the one numbered `after`; `text=0`: bare."""
-        query = parse_qs(request.query)
-        if "request_id" in query:
-            records = self._truth.records(query["request_id"][0])
-        else:
-            after = number_of(query, "after", 0)
-            records = self._truth.records_after(after, number_of(query, "limit", len(self._truth)))
-        with_text = query.get("text") != ["0"]
-        body = b"".join(orjson.dumps(record.to_json(text=with_text)) + b"\n" for record in records)
-        headers = [(b"content-type", b"application/x-ndjson")]
-        return StaticReply(responder, self._wheel, 200, headers, body)
-
-    def _show_picture(self, request: Request, responder: Responder) -> Reply:
-        """What a URL of an answer leads to, spoiled as its query says; no key is needed."""
-        query = parse_qs(request.query)
-        words = " ".join(f"{name}={values[0]}" for name, values in query.items())
-        try:
-            picture = picture_at(request.path, parse_directives(words, Directives()))
-        except DirectiveError as error:
-            raise ApiError(str(error)) from None
-        if picture is None:
-            raise ApiError(f"Invalid URL (GET {request.path})", status=404)
-        headers = [(b"content-type", b"image/png")]
-        return StaticReply(responder, self._wheel, 200, headers, picture)
-
-    def _behave(self, request: Request, responder: Responder) -> Reply:
-        model, words = read_behaviour(request.body)
-        try:
-            self._behaviour.set(model, words)
-        except ValueError as error:
-            raise ApiError(str(error)) from None
-        return self._json({}, responder)
+            return self._pages.json(dialect.model_list(self._models[dialect.name]), responder)
+        return self._pages.json(dialect.model(self._known(dialect, model)), responder)
 
     def _issue_token(self, request: Request, responder: Responder) -> Reply:
         status, document = self.tokens.answer(request)
         return StaticReply(responder, self._wheel, status, [_JSON], orjson.dumps(document))
-
-    def _json(
-        self, document: object, responder: Responder, headers: Sequence[tuple[bytes, bytes]] = ()
-    ) -> Reply:
-        body = orjson.dumps(document) + b"\n"
-        return StaticReply(responder, self._wheel, 200, [_JSON, *headers], body)
 
     def _error(
         self,

@@ -31,6 +31,7 @@ class TruthRecord:
     (the client left or reset the stream) or `error` (an error status or an error event).
     A token of media is a piece of it: an image or a preview, a stretch of sound, a list of vectors.
     `parts` are those of a form: values, and of files how long they are and their CRC-32.
+    `files` are those a chat names, or the one an upload made, as `files.FileShelf` knows them.
     `number` counts the requests of a log from 1; `tag` is the directive's.
     Times are seconds since the epoch, for people; nothing is computed from them but from
     `ended_monotonic_s`, which other processes of this machine can compare with their own.
@@ -47,6 +48,7 @@ class TruthRecord:
         "ended",
         "ended_at",
         "ended_monotonic_s",
+        "files",
         "first_token_at",
         "input_tokens",
         "message",
@@ -94,6 +96,7 @@ class TruthRecord:
         self.input_tokens = 0
         self.taken: Mapping[str, int] = {}
         self.parts: Sequence[Mapping[str, Any]] = ()
+        self.files: Sequence[Mapping[str, Any]] = ()
         self.tokens_generated = 0
         self.tokens_written = 0
         self.answer = _NOTHING
@@ -198,6 +201,7 @@ class TruthRecord:
             "tokens_written": self.tokens_written,
             "consumed": self.consumed,
             "parts": list(self.parts),
+            "files": list(self.files),
             "text": choices[0] if choices else None,
             "choices": choices,
             "reasoning": self.reasoning if text else None,

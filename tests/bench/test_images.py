@@ -136,7 +136,10 @@ async def test_several_pictures_are_edited() -> None:
 
 
 async def test_an_edit_in_json_is_streamed() -> None:
-    images = [{"image_url": "https://example.com/a.png"}, {"file_id": "file-1"}]
+    images = [
+        {"image_url": "https://example.com/a.png"},
+        {"image_url": "https://example.com/b.png"},
+    ]
     received, record = await asked(EDITS, model=GPT, images=images, stream=True)
     assert received.body.startswith(b"event: image_edit.completed\n")
     assert record.consumed["input_image_tokens"] == 2 * 323
