@@ -22,6 +22,7 @@ from engine.config_access import (
 )
 from engine.config_checks import bind_problem, check, check_storage, resolve_proxy
 from engine.config_files import FilesConfig
+from engine.config_jobs import JobsConfig
 from engine.config_plans import check_access, require_operator
 from engine.config_prices import PriceConfig, PriceRowConfig
 from engine.config_routing import (
@@ -56,6 +57,7 @@ __all__ = [
     "DeploymentConfig",
     "EgressConfig",
     "FilesConfig",
+    "JobsConfig",
     "LimitsConfig",
     "MediaConfig",
     "ModelConfig",

@@ -10,6 +10,7 @@ from typing import Literal
 
 from engine.config_access import AdminConfig, LimitsConfig, PlanConfig
 from engine.config_files import FilesConfig
+from engine.config_jobs import JobsConfig
 from engine.config_prices import PriceRowConfig
 from engine.config_routing import AutoConfig, ModelConfig, RoutingConfig
 from engine.errors import ConfigError
@@ -277,6 +278,7 @@ class Config:
     egress: EgressConfig = field(default_factory=EgressConfig)
     media: MediaConfig = field(default_factory=MediaConfig)
     files: FilesConfig = field(default_factory=FilesConfig)
+    jobs: JobsConfig = field(default_factory=JobsConfig)
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     prices: tuple[PriceRowConfig, ...] = ()

@@ -157,6 +157,20 @@ class NotAStreamError(ClientError):
     code = "not_a_stream"
 
 
+class JobNotEndedError(ClientError):
+    """What was asked can be done with a job that has ended only (409)."""
+
+    status = 409
+    code = "job_not_ended"
+
+
+class JobNotCancellableError(ClientError):
+    """The job has ended, or its provider cannot end it early (409)."""
+
+    status = 409
+    code = "job_not_cancellable"
+
+
 class IdempotencyError(ClientError):
     """Another request has, or had, the idempotency key of this one (409)."""
 
@@ -223,6 +237,14 @@ class RateLimitedError(ClientError):
     def __init__(self, message: str, *, kind: str, retry_after_s: float) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.kind = kind
+
+
+class JobsLimitedError(ClientError):
+    """The account has as many jobs under way as it may have (429)."""
+
+    status = 429
+    code = "jobs_limit_exceeded"
+    kind = "requests"
 
 
 class ConcurrencyLimitedError(ClientError):

@@ -29,8 +29,10 @@ from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.idempotency import IdempotencyKeys
 from engine.inlining import Inliner
+from engine.jobs.book import JobBook
 from engine.keyring import follow_keys
 from engine.ledger.changes import Change, PlanSet, PriceSet, Switched
+from engine.ledger.job_rows import JobPage, JobQuery, JobView
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
 from engine.ledger.receipts import for_customer
@@ -211,6 +213,22 @@ class Gateway:
                 return for_customer(exchange.receipt.to_json())
         return await self.receipt(principal, request_id)
 
+    async def job(self, principal: Principal, shown_id: str) -> JobView:
+        """A job of the principal's own account, as it is now; see `JobBook.find`."""
+        return await self._parts.jobs.find(principal.account_id, shown_id)
+
+    async def jobs(self, principal: Principal, query: JobQuery) -> JobPage:
+        """A page of the jobs of the principal's own account.
+
+        Raises:
+            InvalidRequestError: there is no job of the id that it is to go on behind.
+        """
+        return await self._parts.jobs.page(principal.account_id, query)
+
+    async def delete_job(self, principal: Principal, shown_id: str) -> JobView:
+        """Show a job no more that has ended, as it was; see `JobBook.delete`."""
+        return await self._parts.jobs.delete(principal.account_id, shown_id)
+
     async def create_key(self, account_id: str, name: str) -> tuple[KeyRow, str]:
         """A new key and its secret, which is known only now. Raises NotFoundError."""
         secret = new_secret(self.config.limits.key_prefix)
@@ -311,6 +329,7 @@ async def open_gateway(
         open_parsing(parsing_settings, spool) as parsing,
         open_file_store(config, ledger, clock) as files,
     ):
+        telemetry = Telemetry()
         parts = Parts(
             rules=rules,
             ledger=ledger,
@@ -318,7 +337,8 @@ async def open_gateway(
             limiter=LocalLimiter(),
             switches=Switches(),
             pool=pool,
-            telemetry=Telemetry(),
+            telemetry=telemetry,
+            jobs=JobBook(ledger, telemetry, clock),
             drains=drains,
             idempotency=IdempotencyKeys(ledger, clock, config.storage.idempotency_keep_s),
             inliner=Inliner(config.egress),

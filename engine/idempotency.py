@@ -137,10 +137,11 @@ def decide(earlier: EarlierRequest, digest: str) -> Replay | None:
     Raises:
         IdempotencyInProgressError, IdempotencyMismatchError, IdempotencyUsedError: as `take`.
     """
-    if not earlier.ended:
-        raise _in_progress(earlier.request_id, earlier.stream)
     receipt, answer = earlier.receipt, earlier.answer
-    if receipt is not None and Outcome(receipt["outcome"]) not in _KEPT:
+    if not earlier.ended and answer is None:
+        raise _in_progress(earlier.request_id, earlier.stream)
+    # A job that failed later was taken all the same: its client was told so.
+    if answer is None and receipt is not None and Outcome(receipt["outcome"]) not in _KEPT:
         return None
     if earlier.digest != digest:
         raise IdempotencyMismatchError(

@@ -164,6 +164,22 @@ class JobOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class JobAsk:
+    """What a request says of the job that it asks for, for us and not for the provider.
+
+    Attributes:
+        params: what its views are made with: the client's own fields, without media; bounded.
+        store_result: what it makes becomes a file of the account.
+        webhook_url: who is told how it ended.
+    """
+
+    kind: JobKind
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    store_result: bool = False
+    webhook_url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class JobAccepted:
     """The event of a submit's answer: the provider has taken the job, and calls it so."""
 

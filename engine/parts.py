@@ -18,6 +18,7 @@ from engine.drains import Drains
 from engine.events import Call
 from engine.idempotency import IdempotencyKeys
 from engine.inlining import Inliner
+from engine.jobs.book import JobBook
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
@@ -98,6 +99,7 @@ class Parts:
         clock: Clock,
         idempotency: IdempotencyKeys,
         inliner: Inliner,
+        jobs: JobBook,
         load: Load,
         parsing: ParsingPool,
         spool: Spool,
@@ -117,6 +119,7 @@ class Parts:
         self.clock = clock
         self.idempotency = idempotency
         self.inliner = inliner
+        self.jobs = jobs
         self.load = load
         self.parsing = parsing
         self.spool = spool

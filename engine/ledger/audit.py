@@ -90,7 +90,32 @@ INVARIANTS = (
         "no hold of an earlier epoch is open",
         "SELECT count(*) FROM holds WHERE epoch < :epoch",
         """SELECT request_id FROM holds LEFT JOIN hold_totals USING (request_id)
-           WHERE epoch < :epoch AND coalesce(ends, 0) = 0""",
+           WHERE epoch < :epoch AND coalesce(ends, 0) = 0
+             AND request_id NOT IN (SELECT request_id FROM jobs JOIN open_jobs USING (job_id))""",
+    ),
+    Invariant(
+        "a job is open exactly as long as its hold",
+        "SELECT count(*) FROM jobs",
+        """SELECT job_id FROM jobs JOIN hold_totals USING (request_id)
+               LEFT JOIN job_records USING (job_id)
+           GROUP BY job_id
+           HAVING (sum(coalesce(closed, 0)) > 0) <> (max(ends) > 0)
+               OR (job_id IN (SELECT job_id FROM open_jobs)) = (max(ends) > 0)""",
+    ),
+    Invariant(
+        "what was charged for a job has succeeded, by whom it was taken",
+        "SELECT count(*) FROM job_acceptances",
+        """SELECT job_id FROM jobs JOIN hold_totals USING (request_id)
+           WHERE posted > 0 AND (
+               job_id NOT IN (SELECT job_id FROM job_acceptances)
+               OR 'succeeded' NOT IN (SELECT state FROM job_records
+                                      WHERE job_records.job_id = jobs.job_id AND closed = 1))
+           UNION
+           SELECT job_id FROM job_acceptances AS accepted JOIN jobs USING (job_id)
+               LEFT JOIN attempts ON attempts.request_id = jobs.request_id
+                   AND attempts.number = accepted.number
+                   AND attempts.provider = accepted.provider
+           WHERE attempts.number IS NULL""",
     ),
     Invariant(
         "recovery would find every open hold",

@@ -94,6 +94,11 @@ class Books:
             )
         self.budgets.reserve(account_id, key_id, amount_nanodollars)
 
+    def adopt(self, account_id: str, key_id: str | None, amount_nanodollars: int) -> None:
+        """Go on holding what an earlier process held: that was covered then."""
+        self.allowance(account_id).held_nanodollars += amount_nanodollars
+        self.budgets.reserve(account_id, key_id, amount_nanodollars)
+
     def grow(
         self, account_id: str, key_id: str | None, amount_nanodollars: int, at_ms: int
     ) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.ledger.job_rows import JobAcceptance, JobRecord, JobRow, JobSubmit
 from engine.ledger.notices import Notice
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import AttemptRow, IdempotencyKey, ProgressEntry, StoredAnswer
@@ -24,6 +25,7 @@ class Opened:
     opening: Receipt
     at_ms: int
     idempotency: IdempotencyKey | None = None
+    job: JobRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Attempted:
 
     request_id: str
     row: AttemptRow
+    submit: JobSubmit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,26 @@ class Ended:
     notices: tuple[Notice, ...] = ()
     answer: StoredAnswer | None = None
     """Kept for a request that came with an idempotency key."""
+    job: JobRecord | None = None
+    """With which its job closes, if it had one."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """A provider has taken a job: its hold is the job's from now on, until that closes."""
+
+    request_id: str
+    acceptance: JobAcceptance
+    receipt: Receipt
+    """As far as the exchange has come."""
+    answer: StoredAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobMoved:
+    """A job has moved on, and its hold stays what it was."""
+
+    record: JobRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +97,7 @@ class Noticed:
     notices: tuple[Notice, ...]
 
 
-Entry = Opened | Extended | Attempted | Progressed | Ended | Noticed
+Entry = Opened | Extended | Attempted | Progressed | HandedOver | JobMoved | Ended | Noticed
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,29 @@ from typing import Any, Final
 
 import orjson
 
-from engine.ledger.entries import Attempted, Ended, Entry, Extended, Noticed, Opened, Progressed
+from engine.ledger.entries import (
+    Attempted,
+    Ended,
+    Entry,
+    Extended,
+    HandedOver,
+    JobMoved,
+    Noticed,
+    Opened,
+    Progressed,
+)
+from engine.ledger.job_json import (
+    ACCEPTANCE_COLUMNS,
+    JOB_COLUMNS,
+    RECORD_COLUMNS,
+    acceptance_row,
+    job_row,
+    record_row,
+    submit_row,
+)
 from engine.ledger.notices import Notice
 from engine.ledger.receipts import Receipt
-from engine.ledger.records import ProgressEntry
+from engine.ledger.records import ProgressEntry, StoredAnswer
 from engine.ledger.transfers import PROVIDER_PREFIX, Transfer, changes
 from engine.ledger.usage_days import ADD_FIGURES, FIGURES, TOKENS
 from engine.ledger.windows import day_of
@@ -26,7 +45,11 @@ _TABLES = {
     "holds": ("seq", "request_id", "account_id", "epoch", "opening", "key_id"),
     "idempotency": ("seq", "request_id", "account_id", "key", "digest", "stream", "at_ms"),
     "hold_records": ("seq", "request_id", "kind", "amount", "at_ms"),
+    "jobs": JOB_COLUMNS,
     "attempts": ("request_id", "number", "provider", "upstream_model", "at_ms", "role", "model"),
+    "open_jobs": ("job_id", "number", "submit"),
+    "job_acceptances": ACCEPTANCE_COLUMNS,
+    "job_records": RECORD_COLUMNS,
     "transfers": ("transfer_id", "kind", "request_id", "reason", "reference", "at_ms"),
     "postings": ("transfer_id", "account_id", "amount"),
     "balances": ("account_id", "amount"),
@@ -44,6 +67,8 @@ _ON_CONFLICT = {
     "accounts": "ON CONFLICT (account_id) DO NOTHING",
     "balances": "ON CONFLICT (account_id) DO UPDATE SET amount = amount + excluded.amount",
     "notices": "ON CONFLICT (subject) DO NOTHING",
+    "open_jobs": "ON CONFLICT (job_id) DO UPDATE SET number = excluded.number,"
+    " submit = excluded.submit",
     "spending": "ON CONFLICT (account_id, key_id, day)"
     " DO UPDATE SET amount = amount + excluded.amount",
     "usage_days": f"ON CONFLICT (account_id, day, key_id, model) DO UPDATE SET {ADD_FIGURES}",
@@ -169,11 +194,15 @@ class GroupRows:
                 if (known := entry.idempotency) is not None:
                     named = (account_id, known.key, known.digest, int(known.stream), at_ms)
                     rows["idempotency"].append((seq, request_id, *named))
+                if entry.job is not None:
+                    rows["jobs"].append(job_row(seq, entry.job))
             case Extended(request_id, amount, at_ms):
                 rows["hold_records"].append((seq, request_id, "extended", amount, at_ms))
             case Attempted(request_id, row):
                 told = (row.number, row.provider, row.upstream_model, row.at_ms, row.role)
                 rows["attempts"].append((request_id, *told, row.model))
+                if entry.submit is not None:
+                    rows["open_jobs"].append(submit_row(entry.submit))
             case Progressed(entries, at_ms):
                 rows["progress"].append((seq, at_ms, [progress_json(each) for each in entries]))
             case Ended(request_id, end, amount, transfers, receipt, at_ms):
@@ -187,9 +216,14 @@ class GroupRows:
                     self._spending[spender] = self._spending.get(spender, 0) + amount
                 self._add_usage(receipt, day, amount)
                 self._add_notices(entry.notices)
-                if (answer := entry.answer) is not None:
-                    given = (answer.status, answer.headers, answer.body)
-                    rows["answers"].append((request_id, *given))
+                self._add_answer(request_id, entry.answer)
+                if entry.job is not None:
+                    rows["job_records"].append(record_row(seq, entry.job))
+            case HandedOver(request_id, acceptance, receipt, answer):
+                rows["job_acceptances"].append(acceptance_row(acceptance, receipt))
+                self._add_answer(request_id, answer)
+            case JobMoved(record):
+                rows["job_records"].append(record_row(seq, record))
             case Noticed(notices):
                 self._add_notices(notices)
 
@@ -203,6 +237,11 @@ class GroupRows:
         for unit, count in usage.items():
             if count and unit not in TOKENS:
                 self._units[*user, unit] = self._units.get((*user, unit), 0) + count
+
+    def _add_answer(self, request_id: str, answer: StoredAnswer | None) -> None:
+        if answer is not None:
+            given = (answer.status, answer.headers, answer.body)
+            self._rows["answers"].append((request_id, *given))
 
     def _add_notices(self, notices: tuple[Notice, ...]) -> None:
         for each in notices:

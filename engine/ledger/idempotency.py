@@ -30,9 +30,11 @@ EXISTS (SELECT 1 FROM hold_records AS ended WHERE ended.request_id = idempotency
         AND ended.kind IN ('posted', 'voided', 'expired'))
 """
 _EARLIER = f"""
-SELECT request_id, digest, stream, at_ms, {_ENDED} AS ended, receipts.body AS receipt,
+SELECT request_id, digest, stream, idempotency.at_ms, {_ENDED} AS ended,
+       coalesce(receipts.body, job_acceptances.receipt) AS receipt,
        answers.status, answers.headers, answers.body
 FROM idempotency LEFT JOIN receipts USING (request_id) LEFT JOIN answers USING (request_id)
+    LEFT JOIN jobs USING (request_id) LEFT JOIN job_acceptances USING (job_id)
 WHERE idempotency.account_id = ? AND idempotency.key = ?
 ORDER BY idempotency.seq DESC LIMIT 1
 """  # noqa: S608 - a constant
@@ -47,7 +49,8 @@ class EarlierRequest:
 
     Attributes:
         ended: its hold has ended, durably.
-        receipt: as JSON; None while it has not ended, or when it is archived.
+        receipt: as JSON; None while it has not ended, or when it is archived. Of a job that is
+            under way, as far as its exchange had come.
         answer: what its client was given, where that was kept.
     """
 

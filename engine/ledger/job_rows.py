@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from engine.job import JobError, JobKind, JobResult, JobState
+from engine.job import ENDED, JobError, JobKind, JobResult, JobState
 from engine.usage import MoreUnit
 
 
@@ -40,12 +40,43 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class JobTerms:
-    """What a success comes to, as pinned when the provider took it: picodollars a unit."""
+    """What a success comes to, as pinned when it was sent: picodollars a unit.
+
+    Attributes:
+        units: what is charged where the provider reports nothing of a unit.
+        most: what of a report is believed: so much was held for; of a unit that is not named, as
+            much as `units` says.
+    """
 
     units: Mapping[MoreUnit, int]
     price_picodollars: Mapping[str, int]
     cost_picodollars: Mapping[str, int]
     service_tier: str | None = None
+    most: Mapping[MoreUnit, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmit:
+    """What an attempt sends for a job: durable with the attempt, before it is sent.
+
+    Attributes:
+        number: of the attempt.
+        credential: see `JobAcceptance`.
+        terms: what a success will come to, where the provider takes it.
+        content_type, body: to be sent again, with the same key of idempotency, where nobody knows
+            what came of it; no body: it cannot be.
+    """
+
+    job_id: str
+    number: int
+    credential: str
+    terms: JobTerms
+    content_type: str = "application/json"
+    body: bytes | None = field(default=None, repr=False)
+
+
+SUBMIT_MAX_BYTES = 256 * 1024
+"""A larger body is not kept: what came of it is not found out by sending it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +104,7 @@ class JobRecord:
     """It has moved on to a state.
 
     Attributes:
-        closed: nothing follows; where a hold was open, it ends with this.
+        closed: its hold ends with this, in the same transaction; what follows only adds files.
         files: of the account, made of its results.
     """
 
@@ -89,12 +120,12 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as far as it is known now.
+    """A job as far as it is known now: each record says all that was known then.
 
     Attributes:
         progress: in percent, as the provider said last; not durable.
+        closed: its hold has ended. What has expired may still succeed before that.
         price_nanodollars: what was charged for it.
-        deleted: the client wants to see it no more.
     """
 
     row: JobRow
@@ -108,3 +139,31 @@ class JobView:
     closed: bool = False
     files: tuple[str, ...] = ()
     price_nanodollars: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """A client asks no more."""
+        return self.state in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """Which jobs of an account are wanted.
+
+    Attributes:
+        kind: None: of all kinds.
+        after: an id of a job, in anybody's spelling: those behind it.
+    """
+
+    kind: JobKind | None = None
+    after: str | None = None
+    limit: int = 20
+    order: Literal["asc", "desc"] = "desc"
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Jobs in the order of their requests; `more` follow behind the last one."""
+
+    jobs: tuple[JobView, ...]
+    more: bool

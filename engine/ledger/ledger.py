@@ -16,7 +16,8 @@ import trio
 from engine.errors import UnavailableError
 from engine.ledger.books import Books
 from engine.ledger.entries import Attempted, Ended, Extended, HoldEnd, Opened, Rejected
-from engine.ledger.filing import Filing
+from engine.ledger.job_rows import JobRecord, JobRow, JobSubmit
+from engine.ledger.jobbing import Jobbing
 from engine.ledger.journal import Journal
 from engine.ledger.lock import own_database
 from engine.ledger.queries import all_balances
@@ -41,7 +42,7 @@ from engine.ledger.transfers import check_amount, settlement, within_hold
 _ABANDONED = ReceiptError("gateway_failed", "The gateway lost this request before it had ended.")
 
 
-class Ledger(Filing):
+class Ledger(Jobbing):
     """Made by `open_ledger`. Amounts are integer nanodollars throughout."""
 
     def __init__(self, store: Store, settings: LedgerSettings, recovered_holds: int) -> None:
@@ -70,10 +71,11 @@ class Ledger(Filing):
         opening: Receipt,
         *,
         idempotency: IdempotencyKey | None = None,
+        job: JobRow | None = None,
     ) -> Hold:
         """Reserve funds for an exchange. It must end in `settle` or `void`.
 
-        An idempotency key becomes durable with it.
+        An idempotency key becomes durable with it, and so does the job that it is for.
 
         Raises:
             BudgetExceededError: a hard budget of the account or the opening's key leaves less.
@@ -90,10 +92,12 @@ class Ledger(Filing):
             raise ValueError(f"the request {request_id} has a hold already")
         key_id, at_ms = opening.key_id, self.clock()
         self._books.reserve(account_id, key_id, amount_nanodollars, at_ms)
-        entry = Opened(request_id, account_id, amount_nanodollars, opening, at_ms, idempotency)
+        entry = Opened(request_id, account_id, amount_nanodollars, opening, at_ms, idempotency, job)
         ticket = self._journal.append(entry)
         hold = Hold(request_id, account_id, key_id, amount_nanodollars, ticket)
-        self._open[request_id] = OpenHold(hold, opening, trio.current_time())
+        self._open[request_id] = OpenHold(hold, opening, trio.current_time(), job)
+        if job is not None:
+            self._jobs_of[account_id] += 1
         return hold
 
     def available_nanodollars(self, account_id: str) -> int:
@@ -121,8 +125,8 @@ class Ledger(Filing):
         return True
 
     @trio.lowlevel.enable_ki_protection
-    def attempt(self, hold: Hold, attempt: AttemptRow) -> Ticket:
-        """Record an attempt, before it is dispatched.
+    def attempt(self, hold: Hold, attempt: AttemptRow, submit: JobSubmit | None = None) -> Ticket:
+        """Record an attempt, before it is dispatched, with what it sends for a job.
 
         Raises:
             UnavailableError: far too much waits to become durable.
@@ -133,7 +137,7 @@ class Ledger(Filing):
             raise UnavailableError("The ledger is behind.", retry_after_s=1)
         opened.attempts.append(attempt)
         opened.touched_at = trio.current_time()
-        return self._journal.append(Attempted(hold.request_id, attempt))
+        return self._journal.append(Attempted(hold.request_id, attempt, submit))
 
     @trio.lowlevel.enable_ki_protection
     def progress(self, entries: Sequence[ProgressEntry]) -> None:
@@ -172,11 +176,13 @@ class Ledger(Filing):
         costs: Sequence[CostLine],
         receipt: Receipt,
         answer: StoredAnswer | None = None,
+        job: JobRecord | None = None,
     ) -> Ticket:
         """End a hold: post what was consumed, release the rest, write the receipt. Exactly once.
 
         What is posted above the hold becomes overrun. The receipt's state, durability and amounts
-        are set here. An answer to keep becomes durable with it, unless too many wait for that.
+        are set here. An answer to keep becomes durable with it, unless too many wait for that. A
+        job that it was held for closes with `job`; where nothing is said, as failed.
 
         Raises:
             ValueError: the hold has ended; an amount is absurd; the receipt is of another request
@@ -185,7 +191,7 @@ class Ledger(Filing):
         posted, overrun = within_hold(
             posted_nanodollars, overrun_nanodollars, hold.amount_nanodollars
         )
-        return self._end(hold, "posted", posted, overrun, costs, receipt, answer)
+        return self._end(hold, "posted", posted, overrun, costs, receipt, answer, job)
 
     @trio.lowlevel.enable_ki_protection
     def void(
@@ -195,9 +201,10 @@ class Ledger(Filing):
         costs: Sequence[CostLine],
         receipt: Receipt,
         answer: StoredAnswer | None = None,
+        job: JobRecord | None = None,
     ) -> Ticket:
         """End a hold without a charge; costs are the house's. Otherwise as `settle`."""
-        return self._end(hold, "voided", 0, 0, costs, receipt, answer)
+        return self._end(hold, "voided", 0, 0, costs, receipt, answer, job)
 
     def _end(
         self,
@@ -208,8 +215,11 @@ class Ledger(Filing):
         costs: Sequence[CostLine],
         receipt: Receipt,
         answer: StoredAnswer | None,
+        job: JobRecord | None,
     ) -> Ticket:
-        self._opened(hold)
+        opened = self._opened(hold)
+        if job is not None and not (job.closed and self._of_job(hold, job.job_id) is opened):
+            raise ValueError("the record does not close the job")
         request_id = hold.request_id
         _check_receipt(hold, receipt)
         if receipt.outcome == "running":
@@ -237,11 +247,12 @@ class Ledger(Filing):
             receipt,
             self.clock(),
             answer=self._room_for(answer),
+            job=job,
         )
         return self._close_hold(hold, ended)
 
     def _close_hold(self, hold: Hold, ended: Ended) -> Ticket:
-        ended = self._end_reserve(hold, ended)
+        ended = self._close_job(self._open[ended.request_id], self._end_reserve(hold, ended))
         self._books.apply(ended.transfers)
         hold.open = False
         del self._open[ended.request_id]
@@ -257,7 +268,8 @@ class Ledger(Filing):
         """End the holds whose exchange is no more: the net below every other way to end one.
 
         A hold is ended when its request is not `alive` and its exchange has given no sign (hold,
-        extension, attempt, progress) for `older_than_ms` milliseconds of Trio's clock. It is
+        extension, attempt, progress) for `older_than_ms` milliseconds of Trio's clock; what a job
+        keeps is not. It is
         billed as a killed process would be: the last progress, never above the hold, nothing
         without progress. Returns the ids of the requests.
         """
@@ -265,7 +277,7 @@ class Ledger(Filing):
         lost = [
             opened
             for request_id, opened in self._open.items()
-            if opened.touched_at <= before and request_id not in alive
+            if opened.touched_at <= before and request_id not in alive and not opened.kept
         ]
         for opened in lost:
             ended = recovered(opened.orphan(), self.clock(), error=_ABANDONED, end="expired")

@@ -14,7 +14,9 @@ from typing import Any
 import orjson
 
 from engine.events import Outcome, Provenance
+from engine.job import JobError
 from engine.ledger.entries import Ended, HoldEnd, Rejected
+from engine.ledger.job_rows import JobRecord
 from engine.ledger.receipts import Attempt, Receipt, ReceiptError
 from engine.ledger.records import AttemptFigures, AttemptRow, CostLine, ProgressEntry
 from engine.ledger.sqlite import Store
@@ -22,6 +24,7 @@ from engine.ledger.transfers import settlement, within_hold
 
 _OPEN_HOLDS = """
 SELECT holds.seq, holds.request_id, holds.account_id, holds.opening,
+       (SELECT job_id FROM jobs WHERE jobs.request_id = holds.request_id) AS job_id,
        (SELECT sum(amount) FROM hold_records WHERE hold_records.request_id = holds.request_id)
 FROM holds
 WHERE holds.seq >= (SELECT value FROM meta WHERE name = 'open_from')
@@ -50,6 +53,8 @@ class OrphanHold:
     attempts: tuple[AttemptRow, ...]
     """In the order of their numbers."""
     progress: ProgressEntry | None
+    job_id: str | None = None
+    """Of the job that it was held for."""
 
 
 def recovered(
@@ -72,7 +77,8 @@ def recovered(
         **_served_by(serving, orphan),
     )
     if progress is None:
-        return Ended(opening.request_id, end or "voided", 0, (), receipt, at_ms)
+        job = _failed(orphan.job_id, error, at_ms)
+        return Ended(opening.request_id, end or "voided", 0, (), receipt, at_ms, job=job)
     posted, overrun = within_hold(progress.charge_nanodollars, 0, orphan.held_nanodollars)
     transfers = settlement(
         orphan.account_id,
@@ -91,6 +97,14 @@ def recovered(
         cost_nanodollars=sum(cost.amount_nanodollars for cost in progress.costs),
     )
     return Ended(opening.request_id, end or "posted", posted, transfers, receipt, at_ms)
+
+
+def _failed(job_id: str | None, error: ReceiptError, at_ms: int) -> JobRecord | None:
+    """What the job of an orphan closes with, if it had one. It is answered in one piece: nothing
+    of it is ever in progress."""
+    if job_id is None:
+        return None
+    return JobRecord(job_id, "failed", at_ms, JobError(error.code, error.message), closed=True)
 
 
 def _serving(orphan: OrphanHold) -> AttemptRow | None:
@@ -161,7 +175,8 @@ def _left(progress: ProgressEntry) -> AttemptFigures:
 
 
 def recover(store: Store, group_max_records: int) -> int:
-    """End every orphan in the database, durably, in groups; returns how many there were.
+    """End every orphan in the database, durably, in groups; returns how many there were. What is
+    held for a job is none, once a provider has been asked for that.
 
     May be interrupted anywhere: what is left is found again at the next start.
     """
@@ -186,8 +201,8 @@ def end_refused(store: Store, rejected: Rejected) -> None:
         return
     at_ms = store.clock()
     rows = store.connection.execute(_OPEN_HOLDS, {"request_id": rejected.entry.request_id})
-    for _, request_id, account_id, opening, held in rows.fetchall():
-        orphan = _orphan(store, request_id, account_id, opening, held, None)
+    for _, request_id, account_id, opening, job_id, held in rows.fetchall():
+        orphan = _orphan(store, request_id, account_id, opening, held, None, job_id)
         store.commit([(rejected.seq, recovered(orphan, at_ms, error=_REFUSED))])
     store.note_committed([(rejected.seq, rejected.entry)])
 
@@ -195,10 +210,12 @@ def end_refused(store: Store, rejected: Rejected) -> None:
 def _orphans(store: Store) -> Iterator[OrphanHold]:
     last_progress = _last_progress(store)
     rows = store.connection.execute(_OPEN_HOLDS, {"request_id": None})
-    for seq, request_id, account_id, opening, held in rows.fetchall():
+    for seq, request_id, account_id, opening, job_id, held in rows.fetchall():
         progress_seq, progress = last_progress.get(request_id, (None, None))
         store.open_holds.adopt(request_id, seq, progress_seq)
-        yield _orphan(store, request_id, account_id, opening, held, progress)
+        orphan = _orphan(store, request_id, account_id, opening, held, progress, job_id)
+        if job_id is None or not orphan.attempts:
+            yield orphan
 
 
 def _orphan(
@@ -208,6 +225,7 @@ def _orphan(
     opening: str,
     held_nanodollars: int,
     progress: ProgressEntry | None,
+    job_id: str | None,
 ) -> OrphanHold:
     attempts = store.connection.execute(
         "SELECT number, provider, upstream_model, at_ms, role, model FROM attempts"
@@ -220,6 +238,7 @@ def _orphan(
         opening=Receipt.from_json(orjson.loads(opening)),
         attempts=tuple(AttemptRow(*row) for row in attempts),
         progress=progress,
+        job_id=job_id,
     )
 
 

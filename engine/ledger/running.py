@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.ledger.job_rows import JobRow
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import AttemptRow, Hold, ProgressEntry
 from engine.ledger.recovery import OrphanHold
@@ -13,14 +14,18 @@ class OpenHold:
     Attributes:
         noted: what the receipt is known to become, if `Ledger.note` was told.
         touched_at: when its exchange last gave a sign of life, on Trio's clock.
+        job: that it is held for, where what is asked for outlives the request.
+        kept: the hold is the job's, no exchange has to be alive for it.
     """
 
-    __slots__ = ("attempts", "hold", "noted", "opening", "progress", "touched_at")
+    __slots__ = ("attempts", "hold", "job", "kept", "noted", "opening", "progress", "touched_at")
 
-    def __init__(self, hold: Hold, opening: Receipt, now: float) -> None:
+    def __init__(self, hold: Hold, opening: Receipt, now: float, job: JobRow | None = None) -> None:
         self.hold = hold
         self.opening = opening
         self.touched_at = now
+        self.job = job
+        self.kept = False
         self.noted: Receipt | None = None
         self.attempts: list[AttemptRow] = []
         self.progress: ProgressEntry | None = None
@@ -44,4 +49,5 @@ class OpenHold:
             opening=self.opening,
             attempts=tuple(self.attempts),
             progress=self.progress,
+            job_id=None if self.job is None else self.job.job_id,
         )

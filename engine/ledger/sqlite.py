@@ -17,8 +17,9 @@ import orjson
 from sqlite_utils import Database
 
 from engine.ledger.admin_log import Standing, insert_order
-from engine.ledger.entries import Ended, Entry, Rejected
+from engine.ledger.entries import Attempted, Ended, Entry, HandedOver, Opened, Rejected
 from engine.ledger.groups import EPOCH_LOST, SETUP_SQL, GroupRows, OpenHolds
+from engine.ledger.job_rows import JobRow
 from engine.ledger.migrations import migrate
 from engine.ledger.records import EpochLostError, LedgerError, LedgerSettings
 from engine.ledger.transfers import Transfer, changes
@@ -133,9 +134,7 @@ class Store:
 
         Once: a second time changes nothing.
         """
-        entry = rejected.entry
-        if isinstance(entry, Ended):
-            entry = replace(entry, answer=None)  # what was said is no evidence
+        entry = _without_words(rejected.entry)
         try:
             record = orjson.dumps(entry, default=str).decode()
         except TypeError:
@@ -224,6 +223,19 @@ class Store:
 
     def close(self) -> None:
         self.connection.close()
+
+
+def _without_words(entry: Entry) -> Entry:
+    """What was said, by whom ever, is no evidence."""
+    match entry:
+        case Ended() | HandedOver():
+            return replace(entry, answer=None)
+        case Attempted():
+            return replace(entry, submit=None)
+        case Opened(job=JobRow() as job):
+            return replace(entry, job=replace(job, params={}, webhook_url=None))
+        case _:
+            return entry
 
 
 def error_code(error: sqlite3.Error) -> int:

@@ -16,6 +16,7 @@ from engine.conversation import Conversation, MediaKind
 from engine.demand import Demand
 from engine.errors import GatewayError, InvalidRequestError, UpstreamError, UpstreamRejectedError
 from engine.events import Call, Event, Operation, Usage
+from engine.job import JobAsk
 from engine.media.forms import Form
 from engine.protocols.costs import ShownCost
 from engine.protocols.quirks import PLAIN, Quirks
@@ -40,6 +41,7 @@ class ClientRequest:
         inputs: how many there are of what can be asked for in several requests.
         answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
         keep: what gives a URL for media of a type; None, or a URL of None: they go out themselves.
+        job: what is asked for outlives the request; None: it is answered at once.
     """
 
     protocol: str
@@ -59,6 +61,7 @@ class ClientRequest:
     answer_type: str | None = None
     keep: Keep | None = field(default=None, repr=False, compare=False)
     inputs: int = 1
+    job: JobAsk | None = None
 
 
 class InexpressibleError(InvalidRequestError):

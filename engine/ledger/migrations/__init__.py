@@ -21,6 +21,7 @@ from engine.ledger.migrations import (
     m009_attempt_roles,
     m010_usage_units,
     m011_files,
+    m012_jobs,
 )
 from engine.ledger.records import LedgerError
 
@@ -36,6 +37,7 @@ _MODULES = (
     m009_attempt_roles,
     m010_usage_units,
     m011_files,
+    m012_jobs,
 )
 
 migrations = Migrations("parshall.ledger")

@@ -27,6 +27,8 @@ AVAILABLE = "available = balance − open holds is never negative"
 ONCE = "a hold begins once and ends at most once"
 EPOCHS = "no hold of an earlier epoch is open"
 FOUND = "recovery would find every open hold"
+JOBS = "a job is open exactly as long as its hold"
+TAKEN = "what was charged for a job has succeeded, by whom it was taken"
 POSTED = "0 ≤ posted ≤ hold"
 EXPIRED = "what expired was billed as recovered"
 REFUNDS = "refunds go to who was charged, and are at most the charge"
@@ -145,7 +147,7 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
         ),
         {ARCHIVES},
     ),
-    ("DELETE FROM attempts", {ATTEMPTS}),
+    ("DELETE FROM attempts", {ATTEMPTS, TAKEN}),
     (
         (
             "UPDATE receipts SET body = json_set(body, '$.attempts[0].cost.nanodollars', 99)"
@@ -207,8 +209,22 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
         {NOTICES},
     ),
     ("INSERT INTO rejected VALUES (904, 'Ended', '{}', 'IntegrityError', 0)", {REJECTED}),
+    ("INSERT INTO open_jobs VALUES ('job_1', 1, NULL)", {JOBS}),
+    ("UPDATE job_records SET closed = 0", {JOBS, TAKEN}),
+    ("DELETE FROM job_acceptances", {TAKEN}),
+    ("UPDATE job_acceptances SET provider = 'other'", {TAKEN}),
+    ("UPDATE job_records SET state = 'failed'", {TAKEN}),
     ("INSERT INTO attempts VALUES ('req_none', 1, 'sim', 'm', 0, 'first', '')", {REFERENCES}),
 ]
+
+
+_JOB = """
+INSERT INTO jobs SELECT 1, 'job_1', request_id, account_id, NULL, 'video', 'openai_videos', 'film',
+    0, 1, '{}', 0, NULL FROM holds WHERE request_id = 'req_1';
+INSERT INTO job_acceptances VALUES ('job_1', 1, 'sim', 'sim-openai', '', 'prov_1', '{}', 0, '{}');
+INSERT INTO job_records VALUES (1, 'job_1', 'succeeded', 0, NULL, '[]', '{}', 1, '[]');
+"""
+"""What was charged was a job."""
 
 
 @pytest.fixture
@@ -237,6 +253,7 @@ def path(tmp_path: Path) -> Path:
 
     trio.run(prepare)
     with raw_database(path) as connection:
+        connection.executescript(_JOB)
         guards = connection.execute(
             "SELECT type, name FROM sqlite_schema WHERE type = 'trigger'"
             " OR (type = 'index' AND (sql LIKE 'CREATE UNIQUE%' OR name LIKE 'receipts_by_%'))"

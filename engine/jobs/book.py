@@ -1,0 +1,328 @@
+"""The jobs that are open: what is known of each, and what becomes of it, recorded once.
+
+Nothing that changes the books has a checkpoint in it. What is in memory here is ahead of the
+database by what the journal has not made durable yet.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from engine.clock import Clock
+from engine.errors import JobNotEndedError, NotFoundError
+from engine.events import Outcome
+from engine.job import ENDED, NEXT, JobError, JobReport, JobState
+from engine.jobs.settling import (
+    NOTHING,
+    Figures,
+    costs_of,
+    ended_receipt,
+    figures_of,
+    with_attempts,
+)
+from engine.ledger.job_jobs import StoredJob
+from engine.ledger.job_rows import (
+    JobAcceptance,
+    JobPage,
+    JobQuery,
+    JobRecord,
+    JobRow,
+    JobSubmit,
+    JobView,
+)
+from engine.ledger.ledger import Ledger
+from engine.ledger.receipts import Receipt
+from engine.ledger.records import AttemptRow, Hold, StoredAnswer, Ticket
+from engine.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+Listener = Callable[[JobView, Ticket], None]
+"""Is told of a job that has ended, and of the record that says so; must not wait, nor raise."""
+
+_OUTCOMES: dict[JobState, Outcome] = {
+    "succeeded": Outcome.COMPLETED,
+    "failed": Outcome.UPSTREAM_FAILED,
+    "expired": Outcome.DEADLINE,
+    "cancelled": Outcome.CLIENT_LEFT,
+}
+_EXPIRED = JobError("expired", "The provider has not made it in time.")
+_FAILED = JobError("failed", "The provider could not make it.")
+
+
+@dataclass(slots=True, eq=False)
+class OpenJob:
+    """One that has not closed. Only the book changes it.
+
+    Attributes:
+        receipt: as far as its exchange had come.
+        attempts, submit: of one whose provider may have taken it: `view.acceptance` is None.
+    """
+
+    view: JobView
+    hold: Hold
+    receipt: Receipt
+    attempts: tuple[AttemptRow, ...] = ()
+    submit: JobSubmit | None = field(default=None, repr=False)
+
+    @property
+    def row(self) -> JobRow:
+        """What was asked for."""
+        return self.view.row
+
+    @property
+    def open(self) -> bool:
+        """Its hold has not ended."""
+        return not self.view.closed
+
+
+class JobBook:
+    """Of one gateway.
+
+    Attributes:
+        open: by their ids.
+    """
+
+    def __init__(self, ledger: Ledger, telemetry: Telemetry, clock: Clock) -> None:
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._taken: list[Callable[[OpenJob], None]] = []
+        self._closed: deque[tuple[Ticket, JobView]] = deque()
+        """Whose end may not be durable yet."""
+        self.open: dict[str, OpenJob] = {}
+        for stored, hold in ledger.adopted_jobs:
+            self.open[stored.view.row.job_id] = _adopted(stored, hold)
+        ledger.adopted_jobs.clear()
+
+    def follow(self, listener: Listener) -> None:
+        """Call this when a job ends: once, or twice where it expires first and succeeds then."""
+        self._listeners.append(listener)
+
+    def follow_taken(self, listener: Callable[[OpenJob], None]) -> None:
+        """Call this with each job that is taken over."""
+        self._taken.append(listener)
+
+    # ---- what is shown ------------------------------------------------------------------------
+
+    async def find(self, account_id: str, shown_id: str) -> JobView:
+        """A job of this account, as it is now.
+
+        Raises:
+            NotFoundError: this account has none of that id, or wants to see it no more.
+            UnavailableError: the database cannot be read now.
+        """
+        found = await self._ledger.find_job(account_id, shown_id)
+        if found is None:
+            raise NotFoundError(f"There is no job '{shown_id[:100]}'.")
+        return self._now(found)
+
+    async def page(self, account_id: str, query: JobQuery) -> JobPage:
+        """A page of this account's jobs, as they are now. Raises as `Ledger.page_jobs`."""
+        page = await self._ledger.page_jobs(account_id, query)
+        return replace(page, jobs=tuple([self._now(view) for view in page.jobs]))
+
+    async def delete(self, account_id: str, shown_id: str) -> JobView:
+        """Show a job of this account no more; it has to have ended.
+
+        Raises:
+            JobNotEndedError: it has not; a cancelled one has.
+            NotFoundError, UnavailableError: as `find`.
+        """
+        view = await self.find(account_id, shown_id)
+        if not view.ended:
+            raise JobNotEndedError("The job has not ended; cancel it first, or wait for it.")
+        await self._ledger.delete_job(view.row.job_id)
+        return view
+
+    def _now(self, stored: JobView) -> JobView:
+        job = self.open.get(stored.row.job_id)
+        if job is not None:
+            return job.view
+        while self._closed and self._ledger.is_durable(self._closed[0][0]):
+            self._closed.popleft()
+        for _, view in self._closed:
+            if view.row.job_id == stored.row.job_id:
+                return view
+        return stored
+
+    # ---- what becomes of them -----------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def hand_over(
+        self,
+        row: JobRow,
+        hold: Hold,
+        acceptance: JobAcceptance,
+        receipt: Receipt,
+        report: JobReport,
+        answer: StoredAnswer | None = None,
+    ) -> Ticket:
+        """Take a job over that a provider has taken, with its hold; `report` is what that said of
+        it then. Returns what the answer to its client waits for. Raises as `Ledger.hand_over`."""
+        ticket = self._ledger.hand_over(hold, acceptance, receipt, answer)
+        view = JobView(row, acceptance, "submitted", acceptance.at_ms)
+        self._take(OpenJob(view, hold, receipt), report)
+        return ticket
+
+    @trio.lowlevel.enable_ki_protection
+    def keep(
+        self,
+        row: JobRow,
+        hold: Hold,
+        receipt: Receipt,
+        attempts: tuple[AttemptRow, ...],
+        submit: JobSubmit | None,
+    ) -> None:
+        """Take a job over whose provider was asked for it, and nobody knows what came of that.
+        Raises as `Ledger.keep_job`."""
+        self._ledger.keep_job(hold)
+        view = JobView(row, None, "submitted", row.created_at_ms)
+        self._take(OpenJob(view, hold, receipt, attempts, submit), None)
+
+    @trio.lowlevel.enable_ki_protection
+    def found(
+        self, job: OpenJob, acceptance: JobAcceptance, receipt: Receipt, report: JobReport
+    ) -> Ticket:
+        """The provider has taken one, as it turns out."""
+        ticket = self._ledger.hand_over(job.hold, acceptance, receipt)
+        job.receipt, job.submit = receipt, None
+        job.view = replace(job.view, acceptance=acceptance, changed_at_ms=acceptance.at_ms)
+        self.report(job, report)
+        return ticket
+
+    def _take(self, job: OpenJob, report: JobReport | None) -> None:
+        self.open[job.row.job_id] = job
+        if report is not None:
+            self.report(job, report)
+        if job.open:
+            for taken in self._taken:
+                taken(job)
+
+    @trio.lowlevel.enable_ki_protection
+    def report(self, job: OpenJob, report: JobReport) -> bool:
+        """A provider says this of a job; whether that has moved it. What may not follow the state
+        that it is in is passed over."""
+        view = job.view
+        if not job.open:
+            return False
+        if report.progress is not None:
+            job.view = view = replace(view, progress=min(100, max(0, report.progress)))
+        if report.state not in NEXT[view.state]:
+            return False
+        if report.state == "succeeded":
+            assert view.acceptance is not None, "somebody has been asked"
+            figures = figures_of(view.acceptance.terms, report.units)
+            self._close(job, report, figures)
+        elif report.state in ENDED:
+            self._close(job, replace(report, error=report.error or _FAILED), NOTHING)
+        else:
+            self._move(job, report)
+        return True
+
+    @trio.lowlevel.enable_ki_protection
+    def expire(self, job: OpenJob) -> None:
+        """Its client waits no longer; its funds are held on, for it may be late."""
+        if job.open and "expired" in NEXT[job.view.state]:
+            self._move(job, JobReport("expired", error=_EXPIRED))
+
+    @trio.lowlevel.enable_ki_protection
+    def give_up(self, job: OpenJob, error: JobError | None = None) -> None:
+        """Nothing comes of it any more: as expired, where it is that, else as failed."""
+        if job.open:
+            state: JobState = "expired" if job.view.state == "expired" else "failed"
+            self._close(job, JobReport(state, error=error or _EXPIRED), NOTHING)
+
+    @trio.lowlevel.enable_ki_protection
+    def cancelled(self, job: OpenJob) -> Ticket | None:
+        """Its provider makes it no more. What the client waits for; None: it had ended before."""
+        if not job.open or "cancelled" not in NEXT[job.view.state]:
+            return None
+        return self._close(job, JobReport("cancelled"), NOTHING)
+
+    def _move(self, job: OpenJob, report: JobReport) -> None:
+        view = self._moved(job, report, closed=False)
+        record = _record(view)
+        ticket = self._ledger.move_job(job.hold, record)
+        job.view = view
+        if view.ended:
+            self._tell(view, ticket)
+
+    def _close(self, job: OpenJob, report: JobReport, figures: Figures) -> Ticket:
+        view = self._moved(job, report, closed=True)
+        told = view.ended and view.state == job.view.state
+        acceptance = view.acceptance
+        receipt = ended_receipt(
+            job.receipt,
+            0 if acceptance is None else acceptance.number,
+            _OUTCOMES[view.state],
+            view.changed_at_ms,
+            figures,
+            view.error,
+            ("cancelled",) if view.state == "cancelled" else (),
+        )
+        hold, record, costs = job.hold, _record(view), costs_of(receipt)
+        if figures.price_nanodollars:
+            posted = min(figures.price_nanodollars, hold.amount_nanodollars)
+            ticket = self._ledger.settle(
+                hold,
+                posted_nanodollars=posted,
+                overrun_nanodollars=0,
+                costs=costs,
+                receipt=receipt,
+                job=record,
+            )
+            view = replace(view, price_nanodollars=posted)
+        else:
+            ticket = self._ledger.void(hold, costs=costs, receipt=receipt, job=record)
+        job.view = view
+        del self.open[view.row.job_id]
+        self._closed.append((ticket, view))
+        self._telemetry.exchange_ended(receipt)
+        if not told:
+            self._tell(view, ticket)
+        return ticket
+
+    def _moved(self, job: OpenJob, report: JobReport, *, closed: bool) -> JobView:
+        return replace(
+            job.view,
+            state=report.state,
+            changed_at_ms=max(self._clock(), job.view.changed_at_ms),
+            progress=100 if report.state == "succeeded" else job.view.progress,
+            error=report.error,
+            results=report.results,
+            units=report.units,
+            closed=closed,
+        )
+
+    def _tell(self, view: JobView, ticket: Ticket) -> None:
+        for listener in self._listeners:
+            try:
+                listener(view, ticket)
+            except Exception:
+                logger.exception("%s: whoever follows its end has failed", view.row.job_id)
+
+
+def _record(view: JobView) -> JobRecord:
+    return JobRecord(
+        view.row.job_id,
+        view.state,
+        view.changed_at_ms,
+        error=view.error,
+        results=view.results,
+        units=view.units,
+        closed=view.closed,
+    )
+
+
+def _adopted(stored: StoredJob, hold: Hold) -> OpenJob:
+    receipt = stored.receipt
+    if stored.view.acceptance is None:
+        receipt = with_attempts(receipt, stored.attempts)
+    return OpenJob(stored.view, hold, receipt, stored.attempts, stored.submit)
