@@ -53,9 +53,16 @@ def new_request_id() -> str:
 
 
 Protocol = Literal[
-    "openai_chat", "openai_responses", "openai_completions", "openai", "anthropic", "gemini"
+    "openai_chat",
+    "openai_responses",
+    "openai_completions",
+    "openai",
+    "openai_videos",
+    "anthropic",
+    "gemini",
 ]
-"""The wire protocols; `openai` is that of its endpoints beside text."""
+"""The wire protocols; `openai` is that of its endpoints beside text, `openai_videos` of its own for
+videos, where there is another one of that name."""
 
 Operation = Literal[
     "chat",

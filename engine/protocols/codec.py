@@ -154,11 +154,12 @@ class Encoded:
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What an answer is called where its provider does not say: an id, the model, the time in
-    seconds since 1970."""
+    seconds since 1970; of a job, when its client waits no longer."""
 
     id: str
     model: str
     created: int
+    expires: int | None = None
 
 
 class StreamDecoder(Protocol):

@@ -22,7 +22,7 @@ from engine.protocols import (
     rerank,
 )
 from engine.protocols.codec import ClientCodec, Codec, RequestCodec, StreamCodec
-from engine.protocols.jobs import media_jobs
+from engine.protocols.jobs import gemini_videos, generations, media_jobs, openai_videos
 
 _CODECS: Mapping[str, Codec] = {
     codec.name: codec
@@ -46,6 +46,10 @@ _OF_CLIENTS: Mapping[str, ClientCodec] = {
     openai_moderations.CODEC.name: openai_moderations.CODEC,
     rerank.CODEC.name: rerank.CODEC,
     openai_transcriptions.CODEC.name: openai_transcriptions.CODEC,
+    generations.VIDEO.name: generations.VIDEO,
+    generations.MUSIC.name: generations.MUSIC,
+    openai_videos.CODEC.name: openai_videos.CODEC,
+    gemini_videos.CODEC.name: gemini_videos.CODEC,
 }
 _OF_PROVIDER = {
     "openai": "openai_chat",
@@ -65,11 +69,17 @@ _OF_OPERATION: Final[Mapping[tuple[str, str], str]] = {
     ("openai", "rerank"): "rerank",
     ("openai", "transcribe"): "openai_transcriptions",
     ("openai", "translate"): "openai_transcriptions",
+    ("openai", "video"): "video_generations",
+    ("openai", "music"): "music_generations",
+    ("gemini", "video"): "gemini_videos",
 }
 """Which codec reads a call, by protocol and operation, where the protocol alone does not say."""
 _OPENAI: Final = "openai_chat"
 """How errors of the protocol `openai` are worded before the operation is known."""
 
+_VIDEOS: Final = dict.fromkeys(_OF_PROVIDER, media_jobs.VIDEO.name)
+_MUSIC: Final = dict.fromkeys(_OF_PROVIDER, media_jobs.MUSIC.name)
+"""Whatever a provider speaks: what it makes, its quirks say."""
 _EMBEDDINGS: Final = {
     "gemini": "gemini_embeddings",
     "openai": "openai_embeddings",
@@ -98,6 +108,10 @@ _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
         "openai": "openai_transcriptions",
         "openai-responses": "openai_transcriptions",
     },
+    "video_generations": _VIDEOS,
+    "music_generations": _MUSIC,
+    "openai_videos": _VIDEOS,
+    "gemini_videos": _VIDEOS,
 }
 """How a provider is spoken to for a call that is no chat: by the codec that has read the call, and
 the protocol of the provider. What is not there cannot be asked of it."""

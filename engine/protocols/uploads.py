@@ -16,7 +16,7 @@ from engine.media.forms import Field, File, Form, boundary_of, form_type, parse_
 from engine.protocols.codec import ClientRequest, HeldIdError
 
 _WITH_FILES: Final[frozenset[Operation]] = frozenset(
-    {"image_edit", "image_variation", "transcribe", "translate"}
+    {"image_edit", "image_variation", "transcribe", "translate", "video"}
 )
 _FLAGS: Final = {"true": True, "false": False}
 _is_whole = re.compile(r"-?[0-9]{1,18}").fullmatch

@@ -11,6 +11,9 @@ from typing import Final
 
 from engine.job import JobSpec
 
+GENERATIONS_DIALECT: Final = "generations"
+"""Of `/v1/videos/generations` and `/v1/music/generations`, ours as xAI's."""
+
 OPENAI: Final = JobSpec(
     dialect="openai",
     submit="/videos",
@@ -77,7 +80,7 @@ VEO: Final = JobSpec(
 )
 
 XAI: Final = JobSpec(
-    dialect="xai",
+    dialect=GENERATIONS_DIALECT,
     submit="/videos/generations",
     fields={
         "model": "model",

@@ -16,7 +16,8 @@ from engine.media.forms import Field, File, Form, write_form
 from engine.media_params import check_params, job_params_schema
 from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget
 from engine.protocols.fields import write_json
-from engine.protocols.jobs.places import put_at
+from engine.protocols.jobs.held import refuse_held
+from engine.protocols.jobs.places import put_at, value_at
 from engine.protocols.jobs.sizes import as_ratio, as_size, tier_of
 from engine.usage import MoreUnit
 
@@ -27,6 +28,8 @@ _OPTIONS: Final = (
 _UNSAID_SECONDS_MAX: Final[Mapping[JobKind, int]] = {"video": 60, "music": 600}
 """Held for, where neither the client nor what is known of the model says how long it is to be."""
 _MS: Final = 1_000
+_HARMLESS: Final = frozenset({"user", "safety_identifier", "metadata"})
+"""Left out for who does not know it."""
 
 
 def encode_submit(kind: JobKind, conversation: Conversation, target: UpstreamTarget) -> Encoded:
@@ -117,7 +120,9 @@ def _values(
         if "n" not in spec.fields:
             raise InexpressibleError("choices", "This model makes one at a time.")
         values["n"] = conversation.choices
-    dropped: list[str] = []
+    dropped = [
+        name for name in options.extra if name in _HARMLESS and options.dialect != spec.dialect
+    ]
     if conversation.seed is not None:
         if "seed" in spec.fields:
             values["seed"] = conversation.seed
@@ -131,9 +136,7 @@ def _values(
 
 
 def _document(spec: JobSpec, options: JobOptions, values: Mapping[str, Any]) -> dict[str, Any]:
-    document: dict[str, Any] = {}
-    if options.dialect == spec.dialect:
-        document |= deepcopy(dict(options.extra))
+    document = _extra(spec, options)
     for place, constant in spec.constants.items():
         put_at(document, place, deepcopy(constant))
     for name, value in values.items():
@@ -141,6 +144,25 @@ def _document(spec: JobSpec, options: JobOptions, values: Mapping[str, Any]) -> 
             said = str(value) if name in spec.as_text else value
             _put(document, spec.fields[name], said)
     return document
+
+
+def _extra(spec: JobSpec, options: JobOptions) -> dict[str, Any]:
+    """What a client of the provider's own dialect says beside. Raises InexpressibleError: it is one
+    of another; what we read would be said past us; or it names what lives at the provider."""
+    extra = {name: value for name, value in options.extra.items() if name not in _HARMLESS}
+    if options.dialect != spec.dialect:
+        if (name := next(iter(extra), None)) is not None:
+            raise InexpressibleError(
+                name,
+                f"The provider of this model does not know '{name}'; leave it out, or choose "
+                "another model.",
+            )
+        return {}
+    for place in spec.fields.values():
+        if value_at(extra, place) is not None:
+            raise InvalidRequestError(f"'{place}' has another name here.", param=place)
+    refuse_held(extra)
+    return deepcopy({**options.extra})
 
 
 def _put(document: dict[str, Any], place: str, value: Any) -> None:

@@ -121,17 +121,12 @@ def test_a_size_is_said_in_the_providers_words() -> None:
     assert body(OPENAI, "sora-2", high)["size"] == "720x1280"
 
 
-def test_fields_of_a_clients_own_dialect_go_to_that_dialect_alone() -> None:
+def test_fields_of_a_clients_own_dialect_go_on_as_they_are() -> None:
     extra = {"parameters": {"personGeneration": "allow_all"}, "prompt": "not this"}
     options = JobOptions("video", seconds=8, dialect="gemini", extra=extra)
     sent = body(VEO, "veo-3", options)
     assert sent["parameters"] == {"personGeneration": "allow_all", "durationSeconds": 8}
     assert sent["instances"] == [{"prompt": "a cat"}]
-    assert body(OPENAI, "sora-2", replace(options, dialect="xai")) == {
-        "model": "sora-2",
-        "prompt": "a cat",
-        "seconds": "8",
-    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,133 @@
+"""OpenAI's own endpoint for videos, `/v1/videos`, in JSON and as a form.
+
+Source: the SDK's types (`VideoCreateParams`, `VideoRemixParams`, `Video`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from engine.conversation import Conversation, Media
+from engine.errors import InvalidRequestError
+from engine.events import Call
+from engine.job import JobOptions
+from engine.media.forms import Field, File, Form, parse_form
+from engine.protocols.codec import ClientRequest, HeldIdError
+from engine.protocols.fields import load_request
+from engine.protocols.jobs.asking import (
+    FIELD_NAMES,
+    JobsClientCodec,
+    asked,
+    conversation_of,
+    delivery_of,
+    image_of,
+    plain_request,
+    prompt_of,
+    seconds_of,
+    uploaded,
+)
+from engine.protocols.jobs.sizes import pixels
+from engine.protocols.jobs.specs import OPENAI
+from engine.protocols.jobs.views import OPENAI_VIDEOS
+from engine.protocols.openai_values import string, wrong
+from engine.protocols.uploads import is_form
+
+_REFERENCE: Final = "input_reference"
+_DEFAULT_MODEL: Final = "sora-2"
+_KNOWN: Final = frozenset(
+    {"model", "prompt", "seconds", "size", _REFERENCE, "store_result", "webhook_url"}
+)
+_TRUTHS: Final = {"true": True, "false": False}
+
+
+class OpenAIVideosCodec(JobsClientCodec):
+    """See `engine.protocols.codec.ClientCodec`."""
+
+    name = OPENAI_VIDEOS
+    field_names: Mapping[str, str] = FIELD_NAMES
+
+    def parse_request(self, call: Call) -> ClientRequest:
+        """Raises InvalidRequestError: a field is missing or wrong."""
+        if is_form(call.content_type):
+            document = _read_form(parse_form(call.content_type, call.body))
+        else:
+            document = load_request(call.body)
+        model = string(document, "model") or _DEFAULT_MODEL
+        conversation = _conversation(document)
+        options = conversation.job
+        assert options is not None, "made so"
+        store_result, webhook_url = delivery_of(document)
+        images = len(conversation.turns[0].parts) - 1
+        params = {
+            "prompt": document["prompt"],
+            "seconds": options.seconds,
+            "size": options.size,
+        }
+        return asked(
+            self.name,
+            plain_request(self.name, "video", model, document, images),
+            "video",
+            params,
+            store_result=store_result,
+            webhook_url=webhook_url,
+        )
+
+    def decode_request(self, request: ClientRequest) -> Conversation:
+        """The canonical form. Raises InvalidRequestError."""
+        return _conversation(request.document)
+
+
+def _conversation(document: dict[str, Any]) -> Conversation:
+    size = string(document, "size")
+    if size is not None and pixels(size) is None:
+        raise wrong("size", "must be pixels such as '1280x720'")
+    reference = document.get(_REFERENCE)
+    image = reference if isinstance(reference, Media) else image_of(reference, _REFERENCE)
+    options = JobOptions(
+        "video",
+        seconds=seconds_of(document.get("seconds"), "seconds"),
+        size=size,
+        dialect=OPENAI.dialect,
+        extra={
+            name: value
+            for name, value in document.items()
+            if name not in _KNOWN and value is not None
+        },
+    )
+    return conversation_of(prompt_of(document, needed=True), [image], options)
+
+
+def _read_form(form: Form) -> dict[str, Any]:
+    """The fields, with the picture in its place; an object in it has brackets in its names.
+
+    Raises:
+        InvalidRequestError: a field is there twice, or a file where there is none.
+    """
+    document: dict[str, Any] = {}
+    for part in form.parts:
+        if isinstance(part, File):
+            if part.name != _REFERENCE:
+                raise InvalidRequestError(
+                    f"There is no file '{part.name}' here, but {_REFERENCE}.", param=part.name
+                )
+            name, value = part.name, uploaded(part)
+        else:
+            name, value = _field(part)
+        if name in document:
+            raise InvalidRequestError(f"The form has the field '{name}' twice.", param=name)
+        document[name] = value
+    return document
+
+
+def _field(part: Field) -> tuple[str, Any]:
+    if part.name == f"{_REFERENCE}[image_url]":
+        return _REFERENCE, {"image_url": part.value}
+    if "file_id" in part.name.lower():
+        raise HeldIdError(part.name)
+    if part.name == "store_result":
+        return part.name, _TRUTHS.get(part.value.lower(), part.value)
+    return part.name, part.value
+
+
+CODEC: Final = OpenAIVideosCodec()
