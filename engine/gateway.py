@@ -5,12 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-)
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import asdict, replace
 from random import Random
 from typing import Any
@@ -55,10 +50,9 @@ from engine.reload import (
 from engine.routing.health import HealthBook
 from engine.rules import Admitted, build_rules
 from engine.spool import Spool, SpoolError
-from engine.storage.blobs import DirectoryBlobs, StoreError
-from engine.storage.files import FileSettings, FileStore
-from engine.storage.keeping import open_files
+from engine.storage.files import FileStore
 from engine.storage.media import MediaStore
+from engine.storing import open_file_store
 from engine.telemetry import Telemetry
 from engine.upkeep import expose, open_upkeep
 from engine.upstream.credentials import open_credentials
@@ -307,7 +301,7 @@ async def open_gateway(
 
     Raises:
         ConfigError: a model without a price, or an impossible one; accounts are on a plan that
-            there is not.
+            there is not; files cannot be where it says.
         LedgerLockedError: another process owns the database.
     """
     rules = build_rules(config, clock)
@@ -399,30 +393,6 @@ def _follow(parts: Parts, change: Change) -> None:
             follow_keys(parts.keys, parts.limiter, change)
         case _:
             follow_keys(parts.keys, parts.limiter, change)
-
-
-@asynccontextmanager
-async def open_file_store(config: Config, ledger: Ledger, clock: Clock) -> AsyncIterator[FileStore]:
-    """The store of files that the configuration names. Raises ConfigError: it cannot be used."""
-    files = config.files
-    settings = FileSettings(
-        file_max_bytes=files.file_max_bytes,
-        account_max_bytes=files.account_max_bytes,
-        account_files_max=files.account_files_max,
-        expires_after_s=files.expires_after_s,
-        uploads_max=files.uploads_max,
-        commit_timeout_s=2 * config.storage.barrier_timeout_s,
-        sweep_s=files.sweep_s,
-    )
-    async with AsyncExitStack() as stack:
-        try:
-            blobs = DirectoryBlobs(config.files_folder)
-            opened = open_files(ledger, blobs, settings, clock, may_wait=False)
-            store = await stack.enter_async_context(opened)
-        except StoreError as error:
-            problem = f"('{config.files_folder}') cannot be used: {error}"
-            raise config.error(("files", "folder"), problem) from None
-        yield store
 
 
 def open_spool(config: Config) -> Spool:

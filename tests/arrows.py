@@ -79,6 +79,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.seam",
             "engine.sink",
             "engine.stopping",
+            "engine.storing",
             "engine.telemetry",
             "engine.telemetry_routing",
             "engine.transcript",

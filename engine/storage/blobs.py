@@ -203,22 +203,24 @@ class DirectoryBlobs:
         return await in_thread(work, self._threads)
 
 
-class DirectoryWriter:
-    """See `BlobWriter`. What is appended gathers; threads write it, and take its digest."""
+class GatheringWriter:
+    """What appends to a file of this machine. Bytes gather, threads write them and take the digest.
 
-    def __init__(self, folder: Path, tmp: Path, threads: trio.CapacityLimiter) -> None:
-        """In a thread. Raises OSError."""
-        self._folder = folder
-        self._partial = tmp / secrets.token_hex(16)
+    Attributes:
+        size_bytes: of what was appended.
+        discarded: nobody waits for it any more.
+        lock: held by the thread that uses the file.
+    """
+
+    def __init__(self, fd: int, threads: trio.CapacityLimiter) -> None:
+        self.size_bytes = 0
+        self.discarded = False
+        self.lock = threading.Lock()
+        self._fd: int | None = fd
         self._threads = threads
         self._digest = hashlib.sha256()
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
-        self._lock = threading.Lock()
-        self._discarded = self._committed = False
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._fd: int | None = os.open(self._partial, flags, 0o600)
-        self.size_bytes = 0
 
     async def append(self, data: bytes) -> None:
         """See `BlobWriter`."""
@@ -239,67 +241,80 @@ class DirectoryWriter:
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
 
         def write() -> None:
-            with self._lock:
+            with self.lock:
                 for part in gathered:
                     self._digest.update(part)
                     view = memoryview(part)
                     while view:
-                        view = view[os.write(self._opened(), view) :]
+                        view = view[os.write(self.opened(), view) :]
 
         await in_thread(write, self._threads)
 
-    def _opened(self) -> int:
-        if self._fd is None or self._discarded:
+    def opened(self) -> int:
+        """The descriptor. Raises StoreError: it was discarded."""
+        if self._fd is None or self.discarded:
             raise StoreError("it was discarded")
         return self._fd
 
-    async def commit(self, key: str) -> None:
-        """See `BlobWriter`."""
-        target = path_of(self._folder, key)
-
-        def commit() -> None:
-            with self._lock:
-                os.fsync(self._opened())
-                if not target.parent.exists():
-                    target.parent.mkdir(mode=0o700, exist_ok=True)
-                    sync_folder(self._folder)
-                self._partial.rename(target)
-                try:
-                    sync_folder(target.parent)
-                    if self._discarded:  # nobody waits any more
-                        raise StoreError("it was discarded")
-                except BaseException:
-                    target.unlink()
-                    raise
-                self._committed = True
-
-        await in_thread(commit, self._threads)
-
     async def discard(self) -> None:
         """See `BlobWriter`."""
-        if self._discarded:
-            return
-        self._discarded = True
-        self._gathered = []
+        if not self.discarded:
+            self.discarded = True
+            self._gathered = []
+            with trio.move_on_after(_DISCARD_S, shield=True), suppress(StoreError):
+                await in_thread(self._discard, self._threads)
 
-        def discard() -> None:
-            with self._lock:
-                fd, self._fd = self._fd, None
-                if fd is not None:
-                    os.close(fd)
-                if not self._committed:
-                    with suppress(FileNotFoundError):
-                        self._partial.unlink()
+    def _discard(self) -> None:
+        with self.lock:
+            self._close()
 
-        with trio.move_on_after(_DISCARD_S, shield=True), suppress(StoreError):
-            await in_thread(discard, self._threads)
+    def _close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
 
     def __del__(self) -> None:
-        """Where nobody has waited for it to be opened."""
-        if getattr(self, "_fd", None) is not None and not self._discarded:
-            os.close(self._fd or 0)
+        """Where nobody has waited for it to be opened, or to be discarded."""
+        self._close()
+
+
+class DirectoryWriter(GatheringWriter):
+    """See `BlobWriter`."""
+
+    def __init__(self, folder: Path, tmp: Path, threads: trio.CapacityLimiter) -> None:
+        """In a thread. Raises OSError."""
+        self._folder = folder
+        self._partial: Path | None = tmp / secrets.token_hex(16)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        super().__init__(os.open(self._partial, flags, 0o600), threads)
+
+    async def commit(self, key: str) -> None:
+        """See `BlobWriter`."""
+        await in_thread(lambda: self._commit(path_of(self._folder, key)), self._threads)
+
+    def _commit(self, target: Path) -> None:
+        with self.lock:
+            os.fsync(self.opened())
+            assert self._partial is not None, "it is committed once"
+            if not target.parent.exists():
+                target.parent.mkdir(mode=0o700, exist_ok=True)
+                sync_folder(self._folder)
+            self._partial.rename(target)
+            try:
+                sync_folder(target.parent)
+                self.opened()  # else nobody waits any more
+            except BaseException:
+                target.unlink()
+                raise
+            finally:
+                self._partial = None
+
+    def _close(self) -> None:
+        super()._close()
+        partial, self._partial = self._partial, None
+        if partial is not None:
             with suppress(OSError):
-                self._partial.unlink()
+                partial.unlink()
 
 
 class DirectoryReader:

@@ -33,7 +33,6 @@ from engine.ledger.filing import Filing
 from engine.storage.blobs import (
     PIECE_BYTES,
     BlobMissingError,
-    BlobReader,
     Blobs,
     BlobWriter,
     StoreError,
@@ -210,10 +209,10 @@ class FileStore:
         digest = hashlib.sha256() if (offset, end) == (0, row.size_bytes) else None
         if digest is not None and not row.size_bytes:
             return
-        with closing(await self._open_reader(row)) as reader:
+        with closing(await self._present(row, self.blobs.open_reader(row.file_id))) as reader:
             while offset < end:
                 wanted = min(PIECE_BYTES, end - offset)
-                piece = await told(reader.read(offset, wanted, digest))
+                piece = await self._present(row, reader.read(offset, wanted, digest))
                 offset += len(piece)
                 if len(piece) < wanted:
                     raise damaged(row, "it is shorter than it was")
@@ -221,9 +220,9 @@ class FileStore:
                     raise damaged(row, "it has another digest")
                 yield piece
 
-    async def _open_reader(self, row: FileRow) -> BlobReader:
+    async def _present(self, row: FileRow, work: Awaitable[T]) -> T:
         try:
-            return await told(self.blobs.open_reader(row.file_id))
+            return await told(work)
         except BlobMissingError:
             if await self.ledger.find_file(row.account_id, row.file_id) is None:
                 raise not_found(row.file_id) from None

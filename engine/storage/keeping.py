@@ -120,7 +120,7 @@ async def _remove_orphans(
     if orphans:
         size_bytes = sum(stored[key] for key in orphans)
         logger.info(
-            "%d stored files that nobody owns were removed: %d bytes", len(orphans), size_bytes
+            "%d stored files without a row were removed: %d bytes", len(orphans), size_bytes
         )
 
 
