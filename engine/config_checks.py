@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from engine.config_files import check_files
+from engine.config_job_specs import check_job_specs
 from engine.config_models import check_models
 from engine.config_tables import (
     BillingConfig,
@@ -52,6 +53,7 @@ def check(config: Config, document: Mapping[str, Any], reader: TableReader) -> N
     check_files(config.files, document.get("files"), reader)
     for name, provider in config.providers.items():
         _check_provider(name, provider, reader)
+        check_job_specs(name, provider.jobs, reader)
     check_models(config, reader)
 
 

@@ -46,6 +46,8 @@ def fill_in_rows(document: dict[str, Any], reader: TableReader, environ: Mapping
         if row.base_url is None and "base_url" not in table:
             raise reader.error(("providers", name), f"needs 'base_url': '{kind}' has no common one")
         tables[name] = _values(row) | _from_environment(row, environ) | table
+        if isinstance(said := table.get("jobs"), dict):
+            tables[name]["jobs"] = {**_values(row)["jobs"], **said}
         _fill_in_places(name, table, tables[name], row, reader)
         variable = row.api_key_env
         keyed = "api_key" in table or "api_keys" in table
@@ -65,10 +67,14 @@ def _values(row: ProviderRow) -> dict[str, Any]:
     said = {
         field.name: value
         for field in dataclasses.fields(row)
-        if field.name not in ("api_key_env", "environment", "hosts")
+        if field.name not in ("api_key_env", "environment", "hosts", "jobs")
         and (value := getattr(row, field.name)) is not None
     }
-    return said | {"refuses": list(row.refuses), "inlines": list(row.inlines)}
+    return said | {
+        "refuses": list(row.refuses),
+        "inlines": list(row.inlines),
+        "jobs": {kind: {"like": spec} for kind, spec in row.jobs.items()},
+    }
 
 
 def _from_environment(row: ProviderRow, environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from engine.config_access import AdminConfig, LimitsConfig, PlanConfig
 from engine.config_files import FilesConfig
+from engine.config_job_specs import JobSpecConfig
 from engine.config_jobs import JobsConfig
 from engine.config_prices import PriceRowConfig
 from engine.config_routing import AutoConfig, ModelConfig, RoutingConfig
@@ -265,6 +266,8 @@ class ProviderConfig:
     health_check_s: float | None = None
     """So often it is asked for its list of models, which costs nothing: whether it serves is known
     before a request meets it. Left out: never."""
+    jobs: Mapping[str, JobSpecConfig] = field(default_factory=dict)
+    """How it is asked for videos, for music."""
 
 
 @dataclass(frozen=True, slots=True)

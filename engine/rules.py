@@ -17,6 +17,7 @@ from engine.admission.plans import ALL_MODELS, Plan
 from engine.catalogue import Catalogue, build_catalogue
 from engine.clock import Clock
 from engine.config import Config, ProviderConfig
+from engine.config_job_specs import KINDS, job_spec_of
 from engine.errors import ConfigError
 from engine.ledger.changes import PlanSet, PriceSet
 from engine.listing import ModelInfo, list_models
@@ -238,6 +239,7 @@ def build_provider(name: str, row: ProviderConfig) -> Provider:
             reasoning_apart=row.reasoning_apart,
             hosting=row.hosting,
             inlines=row.inlines,
+            jobs={kind: job_spec_of(kind, row.jobs[kind]) for kind in KINDS if kind in row.jobs},
         ),
         connect_timeout_s=row.connect_timeout_s,
         first_byte_timeout_s=row.first_byte_timeout_s,

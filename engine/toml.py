@@ -96,6 +96,8 @@ class TableReader:
         return cls(**values)
 
     def _value(self, hint: Any, value: object, keys: Keys) -> Any:
+        if hint is Any:
+            return _as_json(value)
         origin = typing.get_origin(hint)
         arguments = typing.get_args(hint)
         if origin in (typing.Union, types.UnionType):
@@ -174,6 +176,21 @@ class TableReader:
         raise self.error(
             keys, 'must be "env:NAME" or "file:/path": secrets do not stand in this file'
         )
+
+
+def _as_json(value: object) -> Any:
+    """What JSON has for a value: a fraction is a float, a date its text."""
+    match value:
+        case dict():
+            return {name: _as_json(inner) for name, inner in value.items()}
+        case list():
+            return [_as_json(inner) for inner in value]
+        case Decimal():
+            return float(value)
+        case str() | bool() | int():
+            return value
+        case _:
+            return str(value)
 
 
 def _line_numbers(text: str) -> dict[Keys, int]:

@@ -59,6 +59,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.config_checks",
             "engine.config_files",
             "engine.config_jobs",
+            "engine.config_job_specs",
             "engine.config_models",
             "engine.config_plans",
             "engine.config_prices",

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from engine.job import JobKind
+from engine.protocols.jobs.specs import KnownSpec
 from engine.protocols.quirks import Hosting, InlineKind
 
 Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "google", "aws", "none"]
@@ -43,6 +45,7 @@ class ProviderRow:
         environment: variables that keys of the table are looked for in, the first one that is set
             counts: those that the provider's own SDKs read.
         hosts: of regions whose host is another than the base URL makes of their name.
+        jobs: how it is asked for what takes it minutes.
     """
 
     base_url: str | None
@@ -63,6 +66,7 @@ class ProviderRow:
     hosting: Hosting | None = None
     environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=dict)
+    jobs: Mapping[JobKind, KnownSpec] = field(default_factory=dict)
 
 
 _VERTEX_HOSTS: Mapping[str, str] = {
@@ -80,6 +84,7 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         responses=True,
         completions=True,
         reasoning_apart=False,
+        jobs={"video": "openai"},
     ),
     "anthropic": ProviderRow(
         "https://api.anthropic.com/v1",
@@ -95,6 +100,7 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         # Files of its own and YouTube's only, and others' not for all models (Google's page of
         # file input methods).
         inlines=("image", "document"),
+        jobs={"video": "veo"},
     ),
     "vertex": ProviderRow(
         # v1beta1 is what Google's SDK asks: v1 lacks what is new.
@@ -201,6 +207,7 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         # of its responses hold it, as their totals prove.
         reasoning_apart=True,
         # Errors: `{"code": words, "error": words}`, of a bad key with 400 and percent-encoded.
+        jobs={"video": "xai"},
     ),
     "openrouter": ProviderRow(
         "https://openrouter.ai/api/v1",

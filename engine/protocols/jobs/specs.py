@@ -7,7 +7,8 @@ its API reference of videos, and the client of Vercel's AI SDK (`packages/xai`).
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from engine.job import JobSpec
 
@@ -101,8 +102,12 @@ XAI: Final = JobSpec(
     },
     pending_status=202,
     error_code="error.code",
-    error_message=("error.message",),
+    error_message=("error.message", "error"),
     progress="progress",
     results=("video.url",),
     units={"milliseconds": ("video.duration", 1_000)},
 )
+
+KnownSpec = Literal["openai", "veo", "xai"]
+KNOWN: Final[Mapping[KnownSpec, JobSpec]] = {"openai": OPENAI, "veo": VEO, "xai": XAI}
+"""By the names that a configuration has for them."""
