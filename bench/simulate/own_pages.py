@@ -13,6 +13,7 @@ from bench.simulate.directives import DirectiveError, Directives, parse_directiv
 from bench.simulate.errors import ApiError
 from bench.simulate.files import FileShelf
 from bench.simulate.images import picture_at
+from bench.simulate.jobs import JobBook
 from bench.simulate.load import SimulatorLoad
 from bench.simulate.paths import number_of
 from bench.simulate.replies import Reply, Request, Responder, StaticReply
@@ -22,7 +23,7 @@ from bench.simulate.wheel import TimerWheel
 _JSON: Final = (b"content-type", b"application/json")
 _LINES: Final = [(b"content-type", b"application/x-ndjson")]
 POSTS: Final = frozenset({"/_behave"})
-GETS: Final = frozenset({"/_files", "/_load", "/_truth", "/healthz"})
+GETS: Final = frozenset({"/_files", "/_jobs", "/_load", "/_truth", "/healthz"})
 
 
 class OwnPages:
@@ -35,12 +36,14 @@ class OwnPages:
         load: Callable[[], SimulatorLoad],
         behaviour: Behaviour,
         files: FileShelf,
+        jobs: JobBook,
     ) -> None:
         self._wheel = wheel
         self._truth = truth
         self._load = load
         self._behaviour = behaviour
         self._files = files
+        self._jobs = jobs
 
     def reply_to(self, request: Request, responder: Responder) -> Reply | None:
         """The page of a path; None: there is none.
@@ -57,6 +60,8 @@ class OwnPages:
                 return self.json(self._load().to_json(), responder)
             case "GET", "/_files":
                 return self._lines([file.to_json() for file in self._files], responder)
+            case "GET", "/_jobs":
+                return self._lines([job.to_json() for job in self._jobs], responder)
             case "DELETE", path if path.startswith("/_files"):
                 expired = self._files.expire(path.removeprefix("/_files").strip("/") or None)
                 return self.json({"expired": expired}, responder)

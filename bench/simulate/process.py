@@ -70,6 +70,14 @@ class RunningSimulator:
         """
         return [json.loads(line) for line in self._get("/_files").splitlines()]
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """What the APIs of videos and music have taken on, in the order it came.
+
+        Raises:
+            OSError: it does not answer any more.
+        """
+        return [json.loads(line) for line in self._get("/_jobs").splitlines()]
+
     def behave(self, model: str | None, directives: str = "") -> None:
         """Start requests for a model, or for all, from these words of `#sim`; none: as at first.
 

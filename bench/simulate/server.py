@@ -64,6 +64,7 @@ class Simulator:
         base_url: `http://host:port`, or https.
         truth: the truth log, the same `GET /_truth` shows.
         files: what the files APIs keep; `GET /_files` shows it, `DELETE /_files` expires all.
+        jobs: what the APIs of videos and music have taken on; `GET /_jobs` shows it.
         tokens: of Google's cloud: how long they live, and whether there are any.
     """
 
@@ -76,6 +77,7 @@ class Simulator:
         self._service = Service(settings, self._wheel, self.truth, self.load, self._behaviour)
         self.tokens = self._service.tokens
         self.files = self._service.files
+        self.jobs = self._service.jobs
         self._connections = 0
         self._change = trio.Event()
         self._crashes = 0

@@ -30,10 +30,15 @@ from bench.simulate.gemini_dialect import GeminiDialect, is_gemini, method_of
 from bench.simulate.gemini_embeddings import METHODS as EMBEDDING_METHODS
 from bench.simulate.gemini_embeddings import GeminiEmbeddingsDialect
 from bench.simulate.gemini_files import GeminiFiles, has_key
+from bench.simulate.gemini_videos import GeminiVideos
+from bench.simulate.generic_jobs import GenericJobs
+from bench.simulate.job_calls import Desk
+from bench.simulate.jobs import JobBook
 from bench.simulate.load import SimulatorLoad
 from bench.simulate.named_files import named_files
 from bench.simulate.openai_dialect import OpenAIDialect
 from bench.simulate.openai_files import OpenAIFiles
+from bench.simulate.openai_videos import OpenAIVideos
 from bench.simulate.operations import OPERATIONS, known_models
 from bench.simulate.own_pages import OwnPages
 from bench.simulate.paths import listed_model
@@ -53,6 +58,7 @@ from bench.simulate.vertex import (
     vertex_publisher,
 )
 from bench.simulate.wheel import TimerWheel
+from bench.simulate.xai_videos import XaiVideos
 from engine.wire.http import Headers
 
 _JSON: Final = (b"content-type", b"application/json")
@@ -102,13 +108,22 @@ class Service:
         self._bedrock = BedrockDialect(self._signer, settings.aws_keys)
         self._models = known_models(settings)
         self.files = FileShelf(self._instance)
-        self._pages = OwnPages(wheel, truth, load, behaviour, self.files)
+        self.jobs = JobBook(self._instance)
+        self._pages = OwnPages(wheel, truth, load, behaviour, self.files, self.jobs)
+        works = Desk(self.jobs, self._knows_job, settings.seed.encode())
         desks = (
+            GeminiVideos(works, self._gemini),
+            OpenAIVideos(works, self.files, self._openai),
+            XaiVideos(works),
+            GenericJobs(works),
             GeminiFiles(self.files, self._gemini, self._instance),
             AnthropicFiles(self.files, self._anthropic),
             OpenAIFiles(self.files, self._openai),
         )
         self._errands = Errands(desks, wheel, truth, behaviour, self._authenticate)
+
+    def _knows_job(self, model: str) -> bool:
+        return self._settings.any_model or model in self._settings.job_models
 
     def reply_to(self, request: Request, responder: Responder, now_s: float) -> Reply:
         """The reply to a complete request, not yet started."""
@@ -158,10 +173,10 @@ class Service:
     ) -> Reply:
         path, method = request.path, request.method
         if path not in _CHATS:
-            if (page := self._pages.reply_to(request, responder)) is not None:
-                return page
             if (errand := self._errands.find(request)) is not None:
                 return self._errands.reply_to(errand, request, responder, self._own_id()[1])
+            if (page := self._pages.reply_to(request, responder)) is not None:
+                return page
         handler: Handler | None = None
         match method, path:
             case "POST", _ if path in _CHATS or path in OPERATIONS or is_bedrock(path):

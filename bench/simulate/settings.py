@@ -29,6 +29,14 @@ OPERATION_MODELS = (
     "dall-e-2",
     "dall-e-3",
 )
+JOB_MODELS = (
+    "sora-2",
+    "sora-2-pro",
+    "veo-3.1-generate-preview",
+    "grok-imagine-video",
+    "sim-video",
+    "sim-music",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,7 @@ class SimulatorSettings:
         models, anthropic_models, gemini_models, bedrock_models: the names that each API knows;
             with `any_model` every name is.
         operation_models: what OpenAI's endpoints beside chat know beside `models`.
+        job_models: what every API of videos and music knows.
         gemini_embedding_models: what Gemini's embeddings know beside `gemini_models`.
         api_keys: the keys that are let in, access keys of AWS's too; None lets everyone in.
         aws_keys: what checks the signatures that are made with access keys.
@@ -72,6 +81,7 @@ class SimulatorSettings:
     gemini_models: tuple[str, ...] = ("sim-gemini",)
     bedrock_models: tuple[str, ...] = ("anthropic.sim-anthropic-v1:0",)
     operation_models: tuple[str, ...] = OPERATION_MODELS
+    job_models: tuple[str, ...] = JOB_MODELS
     gemini_embedding_models: tuple[str, ...] = ("gemini-embedding-001",)
     any_model: bool = False
     api_keys: frozenset[str] | None = field(default=None, repr=False)
