@@ -33,7 +33,17 @@ def identify(parts: Parts, key: str | None, scope: Scope | None) -> Admitted:
         PermissionDeniedError: it is not made for this.
         UnavailableError: its account has a plan that is not there.
     """
-    entry = parts.keys.find(key, parts.clock())
+    return _admitted(parts, parts.keys.find(key, parts.clock()), scope)
+
+
+def identify_again(parts: Parts, entry: KeyEntry, scope: Scope | None) -> Admitted:
+    """As `identify`, of a key that was found before: it may have been closed since. Raises as
+    that."""
+    parts.keys.check(entry, parts.clock())
+    return _admitted(parts, entry, scope)
+
+
+def _admitted(parts: Parts, entry: KeyEntry, scope: Scope | None) -> Admitted:
     if scope is not None:
         _check_scope(entry, scope)
     rules, of_account, limits = parts.rules, None, NO_LIMITS

@@ -225,6 +225,33 @@ class StorageLimitError(ClientError):
     code = "storage_limit_exceeded"
 
 
+class UnsupportedEncodingError(ClientError):
+    """The body is compressed, or coded otherwise, and is not unpacked here (415)."""
+
+    status = 415
+    code = "unsupported_content_encoding"
+
+
+class RangeError(ClientError):
+    """The range that is asked for lies outside of what there is (416)."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+
+class UploadBusyError(ClientError):
+    """Another request works on the same upload (409)."""
+
+    status = 409
+    code = "upload_in_progress"
+
+
+class NotDownloadableError(ClientError):
+    """The protocol gives back what was generated, and not what was uploaded (400)."""
+
+    code = "file_not_downloadable"
+
+
 class RateLimitedError(ClientError):
     """The key, the account or its plan has used up what it may use in a minute (429).
 

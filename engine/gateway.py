@@ -13,7 +13,15 @@ from typing import Any
 import trio
 
 from engine import admitting, counting, exchange
-from engine.admission.keys import KeyIndex, Principal, Scope, digest, new_secret, shown_prefix
+from engine.admission.keys import (
+    KeyEntry,
+    KeyIndex,
+    Principal,
+    Scope,
+    digest,
+    new_secret,
+    shown_prefix,
+)
 from engine.admission.limits import LimitStatus, LocalLimiter
 from engine.admission.switches import Switches
 from engine.clock import Clock, wall_ms
@@ -52,6 +60,7 @@ from engine.rules import Admitted, build_rules
 from engine.spool import Spool, SpoolError
 from engine.storage.files import FileStore
 from engine.storage.media import MediaStore
+from engine.storage.sessions import UploadSessions, open_sessions
 from engine.storing import open_file_store
 from engine.telemetry import Telemetry
 from engine.upkeep import expose, open_upkeep
@@ -112,6 +121,11 @@ class Gateway:
         """Files of accounts."""
         return self._parts.files
 
+    @property
+    def uploads(self) -> UploadSessions:
+        """Files that come in several requests."""
+        return self._parts.uploads
+
     async def reload(self) -> ReloadReport:
         """Read the configuration again; see `engine.reload.Reloader.reload`."""
         return await self._reloader.reload()
@@ -137,6 +151,10 @@ class Gateway:
     def identify(self, key: str | None, scope: Scope | None) -> Admitted:
         """Who asks and by which rules, without a limit; see `engine.admitting.identify`."""
         return admitting.identify(self._parts, key, scope)
+
+    def identify_again(self, entry: KeyEntry, scope: Scope | None) -> Admitted:
+        """As `identify`, of a key that was found before."""
+        return admitting.identify_again(self._parts, entry, scope)
 
     async def admit(self, key: str | None, scope: Scope) -> Admitted:
         """Who may call, which is one request of the limits; see `engine.admitting.admit`."""
@@ -322,6 +340,7 @@ async def open_gateway(
         open_drains(config.billing.drains_per_account_max) as drains,
         open_parsing(parsing_settings, spool) as parsing,
         open_file_store(config, ledger, clock) as files,
+        open_sessions(files) as uploads,
     ):
         telemetry = Telemetry()
         parts = Parts(
@@ -349,6 +368,7 @@ async def open_gateway(
                 base_url=config.media.base_url,
             ),
             files=files,
+            uploads=uploads,
             clock=clock,
         )
         await _take_up(parts)

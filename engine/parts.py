@@ -36,6 +36,7 @@ from engine.spool import Spool
 from engine.stopping import Preliminaries
 from engine.storage.files import FileStore
 from engine.storage.media import MediaStore
+from engine.storage.sessions import UploadSessions
 from engine.telemetry import Telemetry
 from engine.upstream.pool import Pool
 from engine.upstream.providers import Provider
@@ -105,6 +106,7 @@ class Parts:
         spool: Spool,
         media: MediaStore,
         files: FileStore,
+        uploads: UploadSessions,
         health: HealthBook,
         chance: Random,
     ) -> None:
@@ -125,6 +127,7 @@ class Parts:
         self.spool = spool
         self.media = media
         self.files = files
+        self.uploads = uploads
         self.health = health
         self.chance = chance
         self.plan_budgets = PlanBudgets(ledger, lambda: self.rules.plans)

@@ -38,6 +38,8 @@ class AccessEntry:
     key_id: str | None = None
     admitted: Admitted | None = None
     """Set once it is known who asks; from then on the answer says what is left of the limits."""
+    stores: bool = False
+    """It is about files: the answer says how much is stored once it is known who asks."""
     status: int | None = None
     """None when the client left before there was an answer."""
     error_code: str | None = None

@@ -209,7 +209,12 @@ class GatewayConnection(TrioASGIHTTPConnection):
             self._entry.status = message["status"]
             own_id = (self._entry.replay_of or self._entry.request_id).encode()
             names = _ID_HEADERS[self._entry.protocol]
-            headers = [*message["headers"], *((name, own_id) for name in names), *self._limits()]
+            headers = [
+                *message["headers"],
+                *((name, own_id) for name in names),
+                *self._limits(),
+                *self._storage(),
+            ]
             brand = self._gateway.config.server.header_brand
             passed = answer_headers(headers, self.scope["scheme"], brand)
             return {**message, "headers": passed}
@@ -224,6 +229,18 @@ class GatewayConnection(TrioASGIHTTPConnection):
         gateway = self._gateway
         status = gateway.limit_status(admitted)
         return rate_headers(self._entry.protocol, status, gateway.ledger.clock())
+
+    def _storage(self) -> Iterable[Header]:
+        """How much is stored of what may be, where a request is about files."""
+        admitted = self._entry.admitted
+        if admitted is None or not self._entry.stores:
+            return ()
+        files = self._gateway.files
+        used_bytes = files.used_bytes(admitted.entry.principal.account_id)
+        return (
+            (b"x-storage-used-bytes", b"%d" % used_bytes),
+            (b"x-storage-limit-bytes", b"%d" % files.limit_bytes(admitted.plan)),
+        )
 
 
 def _check_whole(exchange: Exchange) -> None:
@@ -251,7 +268,7 @@ def _entry_of(scope: Any, route: DirectRoute | None, key_prefixes: tuple[str, ..
     return AccessEntry(
         method=scope["method"],
         path=route.path if route else without_key(scope["path"], key_prefixes),
-        protocol=route.protocol if route else protocol_of(scope["path"], headers),
+        protocol=(route and route.protocol) or protocol_of(scope["path"], headers),
         peer=client[0] if client else "unix",
         client_request_id=clean_client_id(own_id and own_id.decode("latin-1"), key_prefixes),
     )

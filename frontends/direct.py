@@ -19,7 +19,7 @@ from engine.admission.keys import Scope
 from engine.events import Protocol
 from frontends.bodies import LazyRequest, Receive
 from frontends.headers import Header
-from frontends.protocols import protocol_of
+from frontends.protocols import is_shared, protocol_of
 from frontends.scopes import ROUTES, route_scope
 
 _CALLS: Final[Scope] = "inference"
@@ -33,12 +33,12 @@ class DirectRoute:
 
     Attributes:
         handler: Quart's view function.
-        protocol: that the path is of.
+        protocol: that the path is of; None: the headers tell.
     """
 
     path: str
     handler: Handler
-    protocol: Protocol
+    protocol: Protocol | None
 
 
 def direct_routes(app: Quart) -> Mapping[str, DirectRoute]:
@@ -48,7 +48,7 @@ def direct_routes(app: Quart) -> Mapping[str, DirectRoute]:
         calls = ROUTES.get(("POST", rule.rule)) == _CALLS
         if calls and "POST" in (rule.methods or ()) and not rule.arguments:
             handler = cast(Handler, app.view_functions[rule.endpoint])
-            protocol = protocol_of(rule.rule, {})
+            protocol = None if is_shared(rule.rule) else protocol_of(rule.rule, {})
             found[rule.rule] = DirectRoute(rule.rule, handler, protocol)
     return found
 

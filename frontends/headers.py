@@ -28,11 +28,16 @@ PROVIDER_HEADERS: Final[dict[Protocol, tuple[str, ...]]] = {
 
 ANSWER_HEADERS: Final = RATE_HEADERS | frozenset(
     {
+        b"accept-ranges",
         b"allow",
+        b"content-digest",
         b"content-disposition",
         b"content-length",
+        b"content-range",
         b"content-type",
+        b"etag",
         b"idempotent-replayed",
+        b"repr-digest",
         b"request-id",
         b"retry-after",
         b"retry-after-ms",
@@ -40,6 +45,10 @@ ANSWER_HEADERS: Final = RATE_HEADERS | frozenset(
         b"x-credits-used",
         b"x-fallback-depth",
         b"x-fallback-from",
+        b"x-goog-upload-chunk-granularity",
+        b"x-goog-upload-size-received",
+        b"x-goog-upload-status",
+        b"x-goog-upload-url",
         b"x-model-used",
         b"x-parshall-cost",
         b"x-parshall-counted",
@@ -50,13 +59,15 @@ ANSWER_HEADERS: Final = RATE_HEADERS | frozenset(
         b"x-provider-request-id",
         b"x-request-id",
         b"x-should-retry",
+        b"x-storage-limit-bytes",
+        b"x-storage-used-bytes",
     }
 )
 """What an answer of the app may say; the server adds `date` and the framing of its protocol."""
 
 SECURITY: Final[tuple[Header, ...]] = (
     (b"cache-control", b"private, no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"sandbox; default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )

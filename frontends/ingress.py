@@ -5,7 +5,7 @@ from __future__ import annotations
 from quart import Response
 
 from engine import Call, Gateway
-from engine.admission.keys import Principal
+from engine.admission.keys import KeyEntry, Principal
 from engine.events import Operation, Protocol
 from engine.listing import ModelInfo
 from engine.rules import Admitted
@@ -100,12 +100,10 @@ class Ingress:
             PermissionDeniedError: their key is not made for it, or switched off.
             InvalidRequestError: two keys that differ.
         """
-        entry = current_entry()
         request = asked()
         key = read_key(request.headers, request.query_string)
-        admitted = entry.admitted = self._gateway.identify(key, asked_scope())
-        principal = admitted.entry.principal
-        entry.account_id, entry.key_id = principal.account_id, principal.key_id
+        admitted = self._gateway.identify(key, asked_scope())
+        self._note(admitted)
         return admitted
 
     async def admit(self) -> Admitted:
@@ -118,6 +116,27 @@ class Ingress:
         admitted = self.authenticate()
         await self._gateway.take_request(admitted)
         return admitted
+
+    def admit_again(self, entry: KeyEntry) -> Admitted:
+        """Who began what goes on now, by the key that was good then; noted in the access log.
+
+        Raises:
+            GatewayError: as `authenticate`.
+        """
+        admitted = self._gateway.identify_again(entry, asked_scope())
+        self._note(admitted)
+        return admitted
+
+    def check_load(self) -> None:
+        """Raises UnavailableError: the process cannot carry one more."""
+        if (refusal := self._shedder.refusal()) is not None:
+            raise refusal
+
+    def _note(self, admitted: Admitted) -> None:
+        entry = current_entry()
+        entry.admitted = admitted
+        principal = admitted.entry.principal
+        entry.account_id, entry.key_id = principal.account_id, principal.key_id
 
     def _principal(self) -> Principal:
         return self.authenticate().entry.principal
@@ -137,8 +156,7 @@ class Ingress:
         Raises:
             GatewayError: as `read_body`, or the load is too high.
         """
-        if (refusal := self._shedder.refusal()) is not None:
-            raise refusal
+        self.check_load()
         entry, request = current_entry(), asked()
         taking, content_type = taking_of(request.scope), request.headers.get("content-type") or ""
         bounds = bounds_of(self._gateway.config.server, operation, content_type)
@@ -161,7 +179,7 @@ class Ingress:
             client_request_id=entry.client_request_id,
             idempotency_key=_idempotency_key(request.headers),
             content_type=content_type,
-            origin=f"{request.scope['scheme']}://{request.headers.get('host') or ''}",
+            origin=asked_origin(),
             session_id=request.headers.get("x-session-id"),
             request_id=entry.request_id,
         )
@@ -170,6 +188,12 @@ class Ingress:
 def query_value(*names: str) -> str | None:
     """The first of the URL's parameters that has one of these names."""
     return next((v for name, v in read_query(asked().query_string) if name in names), None)
+
+
+def asked_origin() -> str:
+    """What the client has reached the gateway by: `https://host`."""
+    request = asked()
+    return f"{request.scope['scheme']}://{request.headers.get('host') or ''}"
 
 
 def _idempotency_key(headers: Fields) -> str | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
-from quart import request
 
 from engine import Gateway
 from engine.errors import InvalidRequestError
-from frontends.bodies import LazyRequest, read_body, taking_of
+from frontends.bodies import read_body, taking_of
+from frontends.direct import asked
 
 BODY_MAX_BYTES: Final = 64 * 1024
 
@@ -26,9 +26,8 @@ async def read_json(gateway: Gateway) -> dict[str, Any]:
     server = gateway.config.server
     max_bytes = min(BODY_MAX_BYTES, server.body_max_bytes)
     bounds = replace(server, body_max_bytes=max_bytes, spooled_min_bytes=max_bytes + 1)
-    body = await read_body(
-        cast(LazyRequest, request), taking_of(request.scope), bounds, gateway.refused_at_end()
-    )
+    request = asked()
+    body = await read_body(request, taking_of(request.scope), bounds, gateway.refused_at_end())
     assert isinstance(body, bytes), "too small for a file"
     if not body:
         return {}

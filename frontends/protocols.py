@@ -10,7 +10,7 @@ ANTHROPIC_VERSION = b"anthropic-version"
 GOOGLE_KEY = b"x-goog-api-key"
 
 GEMINI_VERSIONS = ("v1beta", "v1alpha", "v1")
-"""All the same here. The last one shares its `/models` with the other two protocols."""
+"""All the same here. The last one shares its `/models` and `/files` with the other protocols."""
 GEMINI_VERBS = (
     "generateContent",
     "streamGenerateContent",
@@ -29,10 +29,11 @@ _PREFIXES: tuple[tuple[str, Protocol], ...] = (
     ("/v1/images", "openai"),
     ("/v1/rerank", "openai"),
     ("/v2/rerank", "openai"),
+    ("/upload", "gemini"),
     ("/v1beta", "gemini"),
     ("/v1alpha", "gemini"),
 )
-_SHARED_PREFIX = "/v1/models"
+_SHARED_PREFIXES = ("/v1/models", "/v1/files")
 
 
 def protocol_of(path: str, headers: Mapping[bytes, bytes]) -> Protocol:
@@ -50,12 +51,17 @@ def protocol_of(path: str, headers: Mapping[bytes, bytes]) -> Protocol:
             return protocol
     if path.endswith(tuple(f":{verb}" for verb in GEMINI_VERBS)) and _is_under(path, "/v1"):
         return "gemini"
-    if _is_under(path, _SHARED_PREFIX):
+    if is_shared(path):
         if ANTHROPIC_VERSION in headers:
             return "anthropic"
         if GOOGLE_KEY in headers:
             return "gemini"
     return "openai_chat"
+
+
+def is_shared(path: str) -> bool:
+    """Whether it takes headers to tell the protocol of a path."""
+    return any(_is_under(path, prefix) for prefix in _SHARED_PREFIXES)
 
 
 def _is_under(path: str, prefix: str) -> bool:

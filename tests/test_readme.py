@@ -186,7 +186,9 @@ deployments = [{{ provider = "sim", model = "{model}" }}]
 
 
 async def test_the_first_requests(tmp_path: Path) -> None:
-    *asked, read_receipt, make_key, list_models = [b for b in blocks("sh") if "$PARSHALL_KEY" in b]
+    commands = [block for block in blocks("sh") if "$PARSHALL_KEY" in block]
+    *asked, read_receipt, make_key, list_models, upload = commands
+    (tmp_path / "README.md").write_text(README)
     async with open_served(tmp_path) as served:
         _, maker = await add_key(served.setup.gateway, served.setup.account_id, scopes=SCOPES)
 
@@ -202,6 +204,8 @@ async def test_the_first_requests(tmp_path: Path) -> None:
         assert receipt["outcome"] == "completed"
         listed = orjson.loads(await type_in(list_models))
         assert [model["id"] for model in listed["data"]] == list(MODELS.values())
+        stored = orjson.loads(await type_in(upload))
+        assert (stored["filename"], stored["bytes"]) == ("README.md", len(README.encode()))
         made = orjson.loads(await type_in(make_key, maker))
         assert (made["models"], made["limits"]) == (["sim-*"], {"requests_per_min": 60})
         assert made["key"].startswith(made["prefix"])
@@ -262,6 +266,26 @@ async def test_what_is_no_chat_with_the_sdk(tmp_path: Path) -> None:
     vectors, *sizes, flagged = done.stdout.decode().split()
     assert (vectors, flagged) == ("2", "False")
     assert min(map(int, sizes)) > 0
+
+
+async def test_files_with_the_sdk(tmp_path: Path) -> None:
+    [first] = [block for block in blocks("python") if "PARSHALL_KEY" in block]
+    [snippet] = [block for block in blocks("python") if "client.files" in block]
+    imports, _, _ = first.partition("hello = ")
+    connect = next(line for line in first.splitlines() if line.startswith("client = OpenAI("))
+    (tmp_path / "README.md").write_text(README)
+    async with open_served(tmp_path) as served:
+        script = f"{imports}\n{connect}\n{snippet}".replace("http://127.0.0.1:8787", served.origin)
+        done = await trio.run_process(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            env=os.environ | {"PARSHALL_KEY": served.setup.key},
+            capture_stdout=True,
+        )
+        assert served.setup.gateway.files.quota.stored_files == 0
+    file_id, *sizes = done.stdout.decode().split()
+    assert file_id.startswith("file-")
+    assert sizes == [str(len(README.encode()))] * 2
 
 
 async def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

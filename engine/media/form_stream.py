@@ -20,6 +20,7 @@ from engine.media.forms import (
     Field,
     File,
     boundary_of,
+    headers_of,
     part_of,
     wrong_after_boundary,
 )
@@ -54,6 +55,9 @@ class FileEnds:
 
 
 FormEvent = Field | FileBegins | FileData | FileEnds
+PartReader = Callable[[bytes, memoryview, int], Field | File]
+"""Of a part's headers, its bytes and its number, which counts from 1. Raises
+InvalidRequestError."""
 
 
 class _Place(Enum):
@@ -74,12 +78,18 @@ class FormStream:
 
     Args:
         content_type: of the body. Raises InvalidRequestError: it is no form's.
-        fields_max_bytes: of the text of all fields.
+        kind, read_part: what the body is, and what its parts are.
     """
 
-    def __init__(self, content_type: str, *, fields_max_bytes: int = FIELDS_MAX_BYTES) -> None:
-        self._delimiter = _CRLF + b"--" + boundary_of(content_type).encode("ascii")
-        self._fields_max_bytes = fields_max_bytes
+    def __init__(
+        self,
+        content_type: str,
+        *,
+        kind: str = "multipart/form-data",
+        read_part: PartReader = part_of,
+    ) -> None:
+        self._delimiter = _CRLF + b"--" + boundary_of(content_type, kind).encode("ascii")
+        self._read_part = read_part
         self._fields_bytes = 0
         # The first boundary may be the body's first bytes: as if an empty line were before it.
         self._waiting = _CRLF
@@ -188,7 +198,7 @@ class FormStream:
             self._waiting = self._waiting[end + 2 :]
         self._skipped = 2
         self._place = _Place.CONTENT
-        part = part_of(self._head, memoryview(b""), self._parts)
+        part = self._read_part(self._head, memoryview(b""), self._parts)
         if isinstance(part, File):
             self._text = None
             return iter((FileBegins(part.name, part.filename, part.content_type),))
@@ -216,9 +226,9 @@ class FormStream:
                 yield FileData(content)
             return
         self._fields_bytes += len(content)
-        if self._fields_bytes > self._fields_max_bytes:
+        if self._fields_bytes > FIELDS_MAX_BYTES:
             raise InvalidRequestError(
-                f"The fields of the form are longer than {self._fields_max_bytes} bytes."
+                f"The fields of the form are longer than {FIELDS_MAX_BYTES} bytes."
             )
         self._text.append(content)
 
@@ -227,7 +237,7 @@ class FormStream:
             yield FileEnds()
             return
         text, self._text = b"".join(self._text), None
-        part = part_of(self._head, memoryview(text), self._parts)
+        part = self._read_part(self._head, memoryview(text), self._parts)
         assert isinstance(part, Field), "it was one when its headers had come"
         yield part
 
@@ -240,3 +250,17 @@ class FormStream:
                 return at
             at += 1
         return len(waiting)
+
+
+def related_part(head: bytes, data: memoryview, number: int) -> Field | File:
+    """A part of multipart/related as Google's uploads have it: metadata in JSON as a field of that
+    name, then a file. Raises InvalidRequestError: it is another part."""
+    headers = headers_of(head, number)
+    if number == 1:
+        try:
+            return Field("metadata", str(data, "utf-8"))
+        except UnicodeDecodeError as error:
+            raise InvalidRequestError("The metadata are not UTF-8.") from error
+    if number > 2:
+        raise InvalidRequestError("After the metadata there is one part, the file.")
+    return File("file", "", headers.get("content-type") or None, data)

@@ -145,11 +145,11 @@ def form_type(boundary: str) -> str:
     return f"multipart/form-data; boundary={word}"
 
 
-def boundary_of(content_type: str) -> str:
+def boundary_of(content_type: str, wanted: str = "multipart/form-data") -> str:
     """The boundary that a Content-Type says. Raises InvalidRequestError: it is of no form."""
     kind, parameters = _parameters_of(content_type, "The Content-Type")
-    if kind != "multipart/form-data":
-        raise InvalidRequestError("The Content-Type is not multipart/form-data.")
+    if kind != wanted:
+        raise InvalidRequestError(f"The Content-Type is not {wanted}.")
     boundary = parameters.get("boundary")
     if boundary is None:
         raise InvalidRequestError("The Content-Type of the form has no boundary.")
@@ -254,7 +254,7 @@ def _head_of(
 
 def part_of(head: bytes, data: memoryview, number: int) -> Field | File:
     """The part that these headers make of its bytes. Raises InvalidRequestError."""
-    headers = _headers_of(head, number)
+    headers = headers_of(head, number)
     what = f"The Content-Disposition of part {number} of the form"
     kind, parameters = _parameters_of(headers.get("content-disposition", "none"), what)
     name = parameters.get("name")
@@ -277,8 +277,8 @@ def part_of(head: bytes, data: memoryview, number: int) -> Field | File:
     return Field(name, _text_of(headers, data, name, number))
 
 
-def _headers_of(head: bytes, number: int) -> dict[str, str]:
-    """By name in lower case."""
+def headers_of(head: bytes, number: int) -> dict[str, str]:
+    """Of a part, by name in lower case. Raises InvalidRequestError: they are malformed."""
     try:
         text = _FOLD.sub(" ", head.decode())
     except UnicodeDecodeError as error:
