@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.clock import Clock, wall_ms
+from engine.file_ids import new_file_id
 from engine.ledger import Ledger, open_ledger
 from engine.ledger.file_rows import FileRow
 from engine.storage.blobs import Blobs, DirectoryBlobs
 from engine.storage.files import FileSettings, FileStore
 from engine.storage.keeping import open_files
-from tests.engine.ledger.samples import funded_ledger, settings_for
+from tests.engine.ledger.samples import raw_database, settings_for
+from tests.gateways import place_empty_ledger
 
 LIMIT = 1_000_000
 """What an account may store in a test that says nothing else."""
@@ -77,19 +79,20 @@ async def open_store(
     settings = FileSettings(**(bounds | changes))
     place = blobs or DirectoryBlobs(folder / "files")
     async with (
-        ledger_with_account(folder) as (ledger, account_id),
+        ledger_with_account(folder, clock) as (ledger, account_id),
         open_files(ledger, place, settings, clock, may_wait=may_wait) as store,
     ):
         yield Stored(store, ledger, account_id, folder / "files")
 
 
 @asynccontextmanager
-async def ledger_with_account(folder: Path) -> AsyncIterator[tuple[Ledger, str]]:
+async def ledger_with_account(folder: Path, clock: Clock) -> AsyncIterator[tuple[Ledger, str]]:
     """The ledger, and its first account."""
     path = folder / "ledger.db"
     if not path.exists():
-        async with funded_ledger(path) as (ledger, account_id):
-            yield ledger, account_id
-        return
-    async with open_ledger(settings_for(path)) as ledger:
-        yield ledger, (await ledger.accounts())[0].account_id
+        place_empty_ledger(path)  # a copy, which is a database of its own from now on
+        with raw_database(path) as db:
+            db.execute("UPDATE file_store SET store_id = ?", (new_file_id(),))
+    async with open_ledger(replace(settings_for(path), clock=clock)) as ledger:
+        accounts = await ledger.accounts() or [await ledger.create_account("first")]
+        yield ledger, accounts[0].account_id
