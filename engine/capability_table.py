@@ -117,6 +117,8 @@ _OPENAI: tuple[Row, ...] = (
     (r"(gpt|chatgpt)-image", _only("image", _IMAGES)),
     (r"dall-e-2", _only("image", _IMAGES)),
     (r"dall-e", _only("image")),
+    (r"sora-", _only("video", _IMAGES)),
+    (r"grok-imagine-video", _only("video", _IMAGES)),
     (r"tts-1|gpt-4o-mini-tts", _only("speech")),
     (r"(gpt-4o(-mini)?|gpt)-transcribe|whisper|distil-whisper", _only("transcribe", _SPOKEN)),
     (r"omni-moderation", _only("moderate", _IMAGES)),
@@ -294,6 +296,7 @@ _GEMINI: tuple[Row, ...] = (
         _GEMINI_20, media=_TEXT, tools=False, json_schema=False, reasoning=None,
         context_window_tokens=8_192, output_max_tokens=16_384, serves=frozenset({"speech"}),
     )),
+    (r"veo-", _only("video", _IMAGES)),
     (r"gemini-2.*-image", replace(_GEMINI_ARTIST, context_window_tokens=32_768)),
     (r"gemini-.*-image|nano-banana", replace(
         _GEMINI_ARTIST, reasoning=None, tools=None, context_window_tokens=None,

@@ -13,7 +13,8 @@ from engine.metering.tiers import ImageQuality
 @dataclass(frozen=True, slots=True)
 class MorePricesConfig:
     """US dollars, of what few answers have: per million tokens or characters, per thousand searches
-    or requests, per second, per image. Tokens without a price here cost what they are among."""
+    or requests, per second, per image, per clip. Tokens without a price here cost what they are
+    among."""
 
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
@@ -32,11 +33,13 @@ class MorePricesConfig:
     characters: Decimal | None = None
     seconds: Decimal | None = None
     images: Decimal | None = None
+    clips: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePriceConfig(MorePricesConfig):
-    """What of a price is another for images of a quality, a size, or both; the rest is the same."""
+    """What of a price is another for images of a quality, a size, or both, or films of a size; the
+    rest is the same."""
 
     quality: ImageQuality | None = None
     size: str | None = None
@@ -75,8 +78,8 @@ class PriceRowConfig(MorePricesConfig):
     """Left out: the standard one."""
     quality: ImageQuality | None = None
     size: str | None = None
-    """Of images of this quality and size; of what is left out, of all without a row of their
-    own."""
+    """Of images (or films) of this quality and size; of what is left out, of all without a row of
+    their own."""
     above_input_tokens: int | None = None
     """Of requests with more input than this; left out: of all without a row of their own."""
     input: Decimal | None = None

@@ -36,6 +36,7 @@ _UNITS: Final[Mapping[str, MoreUnit]] = MappingProxyType(
         "characters": "characters",
         "seconds": "milliseconds",
         "images": "images",
+        "clips": "clips",
     }
 )
 """The configuration's names of what few answers have."""
@@ -44,7 +45,7 @@ _APIECE: Final = tuple(name for name, unit in _UNITS.items() if unit not in PART
 """Those of what is no token: a price of one of them is a price."""
 _SIZES: Final = (
     "256x256", "512x512", "1024x1024", "1024x1536", "1536x1024", "1024x1792", "1792x1024",
-    "1K", "2K", "4K",
+    "1K", "2K", "4K", "480p", "720p", "1080p", "4k",
 )  # fmt: skip
 """Of the models that are known; for suggestions."""
 
@@ -92,8 +93,8 @@ def image_tier(quality: str | None, size: str | None, config: Config, path: Keys
     if size is not None and not is_size(size):
         raise config.error(
             (*path, "size"),
-            f"must be pixels such as '1024x1024', or '1K', '2K', '4K', not '{size[:40]}'"
-            + TableReader.suggestion(size, _SIZES),
+            f"must be pixels such as '1024x1024', or '1K', '2K', '4K', or of a film '720p', not "
+            f"'{size[:40]}'" + TableReader.suggestion(size, _SIZES),
         )
     return tier_word(quality, size)
 

@@ -3,9 +3,10 @@
 No network. Its windows are rounded now and then (1,000,000 for 1,048,576), so a table of ours that
 knows better goes first.
 
-It has no prices of images by quality and size, of Cohere's searches, and none of what OpenAI takes
-nothing for: those are here, from the providers' pages of prices (OpenAI's of DALL-E 2 and 3 and of
-moderations, Cohere's of Rerank 3.5).
+It has no prices of images by quality and size, of films, of Cohere's searches, and none of what
+OpenAI takes nothing for: those are here, from the providers' pages of prices (OpenAI's of DALL-E 2
+and 3, of Sora 2 and of moderations, Google's of Veo 3.1, xAI's of Grok Imagine, Cohere's of Rerank
+3.5).
 """
 
 from __future__ import annotations
@@ -75,6 +76,18 @@ def _drawn(usd: str, **by_image: str) -> Rates:
     return Rates(more=image(usd), services=services)
 
 
+def _filmed(usd: str, **by_size: str) -> Rates:
+    """The price of a second, and of those of another size: `s_1080p`."""
+
+    def second(usd: str) -> dict[MoreUnit, int]:
+        return {"milliseconds": rate_picodollars(Decimal(usd), "milliseconds")}
+
+    services = {
+        name.removeprefix("s_"): Rates(more=second(price)) for name, price in by_size.items()
+    }
+    return Rates(more=second(usd), services=services)
+
+
 _OF_OPENAI: Final = (
     (re.compile(r"dall-e-2"), _drawn("0.02", s_256x256="0.016", s_512x512="0.018")),
     (
@@ -88,13 +101,23 @@ _OF_OPENAI: Final = (
             hd_1792x1024="0.12",
         ),
     ),
+    (re.compile(r"sora-2-pro"), _filmed("0.3", s_1024x1792="0.5", s_1792x1024="0.5")),
+    (re.compile(r"sora-2"), _filmed("0.1")),
     (re.compile(r"(omni|text)-moderation"), FREE),
 )
+_OF_GOOGLE: Final = (
+    (re.compile(r"veo-3\.1-lite"), _filmed("0.05", s_1080p="0.08")),
+    (re.compile(r"veo-3\.1-fast"), _filmed("0.1", s_1080p="0.12", s_4k="0.3")),
+    (re.compile(r"veo-3\.1"), _filmed("0.4", s_4k="0.6")),
+)
+_OF_XAI: Final = ((re.compile(r"grok-imagine-video($|-\d{4})"), _filmed("0.05", s_720p="0.07")),)
 _SEARCHED: Final = Rates(more={"requests": rate_picodollars(Decimal(2), "requests")})
 """A search, of up to a hundred documents, is a request or several."""
 _OWN: Final = MappingProxyType(
     {
         "api.openai.com": _OF_OPENAI,
+        "api.x.ai": _OF_XAI,
+        "generativelanguage.googleapis.com": _OF_GOOGLE,
         "api.cohere.com": ((re.compile(r"rerank-v3\.5"), _SEARCHED),),
         "api.cohere.ai": ((re.compile(r"rerank-v3\.5"), _SEARCHED),),
     }

@@ -1,8 +1,9 @@
-"""The words by which one request's rates differ from another's: how it is served, or what image it
-asks for.
+"""The words by which one request's rates differ from another's: how it is served, or what image or
+film it asks for.
 
 Chats have a service tier (`priority`). Images have quality and size, one word of both with a space
 between (`high 1024x1024`); either may be left out, and `auto` is whatever the provider chooses.
+Films have a size, in pixels or lines (`1280x720`, `720p`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ ImageQuality = Literal["low", "medium", "high", "standard", "hd"]
 
 AUTO: Final = "auto"
 _QUALITIES: Final = frozenset(get_args(ImageQuality))
-_SIZE: Final = re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}|[1-9][0-9]?K")
+_SIZE: Final = re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}|[1-9][0-9]?K|[1-9][0-9]{2,3}p|[24]k")
+_PIXELS: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 
 def tier_word(quality: str | None, size: str | None) -> str | None:
@@ -29,18 +31,22 @@ def tier_word(quality: str | None, size: str | None) -> str | None:
 
 
 def is_size(text: str) -> bool:
-    """Whether this is the size of an image, in pixels or in Gemini's words."""
+    """Whether this is the size of an image or a film, in pixels, lines or Gemini's words."""
     return _SIZE.fullmatch(text) is not None
 
 
 def from_precise(tier: str) -> tuple[str, ...]:
     """The words that stand for a tier, the one that says most first.
 
-    >>> from_precise("high 1024x1024")
-    ('high 1024x1024', 'high', '1024x1024')
+    >>> from_precise("high 1024x1024"), from_precise("1280x720")
+    (('high 1024x1024', 'high', '1024x1024'), ('1280x720', '720p'))
     """
     quality, space, size = tier.partition(" ")
-    return (tier, quality, size) if space else (tier,)
+    if space:
+        return (tier, quality, size)
+    if (pixels := _PIXELS.fullmatch(tier)) is not None:
+        return (tier, f"{min(int(pixels[1]), int(pixels[2]))}p")
+    return (tier,)
 
 
 def may_be(asked: str, tier: str) -> bool:

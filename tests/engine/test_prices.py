@@ -152,6 +152,27 @@ def unusual(rows: str = "", text: str = SPOKEN) -> dict[str, Model[Rates]]:
     return dict(build_catalogue(parse_config(text + rows, "test.toml", {}), DAY))
 
 
+FILMED = """
+[providers.ours]
+protocol = "openai"
+base_url = "http://127.0.0.1:1/v1"
+[models.filmed]
+deployments = [{ provider = "ours", model = "film" }]
+price = { seconds = 0.1, by_image = [{ size = "1080p", seconds = 0.3 }] }
+[models.sung]
+deployments = [{ provider = "ours", model = "song" }]
+price = { clips = 0.04 }
+"""
+
+
+def test_films_are_paid_by_the_second_of_their_size_and_songs_by_the_clip() -> None:
+    found = unusual(text=FILMED)
+    usage, price = Usage(more={"milliseconds": 4_000, "clips": 1}), found["filmed"].price
+    assert charge_nanodollars(usage, price, "1280x720") == 400_000_000
+    assert charge_nanodollars(usage, price, "1920x1080") == 1_200_000_000
+    assert charge_nanodollars(usage, found["sung"].price) == 40_000_000
+
+
 def test_a_price_without_tokens() -> None:
     """Whatever tokens a provider reports of such a model cost nothing."""
     found = unusual()

@@ -12,7 +12,7 @@ from genai_prices import data_snapshot
 from genai_prices.types import ModelInfo, Provider
 
 from engine.metering.price_library import UNITS, _index, look_up
-from engine.metering.pricing import Rates, charge_nanodollars
+from engine.metering.pricing import Rates, charge_nanodollars, usd_of
 from engine.usage import Usage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -216,3 +216,25 @@ def calculated(base_url: str, model: str, usage: Usage, tier: str | None) -> Dec
         library.Usage(**counts), provider, genai_request_timestamp=LATER, price_context=context
     )
     return price.total_price
+
+
+@pytest.mark.parametrize(
+    ("base_url", "model", "tier", "usd"),
+    [
+        (OPENAI, "sora-2", "720x1280", "0.1"),
+        (OPENAI, "sora-2-pro", "1280x720", "0.3"),
+        (OPENAI, "sora-2-pro", "1024x1792", "0.5"),
+        (PROVIDERS[3], "veo-3.1-generate-preview", "1080p", "0.4"),
+        (PROVIDERS[3], "veo-3.1-generate-preview", "4k", "0.6"),
+        (PROVIDERS[3], "veo-3.1-fast-generate-preview", "1080p", "0.12"),
+        (PROVIDERS[3], "veo-3.1-lite-generate-preview", "720p", "0.05"),
+        (PROVIDERS[6], "grok-imagine-video", "480p", "0.05"),
+        (PROVIDERS[6], "grok-imagine-video", "1280x720", "0.07"),
+    ],
+)
+def test_films_are_paid_by_the_second(base_url: str, model: str, tier: str, usd: str) -> None:
+    listed = look_up(base_url, model, NOW)
+    assert listed is not None
+    assert listed.rates is not None
+    rate = listed.rates.at(0, tier).more["milliseconds"]
+    assert usd_of(rate, "milliseconds") == usd
