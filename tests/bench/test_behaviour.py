@@ -96,6 +96,28 @@ def test_a_request_that_is_spared_is_as_without_the_fault(words: str, spared: Di
     assert behaved.of("a", None, 1) == spared
 
 
+def test_the_first_few_are_struck_from_when_it_was_told() -> None:
+    behaved = behaviour()
+
+    def struck(number: int) -> list[int | None]:
+        return [behaved.of("one", None, place).status for place in range(number)]
+
+    behaved.set("one", "status=503 times=2")
+    assert struck(4) == [503, 503, None, None]
+    assert behaved.of("other", None, 1).status is None
+    behaved.set("one", "status=500 times=1")
+    assert struck(2) == [500, None]
+    behaved.set("one", "status=500 times=0")
+    assert struck(1) == [None]
+
+
+def test_a_call_without_a_model_goes_by_its_name_or_the_first_word_of_it() -> None:
+    behaved = behaviour("status=501", files=Directives(status=502))
+    behaved.set("files.get", "status=503")
+    names = ("files.get", "files.list", "jobs.poll")
+    assert [behaved.of_call(name, 1).status for name in names] == [503, 502, 501]
+
+
 @pytest.mark.parametrize("api", APIS)
 async def test_an_outage_of_one_model_begins_and_ends(api: str) -> None:
     talk = ask(api, "tokens=1")

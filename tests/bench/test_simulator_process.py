@@ -11,6 +11,9 @@ import pytest
 
 from bench.simulate import process
 from bench.simulate.process import SimulatorError, running_simulator
+from tests.bench.uploads import BOUNDARY, form
+
+FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 
 def ask(port: int, directives: str) -> bytes:
@@ -60,3 +63,20 @@ def test_it_is_told_how_to_behave() -> None:
         assert b"server_error" in ask(simulator.port, "")
         with pytest.raises(SimulatorError, match="Unknown directive"):
             simulator.behave("any", "statuss=500")
+
+
+def test_what_it_has_is_told() -> None:
+    with running_simulator(None) as simulator:
+        connection = HTTPConnection("127.0.0.1", simulator.port, timeout=20)
+        body = json.dumps({"prompt": "#sim tag=mine end_polls=0\nA river."})
+        connection.request("POST", "/v1/videos", body, {"content-type": "application/json"})
+        video = json.loads(connection.getresponse().read())
+        connection.request(
+            "POST", "/v1/files", form([("file", b"words"), ("purpose", "batch")]), FORM
+        )
+        file = json.loads(connection.getresponse().read())
+        connection.close()
+        [job], [kept] = simulator.jobs(), simulator.files()
+    assert (job["id"], job["tag"], job["state"]) == (video["id"], "mine", "succeeded")
+    assert job["succeeded_monotonic_s"] == job["created_monotonic_s"]
+    assert (kept["id"], kept["bytes"]) == (file["id"], 5)
