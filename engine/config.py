@@ -44,6 +44,7 @@ from engine.config_tables import (
     ServerConfig,
     StorageConfig,
 )
+from engine.config_webhooks import WebhooksConfig
 from engine.errors import ConfigError
 from engine.toml import TableReader
 
@@ -70,6 +71,7 @@ __all__ = [
     "RoutingConfig",
     "ServerConfig",
     "StorageConfig",
+    "WebhooksConfig",
     "bind_problem",
     "load_config",
     "load_storage",

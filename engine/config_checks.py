@@ -25,6 +25,7 @@ from engine.config_tables import (
     ServerConfig,
     StorageConfig,
 )
+from engine.config_webhooks import WebhooksConfig
 from engine.egress import parse_hosts
 from engine.toml import Keys, TableReader
 from engine.wire.proxy import complete_proxy, environment_proxy, parse_proxy
@@ -48,6 +49,7 @@ def check(config: Config, document: Mapping[str, Any], reader: TableReader) -> N
     _check_front(config.server, reader)
     _check_billing(config.billing, reader)
     _check_notices(config.notices, reader)
+    _check_webhooks(config.webhooks, reader)
     _check_egress(config.egress, document, reader)
     _check_media(config.media, reader)
     check_files(config.files, document.get("files"), reader)
@@ -153,6 +155,13 @@ def _check_notices(notices: NoticesConfig, reader: TableReader) -> None:
         raise reader.error(
             ("notices", "secret"), "must be 'whsec_' and 24 to 64 bytes in base64"
         ) from None
+
+
+def _check_webhooks(webhooks: WebhooksConfig, reader: TableReader) -> None:
+    if webhooks.retry_min_s > webhooks.retry_max_s:
+        raise reader.error(("webhooks", "retry_min_s"), "is more than 'retry_max_s'")
+    if webhooks.at_once_per_account > webhooks.at_once:
+        raise reader.error(("webhooks", "at_once_per_account"), "is more than 'at_once'")
 
 
 def _check_egress(egress: EgressConfig, document: Mapping[str, Any], reader: TableReader) -> None:

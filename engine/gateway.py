@@ -66,6 +66,7 @@ from engine.telemetry import Telemetry
 from engine.upkeep import expose, open_upkeep
 from engine.upstream.credentials import open_credentials
 from engine.upstream.pool import open_pool
+from engine.webhooks import open_webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -378,9 +379,11 @@ async def open_gateway(
         async with (
             open_credentials(p.credentials for p in rules.providers.values()) as credentials,
             open_notices(ledger, pool, config.notices, clock) as notices,
+            open_webhooks(ledger, lambda: parts.config, clock) as webhooks,
             open_upkeep(parts),
             open_probing(parts),
         ):
+            parts.jobs.follow(lambda _, ticket: webhooks.ended(ticket))
             yield Gateway(parts, Reloader(parts, read, credentials, notices))
 
 

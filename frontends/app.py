@@ -47,6 +47,7 @@ from frontends.server import ErrorBody
 from frontends.server.forwarded import PEER
 from frontends.server.interfaces import Peer
 from frontends.shedding import LoadShedder
+from frontends.webhooks import WebhookRoutes
 
 log = logging.getLogger("parshall.app")
 
@@ -96,6 +97,7 @@ class GatewayApp(QuartTrio):
             self.register_blueprint(routes(ingress).blueprint())
         self.register_blueprint(AccountRoutes(ingress, gateway).blueprint())
         self.register_blueprint(AuthRoutes(ingress, gateway).blueprint())
+        self.register_blueprint(WebhookRoutes(ingress, gateway).blueprint())
         self.register_blueprint(AdminRoutes(gateway).blueprint())
         self.register_blueprint(MediaRoutes(gateway).blueprint())
         self.register_blueprint(FileRoutes(ingress, gateway, self.render_fault).blueprint())

@@ -54,6 +54,8 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/v1/receipts/<request_id>"): "read",
     ("POST", "/v1/receipts/<request_id>/cancel"): "inference",
     ("GET", "/v1/account"): "any",
+    ("GET", "/v1/account/webhook_secret"): "keys",
+    ("POST", "/v1/account/webhook_secret/rotate"): "keys",
     ("GET", "/v1/usage"): "read",
     ("GET", "/api/auth"): "keys",
     ("POST", "/api/auth"): "keys",

@@ -66,6 +66,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.config_routing",
             "engine.config_rows",
             "engine.config_tables",
+            "engine.config_webhooks",
             "engine.drains",
             "engine.egress",
             "engine.funds",
@@ -84,6 +85,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.telemetry",
             "engine.telemetry_routing",
             "engine.transcript",
+            "engine.webhooks",
             "engine.writers",
         }
     ),

@@ -22,6 +22,7 @@ from engine.ledger.migrations import (
     m010_usage_units,
     m011_files,
     m012_jobs,
+    m013_webhooks,
 )
 from engine.ledger.records import LedgerError
 
@@ -38,6 +39,7 @@ _MODULES = (
     m010_usage_units,
     m011_files,
     m012_jobs,
+    m013_webhooks,
 )
 
 migrations = Migrations("parshall.ledger")
