@@ -18,7 +18,7 @@ from engine.config_webhooks import WebhooksConfig
 from engine.errors import ConfigError
 from engine.protocols.quirks import Hosting, InlineKind, OutputLimitField
 from engine.toml import Keys, TableReader
-from engine.upstream.provider_table import Auth
+from engine.upstream.provider_table import Auth, FilesApi
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +224,8 @@ class ProviderConfig:
     """Its `completion_tokens` leave reasoning out; left out: as its `total_tokens` prove."""
     inlines: frozenset[InlineKind] = frozenset()
     """Media that it takes as bytes only: what clients name by URL is fetched here."""
+    files: FilesApi | None = None
+    """Whose files API it has: files that requests name and that are too large go there once."""
     hosting: Hosting | None = None
     """The cloud that offers the protocol in an envelope of its own."""
     region: str | None = None

@@ -172,6 +172,7 @@ def test_the_table_of_kinds() -> None:
         assert ("eof" in more) == (row.terminal == "eof")
         assert ("reasoning" in more) == (row.reasoning_apart is True)
         assert ("`inlines`" in more) == bool(row.inlines)
+        assert ("`files`" in more) == bool(row.files)
 
 
 BESIDE_CHAT = "".join(

@@ -27,6 +27,10 @@ Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "google", "aw
 of Google's, which is renewed. `aws`: the key as a bearer, and without one a signature."""
 
 
+FilesApi = Literal["openai", "anthropic", "gemini"]
+"""Whose files API a provider has."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderRow:
     """What is known of one provider; the fields are those of its table in the configuration.
@@ -42,6 +46,8 @@ class ProviderRow:
         responses, completions: it speaks `/responses`, `/completions` too.
         include_usage, output_limit_field, refuses, reasoning_apart, inlines: see
             `engine.protocols.quirks.Quirks`; `hosting` too.
+        files: whose files API it has: files that requests name go there once, where they are too
+            large to go inline; None: none that is known.
         environment: variables that keys of the table are looked for in, the first one that is set
             counts: those that the provider's own SDKs read.
         hosts: of regions whose host is another than the base URL makes of their name.
@@ -64,6 +70,7 @@ class ProviderRow:
     reasoning_apart: bool | None = None
     inlines: tuple[InlineKind, ...] = ()
     hosting: Hosting | None = None
+    files: FilesApi | None = None
     environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=dict)
     jobs: Mapping[JobKind, KnownSpec] = field(default_factory=dict)
@@ -84,12 +91,14 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         responses=True,
         completions=True,
         reasoning_apart=False,
+        files="openai",
         jobs={"video": "openai"},
     ),
     "anthropic": ProviderRow(
         "https://api.anthropic.com/v1",
         "ANTHROPIC_API_KEY",
         protocol="anthropic",
+        files="anthropic",
         # on_cancel: stops, by OpenRouter's list.
     ),
     "gemini": ProviderRow(
@@ -100,6 +109,7 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         # Files of its own and YouTube's only, and others' not for all models (Google's page of
         # file input methods).
         inlines=("image", "document"),
+        files="gemini",
         jobs={"video": "veo"},
     ),
     "vertex": ProviderRow(

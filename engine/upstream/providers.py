@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from engine.protocols.quirks import PLAIN, Quirks
 from engine.upstream.aws_credentials import AwsCredentials
 from engine.upstream.credentials import Credentials, KeyCredentials
 from engine.upstream.google_credentials import GoogleCredentials
-from engine.upstream.provider_table import Auth
+from engine.upstream.provider_table import Auth, FilesApi
 from engine.wire.http import Headers
 from engine.wire.proxy import Proxy, parse_proxy
 
@@ -96,6 +97,7 @@ class Provider:
         model_path: what stands between `base_url` and an operation's path, with the upstream model
             for `{model}`.
         api_version: the query `api-version` of every request.
+        files: whose files API it has; None: none.
         quirks: what the codec has to know of this server.
         on_cancel: what is done and billed when a client leaves: `stop` resets the stream and bills
             what came; `drain` reads on for the reported usage; `waive` bills nothing.
@@ -147,6 +149,7 @@ class Provider:
     model_path: str = ""
     api_version: str | None = None
     quirks: Quirks = PLAIN
+    files: FilesApi | None = None
     also: frozenset[str] = frozenset()
     max_streams_per_connection: int = 100
     connections_max: int = 256
@@ -210,6 +213,12 @@ class Provider:
         """What signs its requests with one of its keys, counted from 0; one object for as long as
         the provider is used."""
         return self._credentials[key]
+
+    def credential_id(self, key: int) -> str:
+        """16 hexadecimal digits that tell one of its keys from others, and nothing of it: what is
+        kept there by one key others do not see."""
+        keys = self.api_keys or (self.api_key,)
+        return hashlib.sha256((keys[key] or "").encode()).hexdigest()[:16]
 
     def _key_headers(self, key: str | None) -> Headers:
         auth = self.auth or _AUTH[self.protocol]

@@ -25,6 +25,8 @@ _DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
 _TOO_LONG = re.compile(r"(?i)token count .{0,40}exceeds")
 _OF_MODELS = ("models/", "Publisher Model", "Publisher model")
 """How Google's words begin where a model is not there; else it is a cache or a file that is not."""
+_OF_FILE = re.compile(r"(?i)permission to access the file \S{1,128} or it may not exist")
+"""A 403 that says nothing of the key: a file of the request is not there, or not any more."""
 _BILLING = re.compile(r"(?i)\bbilling (?:account|to be enabled|is disabled|has not been enabled)")
 
 _KINDS: Mapping[int, tuple[str, str]] = {
@@ -78,6 +80,8 @@ def read_error(
     if status < 400:
         code = error.get("code")
         status = code if isinstance(code, int) and 400 <= code <= 599 else 502
+    if status == 403 and _OF_FILE.search(message):
+        status = 404
     bad_key = any(text_of(detail.get("reason")).startswith("API_KEY_") for detail in details)
     if status in (401, 403) or bad_key or is_bad_key(message):
         return UpstreamRejectedError(
