@@ -252,7 +252,7 @@ class Attempts(Course):
             else:
                 self._pass_over(again)
         else:
-            if leg.path == before.path:
+            if _shares_body(leg, before):
                 before.take_body()
             before.drop_body()
             self._again, self.current = None, leg
@@ -280,7 +280,8 @@ class Attempts(Course):
         before, call = self.current, self._preparing.call
         if again.role == "part" and self._splitting is not None:
             return self._open(again, self._splitting.next(), before.passage)
-        if again.candidate.deployment.path == before.path:
+        same = again.candidate.deployment.path == before.path
+        if same and self._preparing.fit_for(before, again.candidate):
             leg = self._open(again, before.prepared, before.passage)
             leg.body = before.body
             return leg
@@ -329,5 +330,10 @@ class Attempts(Course):
             return False
 
     def _unmake(self, leg: Leg | None) -> None:
-        if leg is not None and leg.path != self.current.path:
+        if leg is not None and not _shares_body(leg, self.current):
             leg.drop_body()
+
+
+def _shares_body(leg: Leg, before: Leg) -> bool:
+    """Parts of a request are of one file, which is closed for all of them."""
+    return leg.role == "part" or leg.body is before.body

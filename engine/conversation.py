@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from engine.job import JobOptions
 
@@ -59,11 +59,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An image, a recording, a document or a film: exactly one of `data`, `url`, `text` is set.
+    """An image, a recording, a document or a film: exactly one of `data`, `url`, `text`, `file_id`
+    is set; `url` may stand beside `file_id`.
 
     Attributes:
         data: base64, the standard alphabet.
         text: a document that is plain text.
+        file_id: what the provider that it goes to has it by: the gateway has sent it there, and
+            `url` is where that provider says it is.
         detail: how closely an image is to be looked at (`low`, `high`, `auto`).
     """
 
@@ -76,6 +79,7 @@ class Media:
     detail: str | None = None
     cache: CacheHint | None = None
     native: Native | None = None
+    file_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,62 @@ class Inline:
 
     mime_type: str
     data: str = field(repr=False)
+
+
+class FileUse(NamedTuple):
+    """A place of a request that names a file of the gateway's: by what the client writes there,
+    and the place's path in the client's spelling."""
+
+    written: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileStandIn:
+    """What stands for a file of the gateway's that a client names.
+
+    Attributes:
+        mime_type: by its first bytes; `text/plain` is any text.
+        name: as it was uploaded.
+        size_bytes: of the file.
+        data: its bytes; some others while it is not known yet who is to have them.
+        held: the id that the provider has it by, in place of its bytes.
+        uri: its address there, where that provider wants an address.
+    """
+
+    mime_type: str
+    name: str
+    size_bytes: int
+    data: bytes = field(default=b"?", repr=False)
+    held: str | None = None
+    uri: str | None = None
+
+    @property
+    def kind(self) -> MediaKind:
+        """By its type.
+
+        >>> FileStandIn("image/png", "a.png", 1).kind, FileStandIn("text/plain", "a.txt", 1).kind
+        ('image', 'document')
+        """
+        match self.mime_type.partition("/")[0]:
+            case "image":
+                return "image"
+            case "audio":
+                return "audio"
+            case "video":
+                return "video"
+            case _:
+                return "document"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it stands inline as words, where the protocol has that."""
+        return self.mime_type == "text/plain"
+
+    @property
+    def inline_bytes(self) -> int:
+        """What it adds to a body where it stands inline."""
+        return self.size_bytes if self.is_text else (self.size_bytes + 2) // 3 * 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Counting the tokens of a prompt without generating: free, and no exchange.
 
 A provider of the client's own protocol is asked, and its answer passed on; the next one where that
-fails. Elsewhere, and where it would have to be sent media that the prompt names by URL, the prompt
-is counted here, which an answer's `x-parshall-counted: estimate` says.
+fails. Elsewhere, and where it would have to be sent media that the prompt names by URL, or files
+that it names by id, the prompt is counted here, which `x-parshall-counted: estimate` says.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -18,7 +18,7 @@ from engine.admitting import Choice, admit_call, check_room
 from engine.errors import UpstreamError, UpstreamTimeoutError
 from engine.events import Call, Head
 from engine.metering.pricing import Rates
-from engine.parsing.jobs import Count, Encode, target_of
+from engine.parsing.jobs import Count, Encode, FilesNamedError, target_of
 from engine.parts import Parts
 from engine.protocols.codec import Codec
 from engine.protocols.registry import codec_of, upstream_codec
@@ -53,7 +53,8 @@ async def count_tokens(
     parts.counts_open += 1
     try:
         with parts.preliminaries.refused_at_end():
-            return await _count(parts, call, Choice(parts, admitted))
+            account_id = admitted.entry.principal.account_id
+            return await _count(parts, call, Choice(parts, admitted), account_id)
     finally:
         parts.counts_open -= 1
 
@@ -105,11 +106,22 @@ class _Places:
                     yield _Place(candidate, provider, path)
 
 
-async def _count(parts: Parts, call: Call, choose: Choice) -> tuple[Head, bytes]:
+async def _with_files(parts: Parts, call: Call, error: FilesNamedError, account_id: str) -> Call:
+    """The call with the words of the files that it names. Raises as `Referring.look_up`."""
+    named = await parts.referring.look_up(error.uses, account_id)
+    return replace(call, files=await parts.referring.with_words(named, parts.config.files))
+
+
+async def _count(parts: Parts, call: Call, choose: Choice, account_id: str) -> tuple[Head, bytes]:
     codec = codec_of(call.protocol)
     places, opened = _Places(parts, call, choose), call.opened()
-    while True:  # as often as there are candidates, and once more
-        done = await parts.parsing.do(opened, places.ask, parts.rules.wanted)
+    while True:  # as often as there are candidates, and twice more
+        try:
+            done = await parts.parsing.do(opened, places.ask, parts.rules.wanted)
+        except FilesNamedError as named:
+            opened = await _with_files(parts, opened, named, account_id)
+            places.left = deque()  # they would have to be sent, and this is free
+            continue
         if isinstance(done, int):
             estimate = (_JSON, (b"x-parshall-counted", b"estimate"))
             return Head(200, estimate), codec.encode_token_count(done)

@@ -27,6 +27,7 @@ from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.passage import Passage
 from engine.preparing import Preparing
+from engine.request_files import RequestFiles
 from engine.retrying import Again, Retrying
 from engine.sink import Sink
 from engine.splitting import Splitting
@@ -57,6 +58,7 @@ class Course:
         upload: Upload | None,
         billing: ExchangeBilling,
         choose: Choice,
+        files: RequestFiles | None = None,
     ) -> None:
         """`prepared` and `measuring` are of the first attempt."""
         plan = choose.plan
@@ -67,8 +69,8 @@ class Course:
         self._retrying = Retrying(plan, prepared.target, parts.config.routing, parts.health)
         continuable = candidate.model.continuation and prepared.continuable
         self._continuing = Continuing(choose, billing) if continuable else None
-        kept = call if self._retrying.has_others or continuable else None
-        self._preparing = Preparing(parts, kept, upload, billing, choose)
+        kept = call if self._retrying.has_others or continuable or prepared.held else None
+        self._preparing = Preparing(parts, kept, upload, billing, choose, files)
         self._started_at = now = trio.current_time()
         self._deadline = now + parts.config.server.exchange_deadline_s
         self._changed = Alarm()
@@ -264,7 +266,9 @@ class Course:
         if leg.visit is not None:
             leg.note_head(now)
             failure, verdict = self._retrying.failed(leg, now)
-            if not self._final:
+            if not self._final and self._preparing.are_gone(leg.prepared.held, error):
+                again = self._retrying.anew(leg)
+            elif not self._final:
                 again = self._retrying.next(leg, failure, verdict, now, self._deadline)
         if again is not None:
             self._lose(leg, error.code)

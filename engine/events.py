@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from engine.conversation import Inline, Native, Signature
+from engine.conversation import FileStandIn, Inline, Native, Signature
 from engine.job import JobAccepted as JobAccepted
 from engine.spool import SpoolFile
 from engine.uploads import Upload
@@ -115,6 +115,9 @@ class Call:
     inline: Mapping[str, Inline] = field(default_factory=dict, repr=False)
     """What stands for URLs of the body, by URL: the gateway has fetched it."""
 
+    files: Mapping[str, FileStandIn] = field(default_factory=dict, repr=False)
+    """What stands for files of the gateway's that the body names, by what is written there."""
+
     spooled: SpoolFile | None = field(default=None, repr=False)
     """In place of `body`, where it is too large for memory; who received it closes it."""
 
@@ -122,6 +125,11 @@ class Call:
     origin: str = ""
     session_id: str | None = field(default=None, repr=False)
     """What the client calls the session that it belongs to; else the body may say it."""
+
+    @property
+    def files_bytes(self) -> int:
+        """What stands for files in place of their names."""
+        return sum(len(file.data) for file in self.files.values()) if self.files else 0
 
     def opened(self) -> Call:
         """The call with its body, taken from the upload where that has it."""

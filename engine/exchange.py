@@ -35,6 +35,7 @@ from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.protocols.codec import AnswersPlainly
 from engine.pulling import Events
+from engine.request_files import RequestFiles, prepare_first
 from engine.reserving import TokenReserve
 from engine.rules import Admitted
 from engine.sink import PullSink, Sink, wait_taken
@@ -69,13 +70,14 @@ async def open_exchange(
         # parse, plan
         upload, call = call.upload, call.opened()
         choose = Choice(parts, admitted)
-        prepared = await parts.prepare(call, choose)
-        exchange = Exchange(parts, call, admitted, choose, prepared, upload)
+        account_id = admitted.entry.principal.account_id
+        prepared, call, files = await prepare_first(parts, call, choose, account_id)
+        exchange = Exchange(parts, call, admitted, choose, prepared, upload, files)
         try:
             # hold
             if call.idempotency_key is None or not await exchange.replays(call):
                 await exchange.hold(call, prepared.urls)
-            del call, prepared  # the exchange knows when their memory is not needed any more
+            del call, prepared, files  # the exchange knows when their memory is not needed any more
             # attempt, relay
             yield exchange
         finally:
@@ -94,6 +96,7 @@ class Exchange:
         choose: Choice,
         prepared: Prepared,
         upload: Upload | None,
+        files: RequestFiles | None = None,
     ) -> None:
         self._parts = parts
         self._request_id = call.request_id
@@ -118,7 +121,9 @@ class Exchange:
         )
         self._pulled: PullSink | None = None
         """Where bytes wait for whoever pulls them."""
-        self._attempts = Attempts(parts, call, prepared, measuring, upload, self._billing, choose)
+        self._attempts = Attempts(
+            parts, call, prepared, measuring, upload, self._billing, choose, files
+        )
         self._conclusion = Conclusion(parts, self._request, self._billing, self._attempts)
         self._head: Head | None = None
         self._refusal: GatewayError | None = None

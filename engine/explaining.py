@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from random import Random
 from typing import Any, Final
 
@@ -19,10 +19,11 @@ import trio
 from engine.admission.switches import Switches
 from engine.clock import Clock
 from engine.config import Config
+from engine.conversation import FileStandIn
 from engine.errors import InvalidRequestError, ModelUnavailableError
 from engine.events import Call, Operation, Protocol
 from engine.metering.pricing import Rates
-from engine.parsing.jobs import Encode, Prepared, do_here, target_of
+from engine.parsing.jobs import Encode, FilesNamedError, Prepared, do_here, target_of
 from engine.parts import Parts
 from engine.prices import shown
 from engine.protocols.registry import client_codec
@@ -67,7 +68,11 @@ async def explain(parts: Parts, call: Call, account_plan: str | None = None) -> 
 
     explanation = _Explanation(planned)
     with explanation.refusals():
-        explanation.prepared = prepared = await parts.prepare(call, explanation.choose)
+        try:
+            prepared = await parts.prepare(call, explanation.choose)
+        except FilesNamedError as named:
+            prepared = await parts.prepare(_with_files(call, named), explanation.choose)
+        explanation.prepared = prepared
         close_body(prepared.body)
     return explanation.to_json()
 
@@ -103,12 +108,21 @@ def explain_config(config: Config, clock: Clock) -> Callable[[Call], Json]:
             )
 
         with explanation.refusals():
-            prepared = do_here(call, ask, rules.wanted)
+            try:
+                prepared = do_here(call, ask, rules.wanted)
+            except FilesNamedError as named:
+                prepared = do_here(_with_files(call, named), ask, rules.wanted)
             assert isinstance(prepared, Prepared), "a body was asked for"
             explanation.prepared = prepared
         return explanation.to_json()
 
     return explained
+
+
+def _with_files(call: Call, named: FilesNamedError) -> Call:
+    """The call with files that are taken for small PDFs: nobody looks at any for an explanation."""
+    file = FileStandIn("application/pdf", "file.pdf", 0)
+    return replace(call, files={use.written: file for use in named.uses})
 
 
 def _everything(_name: str) -> bool:

@@ -47,6 +47,7 @@ from engine.operations import Operations
 from engine.parsing.pool import ParsingSettings, open_parsing
 from engine.parts import Parts
 from engine.probing import open_probing
+from engine.referring import Referring, open_referring
 from engine.reload import (
     Listener,
     Read,
@@ -126,6 +127,11 @@ class Gateway:
     def uploads(self) -> UploadSessions:
         """Files that come in several requests."""
         return self._parts.uploads
+
+    @property
+    def referring(self) -> Referring:
+        """What gives them to providers."""
+        return self._parts.referring
 
     async def reload(self) -> ReloadReport:
         """Read the configuration again; see `engine.reload.Reloader.reload`."""
@@ -342,6 +348,7 @@ async def open_gateway(
         open_parsing(parsing_settings, spool) as parsing,
         open_file_store(config, ledger, clock) as files,
         open_sessions(files) as uploads,
+        open_referring(files, pool, clock) as referring,
     ):
         telemetry = Telemetry()
         parts = Parts(
@@ -356,6 +363,7 @@ async def open_gateway(
             drains=drains,
             idempotency=IdempotencyKeys(ledger, clock, config.storage.idempotency_keep_s),
             inliner=Inliner(config.egress),
+            referring=referring,
             load=Load(),
             parsing=parsing,
             health=HealthBook(config.routing, chance.random),
@@ -372,6 +380,7 @@ async def open_gateway(
             uploads=uploads,
             clock=clock,
         )
+        files.remove_copy = lambda copy: referring.remove_copy(parts.providers, copy)
         await _take_up(parts)
         expose(parts)
         for provider in rules.providers.values():

@@ -29,6 +29,7 @@ from engine.parsing.pool import ParsingPool
 from engine.plan_budgets import PlanBudgets
 from engine.protocols.prefix import Prefix
 from engine.protocols.registry import client_codec
+from engine.referring import Referring
 from engine.routing.health import HealthBook
 from engine.routing.values import Asked, Candidate, Plan
 from engine.rules import Rules
@@ -101,6 +102,7 @@ class Parts:
         idempotency: IdempotencyKeys,
         inliner: Inliner,
         jobs: JobBook,
+        referring: Referring,
         load: Load,
         parsing: ParsingPool,
         spool: Spool,
@@ -122,6 +124,7 @@ class Parts:
         self.idempotency = idempotency
         self.inliner = inliner
         self.jobs = jobs
+        self.referring = referring
         self.load = load
         self.parsing = parsing
         self.spool = spool

@@ -16,6 +16,7 @@ from engine.metering.pricing import Rates
 from engine.metering.tokens import counter_for
 from engine.parsing.jobs import Prepared
 from engine.protocols.codec import ClientCodec, Identity, Keep
+from engine.protocols.file_refs import FILES_BETA
 from engine.protocols.registry import client_codec, provider_codec, upstream_codec
 from engine.relay import Relay, RelaySettings, open_relay
 from engine.routing.values import Deployment
@@ -58,6 +59,7 @@ class Passage:
         self.dropped = prepared.dropped
         self._request_id = call.request_id
         self._sent_headers = call.headers
+        self._names_files = bool(prepared.held)
         self._request = prepared.request
         if keep is not None and prepared.request.demand is not None:
             self._request = replace(prepared.request, keep=keep)
@@ -100,6 +102,9 @@ class Passage:
         )
         assert path is not None, "the codec was chosen for it"
         path = provider.path(path, self._deployment.upstream_model)
+        sent = self._sent_headers if self.verbatim else ()
+        if self._names_files and codec.name == "anthropic":
+            sent = (*sent, (b"anthropic-beta", FILES_BETA.encode()))
         events = request.stream and not provider.quirks.event_stream
         accept = b"text/event-stream" if events else b"application/json"
         if request.answer_type is not None and self.verbatim:
@@ -117,7 +122,7 @@ class Passage:
             *provider.credentials_of(key).sign(
                 "POST", path, body if isinstance(body, bytes) else b""
             ),
-            *codec.provider_headers(self._sent_headers if self.verbatim else (), provider.quirks),
+            *codec.provider_headers(sent, provider.quirks),
         ]
 
     def open_relay(self, tap: deque[Event] | None, sent_bytes: int = 0) -> Relay:

@@ -3,13 +3,13 @@ one may be asked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from engine.admitting import Choice
 from engine.billing import ExchangeBilling
 from engine.conversation import MediaKind
-from engine.errors import GatewayError
+from engine.errors import GatewayError, UpstreamError
 from engine.events import Call
 from engine.leg import Leg
 from engine.metering.pricing import Rates
@@ -18,6 +18,7 @@ from engine.parts import Parts
 from engine.protocols.codec import spell
 from engine.protocols.prefix import Prefix
 from engine.protocols.registry import client_codec
+from engine.request_files import RequestFiles
 from engine.routing.values import Candidate
 from engine.uploads import Upload
 from engine.upstream.bodies import close_body
@@ -30,7 +31,7 @@ class Preparing:
         call: as it came; None once no other deployment will be asked.
     """
 
-    __slots__ = ("_billing", "_choose", "_lowered_limit", "_parts", "_upload", "call")
+    __slots__ = ("_billing", "_choose", "_files", "_lowered_limit", "_parts", "_upload", "call")
 
     def __init__(
         self,
@@ -39,12 +40,14 @@ class Preparing:
         upload: Upload | None,
         billing: ExchangeBilling,
         choose: Choice,
+        files: RequestFiles | None = None,
     ) -> None:
         self.call = call
         self._parts = parts
         self._upload = upload
         self._billing = billing
         self._choose = choose
+        self._files = files
         self._lowered_limit: int | None = None
         """What the body has to say that each choice may generate; None: it may stay."""
 
@@ -74,6 +77,17 @@ class Preparing:
         """
         if self._lowered_limit is not None:
             await self._rewrite(leg, call)
+        if self._files is not None:
+            self._files.drop()
+
+    def are_gone(self, held: Iterable[str], error: UpstreamError) -> bool:
+        """As `RequestFiles.are_gone`."""
+        return self._files is not None and self._files.are_gone(held, error)
+
+    def fit_for(self, leg: Leg, candidate: Candidate[Rates]) -> bool:
+        """Whether the leg's body is as good for the same deployment as another candidate."""
+        files = self._files
+        return files is None or files.fit(leg.prepared.held, leg.candidate, candidate)
 
     async def prepare(self, candidate: Candidate[Rates], prefix: Prefix | None = None) -> Prepared:
         """The request for another deployment; with a `prefix`, to go on with an answer.
@@ -92,6 +106,8 @@ class Preparing:
     def release(self) -> None:
         """Nobody is sent anything any more that is not on its way."""
         self.call = None
+        if self._files is not None:
+            self._files.close()
         if self._upload is not None:
             self._upload.release()
 
@@ -99,6 +115,9 @@ class Preparing:
         self, call: Call, candidate: Candidate[Rates], prefix: Prefix | None = None
     ) -> Prepared:
         limit = self._lowered_limit if prefix is None else None
+        if self._files is not None:
+            with self._parts.preliminaries.refused_at_end():
+                call = await self._files.put_in(call, candidate, translated=prefix is not None)
         return await self._parts.prepare(call, self._choose, limit, candidate, prefix)
 
     async def _rewrite(self, leg: Leg, call: Call) -> None:

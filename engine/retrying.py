@@ -41,7 +41,8 @@ class Retrying:
     """
 
     __slots__ = (
-        "_attempts", "_book", "_candidates", "_first", "_retries", "_rules", "_tried", "errors",
+        "_anew", "_attempts", "_book", "_candidates", "_first", "_retries", "_rules", "_tried",
+        "errors",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class Retrying:
         self._attempts = 0
         self._tried: tuple[str, ...] = (plan.candidates[first].deployment.path,)
         self._retries: dict[str, int] = {}
+        self._anew = False
         self.errors: list[UpstreamError] = []
 
     @property
@@ -113,6 +115,13 @@ class Retrying:
         if self._attempts >= self._rules.attempts_max or now >= deadline:
             return None
         return self._same(leg, failure, verdict, now, deadline) or self._next(leg, verdict)
+
+    def anew(self, leg: Leg) -> Again | None:
+        """The same deployment, where it did not have a file that it is sent anew; once."""
+        if self._anew or self._attempts >= self._rules.attempts_max:
+            return None
+        self._anew = True
+        return Again(leg.candidate, "retry")
 
     def _same(
         self, leg: Leg, failure: Failure, verdict: Verdict, now: float, deadline: float

@@ -69,6 +69,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.config_webhooks",
             "engine.drains",
             "engine.egress",
+            "engine.file_choices",
             "engine.funds",
             "engine.idempotency",
             "engine.inlining",
@@ -76,6 +77,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.overrides",
             "engine.plan_budgets",
             "engine.prices",
+            "engine.referring",
             "engine.relay",
             "engine.repeats",
             "engine.seam",
@@ -129,6 +131,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.course",
             "engine.preparing",
             "engine.racing",
+            "engine.request_files",
             "engine.retrying",
         }
     ),

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from engine.bounds import asked_to_reason, expected_input_tokens
+from engine.conversation import FileUse
 from engine.protocols.codec import ClientCodec, ClientRequest
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.gemini.requests import prompt_of
@@ -82,6 +83,7 @@ def asked_of(
     body_bytes: int,
     session_id: str | None = None,
     wanted: Wanted = NOTHING,
+    unresolved: tuple[FileUse, ...] = (),
 ) -> Asked:
     """The facts of a request. `session_id` is what a header says, and goes before the body."""
     shape = _SHAPES.get(request.protocol, _plain)(request)
@@ -114,6 +116,7 @@ def asked_of(
         continuable=(
             request.stream and request.choices == 1 and not shape.special and not reasoning
         ),
+        unresolved=unresolved,
     )
 
 

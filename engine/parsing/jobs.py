@@ -11,7 +11,7 @@ import trio
 from engine.bounds import Bounds, bounds_of
 from engine.capabilities import Capabilities
 from engine.capability_table import check_media
-from engine.conversation import MediaKind
+from engine.conversation import FileUse, MediaKind
 from engine.errors import InvalidRequestError
 from engine.events import Call, Operation
 from engine.metering.pricing import Rates
@@ -26,6 +26,7 @@ from engine.protocols.codec import (
     UpstreamTarget,
     spell,
 )
+from engine.protocols.file_refs import place
 from engine.protocols.inlining import (
     media_urls,
     put_inline,
@@ -107,6 +108,7 @@ class Prepared(NamedTuple):
         content_type: of the body.
         shares: of several requests, whose bodies stand in `body` one behind another; empty: it is
             one.
+        held: files in it that it names by the provider's ids, and these ids.
     """
 
     request: ClientRequest
@@ -122,6 +124,18 @@ class Prepared(NamedTuple):
     operation: Operation = "chat"
     content_type: str = "application/json"
     shares: tuple[Share, ...] = ()
+    held: tuple[str, ...] = ()
+
+
+class FilesNamedError(InvalidRequestError):
+    """A request names files of the gateway's, and it is not said what stands for them: to be
+    resolved, and the request parsed again."""
+
+    code = "provider_id_not_allowed"
+
+    def __init__(self, uses: tuple[FileUse, ...]) -> None:
+        super().__init__("Files cannot be named by id here.", param=uses[0].path)
+        self.uses = uses
 
 
 class Parsed:
@@ -133,17 +147,30 @@ class Parsed:
 
     def __init__(self, call: Call) -> None:
         self._codec = client_codec(call.protocol, call.operation)
-        self._body_bytes = len(call.body)
         self._inline = call.inline
+        self._files = call.files
         self._urls: dict[str, MediaKind] = {}
         self._continuable = False
         self.request = self._codec.parse_request(call)
+        self._uses = self.request.files
+        """However often a file is named, it is in the body so often."""
+        self._body_bytes = len(call.body) + sum(
+            call.files[use.written].inline_bytes for use in self._uses if use.written in call.files
+        )
 
     def asked(self, session_id: str | None, wanted: Wanted) -> Asked:
         """What a plan has to know of it."""
-        asked = asked_of(self.request, self._codec, self._body_bytes, session_id, wanted)
+        asked = asked_of(
+            self.request, self._codec, self._body_bytes, session_id, wanted, self._unresolved
+        )
         self._continuable = asked.continuable
         return asked
+
+    @property
+    def _unresolved(self) -> tuple[FileUse, ...]:
+        if not self._uses:
+            return ()
+        return tuple([use for use in self._uses if use.written not in self._files])
 
     def prepare(self, asked: Encode, prompt: Callable[[str], Input]) -> Prepared:
         """The request for the first deployment that can say it; `prompt` is asked for what counts
@@ -153,6 +180,8 @@ class Parsed:
             InvalidRequestError: the protocol or model of none of them can say what is asked; says
                 why the first one cannot, and names the client's field.
         """
+        if unresolved := self._unresolved:
+            raise FilesNamedError(unresolved)  # whose ids are nobody's but ours
         refusals: list[InvalidRequestError] = []
         for number, target in enumerate(asked.targets):
             try:
@@ -208,6 +237,7 @@ class Parsed:
             operation=encoded.operation,
             content_type=encoded.content_type,
             shares=shares,
+            held=tuple(f.held for f in self._files.values() if f.held) if self._files else (),
         )
 
     def count(self, encoding: str) -> int:
@@ -261,6 +291,8 @@ class Parsed:
         self, request: ClientRequest, target: Target, spoken: str, asked: Encode
     ) -> tuple[Encoded, tuple[str, ...]]:
         conversation = self._codec.decode_request(request)
+        if self._files:
+            conversation = place(conversation, self._files.values())
         if asked.prefix is not None:
             conversation = continue_from(conversation, asked.prefix)
         if target.quirks.inlines and request.media:
@@ -332,6 +364,13 @@ Ask = Callable[[Asked], Encode | Count]
 """What to do with a request of which this is known; raises ModelNotFoundError and the like."""
 
 
+def ask_of(asked: Asked, ask: Ask) -> Encode | Count:
+    """What to do with a request of which this is known; raises FilesNamedError before that."""
+    if asked.unresolved:
+        raise FilesNamedError(asked.unresolved)
+    return ask(asked)
+
+
 def do_here(call: Call, ask: Ask, wanted: Wanted = NOTHING) -> Prepared | int:
     """Parse the body of a call and do with it what is asked, in this process.
 
@@ -339,7 +378,7 @@ def do_here(call: Call, ask: Ask, wanted: Wanted = NOTHING) -> Prepared | int:
         InvalidRequestError: it cannot be served; and whatever `ask` raises.
     """
     parsed = Parsed(call)
-    match ask(parsed.asked(call.session_id, wanted)):
+    match ask_of(parsed.asked(call.session_id, wanted), ask):
         case Encode() as asked:
             return parsed.prepare(asked, lambda encoding: _InputHere(call, parsed, encoding))
         case Count(encoding, capabilities):
@@ -374,7 +413,7 @@ class _InputHere:
         """What is small can be parsed again; the rest is counted now."""
         if self._call is None:
             return
-        size_bytes = len(self._call.body)
+        size_bytes = len(self._call.body) + self._call.files_bytes
         if size_bytes > _COUNTED_AT_ONCE_MAX_BYTES:
             await trio.to_thread.run_sync(self.count)
         elif size_bytes > _PARSED_AGAIN_MAX_BYTES:

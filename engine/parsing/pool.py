@@ -25,7 +25,7 @@ from engine.nurseries import open_tasks
 from engine.parsing import frames
 from engine.parsing.facts import NOTHING, Wanted
 from engine.parsing.helper import Helper, HelperLostError, start_helper
-from engine.parsing.jobs import Ask, Count, Encode, Prepared, do_here
+from engine.parsing.jobs import Ask, Count, Encode, Prepared, ask_of, do_here
 from engine.protocols.fields import load_request
 from engine.spool import Spool, SpoolError, SpoolFile
 from engine.upstream.bodies import SpooledBody
@@ -102,9 +102,9 @@ class ParsingPool:
 
     def is_small(self, call: Call) -> bool:
         """Whether its body is parsed here, without waiting."""
-        inline_bytes = 0
+        inline_bytes = call.files_bytes
         if call.inline:
-            inline_bytes = sum(len(inline.data) for inline in call.inline.values())
+            inline_bytes += sum(len(inline.data) for inline in call.inline.values())
         small = len(call.body) + inline_bytes <= self._settings.here_max_bytes
         return small and call.spooled is None and call.operation not in _MEASURED
 
@@ -153,6 +153,7 @@ class ParsingPool:
         try:
             helper = self._helper or await self._start()
             size_bytes = len(call.body) if call.spooled is None else call.spooled.size_bytes
+            size_bytes += call.files_bytes
             with trio.fail_after(self._settings.deadline_s + size_bytes / _BYTES_PER_S):
                 return await self._converse(helper, call, job.ask, job.wanted)
         except (HelperLostError, trio.TooSlowError, OSError) as error:
@@ -174,7 +175,7 @@ class ParsingPool:
         refusal: Exception | None = None
         file: SpoolFile | None = None
         try:
-            asked = ask(answer.asked)
+            asked = ask_of(answer.asked, ask)
             if call.spooled is not None and isinstance(asked, Encode) and not asked.in_memory:
                 file = self._spool.open()
         except (GatewayError, SpoolError) as error:

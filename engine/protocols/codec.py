@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from engine.capabilities import Capabilities
-from engine.conversation import Conversation, MediaKind
+from engine.conversation import Conversation, FileUse, MediaKind
 from engine.demand import Demand
 from engine.errors import GatewayError, InvalidRequestError, UpstreamError, UpstreamRejectedError
 from engine.events import Call, Event, Operation, Usage
@@ -38,6 +38,8 @@ class ClientRequest:
         demand: what it consumes at most; None: as a chat does.
         form: its body, where that is one; `document` has its fields.
         content_type: of the body as it goes on verbatim.
+        files: of the gateway's that it names; what stands for them is in the document, where that
+            was known.
         inputs: how many there are of what can be asked for in several requests.
         answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
         keep: what gives a URL for media of a type; None, or a URL of None: they go out themselves.
@@ -62,6 +64,7 @@ class ClientRequest:
     keep: Keep | None = field(default=None, repr=False, compare=False)
     inputs: int = 1
     job: JobAsk | None = None
+    files: tuple[FileUse, ...] = ()
 
 
 class InexpressibleError(InvalidRequestError):
@@ -291,7 +294,8 @@ class ClientCodec(Protocol):
 
         Raises:
             InvalidRequestError: no JSON, a field that is missing or wrong, or an id that lives at
-                the provider (files, stored conversations, caches).
+                the provider (stored conversations, caches, files where none of the gateway's can
+                be named).
         """
 
     def prompt_texts(self, request: ClientRequest) -> Iterator[str]:

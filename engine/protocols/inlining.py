@@ -36,7 +36,9 @@ def media_urls(conversation: Conversation) -> Iterator[tuple[MediaKind, str]]:
         for part in turn.parts:
             inner = part.content if isinstance(part, ToolResult) else (part,)
             for media in inner:
-                if isinstance(media, Media) and media.url is not None and is_web_url(media.url):
+                if not isinstance(media, Media) or media.url is None or media.file_id is not None:
+                    continue
+                if is_web_url(media.url):
                     yield media.kind, media.url
 
 

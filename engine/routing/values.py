@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 from engine.capabilities import UNKNOWN, Capabilities, Service
-from engine.conversation import MediaKind
+from engine.conversation import FileUse, MediaKind
 from engine.routing.ring import Ring, build_ring
 
 R = TypeVar("R")
@@ -217,6 +217,7 @@ class Asked(NamedTuple):
         continuable: an answer that breaks off could be written on, by what the request asks for.
         begun: the answer has broken off, and is to be written on.
         service: the kind of model that it is for.
+        unresolved: files of the gateway's that it names, and that nothing stands for yet.
     """
 
     model: str
@@ -235,6 +236,7 @@ class Asked(NamedTuple):
     continuable: bool = False
     begun: bool = False
     service: Service = "chat"
+    unresolved: tuple[FileUse, ...] = ()
 
 
 class Candidate(NamedTuple, Generic[R]):

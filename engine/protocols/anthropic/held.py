@@ -15,8 +15,9 @@ from engine.protocols.fields import dict_of, dicts, is_held_uri, text_of
 _OPAQUE = frozenset({"input", "text", "data", "thinking", "signature", "input_schema"})
 
 
-def refuse_held(document: dict[str, Any]) -> None:
-    """Look through a request for ids of things at the provider, and models beside its own.
+def refuse_held(document: dict[str, Any], ours: frozenset[int] = frozenset()) -> None:
+    """Look through a request for ids of things at the provider, and models beside its own; the
+    objects `ours` name files of the gateway's.
 
     Raises:
         HeldIdError: there is an id; `param` is its path.
@@ -41,7 +42,7 @@ def refuse_held(document: dict[str, Any]) -> None:
     if document.get("fallback_credit_token") is not None:
         raise HeldIdError("fallback_credit_token")
     for name in ("messages", "tools", "system"):
-        _search(document.get(name), name)
+        _search(document.get(name), name, ours)
 
 
 def _refuse_container(container: object) -> None:
@@ -58,8 +59,9 @@ def _refuse_container(container: object) -> None:
 Place = tuple["Place | None", str]
 
 
-def _search(value: object, name: str) -> None:
-    """A `file_id` anywhere in it; walked without recursion, as it may be nested deeply."""
+def _search(value: object, name: str, ours: frozenset[int]) -> None:
+    """A `file_id` anywhere in it, but in the objects `ours`; walked without recursion, as it may be
+    nested deeply."""
     waiting: list[tuple[object, Place]] = [(value, (None, name))]
     while waiting:
         value, place = waiting.pop()
@@ -70,7 +72,7 @@ def _search(value: object, name: str) -> None:
                 if isinstance(item, (dict, list))
             )
         elif isinstance(value, dict):
-            if value.get("file_id") is not None:
+            if value.get("file_id") is not None and id(value) not in ours:
                 raise HeldIdError(f"{_path(place)}.file_id")
             if is_held_uri(text_of(value.get("url"))):
                 raise HeldIdError(f"{_path(place)}.url")

@@ -103,8 +103,11 @@ class TurnReader:
         elif kind == "url":
             url = source.text("url")
             yield Media("image", url=url, cache=block.cache(), native=native(extras))
+        elif kind == "file":
+            held = source.text("file_id")
+            yield Media("image", file_id=held, cache=block.cache(), native=native(extras))
         else:
-            refuse(source.at("type"), "must be one of base64, url")
+            refuse(source.at("type"), "must be one of base64, file, url")
 
     def _document(self, block: Members) -> Iterator[Part]:
         """Its context is told to the model, so it goes in front of it as text."""
@@ -119,13 +122,15 @@ class TurnReader:
                 media = Media("document", mime_type=mime_type, data=data)
             case "url":
                 media = Media("document", mime_type="application/pdf", url=source.text("url"))
+            case "file":
+                media = Media("document", file_id=source.text("file_id"))
             case "text":
                 media = Media("document", mime_type="text/plain", text=source.text("data"))
             case "content":
                 yield from self._contents(block, source)
                 return
             case _:
-                refuse(source.at("type"), "must be one of base64, content, text, url")
+                refuse(source.at("type"), "must be one of base64, content, file, text, url")
         yield self._titled(block, media)
 
     def _titled(self, block: Members, media: Media) -> Media:
@@ -136,6 +141,7 @@ class TurnReader:
             data=media.data,
             url=media.url,
             text=media.text,
+            file_id=media.file_id,
             name=block.optional_text("title"),
             cache=block.cache(),
             native=native(extras),

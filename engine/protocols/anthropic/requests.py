@@ -12,12 +12,14 @@ import orjson
 from engine.conversation import MediaKind
 from engine.errors import InvalidRequestError
 from engine.events import Call
+from engine.protocols.anthropic import files
 from engine.protocols.anthropic.held import refuse_held
 from engine.protocols.anthropic.hosting import ENVELOPES
 from engine.protocols.anthropic.marks import PROTOCOL, is_marked
 from engine.protocols.carried import uncarry
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, dicts, load_request, text_of
+from engine.protocols.file_refs import holders_of, put_files
 from engine.protocols.quirks import PLAIN, Quirks
 
 ROLES = frozenset({"user", "assistant", "system"})
@@ -43,7 +45,9 @@ def parse_request(call: Call) -> ClientRequest:
     stream = document.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise InvalidRequestError("stream: must be true or false.", param="stream")
-    refuse_held(document)
+    named = files.places(document)
+    refuse_held(document, holders_of(named))
+    uses = put_files(named, call.files, files.put)
     return ClientRequest(
         protocol=PROTOCOL,
         model=model,
@@ -55,6 +59,7 @@ def parse_request(call: Call) -> ClientRequest:
         betas=_betas(call.headers),
         operation=call.operation,
         document=document,
+        files=uses,
     )
 
 

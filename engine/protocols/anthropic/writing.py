@@ -243,6 +243,10 @@ def _search_result(part: Media, extras: dict[str, Any]) -> Block:
     return block | extras | cache_control(part.cache)
 
 
+def _file_source(file_id: str) -> Block:
+    return {"type": "file", "file_id": file_id}
+
+
 def _url_source(url: str, path: str) -> Block:
     if not url.lower().startswith(("https://", "http://")):
         raise InexpressibleError(path, "This model's provider fetches http and https URLs only.")
@@ -257,6 +261,8 @@ def _type_of(part: Media) -> str | None:
 
 
 def _image_source(part: Media, path: str) -> Block:
+    if part.file_id is not None:
+        return _file_source(part.file_id)
     if part.url is not None:
         return _url_source(part.url, path)
     media_type = "image/jpeg" if (said := _type_of(part)) == "image/jpg" else said
@@ -270,6 +276,8 @@ def _image_source(part: Media, path: str) -> Block:
 
 
 def _document_source(part: Media, path: str) -> Block:
+    if part.file_id is not None:
+        return _file_source(part.file_id)
     if part.text is not None:
         return {"type": "text", "media_type": "text/plain", "data": part.text}
     if part.url is not None:

@@ -18,8 +18,11 @@ _OF_CONFIG = ("outputConfig",)
 _OF_TOOL = ("fileSearch", "retrieval")
 
 
-def refuse_held_ids(document: dict[str, Any], at: str = "") -> None:
-    """Look for ids of the provider's where they mean that; not in schemas, arguments or texts.
+def refuse_held_ids(
+    document: dict[str, Any], at: str = "", ours: frozenset[int] = frozenset()
+) -> None:
+    """Look for ids of the provider's where they mean that; not in schemas, arguments or texts, nor
+    in the objects `ours`, which name files of the gateway's.
 
     Raises:
         HeldIdError: there is one.
@@ -44,10 +47,11 @@ def refuse_held_ids(document: dict[str, Any], at: str = "") -> None:
     for path, content in contents:
         for position, part in enumerate(get_dicts(content, "parts")):
             here = f"{at}{path}.parts[{position}]"
-            _refuse_file(part, here)
+            _refuse_file(part, here, ours)
             results = get_dicts(get_dict(part, "functionResponse"), "parts")
             for index, inner in enumerate(results):
-                _refuse_file(inner, f"{here}.{key_of(part, 'functionResponse')}.parts[{index}]")
+                response = f"{here}.{key_of(part, 'functionResponse')}"
+                _refuse_file(inner, f"{response}.parts[{index}]", ours)
 
 
 def _contents(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -56,7 +60,8 @@ def _contents(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield content if isinstance(content, dict) else {}
 
 
-def _refuse_file(part: dict[str, Any], path: str) -> None:
-    uri = get_text(get_dict(part, "fileData"), "fileUri")
-    if uri is not None and is_held_uri(uri):
+def _refuse_file(part: dict[str, Any], path: str, ours: frozenset[int]) -> None:
+    data = get_dict(part, "fileData")
+    uri = get_text(data, "fileUri")
+    if uri is not None and is_held_uri(uri) and id(data) not in ours:
         raise HeldIdError(f"{path}.{key_of(part, 'fileData')}.fileUri")

@@ -11,6 +11,8 @@ from engine.errors import InvalidRequestError
 from engine.events import Call
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import load_request
+from engine.protocols.file_refs import holders_of, put_files
+from engine.protocols.gemini import files
 from engine.protocols.gemini.held_ids import refuse_held_ids
 from engine.protocols.gemini.hosting import for_vertex
 from engine.protocols.gemini.signatures import PROTOCOL, SKIP_VALIDATOR, is_marked
@@ -56,7 +58,9 @@ def parse_request(call: Call) -> ClientRequest:
         _check_counted(call.operation, document, key)
         prompt, at = document[key], f"{key}."
     _check_contents(prompt, at)
-    refuse_held_ids(prompt, at)
+    named = files.places(prompt, at)
+    refuse_held_ids(prompt, at, holders_of(named))
+    uses = put_files(named, call.files, files.put)
     config = get(prompt, "generationConfig")
     if config is not None and not isinstance(config, dict):
         raise InvalidRequestError("'generationConfig' must be an object.", param="generationConfig")
@@ -72,6 +76,7 @@ def parse_request(call: Call) -> ClientRequest:
         array=call.array,
         operation=call.operation,
         document=document,
+        files=uses,
     )
 
 

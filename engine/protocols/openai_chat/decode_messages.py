@@ -208,6 +208,8 @@ def _read_part(part: dict[str, Any], path: str) -> Iterator[Part]:
 def _read_file(file: dict[str, Any], path: str, cache: CacheHint | None) -> Media:
     name = _text(file, "filename", path) or None
     data = _text(file, "file_data", path)
+    if not data and (file_id := _text(file, "file_id", path)):
+        return Media("document", file_id=file_id, name=name, cache=cache)
     if not data:
         raise wrong(f"{path}.file_data", "must be the file's content")
     if data.startswith("data:"):

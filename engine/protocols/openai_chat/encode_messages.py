@@ -215,6 +215,8 @@ class MessageWriter:
                 return {"type": "video_url", "video_url": {"url": _url_of(media, "video/mp4")}}
 
     def _document(self, media: Media) -> dict[str, Any]:
+        if media.file_id is not None:
+            return {"type": "file", "file": {"file_id": media.file_id}}
         if media.data is None:
             raise InexpressibleError(
                 "turns", "This model's provider takes documents by content only, not by address."

@@ -31,8 +31,9 @@ _TOOL_FIELDS = ("vector_store_ids", "file_ids", "container", "file_id", "connect
 _OWN_TOOLS = frozenset({"function", "custom"})
 
 
-def refuse_held_ids(document: dict[str, Any]) -> None:
-    """Refuse a request that names a stored file, conversation, container or the like.
+def refuse_held_ids(document: dict[str, Any], ours: frozenset[int] = frozenset()) -> None:
+    """Refuse a request that names a stored file, conversation, container or the like; the objects
+    `ours` name files of the gateway's.
 
     Raises:
         InvalidRequestError: with the path as its param.
@@ -40,7 +41,7 @@ def refuse_held_ids(document: dict[str, Any]) -> None:
     if not _SUSPECT.isdisjoint(document):
         _refuse_members(document)
     for index, message in enumerate(document["messages"]):
-        for path in _held_in_message(message):
+        for path in _held_in_message(message, ours):
             raise HeldIdError(f"messages[{index}].{path}")
     if isinstance(tools := document.get("tools"), list):
         for index, tool in enumerate(tools):
@@ -69,7 +70,7 @@ def _refuse_members(document: dict[str, Any]) -> None:
                 raise HeldIdError(f"{path}.{name}")
 
 
-def _held_in_message(message: dict[str, Any]) -> Iterator[str]:
+def _held_in_message(message: dict[str, Any], ours: frozenset[int]) -> Iterator[str]:
     if "audio" in message and dict_of(message["audio"]).get("id"):
         yield "audio.id"
     for name in ("content", "images"):
@@ -77,10 +78,10 @@ def _held_in_message(message: dict[str, Any]) -> Iterator[str]:
             continue
         for index, part in enumerate(parts):
             if isinstance(part, dict) and part.get("type") != "text":
-                yield from _held_in_part(part, f"{name}[{index}]")
+                yield from _held_in_part(part, f"{name}[{index}]", ours)
 
 
-def _held_in_part(part: dict[str, Any], path: str) -> Iterator[str]:
+def _held_in_part(part: dict[str, Any], path: str, ours: frozenset[int]) -> Iterator[str]:
     if part.get("file_id"):
         yield f"{path}.file_id"
     for name, value in part.items():
@@ -88,7 +89,7 @@ def _held_in_part(part: dict[str, Any], path: str) -> Iterator[str]:
             if name.endswith("url") and is_held_uri(value):
                 yield f"{path}.{name}"
         elif isinstance(value, dict):
-            if value.get("file_id"):
+            if value.get("file_id") and id(value) not in ours:
                 yield f"{path}.{name}.file_id"
             for inner in ("url", "file_url", "file_data", "file_uri"):
                 if is_held_uri(text_of(value.get(inner))):

@@ -12,6 +12,8 @@ from engine.events import Call
 from engine.protocols import carried
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, dicts, load_request, text_of, write_json
+from engine.protocols.file_refs import holders_of, put_files
+from engine.protocols.openai_chat import files
 from engine.protocols.openai_chat.calls import NAME
 from engine.protocols.openai_chat.held import refuse_held_ids
 from engine.protocols.openai_values import flag, whole
@@ -40,7 +42,9 @@ def parse_request(call: Call) -> ClientRequest:
     options = document.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise InvalidRequestError("'stream_options' must be an object.", param="stream_options")
-    refuse_held_ids(document)
+    named = files.places(document)
+    refuse_held_ids(document, holders_of(named))
+    uses = put_files(named, call.files, files.put)
     return ClientRequest(
         protocol=NAME,
         model=model,
@@ -50,6 +54,7 @@ def parse_request(call: Call) -> ClientRequest:
         choices=whole(document, "n", 1, _CHOICES_MAX) or 1,
         media=Counter(_media(document)),
         document=document,
+        files=uses,
     )
 
 

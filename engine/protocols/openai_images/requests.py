@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from engine.conversation import FileUse
 from engine.demand import Demand
 from engine.errors import InvalidRequestError
 from engine.events import Call
@@ -17,7 +18,8 @@ from engine.media.forms import Form
 from engine.media.sniff import kind_of
 from engine.metering.tiers import AUTO, tier_word
 from engine.protocols.codec import ClientRequest, HeldIdError
-from engine.protocols.fields import dict_of, is_held_uri, load_request
+from engine.protocols.fields import dict_of, is_held_uri, load_request, text_of
+from engine.protocols.file_refs import StandIns, address_of
 from engine.protocols.openai_images.sizes import (
     INPUT_IMAGE_TOKENS,
     PARTIAL_TOKENS,
@@ -54,6 +56,8 @@ def parse_request(call: Call) -> ClientRequest:
     """
     form: Form | None = None
     content_type = "application/json"
+    uses: tuple[FileUse, ...] = ()
+    inputs = 0
     if call.operation != "image" and is_form(call.content_type):
         files = _FILES[call.operation]
         form, content_type, document = read_upload(
@@ -64,7 +68,8 @@ def parse_request(call: Call) -> ClientRequest:
         raise InvalidRequestError("The body of this request must be a multipart form.")
     else:
         document = load_request(call.body)
-        inputs = _check_references(document) if call.operation == "image_edit" else 0
+        if call.operation == "image_edit":
+            uses, inputs = _check_references(document, call.files)
     model = model_of(document)
     if call.operation != "image_variation":
         _check_prompt(document)
@@ -82,6 +87,7 @@ def parse_request(call: Call) -> ClientRequest:
         demand=demand,
         form=form,
         content_type=content_type,
+        files=uses,
     )
 
 
@@ -124,21 +130,31 @@ def _check_files(form: Form) -> int:
     return len(given) + len(beside)
 
 
-def _check_references(document: dict[str, Any]) -> int:
-    """How many pictures the JSON form names. Raises InvalidRequestError: none, too many, or not
-    one; HeldIdError: a file of the provider's."""
+def _check_references(
+    document: dict[str, Any], stand_ins: StandIns
+) -> tuple[tuple[FileUse, ...], int]:
+    """The files that the JSON form names, in whose place is put what stands for them; and how many
+    pictures it names in all. Raises InvalidRequestError: none, too many, or not one; HeldIdError:
+    an address of the provider's."""
     images = document.get("images")
     if not isinstance(images, list) or not 0 < len(images) <= _INPUTS_MAX:
         raise wrong("images", f"must be an array of 1 to {_INPUTS_MAX} objects with 'image_url'")
+    uses = []
     for path, reference in references(document):
-        if dict_of(reference).get("file_id") is not None:
-            raise HeldIdError(f"{path}.file_id")
+        if written := text_of(dict_of(reference).get("file_id")):
+            uses.append(FileUse(written, f"{path}.file_id"))
+            if (file := stand_ins.get(written)) is not None:
+                if file.kind != "image":
+                    raise wrong(f"{path}.file_id", "must be a picture")
+                del reference["file_id"]
+                reference["image_url"] = address_of(file)
+            continue
         url = dict_of(reference).get("image_url")
         if not isinstance(url, str) or not url:
             raise wrong(path, "must be an object with 'image_url'")
         if is_held_uri(url):
             raise HeldIdError(f"{path}.image_url")
-    return sum(1 for _ in references(document))
+    return tuple(uses), sum(1 for _ in references(document))
 
 
 def references(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:

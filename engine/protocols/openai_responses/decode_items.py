@@ -144,6 +144,8 @@ def _read_image(part: dict[str, Any], path: str, cache: CacheHint | None) -> Med
     url = url if isinstance(url, str) else text_of(dict_of(url).get("url"))
     detail = text_of(part.get("detail")) or None
     detail = None if detail == "auto" else detail
+    if not url and (file_id := _text(part, "file_id", path)):
+        return Media("image", file_id=file_id, detail=detail, cache=cache)
     if not url:
         raise wrong(f"{path}.image_url", "must be an address or a data: URL")
     if url.startswith("data:"):
@@ -160,6 +162,8 @@ def _read_file(part: dict[str, Any], path: str, cache: CacheHint | None) -> Medi
             mime_type, data = split_data_url(data, f"{path}.file_data")
         return Media(kind_of(mime_type), mime_type, data=data, name=name, cache=cache)
     url = _text(part, "file_url", path)
+    if not url and (file_id := _text(part, "file_id", path)):
+        return Media("document", file_id=file_id, name=name, cache=cache)
     if not url:
         raise wrong(f"{path}.file_data", "must be the file's content, or 'file_url' its address")
     return Media("document", "application/pdf", url=url, name=name, cache=cache)

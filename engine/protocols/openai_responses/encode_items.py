@@ -183,8 +183,12 @@ class ItemWriter:
                 if media.detail not in (None, "low", "high", "auto"):
                     self.dropped.add("detail")
                 detail = media.detail if media.detail in ("low", "high") else "auto"
+                if media.file_id is not None:
+                    return {"type": "input_image", "file_id": media.file_id, "detail": detail}
                 url = _url_of(media, "image/png")
                 return {"type": "input_image", "image_url": url, "detail": detail}
+            case "document" if media.file_id is not None:
+                return {"type": "input_file", "file_id": media.file_id}
             case "document" if media.url is not None:
                 return {"type": "input_file", "file_url": media.url}
             case "document":

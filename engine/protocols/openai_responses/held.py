@@ -35,8 +35,9 @@ _FINDINGS = frozenset({"file_search_call"})
 _DEPTH_MAX = 12
 
 
-def refuse_held_ids(document: dict[str, Any]) -> None:
-    """Refuse a request that names a stored response, prompt, file, container or the like.
+def refuse_held_ids(document: dict[str, Any], ours: frozenset[int] = frozenset()) -> None:
+    """Refuse a request that names a stored response, prompt, file, container or the like; the
+    objects `ours` name files of the gateway's.
 
     Raises:
         InvalidRequestError: with the path as its param.
@@ -56,37 +57,37 @@ def refuse_held_ids(document: dict[str, Any]) -> None:
     items = document.get("input")
     for index, item in enumerate(items if isinstance(items, list) else ()):
         if isinstance(item, dict):
-            for path in _held_in_item(item):
+            for path in _held_in_item(item, ours):
                 raise HeldIdError(f"input[{index}].{path}")
     tools = document.get("tools")
     for index, tool in enumerate(tools if isinstance(tools, list) else ()):
         if isinstance(tool, dict):
-            for path in _held(tool, "", _DEPTH_MAX):
+            for path in _held(tool, "", _DEPTH_MAX, ours):
                 raise HeldIdError(f"tools[{index}].{path}")
 
 
-def _held_in_item(item: dict[str, Any]) -> Iterator[str]:
+def _held_in_item(item: dict[str, Any], ours: frozenset[int]) -> Iterator[str]:
     kind = text_of(item.get("type"))
     if kind == "item_reference" or (not kind and "role" not in item and "id" in item):
         yield "id"
     elif kind == "image_generation_call" and not item.get("result"):
         yield "id"  # the image itself is with the provider
     elif kind not in _FINDINGS:
-        yield from _held(item, "", _DEPTH_MAX)
+        yield from _held(item, "", _DEPTH_MAX, ours)
 
 
-def _held(value: dict[str, Any], path: str, depth: int) -> Iterator[str]:
+def _held(value: dict[str, Any], path: str, depth: int, ours: frozenset[int]) -> Iterator[str]:
     """Paths of ids in an object; `container` is one if it is a string."""
     for name, inner in value.items():
         at = f"{path}{name}"
-        if name in _OPAQUE or not inner:
+        if name in _OPAQUE or not inner or (name == "file_id" and id(value) in ours):
             continue
         is_id = name in _ID_FIELDS or (name == "container" and isinstance(inner, str))
         if is_id or (name in _URL_FIELDS and is_held_uri(text_of(inner))):
             yield at
         elif isinstance(inner, dict) and depth:
-            yield from _held(inner, f"{at}.", depth - 1)
+            yield from _held(inner, f"{at}.", depth - 1, ours)
         elif isinstance(inner, list) and depth:
             for index, item in enumerate(inner):
                 if isinstance(item, dict):
-                    yield from _held(item, f"{at}[{index}].", depth - 1)
+                    yield from _held(item, f"{at}[{index}].", depth - 1, ours)

@@ -12,6 +12,8 @@ from engine.events import Call
 from engine.protocols import carried
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dicts, load_request, text_of, write_json
+from engine.protocols.file_refs import holders_of, put_files
+from engine.protocols.openai_responses import files
 from engine.protocols.openai_responses.held import refuse_held_ids
 from engine.protocols.openai_responses.marks import MARKS, NAME, is_marked, is_ours
 from engine.protocols.openai_shared import kind_of
@@ -28,11 +30,13 @@ def parse_request(call: Call) -> ClientRequest:
             an id that lives at the provider.
     """
     document = load_request(call.body)
-    refuse_held_ids(document)
+    named = files.places(document)
+    refuse_held_ids(document, holders_of(named))
     model = document.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("You must provide a model parameter.", param="model")
     _check_input(document.get("input"))
+    uses = put_files(named, call.files, files.put)
     stream = _flag(document, "stream")
     if _flag(document, "background") and not stream:
         raise InvalidRequestError(
@@ -49,6 +53,7 @@ def parse_request(call: Call) -> ClientRequest:
         choices=1,
         media=Counter(_media(document["input"])),
         document=document,
+        files=uses,
     )
 
 

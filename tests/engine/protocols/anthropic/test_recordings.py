@@ -241,13 +241,15 @@ def test_a_recorded_error_is_read_and_written_again(name: str) -> None:
 
 
 def kind_of(name: str) -> str:
-    """`held`: it names what lives at the provider; `bad`: the provider refused it as well, or it
-    names another model; `native`: it asks for what no canonical request has a place for; else
-    `canonical`."""
+    """`held`: it names what lives at the provider; `files`: files, which are the gateway's; `bad`:
+    the provider refused it as well, or it names another model; `native`: it asks for what no
+    canonical request has a place for; else `canonical`."""
     recording = load(name)
     text = orjson.dumps(recording.request)
-    if b'"file_id"' in text or b'"container"' in text:
+    if b'"container' in text:
         return "held"
+    if b'"file_id"' in text:
+        return "files"
     if b'"Invalid content"' in text or b'"advisor_' in text:
         return "bad"
     natives = (b'"context_management"', b'"mcp_servers"', b'"tool_reference"')
@@ -302,6 +304,13 @@ def test_what_has_no_canonical_place_is_refused_elsewhere(name: str) -> None:
 def test_a_recorded_request_with_ids_at_the_provider_is_refused(name: str) -> None:
     with pytest.raises(HeldIdError):
         CODEC.parse_request(call_of(name))
+
+
+@pytest.mark.parametrize("name", requests("files"))
+def test_a_recorded_request_with_files_says_which(name: str) -> None:
+    assert all(
+        use.path.endswith("source.file_id") for use in CODEC.parse_request(call_of(name)).files
+    )
 
 
 @pytest.mark.parametrize("name", requests("bad"))

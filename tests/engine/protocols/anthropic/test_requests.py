@@ -82,8 +82,14 @@ FILE = {"type": "file", "file_id": "file_1"}
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
-        (of_blocks({"type": "image", "source": FILE}), "messages[0].content[0].source.file_id"),
-        (of_blocks({"type": "document", "source": FILE}), "messages[0].content[0].source.file_id"),
+        (
+            of_blocks({"type": "text", "text": "x", "source": FILE}),
+            "messages[0].content[0].source.file_id",
+        ),
+        (
+            {"system": [{"type": "image", "source": FILE}]},
+            "system[0].source.file_id",
+        ),
         (
             of_blocks({"type": "container_upload", "file_id": "file_1"}),
             "messages[0].content[0].file_id",
@@ -94,10 +100,10 @@ FILE = {"type": "file", "file_id": "file_1"}
                 {
                     "type": "tool_result",
                     "tool_use_id": "t",
-                    "content": [{"type": "image", "source": FILE}],
+                    "more": [{"type": "image", "source": FILE}],
                 },
             ),
-            "messages[0].content[1].content[0].source.file_id",
+            "messages[0].content[1].more[0].source.file_id",
         ),
         (
             of_blocks(

@@ -87,16 +87,10 @@ HELD: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"fileSearch": {}}]}, "tools[0].fileSearch"),
     ({"tools": {"file_search": {}}}, "tools[0].file_search"),
     ({"tools": [{"retrieval": {"vertexRagStore": {}}}]}, "tools[0].retrieval"),
-    (content({"fileData": {"fileUri": FILE}}), "contents[0].parts[1].fileData.fileUri"),
-    (content({"file_data": {"file_uri": "files/a"}}), "contents[0].parts[1].file_data.fileUri"),
     (content({"fileData": {"fileUri": "gs://bucket/a"}}), "contents[0].parts[1].fileData.fileUri"),
     (
         content({"fileData": {"fileUri": f"//key@{FILE.removeprefix('https://')}"}}),
         "contents[0].parts[1].fileData.fileUri",
-    ),
-    (
-        content({"functionResponse": {"parts": [{"fileData": {"fileUri": FILE}}]}}),
-        "contents[0].parts[1].functionResponse.parts[0].fileData.fileUri",
     ),
 ]
 

@@ -72,7 +72,7 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
         ({"container": "cntr_1"}, "container"),
         ({"extra_body": {"google": {"cached_content": "c"}}}, "extra_body.google.cached_content"),
         (
-            {"messages": user({"type": "file", "file": {"file_id": "file-1"}})},
+            {"messages": user({"type": "image_url", "file": {"file_id": "file-1"}})},
             "messages[0].content[0].file.file_id",
         ),
         (

@@ -142,11 +142,7 @@ def test_pictures_by_url() -> None:
 @pytest.mark.parametrize(
     ("held", "param"),
     [
-        ({"images": [{"file_id": "file-1"}]}, "images[0].file_id"),
-        (
-            {"images": [{"image_url": "https://a.example/x"}], "mask": {"file_id": "file-1"}},
-            "mask.file_id",
-        ),
+        ({"images": [{"image_url": "file-0123456789abcdef01"}]}, "images[0].image_url"),
         ({"images": [{"image_url": "gs://bucket/x"}]}, "images[0].image_url"),
     ],
 )
