@@ -15,7 +15,7 @@ from bench.simulate.errands import StatusTold, Told, Visit
 from bench.simulate.errors import ApiError
 from bench.simulate.films import mp4
 from bench.simulate.jobs import Job, JobApi, JobBook, JobState, Order
-from bench.simulate.pictures import jpeg, spoiled
+from bench.simulate.pictures import jpeg, spoiled, webp
 from bench.simulate.sounds import STRETCH_MS, wav
 from bench.simulate.text import seed_of
 
@@ -126,8 +126,8 @@ def _made(desk: Desk, job: Job, place: int, variant: str) -> tuple[bytes, bytes]
     if variant == "video":
         return b"video/mp4", mp4(width, height, job.seconds, seed)
     if variant == "spritesheet":
-        return b"image/jpeg", jpeg(4 * width // 8, height // 8, seed)
-    return b"image/jpeg", jpeg(width // 4, height // 4, seed)
+        return b"image/jpeg", jpeg(max(1, width // 2), max(1, height // 8), seed)
+    return b"image/webp", webp(max(1, width // 4), max(1, height // 4), seed)
 
 
 def size_of(text: str) -> tuple[int, int] | None:

@@ -1,6 +1,6 @@
-"""Pictures of any size by a seed: PNG of two colours in stripes, JPEG of grey. Both are valid.
+"""Pictures of any size by a seed: PNG of two colours in stripes, JPEG of grey, WebP of one colour.
 
-They compress so well that one of 1024 by 1024 has some hundred bytes.
+All are valid, and compress so well that one of 1024 by 1024 has some hundred bytes.
 """
 
 from __future__ import annotations
@@ -53,6 +53,30 @@ def jpeg(width: int, height: int, seed: bytes) -> bytes:
     )
     written = [b"\xff" + mark + struct.pack(">H", len(data) + 2) + data for mark, data in segments]
     return b"".join([b"\xff\xd8", *written, bytes(-(-blocks // 4)), b"\xff\xd9"])
+
+
+def webp(width: int, height: int, seed: bytes) -> bytes:
+    """Lossless (RFC 9649): each channel has one symbol only, and so its pixels take no bits."""
+    bits, at = 0, 0
+
+    def put(value: int, size: int) -> None:
+        nonlocal bits, at
+        bits |= value << at
+        at += size
+
+    put(width - 1, 14)
+    put(height - 1, 14)
+    put(0, 1 + 3)  # no transparency; the version
+    put(0, 3)  # no transform, no cache of colours, one group of codes
+    red, green, blue = seed[:3]
+    for symbol in (green, red, blue, 0xFF):
+        put(0b101, 3)  # a simple code of one symbol, which has eight bits
+        put(symbol, 8)
+    put(0b0001, 4)  # the same of distances, whose symbol has one bit
+    data = b"\x2f" + bits.to_bytes(-(-at // 8), "little")
+    data += bytes(len(data) % 2)
+    chunk = b"WEBPVP8L" + struct.pack("<I", 1 + -(-at // 8)) + data
+    return b"RIFF" + struct.pack("<I", len(chunk)) + chunk
 
 
 FORMATS: Final = {"png": png, "jpeg": jpeg}

@@ -42,6 +42,16 @@ def film_of(data: bytes) -> tuple[int, int, int, int]:
         return stream.width, stream.height, int(seconds), len(list(opened.decode(stream)))
 
 
+def picture_of(data: bytes) -> tuple[str, int, int]:
+    """The format and the size of a picture that can be decoded."""
+    with av.open(io.BytesIO(data)) as opened:
+        assert isinstance(opened, av.container.InputContainer)
+        [stream] = opened.streams.video
+        [frame] = opened.decode(stream)
+        assert isinstance(frame, av.VideoFrame)
+        return stream.codec_context.name, frame.width, frame.height
+
+
 def said(directives: str = "") -> str:
     return f"#sim {directives}\nA river at dawn."
 
@@ -84,8 +94,11 @@ async def test_openai_sdk_creates_polls_downloads_lists_and_deletes() -> None:
         assert [video.progress for video in polled] == [0, 40, 100]
         assert polled[2].completed_at is not None
         data = videos.download_content(made.id).read()
-        thumbnail = videos.download_content(made.id, variant="thumbnail").read()
-        assert thumbnail.startswith(b"\xff\xd8\xff")
+        shown = [
+            picture_of(videos.download_content(made.id, variant=variant).read())
+            for variant in ("thumbnail", "spritesheet")
+        ]
+        assert shown == [("webp", 320, 180), ("mjpeg", 640, 90)]
         remix = videos.remix(made.id, prompt=said("end_polls=0"))
         assert (remix.remixed_from_video_id, remix.seconds) == (made.id, "8")
         reference = videos.create(prompt=said(), input_reference=("a.png", PNG))
