@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import ast
 import gc
+import inspect
 import re
 import sys
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import Any
@@ -64,47 +65,48 @@ COMMENTS_COUNT: list[bool] = []
 """Not empty where the file at hand may tell the tool to say nothing."""
 
 
-class Recorder(libcst.CSTTransformer):
-    """Notes what is in one node, in the order in which visitors are led there."""
+@cache
+def attributes(kind: type[libcst.CSTNode]) -> tuple[tuple[str, str | None, str | None], ...]:
+    """Those of a kind of node that visitors are led to, in that order, and the names of the methods
+    that some visitor has for before and after each."""
+    source = inspect.getsource(kind._visit_and_replace_children)
+    known = attribute_methods()
+    return tuple(
+        (
+            name,
+            before if (before := f"visit_{kind.__name__}_{name}") in known else None,
+            after if (after := f"leave_{kind.__name__}_{name}") in known else None,
+        )
+        for name in dict.fromkeys(re.findall(r'visit_\w+\(\s*self,\s*"(\w+)"', source))
+    )
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[libcst.CSTNode | str] = []
 
-    def on_visit(self, node: libcst.CSTNode) -> bool:
-        self.parts.append(node)
-        return False
-
-    def on_leave(self, original_node: Any, updated_node: Any) -> Any:
-        return original_node
-
-    def on_visit_attribute(self, node: libcst.CSTNode, attribute: str) -> None:
-        self._attribute(f"visit_{type(node).__name__}_{attribute}")
-
-    def on_leave_attribute(self, original_node: libcst.CSTNode, attribute: str) -> None:
-        self._attribute(f"leave_{type(original_node).__name__}_{attribute}")
-
-    def _attribute(self, method: str) -> None:
-        if method in attribute_methods():
-            self.parts.append(method)
+def children(value: Any) -> Sequence[libcst.CSTNode]:
+    """What is in an attribute: one node, many, or none."""
+    kind = value.__class__
+    if kind is tuple or kind is list:
+        found: Sequence[libcst.CSTNode] = value
+        return found
+    return () if value is None or kind is libcst.MaybeSentinel else (value,)
 
 
 def inside(node: libcst.CSTNode) -> Inside:
     known = INSIDE.get(node)
     if known is None:
-        recorder = Recorder()
-        node._visit_and_replace_children(recorder)
-        kinds, anybody = bit(type(node).__name__), interest_of_all()
+        kinds, anybody = bit(node.__class__.__name__), interest_of_all()
         parts: list[libcst.CSTNode | str] = []
-        for part in recorder.parts:
-            if not isinstance(part, str):
+        for name, before, after in attributes(node.__class__):
+            if before:
+                parts.append(before)
+            for part in children(getattr(node, name)):
                 if is_trivia(part.__class__) and not COMMENTS_COUNT:
                     continue
                 below = inside(part).kinds
                 kinds |= below
-                if not below & anybody:
-                    continue
-            parts.append(part)
+                if below & anybody:
+                    parts.append(part)
+            if after:
+                parts.append(after)
         known = INSIDE[node] = Inside(tuple(parts), kinds)
     return known
 
