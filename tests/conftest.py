@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -68,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     worker: dict[str, str | int] | None = getattr(config, "workerinput", None)
     if worker is None:
         return
+    send_what_is_shown(config)
     number, count = int(str(worker["workerid"]).removeprefix("gw")), int(worker["workercount"])
     asked = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
     files = sorted(file for path in asked for file in path.rglob("test_*.py"))
@@ -75,6 +77,33 @@ def pytest_configure(config: pytest.Config) -> None:
         name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
         with suppress(Exception, pytest.skip.Exception):  # whoever collects it says what is wrong
             import_module(name)
+
+
+def send_what_is_shown(config: pytest.Config) -> None:
+    """Spare a worker and who listens to it three messages a test that would change nothing there.
+
+    Of what a test sends, nobody shows that it begins, and that its fixtures were made and ended
+    well only where times or single tests are listed. Each message costs both of them CPU time.
+    """
+    option = config.option
+    if option.durations is not None or option.xmlpath or option.verbose > 0:
+        return
+    is_sender = "WorkerInteractor"  # its module has no name to import it by
+    (sender,) = [p for p in config.pluginmanager.get_plugins() if type(p).__name__ == is_sender]
+    send = sender.sendevent
+
+    def send_if_shown(name: str, **message: Any) -> None:
+        if name == "logstart":
+            return
+        if name == "testreport":
+            report = message["data"]
+            if report["outcome"] == "passed":
+                if report["when"] != "call" and not report["sections"]:
+                    return
+                report["keywords"] = {}  # what `-k` selects by: it has been selected
+        send(name, **message)
+
+    sender.sendevent = send_if_shown
 
 
 def pytest_collection_finish() -> None:
