@@ -37,6 +37,7 @@ from frontends.files import FileRoutes
 from frontends.gemini import GeminiRoutes
 from frontends.headers import SECURITY
 from frontends.ingress import Ingress
+from frontends.jobs import JobRoutes
 from frontends.media import MediaRoutes
 from frontends.models import ModelRoutes
 from frontends.net import Net
@@ -100,6 +101,7 @@ class GatewayApp(QuartTrio):
         self.register_blueprint(WebhookRoutes(ingress, gateway).blueprint())
         self.register_blueprint(AdminRoutes(gateway).blueprint())
         self.register_blueprint(MediaRoutes(gateway).blueprint())
+        self.register_blueprint(JobRoutes(ingress, gateway).blueprint())
         self.register_blueprint(FileRoutes(ingress, gateway, self.render_fault).blueprint())
         self.register_error_handler(Exception, self._answer_error)
         self.get("/healthz")(self.healthz)

@@ -13,7 +13,8 @@ from frontends.cli_admin import database_of, database_options, run
 from frontends.cli_output import EXAMPLES, FAILED, Json, explain, fail, print_result
 
 PROTOCOLS: Final = (
-    "openai_chat", "openai_responses", "openai_completions", "openai", "anthropic", "gemini",
+    "openai_chat", "openai_responses", "openai_completions", "openai", "openai_videos",
+    "anthropic", "gemini",
 )  # fmt: skip
 _ASKED_MAX_BYTES: Final = 1_000_000
 """What the control socket takes, less what is around it."""

@@ -43,6 +43,7 @@ _ID_HEADERS: dict[Protocol, tuple[bytes, ...]] = {
     "openai_responses": (b"x-request-id",),
     "openai_completions": (b"x-request-id",),
     "openai": (b"x-request-id",),
+    "openai_videos": (b"x-request-id",),
     "anthropic": (b"x-request-id", b"request-id"),
     "gemini": (b"x-request-id",),
 }

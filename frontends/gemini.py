@@ -25,6 +25,7 @@ class GeminiRoutes:
             "countTokens": self.count_tokens,
             "embedContent": self.embed_content,
             "batchEmbedContents": self.embed_contents,
+            "predictLongRunning": self.generate_video,
         }
 
     def blueprint(self) -> Blueprint:
@@ -73,6 +74,10 @@ class GeminiRoutes:
     async def embed_contents(self, model: str) -> Response:
         """The vectors of contents."""
         return await self._ingress.relay("gemini", "embed_batch", model=model, stream=False)
+
+    async def generate_video(self, model: str) -> Response:
+        """The operation that makes a video."""
+        return await self._ingress.relay("gemini", "video", model=model, stream=False)
 
 
 def model_name(name: str) -> str:

@@ -21,6 +21,7 @@ PROVIDER_HEADERS: Final[dict[Protocol, tuple[str, ...]]] = {
     "openai_responses": (),
     "openai_completions": (),
     "openai": (),
+    "openai_videos": (),
     "anthropic": ("anthropic-beta", "anthropic-version"),
     "gemini": (),
 }
@@ -37,6 +38,7 @@ ANSWER_HEADERS: Final = RATE_HEADERS | frozenset(
         b"content-type",
         b"etag",
         b"idempotent-replayed",
+        b"openai-poll-after-ms",
         b"repr-digest",
         b"request-id",
         b"retry-after",

@@ -17,6 +17,7 @@ GEMINI_VERBS = (
     "countTokens",
     "embedContent",
     "batchEmbedContents",
+    "predictLongRunning",
 )
 
 _PREFIXES: tuple[tuple[str, Protocol], ...] = (
@@ -27,6 +28,9 @@ _PREFIXES: tuple[tuple[str, Protocol], ...] = (
     ("/v1/moderations", "openai"),
     ("/v1/audio", "openai"),
     ("/v1/images", "openai"),
+    ("/v1/videos/generations", "openai"),
+    ("/v1/videos", "openai_videos"),
+    ("/v1/music", "openai"),
     ("/v1/rerank", "openai"),
     ("/v2/rerank", "openai"),
     ("/upload", "gemini"),

@@ -19,6 +19,8 @@ Access = Scope | Literal["any", "admin", "open"]
 or the route tells for itself."""
 
 _GEMINI_VERBS = "/{version}/<any(models, tunedModels):of>/<path:target>"
+_OPERATION = "/{version}/models/<path:model>/operations/<job_id>"
+_GENERATIONS = ("/v1/videos/generations", "/v1/music/generations")
 _ADMIN_PREFIX = "/admin/"
 
 ROUTES: Final[Mapping[tuple[str, str], Access]] = {
@@ -41,6 +43,15 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = {
     **{("POST", _GEMINI_VERBS.format(version=v)): "inference" for v in GEMINI_VERSIONS},
     **{("GET", f"/{version}/models"): "any" for version in GEMINI_VERSIONS},
     **{("GET", f"/{version}/models/<path:name>"): "any" for version in GEMINI_VERSIONS},
+    ("POST", "/v1/videos"): "inference",
+    ("GET", "/v1/videos"): "read",
+    ("GET", "/v1/videos/<job_id>"): "read",
+    ("DELETE", "/v1/videos/<job_id>"): "inference",
+    **{("POST", path): "inference" for path in _GENERATIONS},
+    **{("GET", path): "read" for path in _GENERATIONS},
+    **{("GET", f"{path}/<job_id>"): "read" for path in _GENERATIONS},
+    **{("DELETE", f"{path}/<job_id>"): "inference" for path in _GENERATIONS},
+    **{("GET", _OPERATION.format(version=v)): "read" for v in GEMINI_VERSIONS},
     ("POST", "/v1/files"): "inference",
     ("GET", "/v1/files"): "read",
     ("GET", "/v1/files/<file_id>"): "read",

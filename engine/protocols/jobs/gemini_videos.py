@@ -54,7 +54,8 @@ class GeminiVideosCodec(JobsClientCodec):
     }
 
     def parse_request(self, call: Call) -> ClientRequest:
-        """Raises InvalidRequestError: a field is missing or wrong."""
+        """The result becomes a file of the account, as it does at Google: the SDK gets it as one.
+        Raises InvalidRequestError: a field is missing or wrong."""
         document = load_request(call.body)
         if not isinstance(call.model, str) or not call.model:
             raise InvalidRequestError("You must name a model in the path.", param="model")
@@ -64,7 +65,7 @@ class GeminiVideosCodec(JobsClientCodec):
         images = len(conversation.turns[0].parts) - 1
         params = {"prompt": get_text(_instance(document), "prompt"), "seconds": options.seconds}
         request = plain_request(self.name, "video", call.model, document, images)
-        return asked(self.name, request, "video", params)
+        return asked(self.name, request, "video", params, store_result=True)
 
     def decode_request(self, request: ClientRequest) -> Conversation:
         """The canonical form. Raises InvalidRequestError."""

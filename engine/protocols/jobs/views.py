@@ -141,7 +141,7 @@ def _operation(view: JobView, origin: str) -> dict[str, Any]:
     shown["done"] = True
     if view.state == "succeeded":
         samples = [
-            {"video": {"uri": result["url"]}}
+            {"video": {"uri": _gemini_uri(result, origin), "encoding": result["content_type"]}}
             for result in _results(view, origin)
             if result["variant"] == "video"
         ]
@@ -155,6 +155,14 @@ def _operation(view: JobView, origin: str) -> dict[str, Any]:
         assert error is not None, "every other end says why"
         shown["error"] = {"code": _RPC_CODES[view.state], "message": error.message}
     return shown
+
+
+def _gemini_uri(result: Mapping[str, Any], origin: str) -> str:
+    """A file of the account, where it has become one: what Google's SDK downloads."""
+    file_id = result.get("file_id")
+    if file_id is None:
+        return str(result["url"])
+    return f"{origin}/v1beta/files/{file_id.removeprefix('file-')}:download?alt=media"
 
 
 def _error(view: JobView) -> JobError | None:
