@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import traceback
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -251,8 +252,11 @@ class Referring:
                 flight.outcome = await self._known(place) or await self._send(place, row, file, to)
         except GatewayError as error:
             flight.outcome = error.with_traceback(None)
-        except Exception as error:
-            logger.exception("a file could not be sent to the provider %s", to.provider.name)
+        except Exception as error:  # noqa: BLE001 - who waits for it is told
+            # The trace only: the message may quote the file.
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            name, kind = to.provider.name, type(error).__name__
+            logger.error("a file could not be sent to the provider %s: %s\n%s", name, kind, trace)
             flight.outcome = error.with_traceback(None)
         finally:
             del self._flights[place]

@@ -36,7 +36,7 @@ SERVED: Final = {"gemini": "sim-gemini", "anthropic": "sim-anthropic"}
 TEXT: Final = "#sim tokens=2\nWhat is this?"
 
 
-def models_text(files: str, *, apis: bool, keys: str) -> str:
+def models_text(files: str, *, apis: bool, keys: str, provider: str = "") -> str:
     """A model and a provider for each protocol, named alike; with files APIs, or without."""
     tables = "".join(
         f"""
@@ -46,6 +46,7 @@ base_url = "$SIM/{version}"
 http2 = "{HTTP2}"
 api_keys = [{keys}]
 {f'files = "{api}"' if apis else ""}
+{provider}
 [models.by-{protocol}]
 deployments = [{{ provider = "at-{protocol}", model = "{SERVED.get(protocol, "sim-openai")}" }}]
 price = {{ input = 1, output = 2 }}
@@ -138,14 +139,16 @@ async def open_filed(
     apis: bool = True,
     keys: Sequence[str] = ("key-1",),
     more: str = "",
+    provider: str = "",
     **options: Any,
 ) -> AsyncIterator[Filed]:
-    """A gateway; `files` are lines of its section, `more` tables behind all others."""
+    """A gateway; `files` are lines of its section, `provider` of each provider's table, `more`
+    tables behind all others."""
     options = {"routing": AGAIN} | options
     for key in keys:
         (folder / key).write_text(key)
     said = ", ".join(f'"file:{folder / key}"' for key in keys)
-    models = models_text(files, apis=apis, keys=said) + more
+    models = models_text(files, apis=apis, keys=said, provider=provider) + more
     async with open_setup(folder, models=models, **options) as setup:
         yield Filed(setup)
 

@@ -36,6 +36,8 @@ _BYTES_PER_S: Final = 2_000_000
 """A tenth of what the helper does on a machine that has nothing else to do."""
 _MEASURED: Final = frozenset({"transcribe", "translate"})
 """Recordings are read by a large library in C: not in the process that has the secrets."""
+_FILES_IN_MEMORY_MAX_BYTES: Final = 1024 * 1024
+"""A body that holds more of stored files goes out from a file of the spool."""
 _START_S: Final = 30.0
 _END_S: Final = 10.0
 _RETRY_AFTER_S: Final = 1.0
@@ -176,7 +178,8 @@ class ParsingPool:
         file: SpoolFile | None = None
         try:
             asked = ask_of(answer.asked, ask)
-            if call.spooled is not None and isinstance(asked, Encode) and not asked.in_memory:
+            large = call.spooled is not None or call.files_bytes > _FILES_IN_MEMORY_MAX_BYTES
+            if large and isinstance(asked, Encode) and not asked.in_memory:
                 file = self._spool.open()
         except (GatewayError, SpoolError) as error:
             asked, refusal = frames.Forget(), error

@@ -164,7 +164,7 @@ def _texts(value: object) -> Iterator[str]:
                 waiting.extend(reversed(items))
             case {"type": "text", "media_type": _, "data": str(text)}:  # a document's source
                 yield text
-            case {"type": "base64" | "url"}:
+            case {"type": "base64" | "url" | "file"}:
                 continue
             case {"type": "tool_use" | "server_tool_use" | "mcp_tool_use", "input": called, **rest}:
                 yield text_of(rest.get("name"))

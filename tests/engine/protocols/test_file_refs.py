@@ -224,6 +224,8 @@ def test_what_a_provider_has_is_named_by_its_id(
     parts = turns[0].get("content") or turns[0]["parts"]
     assert parts == [told[spoken]]
     assert made.held == ("file-at-theirs",)
+    inline = prepared(call_of(client, NAMED[client](name)), spoken, **{name: FILES[name]})
+    assert made.input.count() == inline.input.count(), "an id is nothing that is read"
 
 
 @pytest.mark.parametrize("client", ASKED)
