@@ -18,6 +18,8 @@ from engine.spool import Spool, SpoolError, SpoolFile
 
 SPOOLED_AT_ONCE_BYTES = 256 * 1024
 """Of a body that goes to a file, so much is in memory."""
+UNREAD_MAX_BYTES: Final = 256 * 1024
+"""Of a body that who wants it has not taken; one message more at most is held."""
 
 _RECORDINGS: Final[frozenset[Operation]] = frozenset({"transcribe", "translate"})
 _BESIDE_MAX_BYTES = 1024 * 1024
@@ -43,6 +45,8 @@ class LazyBody(TrioBody):
         super().__init__(expected_content_length, max_content_length)
         self.wanted = trio.Event()
         self._refused = False
+        self._whole = False
+        self._room = trio.Event()
         self._receive: Receive | None = None
 
     def pull(self, receive: Receive) -> None:
@@ -53,7 +57,14 @@ class LazyBody(TrioBody):
         """Drop what is left: it is read so that the client can be heard leaving."""
         self._refused = True
         self._data.clear()
+        self._room.set()
         self.wanted.set()
+
+    async def wait_room(self) -> None:
+        """Until more may be appended: whoever takes the body part by part sets the pace."""
+        while len(self._data) > UNREAD_MAX_BYTES and not (self._refused or self._whole):
+            self._room = trio.Event()
+            await self._room.wait()
 
     def append(self, data: bytes) -> None:
         """Called by the connection for what arrives."""
@@ -64,9 +75,13 @@ class LazyBody(TrioBody):
         self.wanted.set()
         while self._receive is not None and not (self._data or self._complete.is_set()):
             await self._pull_some(self._receive)
-        return await super().__anext__()
+        data = await super().__anext__()
+        self._room.set()
+        return data
 
     def __await__(self) -> Generator[Any, None, Any]:
+        self._whole = True
+        self._room.set()
         self.wanted.set()
         while self._receive is not None and not self._complete.is_set():
             yield from self._pull_some(self._receive).__await__()

@@ -96,8 +96,14 @@ class GatewayConnection(TrioASGIHTTPConnection):
         self, nursery: trio.Nursery, request: LazyRequest, receive: Any
     ) -> None:
         """Take the body once a handler wants it; then listen for the client's leaving."""
-        await request.body.wanted.wait()
-        await super().handle_messages(nursery, request, receive)
+        body = request.body
+        await body.wanted.wait()
+        while (message := await receive())["type"] != "http.disconnect":
+            body.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                body.set_complete()
+            await body.wait_room()
+        nursery.cancel_scope.cancel()
 
     async def handle_request(  # type: ignore[override]
         self, nursery: trio.Nursery, request: LazyRequest, send: Any

@@ -225,17 +225,18 @@ class GeminiFileRoutes:
                 "'X-Goog-Upload-Command' is 'upload', 'upload, finalize', 'finalize', 'query' or "
                 "'cancel' here."
             )
+        offset = _number(request.headers, "x-goog-upload-offset")
         with session.taken():
-            return await self._take_part(session, request, commands)
+            return await self._take_part(session, request, commands, offset)
 
     async def _take_part(
-        self, session: UploadSession, request: Asked, commands: set[str]
+        self, session: UploadSession, request: Asked, commands: set[str], offset: int | None
     ) -> Response:
         """Bytes of the file, its end, or both; what cannot go on ends the upload, and says so."""
         uploads = self._gateway.uploads
         try:
             if session.row is None and "upload" in commands:
-                await self._append(session, request)
+                await self._append(session, request, offset)
             if session.row is None and "finalize" in commands:
                 await uploads.keep(session, await self._finish(session, request.headers))
         except GatewayError as error:
@@ -255,9 +256,8 @@ class GeminiFileRoutes:
         response.headers[_STATUS] = "final"
         return response
 
-    async def _append(self, session: UploadSession, request: Asked) -> None:
+    async def _append(self, session: UploadSession, request: Asked, offset: int | None) -> None:
         """The body, without what has come before: whoever has missed an answer sends it again."""
-        offset = _number(request.headers, "x-goog-upload-offset")
         received = session.received_bytes
         if offset is None or offset > received:
             raise _WrongPlaceError(f"'X-Goog-Upload-Offset' is {received} here.")
@@ -368,7 +368,7 @@ def _metadata(fields: Mapping[str, str]) -> tuple[str | None, str | None]:
 
 def _described(document: dict[str, Any]) -> tuple[str | None, str | None]:
     """Display name and type, of `{"file": {…}}`. Raises InvalidRequestError."""
-    file = document.get("file") or {}
+    file = document.get("file", {})
     if not isinstance(file, dict):
         raise InvalidRequestError("'file' is an object.", param="file")
     if file.get("name"):

@@ -90,6 +90,100 @@ def test_anothers_request_id_keys_nothing(rig: Rig) -> None:
     assert answer.headers["x-request-id"] != theirs
 
 
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n%b\r\n--b--'
+)
+FORM_TYPE = {"content-type": "multipart/form-data; boundary=b"}
+ANTHROPIC = {"anthropic-version": "2023-06-01"}
+ON_FILES: dict[str, tuple[str, str, dict[str, str]]] = {
+    "openai, shown": ("GET", "/v1/files/file-{id}", {}),
+    "openai, bare": ("GET", "/v1/files/{id}", {}),
+    "openai, content": ("GET", "/v1/files/file-{id}/content", {}),
+    "openai, a range": ("GET", "/v1/files/file-{id}/content", {"range": "bytes=0-1"}),
+    "openai, head": ("HEAD", "/v1/files/file-{id}/content", {}),
+    "openai, removed": ("DELETE", "/v1/files/file-{id}", {}),
+    "openai, after": ("GET", "/v1/files?after=file-{id}", {}),
+    "anthropic, shown": ("GET", "/v1/files/file_{id}", ANTHROPIC),
+    "anthropic, content": ("GET", "/v1/files/file_{id}/content", ANTHROPIC),
+    "anthropic, removed": ("DELETE", "/v1/files/file_{id}", ANTHROPIC),
+    "anthropic, after": ("GET", "/v1/files?after_id=file_{id}", ANTHROPIC),
+    "anthropic, before": ("GET", "/v1/files?before_id=file_{id}", ANTHROPIC),
+    "gemini, shown": ("GET", "/v1beta/files/{id}", {}),
+    "gemini, v1": ("GET", "/v1/files/{id}", {"x-goog-api-key": "OWN"}),
+    "gemini, content": ("GET", "/v1beta/files/{id}:download?alt=media", {}),
+    "gemini, removed": ("DELETE", "/v1alpha/files/{id}", {}),
+    "gemini, a page": ("GET", "/v1beta/files?pageToken={id}", {}),
+}
+
+
+@pytest.mark.parametrize("way", ON_FILES)
+def test_anothers_file(unpaid: Rig, way: str) -> None:
+    """It looks as a file that there never was, by each protocol's routes."""
+    method, path, headers = ON_FILES[way]
+    headers = {name: unpaid.key if value == "OWN" else value for name, value in headers.items()}
+    data = FORM % b"the other account's words"
+    made = unpaid.ask("/v1/files", data, headers=as_other(unpaid) | FORM_TYPE)
+    assert made.status == 200, made.body
+    file_id = made.document["id"].removeprefix("file-")
+    nobodys = "a" * 26
+    anothers = unpaid.ask(path.format(id=file_id), method=method, headers=headers)
+    missing = unpaid.ask(path.format(id=nobodys), method=method, headers=headers)
+
+    assert anothers.status == missing.status == (400 if "?" in path and "alt" not in path else 404)
+    for request_id in (anothers.headers["x-request-id"], missing.headers["x-request-id"]):
+        assert request_id
+    assert b"words" not in anothers.body
+    if method != "HEAD":
+        protocol = "gemini" if way.startswith("gemini") else "openai_chat"
+        protocol = "anthropic" if headers.get("anthropic-version") else protocol
+        one, other = (
+            check_error(answer, protocol)["message"].replace(said, "ID")
+            for answer, said in ((anothers, file_id), (missing, nobodys))
+        )
+        assert one == other
+    assert unpaid.ask("/v1/files", method="GET").document["data"] == []
+    own = unpaid.ask(f"/v1/files/{file_id}/content", method="GET", headers=as_other(unpaid))
+    assert own.body == b"the other account's words"
+    gone = unpaid.ask(f"/v1/files/{file_id}", method="DELETE", headers=as_other(unpaid))
+    assert gone.status == 200
+
+
+@pytest.mark.parametrize("command", ["query", "upload", "upload, finalize", "finalize", "cancel"])
+def test_anothers_upload(unpaid: Rig, command: str) -> None:
+    path = "/upload/v1beta/files"
+    begun = unpaid.ask(
+        path,
+        {"file": {}},
+        headers=as_other(unpaid)
+        | {"x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start"},
+    )
+    assert begun.status == 200
+    query = begun.headers["x-goog-upload-url"].partition("?")[2]
+    said = {"x-goog-upload-command": command, "x-goog-upload-offset": "0"}
+    answer = unpaid.ask(f"{path}?{query}", b"mine", headers=said)
+    guessed = unpaid.ask(f"{path}?upload_id={'A' * 43}", b"mine", headers=said)
+
+    assert answer.status == guessed.status == 404
+    assert check_error(answer, "gemini")["message"] == check_error(guessed, "gemini")["message"]
+    over = unpaid.ask(
+        f"{path}?{query}", headers=as_other(unpaid) | {"x-goog-upload-command": "cancel"}
+    )
+    assert over.headers["x-goog-upload-status"] == "cancelled"
+    assert query.split("=")[1].partition("&")[0] not in unpaid.logged()
+
+
+@pytest.mark.parametrize(
+    "name", ["..%2f..%2fledger.db", "%2e%2e%2ftmp", "....//x", "tmp", "file-..", "a%00b", "*", "%"]
+)
+def test_an_id_is_no_path(unpaid: Rig, name: str) -> None:
+    for path in (f"/v1/files/{name}", f"/v1/files/{name}/content", f"/v1beta/files/{name}"):
+        for method in ("GET", "DELETE"):
+            answer = unpaid.ask(path, method=method)
+            assert answer.status in {400, 404, 405}, (method, path)
+            assert b"SQLite" not in answer.body
+
+
 HELD: dict[str, tuple[str, dict[str, Any]]] = {
     "a stored response": ("/v1/responses", {"previous_response_id": "resp_1"}),
     "a conversation": ("/v1/responses", {"conversation": "conv_1"}),
