@@ -44,6 +44,7 @@ from frontends.net import Net
 from frontends.openai import OpenAIRoutes
 from frontends.receipts import ReceiptRoutes
 from frontends.rendering import json_response, render_error
+from frontends.routes import Route
 from frontends.server import ErrorBody
 from frontends.server.forwarded import PEER
 from frontends.server.interfaces import Peer
@@ -69,6 +70,7 @@ class GatewayApp(QuartTrio):
 
     asgi_http_class = GatewayConnection
     request_class = LazyRequest
+    url_rule_class = Route  # type: ignore[assignment]  # as in Quart
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(__name__, static_folder=None, template_folder=None)
