@@ -10,6 +10,7 @@ import trio
 from engine.admission.keys import KeyEntry, Scope
 from engine.admission.plans import NO_LIMITS
 from engine.errors import (
+    JobsLimitedError,
     ModelNotAllowedError,
     ModelUnavailableError,
     PermissionDeniedError,
@@ -181,3 +182,14 @@ def check_room(parts: Parts, under_way: int) -> None:
         raise UnavailableError("The gateway is stopping.", retry_after_s=1)
     if under_way >= parts.config.server.exchanges_max:
         raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
+
+
+def check_jobs(parts: Parts, account_id: str) -> None:
+    """Whether the account may have one more job. Raises JobsLimitedError."""
+    most = parts.config.jobs.open_per_account_max
+    if parts.ledger.open_jobs_of(account_id) >= most:
+        raise JobsLimitedError(
+            f"The account has {most} jobs under way, which is as many as it may have; wait until "
+            "one has ended, or cancel one.",
+            retry_after_s=10,
+        )

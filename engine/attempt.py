@@ -10,6 +10,7 @@ import logging
 import re
 import traceback
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -32,7 +33,9 @@ _ERROR_BODY_MAX_BYTES = 64 * 1024
 _SMALL_EVENT_MAX_BYTES = 64 * 1024
 # Receipts keep it, and clients are told it in a header.
 _is_id = re.compile(r"[!-~]{1,256}").fullmatch
-_OK = 200
+_OK: Final = frozenset({200})
+_TAKEN: Final = frozenset({200, 201, 202})
+"""What is made later is answered with any of them."""
 
 
 class Attempt:
@@ -54,8 +57,10 @@ class Attempt:
         unary: bool,
         metered: Callable[[Relay], bool],
         changed: Alarm | None = None,
+        of_job: bool = False,
     ) -> None:
         self.relay = relay
+        self._accepts = _TAKEN if of_job else _OK
         self.sink: Sink = sink
         self.status: int | None = None
         self.answered = False
@@ -292,7 +297,7 @@ class Attempt:
         self.answered_at = self.last_activity
         status = self.header(b":status") or ""
         self.status = int(status) if status.isdecimal() else 0
-        self.answered = self.status == _OK
+        self.answered = self.status in self._accepts
         codings = [v.decode("latin-1") for n, v in head if n == b"content-encoding"]
         if codings:
             self._choose_inflater(", ".join(codings))

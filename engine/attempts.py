@@ -157,7 +157,7 @@ class Attempts(Course):
         """Send the first request if no stream has to be waited for, as nearly always; or find that
         it may not be sent. Otherwise `_dispatch` is to go on."""
         leg, attempt = self.current, self.current.attempt
-        if self._again is not None or leg.number:
+        if self._again is not None or leg.number or self._billing.of_job:
             return False
         await trio.lowlevel.checkpoint_if_cancelled()
         if trio.current_time() >= leg.watch.start():
@@ -216,6 +216,8 @@ class Attempts(Course):
 
     async def _send(self, leg: Leg) -> None:
         """Where the wait for a stream is cancelled, it can be taken up again."""
+        if self._billing.of_job:
+            await self._billing.wait_asked_durable()
         attempt, send_by = leg.attempt, math.inf
         if self._retrying.has_others:
             first_token_s = self._parts.config.routing.first_token_timeout_s

@@ -15,10 +15,11 @@ from engine.admission.keys import Principal
 from engine.config import BillingConfig
 from engine.errors import GatewayError, UnavailableError
 from engine.events import Call, Outcome, Usage
+from engine.handing import HandsOver
 from engine.holding import Holding
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import ReceiptError
-from engine.ledger.records import Hold, IdempotencyKey, ProgressEntry, StoredAnswer, Ticket
+from engine.ledger.records import IdempotencyKey, ProgressEntry, StoredAnswer, Ticket
 from engine.leg import Leg
 from engine.measuring import Measuring
 from engine.metering.pricing import Rates, charge_nanodollars
@@ -27,13 +28,14 @@ from engine.parsing.jobs import Prepared
 from engine.relay import Relay
 from engine.reserving import TokenReserve, expected_tokens
 from engine.routing.values import Candidate, Plan
+from engine.submitting import Submitting
 from engine.tally import Tally
 
 # A progress record is at most 256 tokens old; the meter may be 50 or so behind.
 _PROGRESS_DUE_TOKENS = 192
 
 
-class ExchangeBilling:
+class ExchangeBilling(HandsOver):
     """Owns the hold of one exchange, what it takes of the tokens a minute, and its receipt.
 
     Attributes:
@@ -56,6 +58,7 @@ class ExchangeBilling:
         reference: Rates | None,
         tokens: TokenReserve,
         barrier_timeout_s: float,
+        job_timeout_s: float,
         progress_due: Callable[[], None],
     ) -> None:
         """`prepared`, `candidate` and `measuring` are of the first leg; `model` is the own name of
@@ -96,6 +99,7 @@ class ExchangeBilling:
             measuring=measuring,
         )
         self.idempotency: IdempotencyKey | None = None
+        self._jobbing = Submitting(request, job_timeout_s)
 
     async def reserve_tokens(self) -> None:
         """Take of the tokens a minute what the request is expected to use, until it is settled or
@@ -123,7 +127,7 @@ class ExchangeBilling:
         known = self.idempotency
         if known is not None:
             self.receipt = self.receipt.replace(idempotency_key=known.key)
-        self._holding.take(first, self.receipt, known)
+        self._holding.take(first, self.receipt, known, self._jobbing.asked(self.receipt))
         return first
 
     def check_funds(self) -> None:
@@ -134,10 +138,6 @@ class ExchangeBilling:
             InsufficientFundsError: the account does not.
         """
         self._holding.first_slice()
-
-    @property
-    def _hold(self) -> Hold:
-        return self._holding.hold
 
     @property
     def owed(self) -> bool:
@@ -166,7 +166,8 @@ class ExchangeBilling:
         leg.attempt.relay.meter.limits = leg.measuring.bounds.limits
         row = self._tally.begin(leg, self._clock())
         try:
-            self._ledger.attempt(self._hold, row)
+            ticket = self._ledger.attempt(self._hold, row, self._jobbing.submit(leg))
+            self._jobbing.ticket = ticket
         except UnavailableError:
             self._tally.take_back(leg)
             raise
@@ -394,17 +395,9 @@ class ExchangeBilling:
         ledger closes admission until its journal is well.
         """
         assert self._settlement is not None
-        if await self._wait_durable(self._settlement):
+        if await self._wait_durable(self._settlement) and not self.of_job:
             self.receipt = self.receipt.replace(durability="durable")
 
     def head_ready(self) -> None:
         """Note the time for the receipt."""
         self._tally.log.note("head_ms")
-
-    async def _wait_durable(self, ticket: Ticket) -> bool:
-        if self._ledger.is_durable(ticket):
-            return True
-        with trio.CancelScope(shield=True) as scope:
-            scope.deadline = trio.current_time() + self._barrier_timeout_s
-            await self._ledger.wait_durable(ticket)
-        return self._ledger.is_durable(ticket)

@@ -83,10 +83,34 @@ class Conclusion:
         self.settle(Outcome.SHUTDOWN, error, flags=flags)
         self._ending = self._attempts.current.attempt.relay.fail(error)
 
+    def hand_over(self) -> bytes:
+        """A provider has taken the job that was asked for: it is that one's to be settled. Returns
+        the answer."""
+        leg = self._attempts.current
+        accepted = leg.attempt.relay.accepted
+        assert accepted is not None, "somebody has taken it"
+        head, body, answer = self._head or self.head(), leg.attempt.relay.finish(), None
+        if self._billing.idempotency is not None:
+            answer = stored_answer(self._whole_head(head, body), body)
+        self._billing.hand_over(accepted, self._parts.jobs, answer)
+        return body
+
+    def leave_behind(self, error: GatewayError | None = None) -> None:
+        """A provider was asked for a job, and what it says is not waited for any more: what comes
+        of it is found out without this exchange."""
+        self.error = self.error or error
+        self._billing.keep_job(self._parts.jobs)
+
     def settle_early(self) -> None:
         """The exchange is left: settle what came, unless its end was reached before."""
         attempt = self._attempts.current.attempt
         if not self._billing.owed:
+            return
+        if attempt.relay.accepted is not None:
+            self.hand_over()
+            return
+        if self._billing.of_job and attempt.under_way:
+            self.leave_behind()
             return
         # Cutting everything at once closes the provider's connections under open streams too.
         cut = self._parts.cutting and attempt.relay.meter.has_output
@@ -127,7 +151,7 @@ class Conclusion:
 
     def _whole_head(self, head: Head, body: bytes) -> Head:
         cost = []
-        if self._parts.config.billing.show_cost:
+        if self._parts.config.billing.show_cost and not self._billing.of_job:
             shown = self._shown_cost()
             cost = [
                 (b"x-parshall-cost", shown.usd.encode()),
@@ -162,6 +186,8 @@ class Conclusion:
     def _settled_ending(self) -> bytes:
         attempt = self._attempts.current.attempt
         relayed = attempt.relay
+        if relayed.accepted is not None and self._billing.owed:
+            return self.hand_over()
         if attempt.crash is not None:
             error = GatewayError("The gateway failed.")
             self.settle(Outcome.GATEWAY_FAILED, error)

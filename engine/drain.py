@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from engine.attempts import Attempts
 from engine.billing import ExchangeBilling
-from engine.conclusion import Conclusion
+from engine.conclusion import Conclusion, outcome_of
 from engine.events import Outcome
 from engine.parts import OpenExchange, Parts
 
@@ -35,11 +37,13 @@ class Drain:
         """Take the exchange over, if its provider's policy says so and there is something to read
         on; no checkpoint. Only one of two attempts is read on."""
         parts, provider, attempt = self._parts, self._leg.provider, self._leg.attempt
-        if provider.on_cancel != "drain" or parts.stopping or not self._billing.owed:
+        of_job = self._billing.of_job
+        if not (provider.on_cancel == "drain" or of_job):
             return False
-        if not attempt.under_way:
+        if parts.stopping or not self._billing.owed or not attempt.under_way:
             return False
-        if not parts.drains.adopt(self._exchange.receipt.account_id, self._read_on):
+        account_id = self._exchange.receipt.account_id
+        if not parts.drains.adopt(account_id, self._read_on, needed=of_job):
             return False
         parts.draining[self._request_id] = self._exchange
         try:
@@ -53,7 +57,8 @@ class Drain:
     async def _read_on(self) -> None:
         attempt = self._leg.attempt
         try:
-            with trio.move_on_after(self._leg.provider.cancel_drain_s):
+            drain_s = self._leg.provider.cancel_drain_s
+            with trio.move_on_after(math.inf if self._billing.of_job else drain_s):
                 while not attempt.over:
                     await self._leg.watch.wait_changed()
         except Exception as error:  # noqa: BLE001
@@ -70,10 +75,20 @@ class Drain:
         try:
             if not self._billing.owed:
                 return
-            if attempt.crash is not None:
+            if self._billing.of_job and attempt.crash is None:
+                self._end_submit()
+            elif attempt.crash is not None:
                 self._conclusion.settle(Outcome.GATEWAY_FAILED)
             else:
                 whole = attempt.relay.terminal and attempt.error is None
                 self._conclusion.settle(Outcome.CLIENT_LEFT, drained=whole)
         finally:
             self._conclusion.release_key()
+
+    def _end_submit(self) -> None:
+        """Of a job: whoever asked for it and has left finds it among those of the account."""
+        attempt = self._leg.attempt
+        if attempt.relay.accepted is None and (error := attempt.error) is not None:
+            self._conclusion.settle(outcome_of(error), error)
+        else:
+            self._conclusion.settle_early()

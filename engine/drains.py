@@ -30,13 +30,18 @@ class Drains:
         """How many are under way."""
         return self._open.total()
 
-    def adopt(self, account_id: str, run: Callable[[], Awaitable[None]]) -> bool:
+    def adopt(
+        self, account_id: str, run: Callable[[], Awaitable[None]], *, needed: bool = False
+    ) -> bool:
         """Start `run`, which bounds itself and raises nothing but Cancelled.
 
         It runs at least to its first checkpoint, also if all is cancelled now: what it does in a
-        `finally` is done. False, and nothing is started, over the account's cap or at the end.
+        `finally` is done. False, and nothing is started, over the account's cap, unless it is
+        `needed`, or at the end.
         """
-        if self._closing or self._open[account_id] >= self.per_account_max:
+        if self._closing:
+            return False
+        if not needed and self._open[account_id] >= self.per_account_max:
             return False
         self._open[account_id] += 1
         self._nursery.start_soon(self._own, account_id, run)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from engine.admitting import Choice, admit_call, check_room
+from engine.admitting import Choice, admit_call, check_jobs, check_room
 from engine.attempt import Attempt
 from engine.attempts import Attempts
 from engine.billing import ExchangeBilling
@@ -117,6 +117,7 @@ class Exchange:
             reference=choose.reference,
             tokens=TokenReserve(parts.limiter, admitted.demand),
             barrier_timeout_s=parts.config.storage.barrier_timeout_s,
+            job_timeout_s=parts.config.jobs.timeout_s,
             progress_due=parts.progress_due.set,
         )
         self._pulled: PullSink | None = None
@@ -169,6 +170,8 @@ class Exchange:
 
     @trio.lowlevel.enable_ki_protection
     def _begin(self) -> None:
+        if self._request.job is not None:
+            check_jobs(self._parts, self.receipt.account_id)
         first = self._billing.reserve()
         self._attempts.limit(first.covered_tokens, first.lowered_limit)
         self._parts.open_exchanges[self._request_id] = self
@@ -310,14 +313,12 @@ class Exchange:
         """End it here because the gateway stops: what came is billed, and the client gets its
         protocol's error ending or, where no head has gone out, a refusal. Nothing happens where
         the end has been reached already."""
-        if self._stop():
-            self._conclusion.shut_down(ShutdownError())
+        self._end_by_us(ShutdownError())
 
     @trio.lowlevel.enable_ki_protection
     def end_by_operator(self) -> None:
         """As `shut_down`, because an operator wants it; the receipt says so."""
-        if self._stop():
-            self._conclusion.shut_down(EndedByOperatorError(), "ended_by_operator")
+        self._end_by_us(EndedByOperatorError(), "ended_by_operator")
 
     async def wait_settled(self) -> None:
         """Wait until the settlement is durable, or `barrier_timeout_s`. It has been settled."""
@@ -350,6 +351,8 @@ class Exchange:
 
     def _check_failed(self) -> None:
         attempt = self._attempt
+        if attempt.relay.accepted is not None:
+            return
         if attempt.crash is not None:
             raise self._refused(Outcome.GATEWAY_FAILED, GatewayError("The gateway failed."))
         if attempt.relay.meter.has_output:
@@ -360,11 +363,24 @@ class Exchange:
             raise self._refused(outcome_of(error), error)
 
     def _stop(self) -> bool:
-        self._attempts.look()
-        if self._attempts.over or not self._billing.owed:
-            return False  # the end has been reached already
+        if not self._goes_on:
+            return False
         self._attempts.stop()
         return True
+
+    @property
+    def _goes_on(self) -> bool:
+        """The end has not been reached already."""
+        self._attempts.look()
+        return not self._attempts.over and self._billing.owed
+
+    def _end_by_us(self, error: GatewayError, *flags: str) -> None:
+        if self._billing.of_job and self._attempt.under_way:
+            if self._goes_on:
+                self._conclusion.leave_behind(error)
+                self._attempts.stop()
+        elif self._stop():
+            self._conclusion.shut_down(error, *flags)
 
     def _refused(self, outcome: Outcome, error: GatewayError) -> GatewayError:
         self._attempts.close()

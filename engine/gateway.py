@@ -33,9 +33,11 @@ from engine.exchange import Exchange
 from engine.idempotency import IdempotencyKeys
 from engine.inlining import Inliner
 from engine.jobs.book import JobBook
+from engine.jobs.desk import Desk
+from engine.jobs.poller import open_poller
+from engine.jobs_api import JobsApi
 from engine.keyring import follow_keys
 from engine.ledger.changes import Change, PlanSet, PriceSet, Switched
-from engine.ledger.job_rows import JobPage, JobQuery, JobView
 from engine.ledger.ledger import Ledger, open_ledger
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
 from engine.ledger.receipts import for_customer
@@ -75,10 +77,11 @@ _END_SLICE_S = 0.1
 """So long at most exchanges are ended before others have their turn; a turn under load is long."""
 
 
-class Gateway:
+class Gateway(JobsApi):
     """Made by `open_gateway`. One gateway owns its database."""
 
-    def __init__(self, parts: Parts, reloader: Reloader) -> None:
+    def __init__(self, parts: Parts, reloader: Reloader, desk: Desk) -> None:
+        super().__init__(parts, desk)
         self._parts = parts
         self._reloader = reloader
         self._running = Operations(parts, reloader.reload)
@@ -232,22 +235,6 @@ class Gateway:
                 return for_customer(exchange.receipt.to_json())
         return await self.receipt(principal, request_id)
 
-    async def job(self, principal: Principal, shown_id: str) -> JobView:
-        """A job of the principal's own account, as it is now; see `JobBook.find`."""
-        return await self._parts.jobs.find(principal.account_id, shown_id)
-
-    async def jobs(self, principal: Principal, query: JobQuery) -> JobPage:
-        """A page of the jobs of the principal's own account.
-
-        Raises:
-            InvalidRequestError: there is no job of the id that it is to go on behind.
-        """
-        return await self._parts.jobs.page(principal.account_id, query)
-
-    async def delete_job(self, principal: Principal, shown_id: str) -> JobView:
-        """Show a job no more that has ended, as it was; see `JobBook.delete`."""
-        return await self._parts.jobs.delete(principal.account_id, shown_id)
-
     async def create_key(self, account_id: str, name: str) -> tuple[KeyRow, str]:
         """A new key and its secret, which is known only now. Raises NotFoundError."""
         secret = new_secret(self.config.limits.key_prefix)
@@ -383,6 +370,7 @@ async def open_gateway(
         files.remove_copy = lambda copy: referring.remove_copy(parts.providers, copy)
         await _take_up(parts)
         expose(parts)
+        desk = Desk(pool, lambda: parts.providers, lambda: parts.config.jobs.poll_timeout_s)
         for provider in rules.providers.values():
             pool.keep_warm(provider)
         async with (
@@ -391,9 +379,10 @@ async def open_gateway(
             open_webhooks(ledger, lambda: parts.config, clock) as webhooks,
             open_upkeep(parts),
             open_probing(parts),
+            open_poller(parts.jobs, desk, lambda: parts.config.jobs, clock, chance.random),
         ):
             parts.jobs.follow(lambda _, ticket: webhooks.ended(ticket))
-            yield Gateway(parts, Reloader(parts, read, credentials, notices))
+            yield Gateway(parts, Reloader(parts, read, credentials, notices), desk)
 
 
 async def _take_up(parts: Parts) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from engine import funds
 from engine.config import BillingConfig
 from engine.errors import BudgetExceededError, InsufficientFundsError
+from engine.ledger.job_rows import JobRow
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import Hold, IdempotencyKey
@@ -136,7 +137,11 @@ class Holding:
         )
 
     def take(
-        self, first: funds.FirstSlice, receipt: Receipt, idempotency: IdempotencyKey | None
+        self,
+        first: funds.FirstSlice,
+        receipt: Receipt,
+        idempotency: IdempotencyKey | None,
+        job: JobRow | None = None,
     ) -> None:
         """Hold the first slice. Raises UnavailableError: the ledger takes no charges now."""
         if first.lowered_limit is not None:
@@ -147,6 +152,7 @@ class Holding:
             first.amount_nanodollars,
             receipt,
             idempotency=idempotency,
+            job=job,
         )
         self.covered_tokens = first.covered_tokens
         if first.lowered_limit is not None:

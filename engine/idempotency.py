@@ -26,6 +26,7 @@ from engine.ledger.idempotency import EarlierRequest
 from engine.ledger.ledger import Ledger
 from engine.ledger.records import IdempotencyKey, StoredAnswer
 from engine.media.forms import boundary_of
+from engine.protocols.jobs.views import job_json
 from engine.protocols.uploads import has_form
 
 KEY_MAX_CHARS = 255
@@ -76,12 +77,23 @@ class IdempotencyKeys:
             digest = await trio.to_thread.run_sync(digest_of, call)
             since_ms = self._clock() - self._keep_ms
             earlier = await self._ledger.earlier_request(account_id, key, since_ms)
-            replay = None if earlier is None else decide(earlier, digest)
+            replay = None if earlier is None else await self._decide(account_id, earlier, digest)
             kept = replay is None
         finally:
             if not kept:
                 del self._taken[account_id, key]
         return IdempotencyKey(key, digest, stream) if replay is None else replay
+
+    async def _decide(self, account_id: str, earlier: EarlierRequest, digest: str) -> Replay | None:
+        if earlier.job_id is None or earlier.answer is not None or earlier.digest != digest:
+            return decide(earlier, digest)
+        # It was found out that a provider has taken it: its client was told nothing.
+        view = await self._ledger.find_job(account_id, earlier.job_id)
+        if view is None or earlier.receipt is None:
+            return decide(earlier, digest)
+        body = job_json(view)
+        headers = ((b"content-type", b"application/json"), REPLAYED)
+        return Replay(earlier.receipt, Head(200, headers), body)
 
     def release(self, account_id: str, key: str) -> None:
         """The exchange has ended; what it came to is the ledger's."""

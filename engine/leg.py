@@ -101,6 +101,7 @@ class Leg:
             unary=not prepared.request.stream,
             metered=metered,
             changed=changed,
+            of_job=prepared.request.job is not None,
         )
         self.watch = Watch(attempt, provider, deadline)
         self.number = 0
@@ -185,6 +186,7 @@ def passage_of(
         transcribed=candidate.model.continuation and prepared.continuable,
         seam=seam,
         keep=keep,
+        job_timeout_s=parts.config.jobs.timeout_s,
     )
 
 

@@ -12,6 +12,8 @@ from functools import partial
 
 from engine.clock import Clock
 from engine.events import Call, Event, Head
+from engine.job import job_id_of
+from engine.jobs.keys import submit_key
 from engine.metering.pricing import Rates
 from engine.metering.tokens import counter_for
 from engine.parsing.jobs import Prepared
@@ -51,6 +53,7 @@ class Passage:
         transcribed: bool = False,
         seam: Seam | None = None,
         keep: Keep | None = None,
+        job_timeout_s: float = 0.0,
     ) -> None:
         """Its answer is `transcribed` where another one may have to go on with it. With a `seam` it
         goes on with an answer itself, and is translated whatever its provider speaks."""
@@ -70,6 +73,7 @@ class Passage:
         self._clock = clock
         self._transcribed = transcribed
         self._seam = seam
+        self._job_timeout_s = job_timeout_s
 
     def _codec_of(
         self, provider: Provider, deployment: Deployment[Rates], seam: Seam | None
@@ -123,14 +127,25 @@ class Passage:
                 "POST", path, body if isinstance(body, bytes) else b""
             ),
             *codec.provider_headers(sent, provider.quirks),
+            *self._job_headers(),
         ]
+
+    def _job_headers(self) -> Headers:
+        ask = self._request.job
+        spec = None if ask is None else self._provider.quirks.jobs.get(ask.kind)
+        if spec is None:
+            return []
+        return submit_key(spec, job_id_of(self._request_id), self._deployment.path)
 
     def open_relay(self, tap: deque[Event] | None, sent_bytes: int = 0) -> Relay:
         """A relay for one attempt; `tap` gets the canonical events as well. `sent_bytes` have gone
         to the client before it."""
         deployment = self._deployment
         created_s = self._clock() // 1_000
-        identity = Identity(self._request_id, deployment.upstream_model, created_s)
+        expires_s = None
+        if self._request.job is not None:
+            expires_s = created_s + int(self._job_timeout_s)
+        identity = Identity(self._request_id, deployment.upstream_model, created_s, expires_s)
         seam, transcript = self._seam, None
         if self._transcribed:
             transcript = Transcript("" if seam is None else seam.text)

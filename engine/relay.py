@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engine.errors import GatewayError, UpstreamError
-from engine.events import Event, Finish, FinishReason, Usage, UsageReport
+from engine.events import Event, Finish, FinishReason, JobAccepted, Usage, UsageReport
 from engine.metering.tokens import Count
 from engine.metering.usage import OutputMeter, generated_texts
 from engine.protocols.codec import (
@@ -44,6 +44,8 @@ class Relay(Protocol):
     exhausted: bool
     """`output_limit` is used up: `feed` holds back what came after it."""
     output_limit: int | None
+    accepted: JobAccepted | None
+    """The provider has taken a job, and answers that later."""
 
     @property
     def pending_bytes(self) -> int:
@@ -130,6 +132,7 @@ class StreamRelay:
         self.terminal = False
         self.exhausted = False
         self.output_limit: int | None = None
+        self.accepted: JobAccepted | None = None
         self.sent_bytes = settings.sent_bytes
         self.transcript = settings.transcript
         self._settings = settings
@@ -313,6 +316,7 @@ class UnaryRelay:
         self.terminal = False
         self.exhausted = False
         self.output_limit: int | None = None
+        self.accepted: JobAccepted | None = None
         self._settings = settings
         self._parts: list[bytes] = []
         self._gathered_bytes = 0
@@ -363,6 +367,8 @@ class UnaryRelay:
         self.meter.take_figures(events)
         if settings.tap is not None:
             settings.tap.extend(events)
+        if settings.request.job is not None:
+            self.accepted = next((e for e in events if isinstance(e, JobAccepted)), None)
         self.terminal = True
         self._ending = body
         return b""

@@ -23,6 +23,9 @@ def expose(parts: Parts) -> None:
     """Show what can be asked of the parts at any time as metrics."""
     gauge = parts.telemetry.gauge
     gauge("parshall_open_exchanges", "Exchanges under way.", lambda: len(parts.open_exchanges))
+    gauge(
+        "parshall_open_jobs", "Jobs that providers are asked about.", lambda: len(parts.jobs.open)
+    )
     gauge("parshall_open_drains", "Streams read on without a client.", lambda: parts.drains.open)
     parsing = parts.parsing.statistics
     gauge("parshall_helper_jobs", "Bodies parsed in the helper process.", lambda: parsing.apart)
@@ -104,6 +107,19 @@ async def open_upkeep(parts: Parts) -> AsyncIterator[None]:
                 await parts.idempotency.prune()
             except Exception as error:  # noqa: BLE001 - as above
                 logger.error("old idempotency keys are kept for now: %s", error)
+            await prune_jobs()
+
+    async def prune_jobs() -> None:
+        keep_days = parts.config.jobs.keep_days
+        if not keep_days:
+            return
+        try:
+            gone = await parts.ledger.prune_jobs(parts.clock() - keep_days * _DAY_S * 1_000)
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.error("old jobs are kept for now: %s", error)
+        else:
+            if gone:
+                logger.info("%d jobs were removed that had ended %d days ago", gone, keep_days)
 
     async with open_tasks() as nursery:
         nursery.start_soon(record)

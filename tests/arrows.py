@@ -96,6 +96,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.attempt",
             "engine.attempt_log",
             "engine.billing",
+            "engine.handing",
             "engine.holding",
             "engine.jobs",
             "engine.keyring",
@@ -110,6 +111,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.passage",
             "engine.pulling",
             "engine.rules",
+            "engine.submitting",
             "engine.tally",
             "engine.watch",
         }
@@ -137,7 +139,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"engine.conclusion", "engine.drain"}),
     frozenset({"engine.exchange"}),
-    frozenset({"engine.operations", "engine.reload"}),
+    frozenset({"engine.jobs_api", "engine.operations", "engine.reload"}),
     frozenset({"engine.gateway"}),
     frozenset({"engine.checking"}),
     frozenset({"engine"}),  # the facade: what `from engine import …` offers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -62,6 +62,7 @@ class OpenJob:
     Attributes:
         receipt: as far as its exchange had come.
         attempts, submit: of one whose provider may have taken it: `view.acceptance` is None.
+        left_at_ms: since when nobody reads what that answers.
     """
 
     view: JobView
@@ -69,6 +70,7 @@ class OpenJob:
     receipt: Receipt
     attempts: tuple[AttemptRow, ...] = ()
     submit: JobSubmit | None = field(default=None, repr=False)
+    left_at_ms: int = 0
 
     @property
     def row(self) -> JobRow:
@@ -98,7 +100,7 @@ class JobBook:
         """Whose end may not be durable yet."""
         self.open: dict[str, OpenJob] = {}
         for stored, hold in ledger.adopted_jobs:
-            self.open[stored.view.row.job_id] = _adopted(stored, hold)
+            self.open[stored.view.row.job_id] = _adopted(stored, hold, clock())
         ledger.adopted_jobs.clear()
 
     def follow(self, listener: Listener) -> None:
@@ -127,6 +129,15 @@ class JobBook:
         """A page of this account's jobs, as they are now. Raises as `Ledger.page_jobs`."""
         page = await self._ledger.page_jobs(account_id, query)
         return replace(page, jobs=tuple([self._now(view) for view in page.jobs]))
+
+    async def wait_durable(self) -> None:
+        """Wait until what has become of the jobs until now is durable, or the journal's time for
+        that is over."""
+        await self._ledger.wait_all_durable()
+
+    async def known(self, provider: str, ids: Collection[str]) -> frozenset[str]:
+        """Which of the provider's ids are those of jobs that we know. Raises UnavailableError."""
+        return await self._ledger.known_provider_jobs(provider, ids)
 
     async def delete(self, account_id: str, shown_id: str) -> JobView:
         """Show a job of this account no more; it has to have ended.
@@ -184,7 +195,7 @@ class JobBook:
         Raises as `Ledger.keep_job`."""
         self._ledger.keep_job(hold)
         view = JobView(row, None, "submitted", row.created_at_ms)
-        self._take(OpenJob(view, hold, receipt, attempts, submit), None)
+        self._take(OpenJob(view, hold, receipt, attempts, submit, self._clock()), None)
 
     @trio.lowlevel.enable_ki_protection
     def found(
@@ -321,8 +332,8 @@ def _record(view: JobView) -> JobRecord:
     )
 
 
-def _adopted(stored: StoredJob, hold: Hold) -> OpenJob:
+def _adopted(stored: StoredJob, hold: Hold, now_ms: int) -> OpenJob:
     receipt = stored.receipt
     if stored.view.acceptance is None:
         receipt = with_attempts(receipt, stored.attempts)
-    return OpenJob(stored.view, hold, receipt, stored.attempts, stored.submit)
+    return OpenJob(stored.view, hold, receipt, stored.attempts, stored.submit, now_ms)

@@ -32,7 +32,7 @@ EXISTS (SELECT 1 FROM hold_records AS ended WHERE ended.request_id = idempotency
 _EARLIER = f"""
 SELECT request_id, digest, stream, idempotency.at_ms, {_ENDED} AS ended,
        coalesce(receipts.body, job_acceptances.receipt) AS receipt,
-       answers.status, answers.headers, answers.body
+       answers.status, answers.headers, answers.body, job_acceptances.job_id
 FROM idempotency LEFT JOIN receipts USING (request_id) LEFT JOIN answers USING (request_id)
     LEFT JOIN jobs USING (request_id) LEFT JOIN job_acceptances USING (job_id)
 WHERE idempotency.account_id = ? AND idempotency.key = ?
@@ -60,6 +60,8 @@ class EarlierRequest:
     ended: bool
     receipt: Mapping[str, Any] | None
     answer: StoredAnswer | None = field(repr=False)
+    job_id: str | None = None
+    """Of the job that it asked for, if a provider has taken that."""
 
 
 class Keeping(Showing):
@@ -130,6 +132,7 @@ def _earlier_request(path: Path, account_id: str, key: str, since_ms: int) -> Ea
         ended=bool(row["ended"]),
         receipt=None if row["receipt"] is None else orjson.loads(row["receipt"]),
         answer=answer,
+        job_id=row["job_id"],
     )
 
 

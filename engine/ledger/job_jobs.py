@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -123,6 +124,16 @@ def page_jobs(path: Path, account_id: str, query: JobQuery) -> JobPage | None:
         sql += f" ORDER BY jobs.seq {'DESC' if descending else ''} LIMIT :limit"
         rows = [read_view(row) for row in db.query(sql, said)]
     return JobPage(tuple(rows[: query.limit]), len(rows) > query.limit)
+
+
+def known_provider_jobs(db: Database, provider: str, ids: Collection[str]) -> frozenset[str]:
+    """Which of a provider's ids it has taken jobs as."""
+    rows = db.execute(
+        "SELECT provider_job_id FROM job_acceptances"
+        " WHERE provider = ? AND provider_job_id IN (SELECT value FROM json_each(?))",
+        (provider, orjson.dumps(list(ids)).decode()),
+    )
+    return frozenset(known_as for (known_as,) in rows)
 
 
 def delete_job(store: Store, job_id: str) -> None:

@@ -7,6 +7,7 @@ end of the one and of the other are one record of the journal. Holds of jobs out
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 
 import trio
@@ -116,6 +117,21 @@ class Jobbing(Filing):
         if page is None:
             raise InvalidRequestError("'after' is no id of a job of yours.", param="after")
         return page
+
+    async def wait_all_durable(self) -> None:
+        """Wait until everything until now is durable, or `barrier_timeout_s`. Shielded."""
+        with trio.move_on_after(self._settings.barrier_timeout_s, shield=True):
+            await self._journal.wait_durable(self._journal.last_ticket)
+
+    async def known_provider_jobs(self, provider: str, ids: Collection[str]) -> frozenset[str]:
+        """Which of a provider's ids are those of jobs that it has taken for us, durably or nearly.
+
+        Raises:
+            UnavailableError: the database cannot be read now.
+        """
+        return await self._journal.run(
+            lambda store: job_jobs.known_provider_jobs(store.db, provider, ids)
+        )
 
     async def delete_job(self, job_id: str) -> None:
         """Show a job no more, also while it is open. Raises UnavailableError."""

@@ -220,6 +220,11 @@ class Provider:
         keys = self.api_keys or (self.api_key,)
         return hashlib.sha256((keys[key] or "").encode()).hexdigest()[:16]
 
+    @cached_property
+    def credential_ids(self) -> tuple[str, ...]:
+        """Those of all its keys, in their order."""
+        return tuple(self.credential_id(key) for key in range(len(self._credentials)))
+
     def _key_headers(self, key: str | None) -> Headers:
         auth = self.auth or _AUTH[self.protocol]
         if key is None or auth == "none":

@@ -152,6 +152,7 @@ async def open_desk(
             reference=None if reference is None else parts.catalogue[reference].price,
             tokens=TokenReserve(parts.limiter, Demand()),
             barrier_timeout_s=60.0,
+            job_timeout_s=3_600.0,
             progress_due=lambda: None,
         )
         first = billing.reserve()

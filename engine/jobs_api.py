@@ -1,0 +1,41 @@
+"""What the gateway offers of jobs."""
+
+from __future__ import annotations
+
+from engine.admission.keys import Principal
+from engine.jobs.cancelling import cancel_job
+from engine.jobs.desk import Desk
+from engine.ledger.job_rows import JobPage, JobQuery, JobView
+from engine.parts import Parts
+
+
+class JobsApi:
+    """The part of `engine.gateway.Gateway` that is about jobs: each account's own."""
+
+    def __init__(self, parts: Parts, desk: Desk) -> None:
+        self._book = parts.jobs
+        self._desk = desk
+
+    async def job(self, principal: Principal, shown_id: str) -> JobView:
+        """A job of the principal's own account, as it is now.
+
+        Raises:
+            NotFoundError: this account has none of that id, in anybody's spelling.
+        """
+        return await self._book.find(principal.account_id, shown_id)
+
+    async def jobs(self, principal: Principal, query: JobQuery) -> JobPage:
+        """A page of the jobs of the principal's own account.
+
+        Raises:
+            InvalidRequestError: there is no job of the id that it is to go on behind.
+        """
+        return await self._book.page(principal.account_id, query)
+
+    async def cancel_job(self, principal: Principal, shown_id: str) -> JobView:
+        """End a job early, for nothing; see `engine.jobs.cancelling.cancel_job`."""
+        return await cancel_job(self._book, self._desk, principal.account_id, shown_id)
+
+    async def delete_job(self, principal: Principal, shown_id: str) -> JobView:
+        """Show a job no more that has ended, as it was; see `JobBook.delete`."""
+        return await self._book.delete(principal.account_id, shown_id)

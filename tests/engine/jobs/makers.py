@@ -1,0 +1,134 @@
+"""Gateways in front of simulated providers of films, and what happens to jobs there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import trio
+
+from engine import Call
+from engine.admission.keys import Principal
+from engine.jobs.book import JobBook
+from engine.ledger.job_rows import JobView
+from tests.gateways import HTTP2, Setup, open_setup
+
+MAKERS = f"""
+[jobs]
+poll_min_s = 0.01
+poll_max_s = 0.04
+open_per_account_max = 4
+[providers.makers]
+protocol = "openai"
+base_url = "$SIM"
+http2 = "{HTTP2}"
+[providers.makers.jobs.video]
+submit = "/jobs/v1/submit"
+fields = {{ prompt = "task.text", model = "engine", seconds = "task.len_s", n = "task.takes" }}
+constants = {{ "task.kind" = "video" }}
+id = "ticket.no"
+poll = "/jobs/v1/status/{{id}}"
+state = "phase"
+error_code = "trouble.reason"
+error_message = ["trouble.text"]
+progress = "done_percent"
+results = ["output.takes.*.link"]
+units = {{ seconds = "bill.seconds", clips = "bill.takes" }}
+cancel = "POST /jobs/v1/cancel/{{id}}"
+recover = "resubmit"
+idempotency_header = "Idempotency-Key"
+[providers.makers.jobs.video.states]
+QUEUED = "submitted"
+WORKING = "running"
+FINISHED = "succeeded"
+BROKEN = "failed"
+REFUSED = "failed"
+TOO_LATE = "failed"
+STOPPED = "cancelled"
+[providers.films]
+protocol = "openai"
+base_url = "$SIM/v1"
+http2 = "{HTTP2}"
+[providers.films.jobs.video]
+like = "openai"
+[models.film]
+deployments = [{{ provider = "makers", model = "sim-video", cost = {{ seconds = 0.04 }} }}]
+price = {{ seconds = 0.1 }}
+[models.reel]
+deployments = [{{ provider = "films", model = "sora-2" }}]
+price = {{ seconds = 0.1 }}
+[models.both]
+deployments = [
+    {{ provider = "makers", model = "sim-video" }},
+    {{ provider = "films", model = "sora-2", priority = 1 }},
+]
+price = {{ seconds = 0.1 }}
+"""
+"""Two providers of films: one can cancel, and finds a submit by its key; the other has a list."""
+
+SECOND = 100_000_000
+"""What one of a film costs, in nanodollars."""
+
+
+class Studio(Setup):
+    """A gateway with makers of films."""
+
+    @property
+    def book(self) -> JobBook:
+        """Its open jobs."""
+        found: JobBook = self.gateway._parts.jobs
+        return found
+
+    @property
+    def who(self) -> Principal:
+        """Whose key it is."""
+        return self.gateway.authenticate(self.key)
+
+    def film(self, directives: str = "", *, model: str = "film", **changes: Any) -> Call:
+        """A call for a film of four seconds."""
+        document = {"model": model, "prompt": f"#sim {directives}\nA calico cat.", "seconds": 4}
+        return Call(
+            body=orjson.dumps({**document, **changes.pop("document", {})}),
+            key=self.key,
+            protocol="openai",
+            operation="video",
+            **changes,
+        )
+
+    async def ask(self, call: Call) -> dict[str, Any]:
+        """Ask for a film; the answer, as the client reads it."""
+        async with self.gateway.open_exchange(call) as exchange:
+            body = b"".join([chunk async for chunk in exchange])
+        answer: dict[str, Any] = orjson.loads(body)
+        return answer
+
+    async def made(self, job_id: str) -> JobView:
+        """The job once it has closed, durably."""
+        closed = trio.Event()
+
+        def told(view: JobView, _: object) -> None:
+            if view.row.job_id == job_id and view.closed:
+                closed.set()
+
+        self.book.follow(told)
+        with trio.fail_after(20):
+            if job_id in self.book.open:
+                await closed.wait()
+            await self.book.wait_durable()
+        return await self.gateway.job(self.who, job_id)
+
+    async def receipt(self, job_id: str) -> dict[str, Any]:
+        """Of the job's request."""
+        return await self.gateway.receipt(self.who, job_id.replace("job_", "req_"))
+
+
+@asynccontextmanager
+async def open_studio(folder: Path, more: str = "", **options: Any) -> AsyncIterator[Studio]:
+    """A gateway and its providers; on leaving, the invariants are checked: no job may be open."""
+    async with open_setup(
+        folder, models=MAKERS + more, funds_nanodollars=10_000_000_000, **options
+    ) as setup:
+        yield Studio(setup.gateway, setup.sim, setup.account_id, setup.key)
