@@ -212,11 +212,13 @@ class GatheringWriter:
         lock: held by the thread that uses the file.
     """
 
+    _fd: int | None = None
+
     def __init__(self, fd: int, threads: trio.CapacityLimiter) -> None:
         self.size_bytes = 0
         self.discarded = False
         self.lock = threading.Lock()
-        self._fd: int | None = fd
+        self._fd = fd
         self._threads = threads
         self._digest = hashlib.sha256()
         self._gathered: list[bytes] = []
