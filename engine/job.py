@@ -47,7 +47,7 @@ class JobResult:
     Attributes:
         url: absolute; or behind the provider's base URL, where it begins with a slash.
         needs_key: it is fetched with the provider's credential, which never leaves its origin.
-        variant: which of several forms of the same thing (`video`, `thumbnail`).
+        variant: which of several forms of the same thing (`video`, `thumbnail`; `audio`).
     """
 
     url: str = field(repr=False)

@@ -162,7 +162,9 @@ class GatewayConnection(TrioASGIHTTPConnection):
             entry.error_code = error.code
             if entry.receipt is None:
                 self._gateway.telemetry.refused(error.code)
-            return render_error(entry.protocol, error, entry.request_id, entry.receipt)
+            return render_error(
+                entry.protocol, error, entry.request_id, entry.receipt, call.operation
+            )
         return None
 
     async def _exchange(self, send: Send, call: Call, admitted: Admitted) -> None:

@@ -17,7 +17,7 @@ from engine.errors import (
     IdempotencyError,
     UpstreamRejectedError,
 )
-from engine.events import Protocol
+from engine.events import Operation, Protocol
 from engine.ledger.receipts import Receipt
 from engine.protocols.registry import client_codec
 from frontends.bodies import BodyTimeoutError
@@ -38,11 +38,15 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 
 def render_error(
-    protocol: Protocol, error: GatewayError, request_id: str, receipt: Receipt | None = None
+    protocol: Protocol,
+    error: GatewayError,
+    request_id: str,
+    receipt: Receipt | None = None,
+    operation: Operation = "chat",
 ) -> Response:
-    """An error as the SDKs of a protocol read it; the receipt of the exchange that has failed with
-    it tells where it was tried."""
-    codec = client_codec(protocol)
+    """An error as the SDKs of a protocol read it, with the names that fields have in requests for
+    the operation; the receipt of the exchange that has failed with it tells where it was tried."""
+    codec = client_codec(protocol, operation)
     status = codec.error_status(error)
     body = codec.encode_error(error, request_id)
     response = Response(body, status=status, content_type="application/json")

@@ -122,11 +122,12 @@ def _message(spec: JobSpec, document: dict[str, Any]) -> str | None:
 def _results(
     spec: JobSpec, document: dict[str, Any], provider_job_id: str, model: str
 ) -> Iterator[JobResult]:
+    variant = "audio" if spec.result_type.startswith("audio/") else "video"
     for place in spec.results:
         for url in values_at(document, place):
             if isinstance(url, str) and _is_address(url):
-                yield JobResult(url, spec.result_type, spec.results_need_key)
-    variants = spec.variants or {"video": spec.result_type}
+                yield JobResult(url, spec.result_type, spec.results_need_key, variant)
+    variants = spec.variants or {variant: spec.result_type}
     for variant, content_type in variants.items():
         if (path := content_path(spec, model, provider_job_id, variant)) is not None:
             yield JobResult(path, content_type, needs_key=True, variant=variant)

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import orjson
 
-from engine.job import ENDED, JobError, JobResult, JobState, bare_job_id
+from engine.job import ENDED, JobError, JobKind, JobResult, JobState, bare_job_id
 from engine.ledger.job_rows import JobView
 from engine.ledger.receipts import money_json
 
 GENERATIONS: Final = {"video": "video_generations", "music": "music_generations"}
+MAIN_VARIANT: Final[Mapping[JobKind, str]] = {"video": "video", "music": "audio"}
+"""The thing itself."""
 OPENAI_VIDEOS: Final = "openai_videos"
 GEMINI_VIDEOS: Final = "gemini_videos"
 
@@ -57,8 +59,9 @@ def operation_name(view: JobView) -> str:
 
 def content_path(view: JobView, number: int, variant: str) -> str:
     """Where the gateway gives the thing itself, to who has a key of the account."""
-    path = f"/v1/{'videos' if view.row.kind == 'video' else 'music'}/{view.row.job_id}/content"
-    query = [f"variant={variant}"] if variant != "video" else []
+    place = "videos" if view.row.kind == "video" else "music/generations"
+    path = f"/v1/{place}/{view.row.job_id}/content"
+    query = [f"variant={variant}"] if variant != MAIN_VARIANT[view.row.kind] else []
     query += [f"index={number}"] if number else []
     return path + ("?" + "&".join(query) if query else "")
 
