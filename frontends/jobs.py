@@ -52,6 +52,9 @@ class JobRoutes:
             routes.get(path, endpoint=f"{name}_list")(partial(self.list, kind, protocol))
             routes.get(one, endpoint=f"{name}_show")(partial(self.show, kind, protocol))
             routes.delete(one, endpoint=f"{name}_delete")(partial(self.delete, kind, protocol))
+            routes.post(f"{one}/cancel", endpoint=f"{name}_cancel")(
+                partial(self.cancel, kind, protocol)
+            )
         routes.post("/v1/videos")(self.create_video)
         routes.get("/v1/videos", endpoint="videos_list")(partial(self.list, "video", OPENAI_VIDEOS))
         routes.get("/v1/videos/<job_id>", endpoint="videos_show")(
@@ -59,6 +62,9 @@ class JobRoutes:
         )
         routes.delete("/v1/videos/<job_id>", endpoint="videos_delete")(
             partial(self.delete, "video", OPENAI_VIDEOS)
+        )
+        routes.post("/v1/videos/<job_id>/cancel", endpoint="videos_cancel")(
+            partial(self.cancel, "video", OPENAI_VIDEOS)
         )
         for version in GEMINI_VERSIONS:
             rule = f"/{version}/models/<path:model>/operations/<job_id>"
@@ -85,13 +91,15 @@ class JobRoutes:
         return self._shown(await self._find(kind, job_id), protocol)
 
     async def delete(self, kind: JobKind, protocol: str, job_id: str) -> Response:
-        """Show a job no more.
+        """Show a job no more; one that runs is cancelled first.
 
         Raises:
             NotFoundError: this account has none of that id.
-            JobNotEndedError: it still runs.
+            JobNotCancellableError: it still runs, and its provider cannot cancel it.
         """
         principal, view = await self._found(kind, job_id)
+        if not view.ended:
+            await self._gateway.cancel_job(principal, job_id)
         await self._gateway.delete_job(principal, job_id)
         if protocol == OPENAI_VIDEOS:
             gone = {"id": openai_id(view), "object": "video.deleted", "deleted": True}
@@ -102,6 +110,16 @@ class JobRoutes:
                 "deleted": True,
             }
         return json_response(gone)
+
+    async def cancel(self, kind: JobKind, protocol: str, job_id: str) -> Response:
+        """End a job early, for nothing.
+
+        Raises:
+            NotFoundError: this account has none of that id.
+            JobNotCancellableError: it has ended, or its provider cannot cancel it.
+        """
+        principal, _ = await self._found(kind, job_id)
+        return self._shown(await self._gateway.cancel_job(principal, job_id), protocol)
 
     async def show_operation(self, model: str, job_id: str) -> Response:
         """How a job is doing, as a long-running operation of Gemini's. Raises NotFoundError."""
