@@ -128,7 +128,7 @@ class Referring:
 
         Raises:
             InvalidRequestError: there are too many.
-            NotFoundError: the account has no such file.
+            StoredFileNotFoundError: the account has no such file.
             GatewayError: as `FileStore.find` and `pieces`.
         """
         if len(uses) > USES_MAX:
@@ -310,9 +310,9 @@ async def open_referring(store: FileStore, pool: Pool, clock: Clock) -> AsyncIte
         nursery.cancel_scope.cancel()
 
 
-def _no_such_file(use: FileUse) -> NotFoundError:
+def _no_such_file(use: FileUse) -> StoredFileNotFoundError:
     """The same words whether it never was, is no more, or is somebody else's."""
-    return NotFoundError(f"No such file: '{use.written[:128]}'.", param=use.path)
+    return StoredFileNotFoundError(f"No such file: '{use.written[:128]}'.", param=use.path)
 
 
 def _told(error: Exception | None) -> GatewayError:

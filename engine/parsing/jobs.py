@@ -154,9 +154,9 @@ class Parsed:
         self.request = self._codec.parse_request(call)
         self._uses = self.request.files
         """However often a file is named, it is in the body so often."""
-        self._body_bytes = len(call.body) + sum(
-            call.files[use.written].inline_bytes for use in self._uses if use.written in call.files
-        )
+        named = [call.files[use.written] for use in self._uses if use.written in call.files]
+        self._held_bytes = sum(file.inline_bytes for file in named if file.held is not None)
+        self._body_bytes = len(call.body) + sum(file.inline_bytes for file in named)
 
     def asked(self, session_id: str | None, wanted: Wanted) -> Asked:
         """What a plan has to know of it."""
@@ -204,6 +204,9 @@ class Parsed:
     ) -> Prepared:
         request, prefix = self.request, asked.prefix
         body_bytes, max_output_tokens = self._body_bytes, request.max_output_tokens
+        window = target.capabilities.context_window_tokens
+        if window is not None and self._held_bytes > window:
+            body_bytes += window - self._held_bytes  # which are not sent: no more can be read
         self._urls = {}
         check_media(request.media, target.capabilities, request.model)
         if prefix is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -196,7 +196,7 @@ class FileStore:
 
     async def pieces(
         self, row: FileRow, offset: int = 0, size_bytes: int | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The file from a place on, in pieces of `PIECE_BYTES`; what is read whole is compared with
         its digest, and its last piece is given only when it is the same.
 

@@ -8,8 +8,10 @@ Anthropic's guides (a beta); "Using files" in Gemini's API reference (the resuma
 from __future__ import annotations
 
 import mimetypes
+import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -41,6 +43,9 @@ _LOOK_MAX_S: Final = 4.0
 _KEEP_S: Final = 30 * 86_400
 """OpenAI removes its copy then: what nobody removed here does not stay there."""
 _GONE: Final = frozenset({404, 410})
+_UNNAMEABLE: Final = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f]')
+"""Anthropic's list; and what would end a line of a form."""
+_NAME_MAX_CHARS: Final = 200
 
 ReadError = Callable[[int, bytes, float | None], UpstreamRejectedError]
 """How a provider's error answer is read."""
@@ -53,7 +58,7 @@ class OutgoingFile:
     name: str
     mime_type: str
     size_bytes: int
-    pieces: Callable[[], AsyncIterator[bytes]]
+    pieces: Callable[[], AsyncGenerator[bytes, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +115,10 @@ class ProviderFiles:
     async def _send(self, file: OutgoingFile) -> HeldFile:
         boundary = secrets.token_hex(16)
         fields = _OPENAI_FIELDS if self._api == "openai" else {}
-        said, _ = await self._ask(
-            "POST",
-            self._provider.path("/files"),
-            [(b"content-type", f"multipart/form-data; boundary={boundary}".encode())],
-            _form(boundary, fields, file),
-        )
+        kind = f"multipart/form-data; boundary={boundary}".encode()
+        path = self._provider.path("/files")
+        async with aclosing(_form(boundary, fields, file)) as form:
+            said, _ = await self._ask("POST", path, [(b"content-type", kind)], form)
         file_id, expires_at_s = said.get("id"), said.get("expires_at")
         if not isinstance(file_id, str) or not file_id:
             raise UpstreamError("The provider has taken a file and not said its id.")
@@ -138,15 +141,13 @@ class ProviderFiles:
             ],
             orjson.dumps({"file": {"display_name": file.name}}),
         )
-        said, _ = await self._ask(
-            "POST",
-            self._path_there(headers.get("x-goog-upload-url", "")),
-            [
-                (b"x-goog-upload-offset", b"0"),
-                (b"x-goog-upload-command", b"upload, finalize"),
-            ],
-            file.pieces(),
-        )
+        path = self._path_there(headers.get("x-goog-upload-url", ""))
+        all_of_it = [
+            (b"x-goog-upload-offset", b"0"),
+            (b"x-goog-upload-command", b"upload, finalize"),
+        ]
+        async with aclosing(file.pieces()) as pieces:
+            said, _ = await self._ask("POST", path, all_of_it, pieces)
         described = said.get("file")
         with trio.move_on_after(_READY_S):
             return await self._ready(described if isinstance(described, dict) else {})
@@ -172,8 +173,11 @@ class ProviderFiles:
 
     def _path_there(self, url: str) -> str:
         """Of a URL of this provider's: nobody else is sent a file or a key."""
-        split = urlsplit(url)
         origin = self._provider.origin
+        try:
+            split = urlsplit(url)
+        except ValueError:
+            split = urlsplit("")
         if (split.scheme, split.netloc) != (origin.scheme, origin.authority):
             raise UpstreamError("The provider wants a file to be sent elsewhere.")
         return f"{split.path}?{split.query}" if split.query else split.path
@@ -207,13 +211,14 @@ class ProviderFiles:
                 client.stream(method, url, headers=sent, content=content) as response,
             ):
                 async for part in response.aiter_bytes():
-                    answer += part
-                    if len(answer) > _ANSWER_MAX_BYTES:
-                        raise UpstreamError("The provider's answer is larger than it may be.")
+                    if len(answer) <= _ANSWER_MAX_BYTES:  # what is too long is read and forgotten
+                        answer += part
         except httpx.TimeoutException:
             raise UpstreamTimeoutError("The provider did not take a file in time.") from None
         except (httpx.TransportError, httpx.DecodingError):
             raise UpstreamError("The provider broke off while it was sent a file.") from None
+        if len(answer) > _ANSWER_MAX_BYTES:
+            raise UpstreamError("The provider's answer is larger than it may be.")
         if response.status_code >= 300:
             wait_s = retry_after_s(_lower(response.headers), wall_ms() / 1_000)
             raise self._read_error(response.status_code, answer, wait_s)
@@ -239,7 +244,7 @@ _OPENAI_FIELDS: Final = {
 
 async def _form(
     boundary: str, fields: Mapping[str, str], file: OutgoingFile
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """A multipart form (RFC 7578) with the file in it."""
     for name, value in fields.items():
         head = f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n'
@@ -248,18 +253,17 @@ async def _form(
     yield (
         f"--{boundary}\r\ncontent-disposition: {named}\r\ncontent-type: {file.mime_type}\r\n\r\n"
     ).encode("utf-8", "replace")
-    async for piece in file.pieces():
-        yield piece
+    async with aclosing(file.pieces()) as pieces:
+        async for piece in pieces:
+            yield piece
     yield f"\r\n--{boundary}--\r\n".encode()
 
 
 def _filename(file: OutgoingFile) -> str:
-    """As a form has it, with the ending of its type: providers go by that."""
-    name = file.name or "file"
+    """As all take it, and with the ending of its type: some go by that."""
+    name = _UNNAMEABLE.sub("_", file.name)[:_NAME_MAX_CHARS] or "file"
     if mimetypes.guess_type(name)[0] != file.mime_type:
         name += mimetypes.guess_extension(file.mime_type) or ""
-    for char, written in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
-        name = name.replace(char, written)
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,14 +13,20 @@ import pytest
 import trio
 
 from engine import Call
-from engine.errors import GatewayError, InvalidRequestError, NotFoundError, UnavailableError
+from engine.errors import (
+    GatewayError,
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+    UpstreamRejectedError,
+)
 from engine.events import Protocol
 from engine.file_ids import new_file_id
 from engine.protocols.file_refs import TAKES
 from tests.engine.protocols.test_file_refs import FILES as SHORT
 from tests.engine.protocols.test_file_refs import INLINE as WORDED
 from tests.filed import FILES, PDF, PNG, WORDS, Filed, add_file, again, open_filed, part_of
-from tests.gateways import PAIRS, PROTOCOLS, run, settled
+from tests.gateways import DOLLAR, PAIRS, PROTOCOLS, run, settled
 
 SMALL = "inline_max_bytes = 100\ninline_total_max_bytes = 100"
 """Of `[files]`: whatever is tested here is too large to go inline."""
@@ -217,6 +224,51 @@ async def test_a_fallback_gets_the_file_in_its_own_way(tmp_path: Path) -> None:
         (named,) = filed.last().files
         assert named["api"] == "anthropic"
         assert sorted(file.face for file in filed.setup.sim.files) == ["anthropic", "openai"]
+
+
+async def test_who_does_not_take_a_file_is_passed_over(tmp_path: Path) -> None:
+    async with open_filed(tmp_path, SMALL, more=FALLBACK) as filed:
+        sim, file_id = filed.setup.sim, await filed.add(PNG)
+        call = filed.call("gemini", "both", part_of("gemini", file_id))
+        sim.behave("files.upload", "status=500 times=1")
+        _, receipt, error = await run(filed.setup, call)
+        assert error is None, error
+        assert [attempt.provider for attempt in receipt.attempts] == ["at-anthropic"]
+        sim.behave("files.upload", "status=503 retry_after=7")
+        with pytest.raises(UpstreamRejectedError) as refused:
+            await run(filed.setup, filed.call("gemini", "by-gemini", part_of("gemini", file_id)))
+        assert (refused.value.status, refused.value.retry_after_s) == (503, 7)
+        assert filed.gateway.ledger.statistics().open_holds == 0
+
+
+async def test_all_who_wait_for_a_file_are_told_that_it_fails(tmp_path: Path) -> None:
+    async with open_filed(tmp_path, SMALL) as filed:
+        call = filed.call("gemini", "by-gemini", part_of("gemini", await filed.add(PDF)))
+        filed.setup.sim.behave("files.start", "status=429 head_ms=20")
+        told = []
+
+        async def ask() -> None:
+            with pytest.raises(UpstreamRejectedError) as refused:
+                await run(filed.setup, again(call))
+            told.append(refused.value.status)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ask)
+        assert told == [429] * 5
+        assert (filed.gateway.referring.sending, filed.gateway.referring.held_bytes) == (0, 0)
+
+
+async def test_much_of_files_goes_out_from_the_spool(tmp_path: Path) -> None:
+    data = PDF + b"z" * 2_000_000
+    async with open_filed(tmp_path, funds_nanodollars=10 * DOLLAR) as filed:
+        call = filed.call("openai_chat", "by-gemini", part_of("openai_chat", await filed.add(data)))
+        async with filed.gateway.open_exchange(call) as exchange:
+            assert filed.gateway.spool.used_bytes > len(data)
+            await exchange.head()
+        sent = filed.last().request["contents"][0]["parts"][1]["inlineData"]["data"]
+        assert base64.b64decode(sent) == data
+        assert filed.gateway.spool.used_bytes == 0
 
 
 async def test_a_file_in_a_large_body_is_put_in_by_the_helper(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from engine import Call
-from engine.capabilities import UNKNOWN
+from engine.capabilities import UNKNOWN, Capabilities
 from engine.conversation import FileStandIn, FileUse
 from engine.errors import InvalidRequestError
 from engine.events import Operation, Protocol
@@ -243,6 +243,18 @@ def test_a_file_counts_as_much_as_one_that_its_client_sends(client: Protocol) ->
     assert prepared(twice, client, pdf=pdf).bounds.input_tokens > 1.9 * known.input_tokens
     sketch = replace(pdf, data=b"?")
     assert prepared(call_of(client, NAMED[client]("pdf")), client, pdf=sketch).bounds == known
+
+
+def test_a_large_file_at_its_provider_is_bounded_by_what_the_model_can_read() -> None:
+    pdf = replace(PDF, size_bytes=3_000_000, held="file-at-theirs")
+    call = replace(call_of("anthropic", NAMED["anthropic"]("pdf")), files={"pdf": pdf})
+    known = Capabilities(context_window_tokens=200_000)
+    tokens = [
+        prepare_here(call, Target("anthropic", "up", "o200k_base", each, PLAIN, False)).bounds
+        for each in (known, UNKNOWN)
+    ]
+    assert 200_000 < tokens[0].input_tokens < 250_000
+    assert tokens[1].input_tokens > 4_000_000
 
 
 SPOOFS: list[tuple[Protocol, dict[str, Any]]] = [
