@@ -36,6 +36,22 @@ SERVED: Final = {"gemini": "sim-gemini", "anthropic": "sim-anthropic"}
 TEXT: Final = "#sim tokens=2\nWhat is this?"
 
 
+def models_of(
+    folder: Path,
+    files: str = "",
+    *,
+    apis: bool = True,
+    keys: Sequence[str] = ("key-1",),
+    provider: str = "",
+) -> str:
+    """What a configuration says of models and providers, whose keys are in the folder; `files` are
+    lines of that section, `provider` of each provider's table."""
+    for key in keys:
+        (folder / key).write_text(key)
+    said = ", ".join(f'"file:{folder / key}"' for key in keys)
+    return models_text(files, apis=apis, keys=said, provider=provider)
+
+
 def models_text(files: str, *, apis: bool, keys: str, provider: str = "") -> str:
     """A model and a provider for each protocol, named alike; with files APIs, or without."""
     tables = "".join(
@@ -142,13 +158,9 @@ async def open_filed(
     provider: str = "",
     **options: Any,
 ) -> AsyncIterator[Filed]:
-    """A gateway; `files` are lines of its section, `provider` of each provider's table, `more`
-    tables behind all others."""
+    """A gateway; `more` are tables behind those of `models_of`."""
     options = {"routing": AGAIN} | options
-    for key in keys:
-        (folder / key).write_text(key)
-    said = ", ".join(f'"file:{folder / key}"' for key in keys)
-    models = models_text(files, apis=apis, keys=said, provider=provider) + more
+    models = models_of(folder, files, apis=apis, keys=keys, provider=provider) + more
     async with open_setup(folder, models=models, **options) as setup:
         yield Filed(setup)
 
