@@ -69,7 +69,7 @@ ANSWER_HEADERS: Final = RATE_HEADERS | frozenset(
 
 SECURITY: Final[tuple[Header, ...]] = (
     (b"cache-control", b"private, no-store"),
-    (b"content-security-policy", b"sandbox; default-src 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )

@@ -49,6 +49,27 @@ http {{
 """
 
 
+_FILES_CONFIG: Final = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 1000; }}
+http {{
+    access_log off;
+    sendfile on;
+    client_max_body_size 0;
+    client_body_temp_path {files}/tmp;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{ listen 127.0.0.1:{http1}; root {files};
+        dav_methods PUT DELETE; create_full_put_path on; }}
+}}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Nginx:
     """One running process of it; its ports by what is spoken on them."""
@@ -72,6 +93,30 @@ def running_nginx(provider_port: int, certificate: Path, private_key: Path) -> I
     Raises:
         RuntimeError: it is not installed, or does not start.
     """
+    with _running(
+        _CONFIG,
+        "https",
+        provider_port=provider_port,
+        certificate=certificate,
+        private_key=private_key,
+    ) as nginx:
+        yield nginx
+
+
+@contextmanager
+def serving_files(files: Path) -> Iterator[Nginx]:
+    """nginx as a server of files, one process: GET, and PUT and DELETE by its module of WebDAV.
+
+    Raises:
+        RuntimeError: it is not installed, or does not start.
+    """
+    with _running(_FILES_CONFIG, "http1", files=files) as nginx:
+        yield nginx
+
+
+@contextmanager
+def _running(template: str, awaited: str, **values: object) -> Iterator[Nginx]:
+    """`awaited` is the name of the port that is bound last."""
     program = installed()
     if program is None:
         raise RuntimeError("nginx is not installed")
@@ -80,19 +125,11 @@ def running_nginx(provider_port: int, certificate: Path, private_key: Path) -> I
         for _ in range(_STARTS_MAX):
             ports = _free_ports()
             config = Path(folder, "nginx.conf")
-            config.write_text(
-                _CONFIG.format(
-                    folder=folder,
-                    provider_port=provider_port,
-                    certificate=certificate,
-                    private_key=private_key,
-                    **ports,
-                )
-            )
+            config.write_text(template.format(folder=folder, **values, **ports))
             command = [program, "-p", folder, "-c", str(config)]
             with subprocess.Popen(command) as process:  # noqa: S603
                 try:
-                    if _listens(process, ports["https"]):
+                    if _listens(process, ports[awaited]):
                         yield Nginx(process.pid, said.stderr.strip(), **ports)
                         return
                 finally:

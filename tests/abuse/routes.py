@@ -18,6 +18,11 @@ _QUERIES: Final[Mapping[str, tuple[str, ...]]] = {
     "/v1/receipts": receipt_queries.FIELDS,
     "/v1/usage": ("from", "to", "by"),
     "/api/auth": ("limit", "cursor"),
+    "/v1/files": (
+        *("after", "limit", "order", "purpose", "after_id", "before_id"),
+        *("pageSize", "pageToken"),
+    ),
+    "/v1beta/files": ("pageSize", "pageToken"),
     "/v1/models": ("limit", "after_id", "before_id", "pageSize", "pageToken"),
     "/v1beta/models": ("pageSize", "pageToken"),
 }
