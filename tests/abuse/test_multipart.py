@@ -57,10 +57,19 @@ def test_a_form_is_bounded_like_every_body(unpaid: Rig) -> None:
     assert unpaid.ask(CHAT, body, headers={"content-type": "multipart/form-data"}).status == 413
 
 
-@pytest.mark.parametrize("path", ["/v1/files", "/v1/uploads"])
-def test_there_is_no_place_for_files(unpaid: Rig, path: str) -> None:
+def test_there_is_no_place_for_parts_of_files(unpaid: Rig) -> None:
     headers = {"content-type": "multipart/form-data; boundary=b"}
-    answer = unpaid.ask(path, FORMS["one file"], headers=headers)
+    answer = unpaid.ask("/v1/uploads", FORMS["one file"], headers=headers)
 
     assert answer.status == 404
     assert check_error(answer)["code"] == "not_found"
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_that_are_no_files(unpaid: Rig, name: str) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    answer = unpaid.ask("/v1/files", FORMS[name], headers=headers)
+
+    assert answer.status == 400
+    check_error(answer)
+    assert unpaid.setup.gateway.files.quota.stored_files == 0

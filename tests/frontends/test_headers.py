@@ -137,6 +137,7 @@ def test_the_lists_of_headers_that_pass() -> None:
         "openai_responses": (),
         "openai_completions": (),
         "openai": (),
+        "openai_videos": (),
         "anthropic": ("anthropic-beta", "anthropic-version"),
         "gemini": (),
     }
@@ -156,6 +157,7 @@ def test_the_lists_of_headers_that_pass() -> None:
         b"content-type",
         b"etag",
         b"idempotent-replayed",
+        b"openai-poll-after-ms",
         b"repr-digest",
         b"request-id",
         b"retry-after",
