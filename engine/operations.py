@@ -17,9 +17,11 @@ from engine.events import Call, Outcome
 from engine.explaining import explain, routes_json
 from engine.ledger.receipt_lists import ReceiptPage
 from engine.ledger.receipts import Receipt, format_time
+from engine.ledger.records import Finding
 from engine.parts import OpenExchange, Parts
 from engine.reload import ReloadReport
 from engine.rules import Rules
+from engine.storage.auditing import audit_files
 from engine.telemetry import Telemetry
 
 _END_SLICE_S: Final = 0.1
@@ -51,6 +53,10 @@ class Operations:
     async def reload(self) -> ReloadReport:
         """Have the configuration read again. Raises as `Reloader.reload`."""
         return await self._reload()
+
+    async def audit_files(self) -> list[Finding]:
+        """Check what is stored; see `engine.storage.auditing`. Raises UnavailableError."""
+        return await audit_files(self._parts.files)
 
     async def spread_budgets(self) -> None:
         """Have the accounts of plans follow what the plans allow them in a month. Raises

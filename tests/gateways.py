@@ -245,7 +245,9 @@ async def assert_invariants(gateway: Gateway) -> None:
     assert gateway.open_exchanges == 0
     statistics = gateway.ledger.statistics()
     assert (statistics.open_holds, statistics.held_nanodollars) == (0, 0)
-    broken = [finding for finding in await gateway.ledger.audit() if not finding.ok]
+    assert gateway.files.quota.open_uploads <= len(gateway.uploads), "sessions that clients left"
+    findings = await gateway.ledger.audit() + await gateway.running.audit_files()
+    broken = [finding for finding in findings if not finding.ok]
     assert broken == [], broken
 
 

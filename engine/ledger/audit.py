@@ -317,6 +317,13 @@ INVARIANTS = (
                  NOT IN (SELECT account_id, day, key_id, model FROM usage_days)""",
     ),
     Invariant(
+        "a file is of a customer, and was not removed",
+        "SELECT count(*) FROM files",
+        """SELECT file_id FROM files LEFT JOIN accounts USING (account_id)
+           WHERE kind IS NOT 'customer'
+              OR file_id IN (SELECT file_id FROM removed_files)""",
+    ),
+    Invariant(
         "a notice is to be sent, or has ended once",
         "SELECT count(*) FROM notices",
         """SELECT notice_id FROM notices

@@ -58,6 +58,13 @@ class Filing(Keeping):
             lambda store: file_jobs.remove_files(store, file_ids, account_id), apply
         )
 
+    async def stored_bytes(
+        self, apply: Callable[[Sequence[StoredBytes]], None]
+    ) -> list[StoredBytes]:
+        """What each account has stored that has anything; `apply` is told of it when exactly the
+        changes before this have been applied."""
+        return await self._journal.run(lambda store: file_jobs.stored_bytes(store.db), apply)
+
     async def find_file(self, account_id: str, file_id: str) -> FileRow | None:
         """An account's file, by its bare id."""
         return await trio.to_thread.run_sync(

@@ -53,6 +53,14 @@ class Quota:
         account = self._accounts.get(account_id)
         return 0 if account is None else account.stored_bytes
 
+    def stored(self) -> dict[str, tuple[int, int]]:
+        """The bytes and the number of files of each account that has any."""
+        return {
+            account_id: (account.stored_bytes, account.stored_files)
+            for account_id, account in self._accounts.items()
+            if account.stored_files
+        }
+
     def uploads_of(self, account_id: str) -> int:
         """How many reservations of an account are open."""
         account = self._accounts.get(account_id)

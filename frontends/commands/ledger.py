@@ -10,6 +10,10 @@ from frontends.commands.command import BadCommandError, Command, Desk, Json, Par
 
 
 async def _audit(desk: Desk, given: Parameters) -> Json:
+    """What is stored is looked at by a running server only: it knows where that is."""
+    findings = await desk.ledger.audit()
+    if desk.running is not None:
+        findings += await desk.running.audit_files()
     return [
         {
             "invariant": finding.name,
@@ -17,7 +21,7 @@ async def _audit(desk: Desk, given: Parameters) -> Json:
             "figure": finding.figure,
             "detail": finding.detail,
         }
-        for finding in await desk.ledger.audit()
+        for finding in findings
     ]
 
 

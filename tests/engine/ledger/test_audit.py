@@ -44,6 +44,7 @@ TOKENS = "delivered ≤ received, and what was counted is billed between them"
 SPENDING = "what a key has spent in a day is the replay of its charges and refunds"
 USED = "what an account has used in a day comes to what it has spent, and to its requests"
 UNITS = "units are used in days, by keys and of models that were used"
+FILES = "a file is of a customer, and was not removed"
 NOTICES = "a notice is to be sent, or has ended once"
 REJECTED = "no record was refused by the database"
 REFERENCES = "every reference between tables is met"
@@ -199,6 +200,8 @@ CORRUPTIONS: list[tuple[str, set[str]]] = [
         "INSERT INTO usage_units SELECT account_id, 7, key_id, model, 'images', 1 FROM usage_days",
         {UNITS},
     ),
+    ("UPDATE files SET account_id = 'house:cost'", {FILES}),
+    ("INSERT INTO removed_files SELECT file_id, account_id, seq, 0 FROM files", {FILES}),
     ("INSERT INTO notices VALUES ('msg_1', 'account.overrun', 'a', '{}', 0)", {NOTICES}),
     (
         (
@@ -225,6 +228,11 @@ INSERT INTO job_acceptances VALUES ('job_1', 1, 'sim', 'sim-openai', '', 'prov_1
 INSERT INTO job_records VALUES (1, 'job_1', 'succeeded', 0, NULL, '[]', '{}', 1, '[]');
 """
 """What was charged was a job."""
+
+_FILE = """
+INSERT INTO files SELECT 1, 'a_file', account_id, NULL, 'a', 'batch', 'text/plain', 0,
+    printf('%064d', 0), 0, NULL, 'upload', NULL FROM holds WHERE request_id = 'req_1';
+"""
 
 
 @pytest.fixture
@@ -253,7 +261,7 @@ def path(tmp_path: Path) -> Path:
 
     trio.run(prepare)
     with raw_database(path) as connection:
-        connection.executescript(_JOB)
+        connection.executescript(_JOB + _FILE)
         guards = connection.execute(
             "SELECT type, name FROM sqlite_schema WHERE type = 'trigger'"
             " OR (type = 'index' AND (sql LIKE 'CREATE UNIQUE%' OR name LIKE 'receipts_by_%'))"
