@@ -33,7 +33,7 @@ LOST: Final = JobError(
 )
 _NOT_NOW: Final = frozenset({408, 409, 425, 429})
 _EARLIER_S: Final = 60
-_LATER_S: Final = 5
+_LATER_S: Final = 2
 """By so much the provider's clock may differ. What it has made later, others have asked for."""
 
 

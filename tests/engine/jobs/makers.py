@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import trio
 
-from engine import Call
+from bench.simulate import Simulator, SimulatorSettings, open_simulator
+from engine import Call, Config, open_gateway, parse_config
 from engine.admission.keys import Principal
+from engine.clock import Clock, wall_ms
 from engine.jobs.book import JobBook
+from engine.ledger.audit import audit_database
 from engine.ledger.job_rows import JobView
-from tests.gateways import HTTP2, Setup, open_setup
+from tests.engine.ledger.samples import raw_database
+from tests.gateways import HTTP2, Setup, config_text, open_setup, place_empty_ledger
 
 MAKERS = f"""
 [jobs]
@@ -107,6 +112,11 @@ class Studio(Setup):
 
     async def made(self, job_id: str) -> JobView:
         """The job once it has closed, durably."""
+        await self.closed(job_id)
+        return await self.gateway.job(self.who, job_id)
+
+    async def closed(self, job_id: str) -> None:
+        """Wait until a job has closed, durably."""
         closed = trio.Event()
 
         def told(view: JobView, _: object) -> None:
@@ -118,7 +128,6 @@ class Studio(Setup):
             if job_id in self.book.open:
                 await closed.wait()
             await self.book.wait_durable()
-        return await self.gateway.job(self.who, job_id)
 
     async def receipt(self, job_id: str) -> dict[str, Any]:
         """Of the job's request."""
@@ -132,3 +141,59 @@ async def open_studio(folder: Path, more: str = "", **options: Any) -> AsyncIter
         folder, models=MAKERS + more, funds_nanodollars=10_000_000_000, **options
     ) as setup:
         yield Studio(setup.gateway, setup.sim, setup.account_id, setup.key)
+
+
+@dataclass
+class Site:
+    """A simulated provider that stays, and the place of a gateway that comes and goes."""
+
+    folder: Path
+    sim: Simulator
+    account_id: str = ""
+    key: str = ""
+
+    def text(self, **sections: str) -> str:
+        """The configuration, `without` a line of `MAKERS`."""
+        models = MAKERS.replace(sections.pop("without", "\0"), "")
+        database, base_url = self.folder / "ledger.db", self.sim.base_url
+        return config_text(database, base_url, models=models, **sections)
+
+    @asynccontextmanager
+    async def open(self, clock: Clock = wall_ms, **sections: str) -> AsyncIterator[Studio]:
+        """A gateway of this place; `wanted.toml` is what a reload reads."""
+        text = self.text(**sections)
+
+        def read() -> Config:
+            return parse_config((self.folder / "wanted.toml").read_text(), "wanted.toml", {})
+
+        config = parse_config(text, "test.toml", {})
+        async with open_gateway(config, clock=clock, read=read) as gateway:
+            if not self.key:
+                account = await gateway.ledger.create_account("test")
+                await gateway.ledger.fund(account.account_id, 10**12, "first")
+                self.account_id = account.account_id
+                _, self.key = await gateway.create_key(account.account_id, "test")
+            yield Studio(gateway, self.sim, self.account_id, self.key)
+
+    def check(self) -> None:
+        """The invariants, of a database that nobody has open."""
+        broken = [each for each in audit_database(self.folder / "ledger.db") if not each.ok]
+        assert broken == [], broken
+
+    def charges(self) -> list[int]:
+        """What was charged, in nanodollars, one for each request that was."""
+        with raw_database(self.folder / "ledger.db") as connection:
+            rows = connection.execute("SELECT amount FROM hold_records WHERE kind = 'posted'")
+            return [amount for (amount,) in rows]
+
+
+@asynccontextmanager
+async def open_site(folder: Path) -> AsyncIterator[Site]:
+    """For the block; at its end nothing may be open, and the invariants hold."""
+    place_empty_ledger(folder / "ledger.db")
+    async with open_simulator(SimulatorSettings()) as sim:
+        site = Site(folder, sim)
+        yield site
+        site.check()
+        with raw_database(folder / "ledger.db") as connection:
+            assert connection.execute("SELECT * FROM open_jobs").fetchall() == []
