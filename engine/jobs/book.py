@@ -63,6 +63,7 @@ class OpenJob:
         receipt: as far as its exchange had come.
         attempts, submit: of one whose provider may have taken it: `view.acceptance` is None.
         left_at_ms: since when nobody reads what that answers.
+        asked: how often its provider was asked how it does, by this process.
     """
 
     view: JobView
@@ -71,6 +72,7 @@ class OpenJob:
     attempts: tuple[AttemptRow, ...] = ()
     submit: JobSubmit | None = field(default=None, repr=False)
     left_at_ms: int = 0
+    asked: int = 0
 
     @property
     def row(self) -> JobRow:

@@ -204,6 +204,7 @@ class Poller:
         """Ask about one; in how many seconds again. Raises UpstreamError."""
         job, desk = turn.job, self._desk
         self.polls += 1
+        job.asked += 1
         if job.view.acceptance is None:
             return await self._find_out(lane, turn)
         place = desk.place_of(job)

@@ -18,13 +18,14 @@ from engine.clock import Clock, wall_ms
 from engine.jobs.book import JobBook
 from engine.ledger.audit import audit_database
 from engine.ledger.job_rows import JobView
-from tests.engine.ledger.samples import raw_database
+from tests.engine.ledger.samples import raw_database, wait_until
 from tests.gateways import HTTP2, Setup, config_text, open_setup, place_empty_ledger
 
 MAKERS = f"""
 [jobs]
 poll_min_s = 0.01
 poll_max_s = 0.04
+poll_timeout_s = 0.5
 open_per_account_max = 4
 [providers.makers]
 protocol = "openai"
@@ -78,6 +79,10 @@ SECOND = 100_000_000
 """What one of a film costs, in nanodollars."""
 
 
+KEYS = {"FIRST": "first", "SECOND": "second"}
+"""The environment: what a provider is asked with."""
+
+
 class Studio(Setup):
     """A gateway with makers of films."""
 
@@ -117,16 +122,8 @@ class Studio(Setup):
 
     async def closed(self, job_id: str) -> None:
         """Wait until a job has closed, durably."""
-        closed = trio.Event()
-
-        def told(view: JobView, _: object) -> None:
-            if view.row.job_id == job_id and view.closed:
-                closed.set()
-
-        self.book.follow(told)
         with trio.fail_after(20):
-            if job_id in self.book.open:
-                await closed.wait()
+            await wait_until(lambda: job_id not in self.book.open)
             await self.book.wait_durable()
 
     async def receipt(self, job_id: str) -> dict[str, Any]:
@@ -151,6 +148,8 @@ class Site:
     sim: Simulator
     account_id: str = ""
     key: str = ""
+    config: str | None = None
+    """In place of its own."""
 
     def text(self, **sections: str) -> str:
         """The configuration, `without` a line of `MAKERS`."""
@@ -161,12 +160,12 @@ class Site:
     @asynccontextmanager
     async def open(self, clock: Clock = wall_ms, **sections: str) -> AsyncIterator[Studio]:
         """A gateway of this place; `wanted.toml` is what a reload reads."""
-        text = self.text(**sections)
+        text = self.config or self.text(**sections)
 
         def read() -> Config:
-            return parse_config((self.folder / "wanted.toml").read_text(), "wanted.toml", {})
+            return parse_config((self.folder / "wanted.toml").read_text(), "wanted.toml", KEYS)
 
-        config = parse_config(text, "test.toml", {})
+        config = parse_config(text, "test.toml", KEYS)
         async with open_gateway(config, clock=clock, read=read) as gateway:
             if not self.key:
                 account = await gateway.ledger.create_account("test")
