@@ -33,8 +33,10 @@ from engine.exchange import Exchange
 from engine.idempotency import IdempotencyKeys
 from engine.inlining import Inliner
 from engine.jobs.book import JobBook
+from engine.jobs.copying import open_copying
 from engine.jobs.desk import Desk
 from engine.jobs.poller import open_poller
+from engine.jobs.results import Results, result_policy
 from engine.jobs_api import JobsApi
 from engine.keyring import follow_keys
 from engine.ledger.changes import Change, PlanSet, PriceSet, Switched
@@ -80,8 +82,8 @@ _END_SLICE_S = 0.1
 class Gateway(JobsApi):
     """Made by `open_gateway`. One gateway owns its database."""
 
-    def __init__(self, parts: Parts, reloader: Reloader, desk: Desk) -> None:
-        super().__init__(parts, desk)
+    def __init__(self, parts: Parts, reloader: Reloader, desk: Desk, results: Results) -> None:
+        super().__init__(parts, desk, results)
         self._parts = parts
         self._reloader = reloader
         self._running = Operations(parts, reloader.reload)
@@ -371,18 +373,28 @@ async def open_gateway(
         await _take_up(parts)
         expose(parts)
         desk = Desk(pool, lambda: parts.providers, lambda: parts.config.jobs.poll_timeout_s)
+        results = Results(
+            files, pool, lambda: parts.providers, lambda: result_policy(parts.config.egress)
+        )
+
+        async def storage_limit(account_id: str) -> int:
+            plan = (await ledger.account(account_id)).plan
+            return files.limit_bytes(None if plan is None else parts.rules.plans.get(plan))
+
         for provider in rules.providers.values():
             pool.keep_warm(provider)
         async with (
             open_credentials(p.credentials for p in rules.providers.values()) as credentials,
             open_notices(ledger, pool, config.notices, clock) as notices,
             open_webhooks(ledger, lambda: parts.config, clock) as webhooks,
+            open_copying(ledger, results, files, storage_limit, webhooks.ended) as copier,
             open_upkeep(parts),
             open_probing(parts),
             open_poller(parts.jobs, desk, lambda: parts.config.jobs, clock, chance.random),
         ):
             parts.jobs.follow(lambda _, ticket: webhooks.ended(ticket))
-            yield Gateway(parts, Reloader(parts, read, credentials, notices), desk)
+            parts.jobs.follow(lambda _, ticket: copier.ended(ticket))
+            yield Gateway(parts, Reloader(parts, read, credentials, notices), desk, results)
 
 
 async def _take_up(parts: Parts) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from engine.admission.keys import Principal
 from engine.jobs.cancelling import cancel_job
 from engine.jobs.desk import Desk
+from engine.jobs.results import Result, Results
 from engine.ledger.job_rows import JobPage, JobQuery, JobView
 from engine.parts import Parts
 
@@ -12,9 +16,10 @@ from engine.parts import Parts
 class JobsApi:
     """The part of `engine.gateway.Gateway` that is about jobs: each account's own."""
 
-    def __init__(self, parts: Parts, desk: Desk) -> None:
+    def __init__(self, parts: Parts, desk: Desk, results: Results) -> None:
         self._book = parts.jobs
         self._desk = desk
+        self._job_results = results
 
     async def job(self, principal: Principal, shown_id: str) -> JobView:
         """A job of the principal's own account, as it is now.
@@ -39,3 +44,17 @@ class JobsApi:
     async def delete_job(self, principal: Principal, shown_id: str) -> JobView:
         """Show a job no more that has ended, as it was; see `JobBook.delete`."""
         return await self._book.delete(principal.account_id, shown_id)
+
+    @asynccontextmanager
+    async def open_job_result(
+        self, principal: Principal, shown_id: str, variant: str = "video", number: int = 0
+    ) -> AsyncIterator[Result]:
+        """What a job of the principal's own account has made, for the block; see
+        `engine.jobs.results.Results.open`.
+
+        Raises:
+            NotFoundError: this account has none of that id.
+        """
+        view = await self._book.find(principal.account_id, shown_id)
+        async with self._job_results.open(view, variant, number) as result:
+            yield result

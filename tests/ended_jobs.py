@@ -25,6 +25,23 @@ def take_job(
     **changes: Any,
 ) -> tuple[JobRow, Hold, Receipt]:
     """A job that a provider has taken: `req_NUMBER`, `job_NUMBER`."""
+    job, hold, receipt, acceptance = ask_job(
+        ledger, account_id, number, provider=provider, credential=credential, **changes
+    )
+    ledger.hand_over(hold, acceptance, receipt)
+    return job, hold, receipt
+
+
+def ask_job(
+    ledger: Ledger,
+    account_id: str,
+    number: int,
+    *,
+    provider: str,
+    credential: str,
+    **changes: Any,
+) -> tuple[JobRow, Hold, Receipt, JobAcceptance]:
+    """One that is about to be handed over."""
     request_id = f"req_{number}"
     values: dict[str, Any] = {
         "job_id": f"job_{number}",
@@ -56,8 +73,7 @@ def take_job(
     acceptance = JobAcceptance(
         job.job_id, 1, provider, "sim-video", credential, f"prov_{number}", TERMS, job.created_at_ms
     )
-    ledger.hand_over(hold, acceptance, receipt)
-    return job, hold, receipt
+    return job, hold, receipt, acceptance
 
 
 def end_job(

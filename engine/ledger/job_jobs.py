@@ -30,13 +30,15 @@ _LAST = ", ".join(
     for column in ("state", "at_ms", "error", "results", "units", "files")
 )
 _VIEWS = f"""
-SELECT jobs.*, {_ACCEPTED}, {_LAST}, ended.amount AS posted,
+SELECT jobs.*, {_ACCEPTED}, {_LAST}, ended.amount AS posted, unstored.code AS store_code,
+       unstored.message AS store_message,
        jobs.job_id NOT IN (SELECT job_id FROM open_jobs) AS is_closed
 FROM jobs LEFT JOIN job_acceptances AS accepted USING (job_id)
     LEFT JOIN job_records AS last
         ON last.seq = (SELECT max(seq) FROM job_records WHERE job_id = jobs.job_id)
     LEFT JOIN hold_records AS ended ON ended.request_id = jobs.request_id
         AND ended.kind IN ('posted', 'voided', 'expired')
+    LEFT JOIN failed_copies AS unstored ON unstored.job_id = jobs.job_id
 """  # noqa: S608 - constants
 _SHOWN = """
 accepted.job_id IS NOT NULL AND jobs.job_id NOT IN (SELECT job_id FROM job_deletions)

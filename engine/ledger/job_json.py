@@ -126,7 +126,8 @@ def read_acceptance(row: Mapping[str, Any]) -> JobAcceptance | None:
 
 def read_view(row: Mapping[str, Any]) -> JobView:
     """Of a row that has `JOB_COLUMNS`, those of an acceptance, and of the last record with
-    `last_` before their names, where there is one; `is_closed` and `posted`."""
+    `last_` before their names, where there is one; `is_closed`, `posted`, `store_code` and
+    `store_message`."""
     job, acceptance = read_job(row), read_acceptance(row)
     if row["last_state"] is None:
         changed_at_ms = job.created_at_ms if acceptance is None else acceptance.at_ms
@@ -143,7 +144,13 @@ def read_view(row: Mapping[str, Any]) -> JobView:
         closed=bool(row["is_closed"]),
         files=tuple(orjson.loads(row["last_files"])),
         price_nanodollars=row["posted"] or 0,
+        store_error=_store_error(row),
     )
+
+
+def _store_error(row: Mapping[str, Any]) -> JobError | None:
+    code = row["store_code"]
+    return None if code is None else JobError(code, row["store_message"])
 
 
 def _terms_json(terms: JobTerms) -> dict[str, Any]:

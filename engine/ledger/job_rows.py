@@ -126,6 +126,7 @@ class JobView:
         progress: in percent, as the provider said last; not durable.
         closed: its hold has ended. What has expired may still succeed before that.
         price_nanodollars: what was charged for it.
+        store_error: why what it has made did not become files, where that was wanted.
     """
 
     row: JobRow
@@ -139,6 +140,7 @@ class JobView:
     closed: bool = False
     files: tuple[str, ...] = ()
     price_nanodollars: int = 0
+    store_error: JobError | None = None
 
     @property
     def ended(self) -> bool:
