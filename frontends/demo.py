@@ -118,6 +118,7 @@ SIMULATED_BESIDE_CHAT = (
     ("sim-transcript", "openai", "whisper-1", "price = { seconds = 0.0001 }"),
     ("sim-moderation", "openai", "omni-moderation-latest", "free = true"),
     ("sim-rerank", "openai", "rerank-v3.5", "price = { requests = 2 }"),
+    ("sim-video", "openai", "sora-2", "price = { seconds = 0.1 }"),
 )
 """Models that do something else: the name, the protocol, what the provider calls it, its price."""
 
@@ -158,6 +159,7 @@ http2 = "prior-knowledge"
 deployments = [{{ provider = "sim-{protocol}", model = "sim-{protocol}" }}]
 price = {{ input = 1.0, cached_input = 0.1, output = 4.0 }}
 """
+    text += '[providers.sim-openai.jobs.video]\nlike = "openai"\n'
     for name, protocol, model, price in SIMULATED_BESIDE_CHAT:
         text += f"""
 [models.{name}]

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -21,6 +22,7 @@ from engine import parse_config
 from engine.admission.keys import SCOPES
 from engine.capability_table import UnsupportedMediaError
 from engine.catalogue import build_catalogue
+from engine.config_job_specs import JobSpecConfig
 from engine.conversation import MediaKind
 from engine.errors import GatewayError, RateLimitedError, UpstreamRejectedError
 from engine.protocols.registry import codec_of
@@ -28,7 +30,8 @@ from engine.upstream.provider_table import PROVIDERS
 from frontends.admin import ROUTES
 from frontends.cli import main
 from frontends.demo import SIMULATED_BESIDE_CHAT
-from tests.gateways import MODELS, PROTOCOLS, add_key, config_text, open_setup, run
+from tests.films import ended
+from tests.gateways import HTTP2, MODELS, PROTOCOLS, add_key, config_text, open_setup, run
 from tests.processes import open_process
 from tests.served import open_served
 
@@ -173,6 +176,7 @@ def test_the_table_of_kinds() -> None:
         assert ("reasoning" in more) == (row.reasoning_apart is True)
         assert ("`inlines`" in more) == bool(row.inlines)
         assert ("`files`" in more) == bool(row.files)
+        assert ("`jobs`" in more) == bool(row.jobs)
 
 
 BESIDE_CHAT = "".join(
@@ -188,7 +192,7 @@ deployments = [{{ provider = "sim", model = "{model}" }}]
 
 async def test_the_first_requests(tmp_path: Path) -> None:
     commands = [block for block in blocks("sh") if "$PARSHALL_KEY" in block]
-    *asked, read_receipt, make_key, list_models, upload = commands
+    *asked, read_receipt, make_key, list_models, upload, _film = commands
     (tmp_path / "README.md").write_text(README)
     async with open_served(tmp_path) as served:
         _, maker = await add_key(served.setup.gateway, served.setup.account_id, scopes=SCOPES)
@@ -287,6 +291,64 @@ async def test_files_with_the_sdk(tmp_path: Path) -> None:
     file_id, *sizes = done.stdout.decode().split()
     assert file_id.startswith("file-")
     assert sizes == [str(len(README.encode()))] * 2
+
+
+FILMS = """
+[jobs]
+poll_min_s = 0.02
+[providers.sim.jobs.video]
+like = "openai"
+[models.sim-video]
+deployments = [{ provider = "sim", model = "sora-2" }]
+price = { seconds = 0.1 }
+"""
+
+
+async def test_videos_with_the_sdk_and_by_hand(tmp_path: Path) -> None:
+    [first] = [block for block in blocks("python") if "PARSHALL_KEY" in block]
+    [snippet] = [block for block in blocks("python") if "client.videos" in block]
+    [film] = [block for block in blocks("sh") if "/v1/videos/generations" in block]
+    imports, _, _ = first.partition("hello = ")
+    connect = next(line for line in first.splitlines() if line.startswith("client = OpenAI("))
+    async with open_served(tmp_path, models=FILMS) as served:
+
+        def here(text: str) -> str:
+            return text.replace("http://127.0.0.1:8787", served.origin)
+
+        done = await trio.run_process(
+            [sys.executable, "-W", "ignore", "-c", here(f"{imports}\n{connect}\n{snippet}")],
+            env=os.environ | {"PARSHALL_KEY": served.setup.key},
+            capture_stdout=True,
+        )
+        assert done.stdout.decode().split() == ["completed", "4", "True"]
+        typed = partial(shell, here(film), tmp_path, PARSHALL_KEY=served.setup.key)
+        made = orjson.loads(await trio.to_thread.run_sync(typed))
+        assert (made["object"], made["model"]) == ("video.generation", "sim-video")
+        async with served.http() as client:
+            ended_film = await ended(client, f"/videos/generations/{made['job_id']}")
+        assert ended_film["cost"]["nanodollars"] == 400_000_000
+
+
+async def test_a_provider_of_jobs_is_described(tmp_path: Path) -> None:
+    [table] = [block for block in blocks("toml") if "[providers.clips.jobs.music]" in block]
+    table = table.replace("https://clips.example", "$SIM").replace(
+        'api_key = "env:CLIPS_KEY"', f'http2 = "{HTTP2}"'
+    )
+    jobs = "\n[jobs]\npoll_min_s = 0.02\n"
+    async with open_served(tmp_path, models=table + jobs) as served, served.http() as client:
+        body = {"model": "song", "prompt": "A river at dawn", "seconds": 5, "lyrics": "la la"}
+        made = (await client.post("/music/generations", json=body)).json()
+        song = await ended(client, f"/music/generations/{made['job_id']}")
+        assert (song["status"], song["usage"]) == ("succeeded", {"clips": 1, "seconds": 5})
+        assert (await client.get(song["results"][0]["url"])).content.startswith(b"RIFF")
+
+
+def test_every_key_of_jobs_is_named() -> None:
+    _, _, section = README.partition("#### Providers of videos and music")
+    section, _, _ = section.partition("\n## ")
+    for name in JobSpecConfig.__dataclass_fields__:
+        named = rf"`{name}\b|^{name} = |jobs\.music\.{name}\]"
+        assert re.search(named, section, re.MULTILINE), name
 
 
 async def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
