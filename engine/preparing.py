@@ -101,13 +101,15 @@ class Preparing:
             close_body(prepared.body)
             self.call = await self._with_media(self.call, prepared.urls)
             prepared = await self._prepare(self.call, candidate, prefix)
+        if self._files is not None:
+            self._files.drop()
         return prepared
 
     def release(self) -> None:
         """Nobody is sent anything any more that is not on its way."""
         self.call = None
         if self._files is not None:
-            self._files.close()
+            self._files.drop()
         if self._upload is not None:
             self._upload.release()
 

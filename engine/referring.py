@@ -48,6 +48,7 @@ USES_MAX: Final = 20
 _ROOM_BYTES: Final = 128 * 1024 * 1024
 """For what goes inline in all requests, or the most that one may have."""
 _SENDING_MAX: Final = 64
+_OF_AN_ACCOUNT: Final = 16
 _SENT_AT_ONCE: Final = 8
 _HEAD_BYTES: Final = 64 * 1024
 """As much as says what a file is."""
@@ -75,13 +76,15 @@ class Given:
 class _Flight:
     """A file on its way to a provider, and whoever waits for that."""
 
-    def __init__(self) -> None:
+    def __init__(self, account_id: str) -> None:
+        self.account_id = account_id
         self.done = trio.Event()
         self.outcome: ProviderFile | Exception | None = None
 
 
 class Room:
-    """The memory that the files of one request take, until it is closed."""
+    """The memory that the files of one request take, until it is closed: by then they are in its
+    body, which goes out from the spool where they are large."""
 
     def __init__(self, referring: Referring) -> None:
         self._referring = referring
@@ -230,9 +233,10 @@ class Referring:
         place = (row.file_id, to.provider.name, to.provider.credential_id(to.key))
         flight = self._flights.get(place)
         if flight is None:
-            if len(self._flights) >= _SENDING_MAX:
+            own = sum(1 for each in self._flights.values() if each.account_id == row.account_id)
+            if len(self._flights) >= _SENDING_MAX or own >= _OF_AN_ACCOUNT:
                 raise UnavailableError("Too many files are sent to providers.", retry_after_s=1)
-            flight = self._flights[place] = _Flight()
+            flight = self._flights[place] = _Flight(row.account_id)
             self._nursery.start_soon(self._fly, place, flight, row, file, to)
         await flight.done.wait()
         if isinstance(flight.outcome, ProviderFile):

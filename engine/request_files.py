@@ -85,11 +85,8 @@ class RequestFiles:
         return not (self._lost or (before.key != now.key and any(held)))
 
     def drop(self) -> None:
-        """The body is made, and what it holds is not needed beside it."""
-        self._given = None
-
-    def close(self) -> None:
-        """Nobody is sent anything any more."""
+        """The body is made, and what it holds is not needed beside it. Again and again, if need
+        be."""
         self._given = None
         self._room.close()
 
@@ -114,7 +111,7 @@ async def prepare_first(
     try:
         return await _prepare_given(parts, call, choose, files), call, files
     except BaseException:
-        files.close()
+        files.drop()
         raise
 
 

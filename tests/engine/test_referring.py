@@ -141,6 +141,16 @@ async def test_each_key_of_a_provider_has_a_copy_of_its_own(tmp_path: Path) -> N
         assert filed.setup.sim.files.uploads == 2
 
 
+async def test_a_retry_by_another_key_names_that_ones_copy(tmp_path: Path) -> None:
+    async with open_filed(tmp_path, SMALL, keys=("key-1", "key-2")) as filed:
+        call = filed.call("gemini", "by-gemini", part_of("gemini", await filed.add(PDF)))
+        filed.setup.sim.behave("sim-gemini", "status=429 times=1")
+        _, receipt, error = await run(filed.setup, call)
+        assert error is None, error
+        assert [attempt.role for attempt in receipt.attempts] == ["first", "retry"]
+        assert sorted(file.key for file in filed.setup.sim.files) == ["key-1", "key-2"]
+
+
 @pytest.mark.parametrize("provider", PROTOCOLS)
 async def test_what_a_provider_has_no_more_is_sent_again(
     tmp_path: Path, provider: Protocol
