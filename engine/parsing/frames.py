@@ -36,12 +36,15 @@ class Parse:
     is forgotten.
 
     Attributes:
-        call: without its body and its key.
+        call: without its body and its key, and without the bytes of its files.
         wanted: which facts of it are read that take time.
+        file_bytes: how many each of its files has, in their order; they stand behind its body in
+            the frame's.
     """
 
     call: Call
     wanted: Wanted = NOTHING
+    file_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

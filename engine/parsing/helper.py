@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import trio
@@ -48,20 +48,25 @@ class Helper:
             raise HelperLostError from error
 
     async def ask(
-        self, head: Any, body: bytes = b"", file: SpoolFile | None = None
+        self,
+        head: Any,
+        body: bytes = b"",
+        file: SpoolFile | None = None,
+        more: Sequence[bytes] = (),
     ) -> tuple[Any, bytes]:
-        """Say a frame, pass a file with it, and return the answer.
+        """Say a frame, whose body has `more` behind it, pass a file with it, and return the answer.
 
         Raises:
             HelperLostError: it is not there any more.
             SpoolError: the file has been closed; nothing was said.
         """
-        packed = frames.pack(head, len(body))
+        packed = frames.pack(head, len(body) + sum(map(len, more)))
         try:
             if file is not None:
                 packed = packed[await self._pass(file, packed) :]
             await self._connection.send_all(packed)
-            await self._connection.send_all(body)
+            for piece in (body, *more):
+                await self._connection.send_all(piece)
         except (trio.BrokenResourceError, OSError) as error:
             raise HelperLostError from error
         return await self.receive()

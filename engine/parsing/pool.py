@@ -169,8 +169,11 @@ class ParsingPool:
         self, helper: Helper, call: Call, ask: Ask, wanted: Wanted
     ) -> Prepared | int:
         """Raises GatewayError; HelperLostError where the helper has to be replaced."""
-        told = replace(call, body=b"", key=None, spooled=None)
-        answer, _ = await helper.ask(frames.Parse(told, wanted), call.body, call.spooled)
+        data = [file.data for file in call.files.values()]
+        names = {written: replace(file, data=b"") for written, file in call.files.items()}
+        told = replace(call, body=b"", key=None, spooled=None, files=names)
+        parse = frames.Parse(told, wanted, tuple(map(len, data)))
+        answer, _ = await helper.ask(parse, call.body, call.spooled, data)
         if not isinstance(answer, frames.IsParsed):
             raise _error_of(answer)
         asked: Encode | Count | frames.Forget

@@ -17,10 +17,12 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from engine.errors import InvalidRequestError
+from engine.events import Call
 from engine.metering.tokens import counter_for
 from engine.parsing import frames
 from engine.parsing.jobs import Count, Encode, Parsed
@@ -70,7 +72,9 @@ class Helper:
         self, parsed: Parsed | None, head: Any, body: bytes, fd: int | None
     ) -> tuple[Any, bytes]:
         match head:
-            case frames.Parse(call, wanted):
+            case frames.Parse(call, wanted, file_bytes):
+                if file_bytes:
+                    call, body = _with_files(call, body, file_bytes)
                 body = body if fd is None else _read(fd)
                 if not has_form(call) and sum(map(body.count, _MARKS)) > _PARTS_MAX:
                     return frames.HasFailed("memory"), b""
@@ -86,6 +90,16 @@ class Helper:
             case _:
                 assert isinstance(head, frames.Forget)
                 return frames.Ready(), b""
+
+
+def _with_files(call: Call, body: bytes, file_bytes: Sequence[int]) -> tuple[Call, bytes]:
+    """The call with its files, which stand behind its body; and that."""
+    at = end = len(body) - sum(file_bytes)
+    files = {}
+    for (written, file), size_bytes in zip(call.files.items(), file_bytes, strict=True):
+        files[written] = replace(file, data=body[at : at + size_bytes])
+        at += size_bytes
+    return replace(call, files=files), body[:end]
 
 
 def _encode(parsed: Parsed, asked: Encode) -> tuple[frames.IsEncoded, bytes]:

@@ -330,3 +330,10 @@ async def test_memory_for_files_is_bounded(tmp_path: Path) -> None:
         await asked(filed, again(call))
         referring.give_back(128 * 1024 * 1024 - len(PDF))
         assert referring.held_bytes == 0
+
+
+async def test_a_plan_is_explained_without_looking_at_files(tmp_path: Path) -> None:
+    async with open_filed(tmp_path) as filed:
+        call = filed.call("anthropic", "by-gemini", part_of("anthropic", new_file_id()))
+        explained = await filed.gateway.running.explain(call, None)
+        assert (explained["refused"], explained["asked"]["media"]) == (None, ["document"])
