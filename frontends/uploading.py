@@ -26,7 +26,7 @@ from engine.errors import (
 )
 from engine.media.form_stream import FileBegins, FileData, FormStream
 from engine.media.forms import UNKNOWN_TYPE, Field
-from engine.storage.files import Upload
+from engine.storage.upload import Upload
 from frontends.bodies import BodyTimeoutError, Incoming
 from frontends.keys import Fields
 

@@ -100,6 +100,13 @@ def test_the_configuration_of_routing_is_accepted() -> None:
     assert catalogue["fast"].name == "gpt-5-mini"
 
 
+def test_the_configuration_of_a_bucket_is_accepted() -> None:
+    [toml] = [block for block in blocks("toml") if block.startswith("[files]")]
+    secrets = SECRETS | {"S3_ACCESS_KEY": "a", "S3_SECRET_KEY": "b"}
+    config = parse_config(blocks("toml")[0] + toml, "README.md", secrets)
+    assert config.files.bucket == ("my-bucket", "parshall")
+
+
 def test_a_row_of_prices_is_one() -> None:
     first, [row] = blocks("toml")[0], [b for b in blocks("toml") if b.startswith("[[prices]]")]
     config = parse_config(first + row, "README.md", SECRETS)

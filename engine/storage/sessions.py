@@ -21,7 +21,8 @@ from engine.admission.keys import KeyEntry
 from engine.errors import NotFoundError, UploadBusyError
 from engine.ledger.file_rows import FileRow
 from engine.nurseries import open_tasks
-from engine.storage.files import FileStore, Upload
+from engine.storage.files import FileStore
+from engine.storage.upload import Upload
 
 log = logging.getLogger(__name__)
 
