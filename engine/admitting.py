@@ -17,11 +17,13 @@ from engine.errors import (
     UnavailableError,
 )
 from engine.events import Call
+from engine.job import JobAsk
 from engine.metering.pricing import Rates
 from engine.parts import Parts
 from engine.routing.plan import no_such_model, plan
 from engine.routing.values import Asked, Candidate, Model, Plan
 from engine.rules import Admitted
+from engine.webhooks import check_webhook_url
 
 
 def identify(parts: Parts, key: str | None, scope: Scope | None) -> Admitted:
@@ -184,8 +186,15 @@ def check_room(parts: Parts, under_way: int) -> None:
         raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
 
 
-def check_jobs(parts: Parts, account_id: str) -> None:
-    """Whether the account may have one more job. Raises JobsLimitedError."""
+def check_jobs(parts: Parts, account_id: str, ask: JobAsk) -> None:
+    """Whether the account may have one more job, and who it names may be told of it.
+
+    Raises:
+        JobsLimitedError: it has as many as it may.
+        EgressRefusedError, InvalidRequestError: as `check_webhook_url`.
+    """
+    if ask.webhook_url is not None:
+        check_webhook_url(ask.webhook_url, parts.config)
     most = parts.config.jobs.open_per_account_max
     if parts.ledger.open_jobs_of(account_id) >= most:
         raise JobsLimitedError(

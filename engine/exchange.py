@@ -170,8 +170,8 @@ class Exchange:
 
     @trio.lowlevel.enable_ki_protection
     def _begin(self) -> None:
-        if self._request.job is not None:
-            check_jobs(self._parts, self.receipt.account_id)
+        if (ask := self._request.job) is not None:
+            check_jobs(self._parts, self.receipt.account_id, ask)
         first = self._billing.reserve()
         self._attempts.limit(first.covered_tokens, first.lowered_limit)
         self._parts.open_exchanges[self._request_id] = self

@@ -47,7 +47,7 @@ class JobsApi:
 
     @asynccontextmanager
     async def open_job_result(
-        self, principal: Principal, shown_id: str, variant: str = "video", number: int = 0
+        self, principal: Principal, shown_id: str, variant: str | None = None, number: int = 0
     ) -> AsyncIterator[Result]:
         """What a job of the principal's own account has made, for the block; see
         `engine.jobs.results.Results.open`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from engine.egress import parse_target
 from engine.events import JobAccepted, Outcome
 from engine.job import job_id_of
 from engine.ledger.job_rows import (
@@ -54,7 +55,7 @@ class Submitting:
                 expires_at_ms=opening.created_at_ms + int(self._timeout_s * 1_000),
                 params=ask.params,
                 store_result=ask.store_result,
-                webhook_url=ask.webhook_url,
+                webhook_url=None if ask.webhook_url is None else parse_target(ask.webhook_url).url,
             )
         return self.row
 

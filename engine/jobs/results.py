@@ -91,10 +91,10 @@ class Results:
 
     @asynccontextmanager
     async def open(
-        self, view: JobView, variant: str = "video", number: int = 0
+        self, view: JobView, variant: str | None = None, number: int = 0
     ) -> AsyncIterator[Result]:
         """One of the things that a job has made, for the block: the one of this number among those
-        of a variant.
+        of a variant; None: of the thing itself, not a preview of it.
 
         Raises:
             JobNotEndedError: it is not made yet.
@@ -103,11 +103,12 @@ class Results:
         """
         if not view.ended:
             raise JobNotEndedError("The job has not ended: there is nothing yet.")
-        found = [each for each in view.results if each.variant == variant]
+        main = view.results[0].variant if view.results else None
+        found = [each for each in view.results if each.variant == (variant or main)]
         if view.state != "succeeded" or not 0 <= number < len(found):
             raise NotFoundError("The job has made nothing of the kind.")
         row = None
-        if variant == view.results[0].variant and number < len(view.files):
+        if found[number].variant == main and number < len(view.files):
             row = await self._find(view.row.account_id, view.files[number])
         if row is None:
             async with self.open_at_provider(view, found[number]) as result:

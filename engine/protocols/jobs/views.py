@@ -82,6 +82,8 @@ def _generation(view: JobView, origin: str) -> dict[str, Any]:
     }
     if row.store_result:
         shown["store_result"] = True
+    if (unstored := view.store_error) is not None:
+        shown["store_error"] = {"code": unstored.code, "message": unstored.message}
     if view.state == "succeeded":
         shown["results"] = list(_results(view, origin))
         shown["usage"] = _usage(view)
@@ -94,10 +96,11 @@ def _generation(view: JobView, origin: str) -> dict[str, Any]:
 
 def _results(view: JobView, origin: str) -> Iterator[dict[str, Any]]:
     """What can be fetched from elsewhere as it is, by its URL; what cannot, from here."""
-    for number, (variant, result) in enumerate(_numbered(view)):
+    for number, result in _numbered(view):
         direct = not result.needs_key and not result.url.startswith("/")
-        url = result.url if direct else origin + content_path(view, variant, result.variant)
-        file_id = view.files[number] if number < len(view.files) else None
+        url = result.url if direct else origin + content_path(view, number, result.variant)
+        stored = result.variant == view.results[0].variant and number < len(view.files)
+        file_id = view.files[number] if stored else None
         yield {
             "url": url,
             **({"file_id": f"file-{file_id}"} if file_id is not None else {}),

@@ -55,7 +55,7 @@ class Making:
         await ledger.wait_durable(Ticket(ledger._journal.last_ticket))
         return job.job_id
 
-    async def read(self, job_id: str, variant: str = "video", number: int = 0) -> bytes:
+    async def read(self, job_id: str, variant: str | None = None, number: int = 0) -> bytes:
         """All of one of its results."""
         opened = self.gateway.open_job_result(self.principal, job_id, variant, number)
         async with opened as result:
