@@ -21,6 +21,7 @@ from engine.protocols.jobs.views import (
     openai_id,
 )
 from frontends.ingress import Ingress, asked_origin, query_value
+from frontends.job_content import answer_result
 from frontends.protocols import GEMINI_VERSIONS
 from frontends.rendering import json_response
 
@@ -52,6 +53,7 @@ class JobRoutes:
             routes.get(path, endpoint=f"{name}_list")(partial(self.list, kind, protocol))
             routes.get(one, endpoint=f"{name}_show")(partial(self.show, kind, protocol))
             routes.delete(one, endpoint=f"{name}_delete")(partial(self.delete, kind, protocol))
+            routes.get(f"{one}/content", endpoint=f"{name}_content")(partial(self.content, kind))
             routes.post(f"{one}/cancel", endpoint=f"{name}_cancel")(
                 partial(self.cancel, kind, protocol)
             )
@@ -62,6 +64,9 @@ class JobRoutes:
         )
         routes.delete("/v1/videos/<job_id>", endpoint="videos_delete")(
             partial(self.delete, "video", OPENAI_VIDEOS)
+        )
+        routes.get("/v1/videos/<job_id>/content", endpoint="videos_content")(
+            partial(self.content, "video")
         )
         routes.post("/v1/videos/<job_id>/cancel", endpoint="videos_cancel")(
             partial(self.cancel, "video", OPENAI_VIDEOS)
@@ -120,6 +125,17 @@ class JobRoutes:
         """
         principal, _ = await self._found(kind, job_id)
         return self._shown(await self._gateway.cancel_job(principal, job_id), protocol)
+
+    async def content(self, kind: JobKind, job_id: str) -> Response:
+        """What a job has made.
+
+        Raises:
+            NotFoundError: this account has no such job, or that has made nothing of the kind.
+            JobNotEndedError: it still runs.
+            UpstreamError: where it is kept does not give it.
+        """
+        principal, view = await self._found(kind, job_id)
+        return await answer_result(self._gateway, principal, view)
 
     async def show_operation(self, model: str, job_id: str) -> Response:
         """How a job is doing, as a long-running operation of Gemini's. Raises NotFoundError."""

@@ -51,6 +51,8 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = {
     **{("GET", path): "read" for path in _GENERATIONS},
     **{("GET", f"{path}/<job_id>"): "read" for path in _GENERATIONS},
     **{("DELETE", f"{path}/<job_id>"): "inference" for path in _GENERATIONS},
+    ("GET", "/v1/videos/<job_id>/content"): "read",
+    **{("GET", f"{path}/<job_id>/content"): "read" for path in _GENERATIONS},
     ("POST", "/v1/videos/<job_id>/cancel"): "inference",
     **{("POST", f"{path}/<job_id>/cancel"): "inference" for path in _GENERATIONS},
     **{("GET", _OPERATION.format(version=v)): "read" for v in GEMINI_VERSIONS},

@@ -68,6 +68,26 @@ async def test_a_film_is_asked_for_made_and_paid_by_the_second(
         page = (await front.client.get("/v1/videos/generations")).json()
         assert [each["job_id"] for each in page["data"]] == [made["job_id"]]
         assert await front.setup.balance() == 10**9 - seconds * PRICE
+        if model != "grok":  # whose films are elsewhere, and need no key
+            made_film = await front.client.get(job["results"][0]["url"])
+            assert made_film.content[4:8] == b"ftyp"
+            assert made_film.headers["content-type"] == "video/mp4"
+            assert made_film.headers["content-disposition"].startswith("attachment; ")
+            told = await front.client.head(job["results"][0]["url"])
+            assert (told.status_code, told.content) == (200, b"")
+
+
+async def test_what_is_not_made_yet_cannot_be_fetched(tmp_path: Path) -> None:
+    async with films(tmp_path) as front:
+        made = await ask(front, model="sora", prompt=said("end_s=0.3"))
+        one = f"/v1/videos/generations/{made['job_id']}"
+        early = await front.client.get(f"{one}/content")
+        assert (early.status_code, early.json()["error"]["code"]) == (409, "job_not_ended")
+        for query in ("index=x", "index=64", f"variant={'v' * 33}"):
+            assert (await front.client.get(f"{one}/content?{query}")).status_code == 400
+        await ended(front.client, one)
+        for query in ("variant=hologram", "index=1"):
+            assert (await front.client.get(f"{one}/content?{query}")).status_code == 404
 
 
 async def test_a_song_of_a_provider_of_ones_own_is_paid_by_the_clip(tmp_path: Path) -> None:
@@ -122,6 +142,11 @@ async def test_openais_sdk(tmp_path: Path) -> None:
         assert failed.error is not None
         assert failed.error.message
         videos.poll(made.id, poll_interval_ms=20)
+        assert videos.download_content(made.id).read()[4:8] == b"ftyp"
+        still = videos.download_content(made.id, variant="thumbnail")
+        assert still.read()[8:12] == b"WEBP"
+        with pytest.raises(openai.NotFoundError):
+            videos.download_content(failed.id)
 
         assert [video.id for video in videos.list(limit=1)] == [failed.id, done.id, made.id]
         assert [video.id for video in videos.list(order="asc").data] == [
@@ -241,6 +266,9 @@ ROUTES = [
     ("POST", "/v1/videos/{video}/cancel"),
     ("POST", "/v1/music/generations/{job}/cancel"),
     ("GET", "/v1/videos/{video}"),
+    ("GET", "/v1/videos/{video}/content"),
+    ("GET", "/v1/videos/generations/{job}/content"),
+    ("GET", "/v1/music/generations/{job}/content"),
     ("DELETE", "/v1/videos/{video}"),
     ("GET", "/v1/music/generations/{job}"),
     ("DELETE", "/v1/music/generations/{job}"),
