@@ -176,6 +176,7 @@ TAKES: Final[Mapping[str, Takes]] = {
         held=("image/", "audio/", "video/", _PDF, _TEXT),
     ),
     "openai_images": Takes(inline=IMAGES),
+    "video_jobs": Takes(inline=IMAGES),
 }
 """By the codec that a provider is spoken to by. Where all goes inline, the provider judges."""
 

@@ -184,6 +184,35 @@ async def test_openais_sdk_uploads_a_picture_to_begin_with(tmp_path: Path) -> No
         assert made.startswith("video_")
 
 
+async def test_a_film_begins_with_a_file_of_the_account(tmp_path: Path) -> None:
+    async with films(tmp_path) as front:
+        form = {"file": ("cat.png", PICTURE, "image/png")}
+        purpose = {"purpose": "vision"}
+        stored = await front.client.post("/v1/files", files=form, data=purpose)
+        file_id = stored.json()["id"]
+        image = {"file_id": file_id}
+        made = [
+            (await ask(front, model="sora", prompt=said(), image=image))["job_id"],
+            (await ask(front, model="veo", prompt=said(), image=image))["job_id"],
+            (await ask(front, "/v1/videos", model="grok", prompt=said(), input_reference=image))[
+                "id"
+            ],
+        ]
+        uri = f"files/{file_id.removeprefix('file-')}"
+        instance = {"prompt": said(), "image": {"fileData": {"fileUri": uri}}}
+        path = "/v1beta/models/sora:predictLongRunning"
+        operation = await ask(front, path, instances=[instance])
+        made.append(operation["name"].rpartition("/")[2])
+        for job_id in made:
+            await ended(front.client, f"/v1/videos/generations/{job_id}")
+
+        missing = {"file_id": f"file-{'a' * 26}"}
+        body = {"model": "sora", "prompt": "a cat", "image": missing}
+        answer = await front.client.post("/v1/videos/generations", json=body)
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "file_not_found"
+
+
 async def test_geminis_clients_ask_for_an_operation(tmp_path: Path) -> None:
     def work(client: genai.Client, name: str) -> types.GenerateVideosOperation:
         operation = types.GenerateVideosOperation()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from engine.conversation import Conversation, Media, Part, Text, Turn
+from engine.conversation import Conversation, FileUse, Media, Part, Text, Turn
 from engine.errors import InvalidRequestError
 from engine.events import Event, JobAccepted
 from engine.job import JobAsk, JobKind, JobOptions, job_id_of
@@ -15,7 +15,8 @@ from engine.ledger.job_rows import JobRow, JobView
 from engine.media.forms import File
 from engine.media.sniff import kind_of
 from engine.protocols.codec import ClientRequest, HeldIdError, Identity, StreamEncoder
-from engine.protocols.fields import is_held_uri
+from engine.protocols.fields import dict_of, is_held_uri, text_of
+from engine.protocols.file_refs import StandIns, address_of
 from engine.protocols.jobs.views import job_json
 from engine.protocols.openai_shared import split_data_url
 from engine.protocols.openai_values import flag, string, wrong
@@ -104,7 +105,12 @@ def asked(
 
 
 def plain_request(
-    codec: str, kind: JobKind, model: str, document: dict[str, Any], images: int
+    codec: str,
+    kind: JobKind,
+    model: str,
+    document: dict[str, Any],
+    images: int,
+    files: tuple[FileUse, ...] = (),
 ) -> ClientRequest:
     """A request for a job, in one piece and of no tokens."""
     return ClientRequest(
@@ -117,6 +123,7 @@ def plain_request(
         media={"image": images} if images else {},
         operation=kind,
         document=document,
+        files=files,
     )
 
 
@@ -145,8 +152,23 @@ def seconds_of(value: object, path: str) -> int | None:
     return value
 
 
+def take_file(value: object, path: str, files: StandIns) -> tuple[FileUse, ...]:
+    """The file of the gateway's that a picture's object names; what stands for it, is put in its
+    place. Raises InvalidRequestError: it is no picture."""
+    written = text_of(dict_of(value).get("file_id"))
+    if not written or not isinstance(value, dict):
+        return ()
+    if (file := files.get(written)) is not None:
+        if file.kind != "image":
+            raise wrong(f"{path}.file_id", "must be a picture")
+        del value["file_id"]
+        value["url"] = address_of(file)
+    return (FileUse(written, f"{path}.file_id"),)
+
+
 def image_of(value: object, path: str) -> Media | None:
-    """A picture to begin with: a URL, a `data:` URL, or an object with one of them.
+    """A picture to begin with: a URL, a `data:` URL, or an object with one of them, or with the
+    `file_id` of a file of the gateway's.
 
     Raises:
         InvalidRequestError: it is none.
@@ -155,8 +177,8 @@ def image_of(value: object, path: str) -> Media | None:
     if value is None:
         return None
     if isinstance(value, dict):
-        if value.get("file_id") is not None:
-            raise HeldIdError(f"{path}.file_id")
+        if written := text_of(value.get("file_id")):
+            return Media("image", file_id=written)
         url = value.get("url") if value.get("url") is not None else value.get("image_url")
     else:
         url = value

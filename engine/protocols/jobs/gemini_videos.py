@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from engine.conversation import Conversation, Media
+from engine.conversation import Conversation, FileUse, Media
 from engine.errors import GatewayError, InvalidRequestError, UpstreamRejectedError
 from engine.events import Call
 from engine.job import JobOptions
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, load_request
+from engine.protocols.file_refs import StandIns, base64_of, is_file_address
 from engine.protocols.gemini import errors
 from engine.protocols.gemini.spelling import get, get_dict, get_text, said_twice, snake
 from engine.protocols.jobs.asking import (
@@ -59,12 +60,13 @@ class GeminiVideosCodec(JobsClientCodec):
         document = load_request(call.body)
         if not isinstance(call.model, str) or not call.model:
             raise InvalidRequestError("You must name a model in the path.", param="model")
+        files = _take_file(document, call.files)
         conversation = _conversation(document)
         options = conversation.job
         assert options is not None, "made so"
         images = len(conversation.turns[0].parts) - 1
         params = {"prompt": get_text(_instance(document), "prompt"), "seconds": options.seconds}
-        request = plain_request(self.name, "video", call.model, document, images)
+        request = plain_request(self.name, "video", call.model, document, images, files)
         return asked(self.name, request, "video", params, store_result=True)
 
     def decode_request(self, request: ClientRequest) -> Conversation:
@@ -84,6 +86,21 @@ class GeminiVideosCodec(JobsClientCodec):
     def encode_error(self, error: GatewayError, request_id: str | None = None) -> bytes:
         """An error in Gemini's shape."""
         return errors.encode_error(error, request_id)
+
+
+def _take_file(document: dict[str, Any], files: StandIns) -> tuple[FileUse, ...]:
+    """The file of the gateway's that the picture is; what stands for it, is put in its place.
+    Raises InvalidRequestError: it is no picture."""
+    holder = get_dict(_instance(document), "image")
+    uri = get_text(get_dict(holder, "fileData"), "fileUri")
+    if uri is None or not is_file_address(uri):
+        return ()
+    if (file := files.get(uri)) is not None:
+        if file.kind != "image":
+            raise wrong("instances[0].image", "must be a picture")
+        holder.clear()
+        holder |= {"bytesBase64Encoded": base64_of(file), "mimeType": file.mime_type}
+    return (FileUse(uri, "instances[0].image.fileData.fileUri"),)
 
 
 def _instance(document: dict[str, Any]) -> dict[str, Any]:
@@ -148,6 +165,8 @@ def _image(value: object) -> Media | None:
     mime_type = get_text(holder, "mimeType") or get_text(inline, "mimeType") or "image/png"
     if data is None:
         uri = get_text(get_dict(holder, "fileData"), "fileUri") or get_text(holder, "gcsUri")
+        if uri is not None and is_file_address(uri):
+            return Media("image", file_id=uri)
         if uri is not None:
             return image_of(uri, "instances[0].image")
         raise wrong("instances[0].image", "must have 'bytesBase64Encoded' and 'mimeType'")

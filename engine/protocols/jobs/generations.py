@@ -23,6 +23,7 @@ from engine.protocols.jobs.asking import (
     plain_request,
     prompt_of,
     seconds_of,
+    take_file,
 )
 from engine.protocols.jobs.sizes import is_ratio, is_resolution, pixels
 from engine.protocols.jobs.specs import GENERATIONS_DIALECT
@@ -59,6 +60,7 @@ class GenerationsCodec(JobsClientCodec):
         """Raises InvalidRequestError: a field is missing or wrong."""
         document = load_request(call.body)
         model = model_of(document)
+        files = take_file(document.get("image"), "image", call.files)
         conversation = self._conversation(document)
         store_result, webhook_url = delivery_of(document)
         options = conversation.job
@@ -73,7 +75,7 @@ class GenerationsCodec(JobsClientCodec):
         images = sum(len(turn.parts) - 1 for turn in conversation.turns)
         return asked(
             self.name,
-            plain_request(self.name, self.kind, model, document, images),
+            plain_request(self.name, self.kind, model, document, images, files),
             self.kind,
             params,
             store_result=store_result,

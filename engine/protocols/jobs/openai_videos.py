@@ -25,6 +25,7 @@ from engine.protocols.jobs.asking import (
     plain_request,
     prompt_of,
     seconds_of,
+    take_file,
     uploaded,
 )
 from engine.protocols.jobs.sizes import pixels
@@ -54,6 +55,7 @@ class OpenAIVideosCodec(JobsClientCodec):
         else:
             document = load_request(call.body)
         model = string(document, "model") or _DEFAULT_MODEL
+        files = take_file(document.get(_REFERENCE), _REFERENCE, call.files)
         conversation = _conversation(document)
         options = conversation.job
         assert options is not None, "made so"
@@ -66,7 +68,7 @@ class OpenAIVideosCodec(JobsClientCodec):
         }
         return asked(
             self.name,
-            plain_request(self.name, "video", model, document, images),
+            plain_request(self.name, "video", model, document, images, files),
             "video",
             params,
             store_result=store_result,
@@ -121,8 +123,9 @@ def _read_form(form: Form) -> dict[str, Any]:
 
 
 def _field(part: Field) -> tuple[str, Any]:
-    if part.name == f"{_REFERENCE}[image_url]":
-        return _REFERENCE, {"image_url": part.value}
+    for name in ("image_url", "file_id"):
+        if part.name == f"{_REFERENCE}[{name}]":
+            return _REFERENCE, {name: part.value}
     if "file_id" in part.name.lower():
         raise HeldIdError(part.name)
     if part.name == "store_result":

@@ -194,9 +194,7 @@ def test_two_instances_would_be_two_films() -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        video(image={"file_id": "file-abcdefghijklmnop"}),
         video(image="https://generativelanguage.googleapis.com/v1beta/files/abc"),
-        openai(input_reference={"file_id": "file-abcdefghijklmnop"}),
         gemini({"prompt": "a", "image": {"gcsUri": "gs://bucket/a.png"}}),
     ],
 )
