@@ -32,6 +32,12 @@ _LOG_MAX_BYTES = 64 * 1024 * 1024
 _TRIGGER_ABORT = 1811
 """SQLITE_CONSTRAINT_TRIGGER: RAISE(ABORT) in a trigger."""
 
+_LAST_JOB = "SELECT value FROM meta WHERE name = 'last_job'"
+_MARK_JOB = (
+    "INSERT INTO meta VALUES ('last_job', ?)"
+    " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+
 _SQL_ERROR = sqlite3.SQLITE_ERROR
 """The statement itself is wrong: our fault, and no reason to try again."""
 
@@ -83,6 +89,7 @@ class Store:
         self.open_holds = OpenHolds()
         self._standing: Standing | None = None
         self._made: str | None = None
+        self._jobs = 0
         self._next_transfer_id = 1 + self._figure("SELECT max(transfer_id) FROM transfers")
 
     def _begin_epoch(self) -> None:
@@ -170,22 +177,34 @@ class Store:
         Raises what the job raises, after undoing its work.
         """
         connection = self.connection
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             if self._figure("SELECT value FROM meta WHERE name = 'epoch'") != self.epoch:
                 raise EpochLostError("another process has taken the ledger's database over")
+            self._jobs += 1
+            mark = self.epoch << 32 | self._jobs
+            connection.execute(_MARK_JOB, (mark,))
             self._made = None
             result = job(self.db)
             standing = self._standing
             if standing is not None and not standing.logged:
                 insert_order(self.db, standing.order, self._made, self.clock())
-            connection.execute("COMMIT")
+            self._commit_job(mark)
             if standing is not None:
                 standing.logged = True
         except BaseException:
             self._roll_back()
             raise
         return result
+
+    def _commit_job(self, mark: int) -> None:
+        """Commit. SQLite may report a failure behind a commit that is done: then nobody would apply
+        to the books what the database has, nor do it again."""
+        try:
+            self.connection.execute("COMMIT")
+        except sqlite3.Error:
+            if self.connection.in_transaction or self._figure(_LAST_JOB) != mark:
+                raise
 
     def concerns(self, made: str) -> None:
         """Say what a job is about that has just been made; within the job."""
