@@ -230,13 +230,13 @@ def _check_keys(name: str, provider: ProviderConfig, reader: TableReader) -> Non
 
 
 def _check_tls_files(name: str, provider: ProviderConfig, reader: TableReader) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if provider.ca_file is not None:
         _check_authorities(provider.ca_file, ("providers", name, "ca_file"), reader)
     cert_file, key_file = provider.client_cert_file, provider.client_key_file
     if cert_file is not None:
         try:
             # An encrypted key fails with an empty password; without one OpenSSL asks the terminal.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.load_cert_chain(cert_file, key_file, password="")
         except OSError as error:
             raise reader.error(
