@@ -90,6 +90,7 @@ class JobBook:
 
     Attributes:
         open: by their ids.
+        polls: how often providers were asked how their jobs do.
     """
 
     def __init__(self, ledger: Ledger, telemetry: Telemetry, clock: Clock) -> None:
@@ -100,6 +101,7 @@ class JobBook:
         self._taken: list[Callable[[OpenJob], None]] = []
         self._closed: deque[tuple[Ticket, JobView]] = deque()
         """Whose end may not be durable yet."""
+        self.polls = 0
         self.open: dict[str, OpenJob] = {}
         for stored, hold in ledger.adopted_jobs:
             self.open[stored.view.row.job_id] = _adopted(stored, hold, clock())

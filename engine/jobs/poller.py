@@ -83,11 +83,7 @@ class _Lane:
 
 
 class Poller:
-    """Made by `open_poller`.
-
-    Attributes:
-        polls: how many questions have been asked.
-    """
+    """Made by `open_poller`."""
 
     def __init__(
         self,
@@ -110,7 +106,6 @@ class Poller:
         self._numbers = itertools.count()
         self._asking = 0
         self._changed = Alarm()
-        self.polls = 0
         for job in book.open.values():
             self._enter(job, draw() * config().poll_min_s)
         book.follow_taken(self._taken)
@@ -203,7 +198,7 @@ class Poller:
     async def _turn(self, lane: _Lane, turn: _Turn) -> float:
         """Ask about one; in how many seconds again. Raises UpstreamError."""
         job, desk = turn.job, self._desk
-        self.polls += 1
+        self._book.polls += 1
         job.asked += 1
         if job.view.acceptance is None:
             return await self._find_out(lane, turn)
