@@ -12,7 +12,7 @@ class JobsConfig:
 
     poll_min_s: float = 2.0
     poll_max_s: float = 30.0
-    polls_at_once: int = 32
+    polls_at_once: int = 64
     """Of all providers; of one of them at most half as many."""
     poll_timeout_s: float = 30.0
     """For an answer to such a question."""
