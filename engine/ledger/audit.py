@@ -356,7 +356,7 @@ def audit_database(path: Path, epoch: int | None = None) -> list[Finding]:
     Raises:
         UnavailableError: the database cannot be read now.
     """
-    with reading(path) as db:
+    with reading(path, from_disk=True) as db:
         if epoch is None:
             (epoch,) = db.execute("SELECT value + 1 FROM meta WHERE name = 'epoch'").fetchone()
         return [_check(db, invariant, {"epoch": epoch}) for invariant in INVARIANTS]

@@ -21,6 +21,7 @@ from engine.ledger.jobbing import Jobbing
 from engine.ledger.journal import Journal
 from engine.ledger.lock import own_database
 from engine.ledger.queries import all_balances
+from engine.ledger.readers import keep_reader
 from engine.ledger.receipts import Receipt, ReceiptError
 from engine.ledger.records import (
     AttemptRow,
@@ -373,7 +374,8 @@ async def open_ledger(settings: LedgerSettings) -> AsyncIterator[Ledger]:
         store, recovered_holds = await trio.to_thread.run_sync(_open_store, settings)
         ledger = Ledger(store, settings, recovered_holds)
         try:
-            yield ledger
+            with keep_reader(settings.path):
+                yield ledger
         finally:
             with trio.move_on_after(2 * settings.close_timeout_s + 5, shield=True):
                 await ledger.close()

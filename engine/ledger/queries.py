@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import orjson
 from sqlite_utils import Database
 
 from engine.errors import InvalidRequestError, UnavailableError
+from engine.ledger.readers import open_reader
 from engine.ledger.records import KeyRow, ReceiptArchivedError
 from engine.ledger.transfers import PROVIDER_PREFIX
 
@@ -51,22 +52,16 @@ class AccountRow:
 
 
 @contextmanager
-def reading(path: Path, busy_timeout_s: float = 5.0) -> Iterator[Database]:
-    """The database, for the block, on a connection that cannot write.
+def reading(path: Path, *, from_disk: bool = False) -> Iterator[Database]:
+    """The database, for the block, on a connection that cannot write; with `from_disk` on one that
+    has nothing in memory yet.
 
     Raises:
         UnavailableError: the database cannot be read now.
     """
     try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro",
-            uri=True,
-            timeout=busy_timeout_s,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        with closing(connection):
-            yield Database(connection, execute_plugins=False)
+        with open_reader(path, from_disk=from_disk) as db:
+            yield db
     except sqlite3.OperationalError as error:
         raise UnavailableError(f"The ledger's database cannot be read now: {error}.") from error
 
