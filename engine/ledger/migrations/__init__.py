@@ -7,6 +7,8 @@ migration that has been released is never edited; a later one changes what it ma
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlite_utils import Database, Migrations
 
 from engine.ledger.migrations import (
@@ -43,8 +45,9 @@ _MODULES = (
 )
 
 migrations = Migrations("parshall.ledger")
-for _module in _MODULES:
-    migrations(name=_module.__name__.rpartition(".")[2])(_module.apply)
+_OURS: Final = {_module.__name__.rpartition(".")[2]: _module for _module in _MODULES}
+for _name, _module in _OURS.items():
+    migrations(name=_name)(_module.apply)
 
 
 def migrate(db: Database) -> None:
@@ -56,12 +59,11 @@ def migrate(db: Database) -> None:
     Raises:
         LedgerError: a newer version of the program made this database, or a reference is broken.
     """
-    ours = {migration.name for migration in migrations.pending(Database(memory=True))}
     applied = {migration.name for migration in migrations.applied(db)}
-    if applied - ours:
-        unknown = ", ".join(sorted(applied - ours))
+    if applied - _OURS.keys():
+        unknown = ", ".join(sorted(applied - _OURS.keys()))
         raise LedgerError(f"the database is newer than this program (it has {unknown})")
-    if applied == ours:
+    if applied == _OURS.keys():
         return
     db.execute("PRAGMA foreign_keys = OFF")
     try:
