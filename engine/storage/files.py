@@ -6,12 +6,13 @@ So whatever is interrupted leaves at most a blob without a row, which the next s
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
+
+import trio
 
 from engine.admission.plans import Plan
 from engine.alarm import Alarm
@@ -20,12 +21,12 @@ from engine.errors import ConcurrencyLimitedError, FileTooLargeError, StorageUna
 from engine.file_ids import bare_file_id, new_file_id
 from engine.ledger.file_rows import FilePage, FileQuery, FileRow, ProviderFile
 from engine.ledger.filing import Filing
-from engine.storage.blobs import PIECE_BYTES, BlobMissingError, Blobs, StoreError
+from engine.storage.blobs import Blobs, StoreError
 from engine.storage.quota import Quota
-from engine.storage.refusals import damaged, not_found, told
+from engine.storage.reading import FilePieces
+from engine.storage.refusals import not_found, told
 from engine.storage.upload import Upload
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 SHARE_OF_ACCOUNT: Final = 4
@@ -134,7 +135,8 @@ class FileStore:
             try:
                 yield upload
             finally:
-                await upload.close()
+                with trio.move_on_after(self.settings.commit_timeout_s, shield=True):
+                    await upload.close()
         finally:
             if not reservation.handed_over:
                 reservation.give_back()
@@ -179,39 +181,11 @@ class FileStore:
 
     # ---- out -----------------------------------------------------------------------------------
 
-    async def pieces(
-        self, row: FileRow, offset: int = 0, size_bytes: int | None = None
-    ) -> AsyncGenerator[bytes, None]:
-        """The file from a place on, in pieces of `PIECE_BYTES`; what is read whole is compared with
-        its digest, and its last piece is given only when it is the same.
-
-        Raises:
-            StoredFileNotFoundError: it has been removed meanwhile.
-            FileDamagedError: it is not what was stored; the log has more.
-            StorageUnavailableError: the store does not do it now.
-        """
-        end = row.size_bytes if size_bytes is None else min(row.size_bytes, offset + size_bytes)
-        digest = hashlib.sha256() if (offset, end) == (0, row.size_bytes) else None
-        if digest is not None and not row.size_bytes:
-            return
-        with closing(await self._present(row, self.blobs.open_reader(row.file_id))) as reader:
-            while offset < end:
-                wanted = min(PIECE_BYTES, end - offset)
-                piece = await self._present(row, reader.read(offset, wanted, digest))
-                offset += len(piece)
-                if len(piece) < wanted:
-                    raise damaged(row, "it is shorter than it was")
-                if offset == end and digest is not None and digest.hexdigest() != row.sha256:
-                    raise damaged(row, "it has another digest")
-                yield piece
-
-    async def _present(self, row: FileRow, work: Awaitable[T]) -> T:
-        try:
-            return await told(work)
-        except BlobMissingError:
-            if await self.ledger.find_file(row.account_id, row.file_id) is None:
-                raise not_found(row.file_id) from None
-            raise damaged(row, "there is nothing of it") from None
+    def pieces(self, row: FileRow, offset: int = 0, size_bytes: int | None = None) -> FilePieces:
+        """The file from a place on; all of it, without a size. Iterating raises as `FilePieces`
+        says."""
+        end = row.size_bytes if size_bytes is None else offset + size_bytes
+        return FilePieces(self.blobs, self.ledger, row, offset, end)
 
     async def read(self, row: FileRow) -> bytes:
         """All of a small file. Raises as `pieces`."""

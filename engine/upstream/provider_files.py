@@ -10,11 +10,11 @@ from __future__ import annotations
 import mimetypes
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -51,6 +51,14 @@ ReadError = Callable[[int, bytes, float | None], UpstreamRejectedError]
 """How a provider's error answer is read."""
 
 
+class Pieces(Protocol):
+    """The bytes of a file; to be closed by whoever iterates."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class OutgoingFile:
     """A file as it is sent; `pieces` gives it from the beginning, each time it is called."""
@@ -58,7 +66,7 @@ class OutgoingFile:
     name: str
     mime_type: str
     size_bytes: int
-    pieces: Callable[[], AsyncGenerator[bytes, None]]
+    pieces: Callable[[], Pieces]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,8 @@ class ProviderFiles:
         fields = _OPENAI_FIELDS if self._api == "openai" else {}
         kind = f"multipart/form-data; boundary={boundary}".encode()
         path = self._provider.path("/files")
-        async with aclosing(_form(boundary, fields, file)) as form:
+        async with aclosing(file.pieces()) as pieces:
+            form = _form(boundary, fields, file, aiter(pieces))
             said, _ = await self._ask("POST", path, [(b"content-type", kind)], form)
         file_id, expires_at_s = said.get("id"), said.get("expires_at")
         if not isinstance(file_id, str) or not file_id:
@@ -147,7 +156,7 @@ class ProviderFiles:
             (b"x-goog-upload-command", b"upload, finalize"),
         ]
         async with aclosing(file.pieces()) as pieces:
-            said, _ = await self._ask("POST", path, all_of_it, pieces)
+            said, _ = await self._ask("POST", path, all_of_it, aiter(pieces))
         described = said.get("file")
         with trio.move_on_after(_READY_S):
             return await self._ready(described if isinstance(described, dict) else {})
@@ -243,9 +252,9 @@ _OPENAI_FIELDS: Final = {
 
 
 async def _form(
-    boundary: str, fields: Mapping[str, str], file: OutgoingFile
-) -> AsyncGenerator[bytes, None]:
-    """A multipart form (RFC 7578) with the file in it."""
+    boundary: str, fields: Mapping[str, str], file: OutgoingFile, pieces: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """A multipart form (RFC 7578) with the file in it, which `pieces` are."""
     for name, value in fields.items():
         head = f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n'
         yield f"{head}{value}\r\n".encode()
@@ -253,9 +262,8 @@ async def _form(
     yield (
         f"--{boundary}\r\ncontent-disposition: {named}\r\ncontent-type: {file.mime_type}\r\n\r\n"
     ).encode("utf-8", "replace")
-    async with aclosing(file.pieces()) as pieces:
-        async for piece in pieces:
-            yield piece
+    async for piece in pieces:
+        yield piece
     yield f"\r\n--{boundary}--\r\n".encode()
 
 
