@@ -158,8 +158,8 @@ class Copier:
     async def _failed(self, copy: PendingCopy, error: JobError, *, final: bool) -> None:
         if final or copy.tries + 1 >= TRIES_MAX:
             logger.warning("%s: its results are not stored: %s", copy.job_id, error.message)
+            await self._drop_made(copy)  # or it is tried again after a kill between the two
             await self._ledger.fail_copy(copy.job_id, error)
-            await self._drop_made(copy)
             self._copied(Ticket(0))  # who waits to be told of files is told without
             return
         logger.info("%s: its results will be stored later: %s", copy.job_id, error.message)

@@ -62,9 +62,11 @@ async def ask_and_stop(site: Site, model: str, directives: str) -> None:
     site.check()
 
 
-@pytest.mark.parametrize(("model", "submits"), [("film", 2), ("reel", 1)])
+@pytest.mark.parametrize(
+    ("model", "submits"), [("film", {2, 3}), ("reel", {1})], ids=["film", "reel"]
+)
 async def test_what_was_asked_for_when_the_gateway_stopped_is_found_again(
-    tmp_path: Path, model: str, submits: int
+    tmp_path: Path, model: str, submits: set[int]
 ) -> None:
     """By its key; in the list of the provider's jobs."""
     async with open_site(tmp_path) as site:
@@ -77,7 +79,8 @@ async def test_what_was_asked_for_when_the_gateway_stopped_is_found_again(
             assert receipt["flags"] == ["recovered"]
             assert receipt["provider"] == {"film": "makers", "reel": "films"}[model]
         (job,) = site.sim.jobs
-        assert job.submits == submits
+        # A gateway that is being left may ask again before it is; a list is only looked at.
+        assert job.submits in submits
         assert site.charges() == [4 * SECOND]
 
 
