@@ -43,14 +43,21 @@ async def _audit_room(store: FileStore) -> Finding:
 
 async def _audit_blobs(store: FileStore) -> list[Finding]:
     stored = await store.blobs.sizes("")
-    coming = store.in_hand | store.leftovers | store.doubtful | store.unwanted
+    coming = _coming(store)
     known = await store.ledger.file_sizes()
     wrong = [key for key in sorted(known.keys() & stored.keys()) if known[key] != stored[key]]
     gone = [key for key in sorted(known.keys() - stored.keys()) if await _is_gone(store, key)]
     strange = sorted(stored.keys() - known.keys() - coming)
-    # What was removed meanwhile was a file when it was seen.
-    strange = [key for key in strange if not await _is_gone(store, key)]
+    if strange:  # what was removed meanwhile was a file when it was seen, and may be there still
+        await store.ledger.stored_bytes(lambda _: None)  # whatever was removed is known to be
+        going = _coming(store)
+        strange = [key for key in strange if key not in going and not await _is_gone(store, key)]
     return [_finding(_STORED, len(known), wrong + gone), _finding(_OWNED, len(stored), strange)]
+
+
+def _coming(store: FileStore) -> set[str]:
+    """What is there without a row for a while: what comes, and what goes."""
+    return store.in_hand | store.leftovers | store.doubtful | store.unwanted
 
 
 async def _is_gone(store: FileStore, key: str) -> bool:

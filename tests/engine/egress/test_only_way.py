@@ -23,6 +23,7 @@ DIALLING = {
     "engine/egress/reaching.py": "what a user has named",
     "engine/upstream/dial.py": "a provider",
     "engine/upstream/google_tokens.py": "Google's servers of tokens",
+    "engine/upstream/provider_files.py": "a provider",
     "engine/upstream/tunnel.py": "a proxy of the operator's",
     "engine/notices.py": "the operator's receiver of notices",
     "frontends/server/binds.py": "the operator's own addresses, to listen at",

@@ -55,6 +55,8 @@ def test_a_kind_is_its_row(kind: str) -> None:
                 assert config.base_url == (value or URL).format_map(PLACES)
             case ("refuses" | "inlines") as name:
                 assert getattr(config, name) == frozenset(value)
+            case "jobs":
+                assert {of: spec.like for of, spec in config.jobs.items()} == value
             case name:
                 assert getattr(config, name) == value
 
