@@ -1,11 +1,12 @@
-"""What open jobs cost, and how soon their ends are known: CPU a poll and a second, and the delay.
+"""What open jobs cost, and how soon their ends are known: CPU a poll and a second, and the delays.
 
     python -m bench.jobs_load [--jobs 10000] [--poll-max-s 30 5] [--spread-s 60]
 
 A gateway with so many open jobs at a simulated provider in a process of its own, whose jobs end one
 after another over `--spread-s` seconds. The CPU seconds are those of the gateway's process, from
-the last submit to the last end: polls, records, settlements. The delay is from the moment that the
-provider had made a thing to that when it was settled here; both clocks are the machine's.
+the last submit to the last notice: polls, records, settlements, webhooks. The delays are from the
+moment that the provider had made a thing to that when it was settled here, and to that when its
+account's receiver had been told, which is a process too; all clocks are the machine's.
 
 CPU figures hold on a busy machine, within limits. Delays do not: take them on a quiet one.
 """
@@ -26,11 +27,13 @@ from typing import Any, Final
 import orjson
 import trio
 
+from bench.receiver import RunningReceiver, running_receiver
 from bench.simulate.process import RunningSimulator, running_simulator
 from engine import Call, Gateway, open_gateway, parse_config
 from engine.ledger.job_rows import JobView
 
 _CLIENTS: Final = 32
+_ACCOUNTS: Final = 16
 _SEED: Final = 20_261_123
 _CONFIG: Final = """
 [storage]
@@ -39,6 +42,10 @@ url = "sqlite:{database}"
 poll_min_s = {poll_min_s}
 poll_max_s = {poll_max_s}
 open_per_account_max = 1000000
+[egress]
+http = true
+ports = [{port}]
+private = ["127.0.0.1"]
 [providers.films]
 protocol = "openai"
 base_url = "{base_url}/v1"
@@ -59,20 +66,28 @@ class Run:
     polls: int
     took_s: float
     cpu_s: float
-    delays_s: tuple[float, ...]
+    settled_s: tuple[float, ...]
+    told_s: tuple[float, ...]
 
     def row(self) -> str:
         """For people."""
-        delays = sorted(self.delays_s)
-        p50, p99 = delays[len(delays) // 2], delays[len(delays) * 99 // 100]
+        settled, told = _percentiles(self.settled_s), _percentiles(self.told_s)
         return (
             f"{self.poll_max_s:>10g} {self.polls:>8} {self.polls / self.took_s:>9.0f}"
             f" {1e6 * self.cpu_s / self.polls:>10.0f} {100 * self.cpu_s / self.took_s:>7.1f} %"
-            f" {p50:>9.1f} {p99:>9.1f}"
+            f" {settled[0]:>8.1f} {settled[1]:>6.1f} {told[0]:>8.1f} {told[1]:>6.1f}"
         )
 
 
-async def _submit(gateway: Gateway, key: str, jobs: int, spread_s: float) -> None:
+def _percentiles(delays_s: Sequence[float]) -> tuple[float, float]:
+    """The median, and the 99th."""
+    ordered = sorted(delays_s)
+    return ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
+
+
+async def _submit(
+    gateway: Gateway, keys: Sequence[str], url: str, jobs: int, spread_s: float
+) -> None:
     chance, numbers = random.Random(_SEED), iter(range(jobs))  # noqa: S311 - spreads load
     fill_s = jobs / 100  # a bound on how long it takes to ask for all of them
 
@@ -80,8 +95,9 @@ async def _submit(gateway: Gateway, key: str, jobs: int, spread_s: float) -> Non
         for number in numbers:
             end_s = fill_s + chance.random() * spread_s
             prompt = f"#sim end_polls=0 end_s={end_s:.3f}\nCat {number}."
-            body = orjson.dumps({"model": "reel", "prompt": prompt, "seconds": 4})
-            call = Call(body=body, key=key, protocol="openai", operation="video")
+            asked = {"model": "reel", "prompt": prompt, "seconds": 4, "webhook_url": url}
+            key = keys[number % len(keys)]
+            call = Call(body=orjson.dumps(asked), key=key, protocol="openai", operation="video")
             async with gateway.open_exchange(call) as exchange:
                 async for _ in exchange:
                     pass
@@ -92,7 +108,12 @@ async def _submit(gateway: Gateway, key: str, jobs: int, spread_s: float) -> Non
 
 
 async def _run(
-    sim: RunningSimulator, folder: Path, jobs: int, polls_s: tuple[float, float], spread_s: float
+    sim: RunningSimulator,
+    receiver: RunningReceiver,
+    folder: Path,
+    jobs: int,
+    polls_s: tuple[float, float],
+    spread_s: float,
 ) -> Run:
     poll_min_s, poll_max_s = polls_s
     text = _CONFIG.format(
@@ -100,34 +121,50 @@ async def _run(
         base_url=sim.base_url,
         poll_min_s=poll_min_s,
         poll_max_s=poll_max_s,
+        port=receiver.port,
     )
     settled_s: dict[str, float] = {}
+    ids: dict[str, str] = {}
     async with open_gateway(parse_config(text, "bench.toml", {})) as gateway:
-        account = await gateway.ledger.create_account("bench")
-        await gateway.ledger.fund(account.account_id, 10**15, "first")
-        _, key = await gateway.create_key(account.account_id, "bench")
+        keys = [await _open_account(gateway, number) for number in range(_ACCOUNTS)]
         done = trio.Event()
         book = gateway._parts.jobs
 
         def told(view: JobView, _: object) -> None:
             assert view.acceptance is not None, "it was taken"
             settled_s[view.acceptance.provider_job_id] = time.monotonic()
+            ids[view.row.job_id] = view.acceptance.provider_job_id
             if len(settled_s) == jobs:
                 done.set()
 
         book.follow(told)
-        await _submit(gateway, key, jobs, spread_s)
+        await _submit(gateway, keys, receiver.url, jobs, spread_s)
         polls, began_s, cpu_s = book.polls, time.monotonic(), time.process_time()
         await done.wait()
+        await trio.to_thread.run_sync(receiver.wait, jobs)
         cpu_s, took_s = time.process_time() - cpu_s, time.monotonic() - began_s
         polls = book.polls - polls
     made: list[dict[str, Any]] = await trio.to_thread.run_sync(sim.jobs)
-    delays = tuple(
-        settled_s[job["id"]] - job["succeeded_monotonic_s"]
-        for job in made
-        if job["id"] in settled_s
+    told_s = {ids[job_id]: at_s for job_id, at_s in receiver.stop().items()}
+    made_s = {job["id"]: job["succeeded_monotonic_s"] for job in made if job["id"] in told_s}
+    if len(made_s) < jobs:
+        raise RuntimeError(f"{jobs - len(made_s)} of {jobs} jobs were told of to nobody")
+    return Run(
+        poll_max_s,
+        polls,
+        took_s,
+        cpu_s,
+        tuple(settled_s[each] - at_s for each, at_s in made_s.items()),
+        tuple(told_s[each] - at_s for each, at_s in made_s.items()),
     )
-    return Run(poll_max_s, polls, took_s, cpu_s, delays)
+
+
+async def _open_account(gateway: Gateway, number: int) -> str:
+    """Its key."""
+    account = await gateway.ledger.create_account(f"bench-{number}")
+    await gateway.ledger.fund(account.account_id, 10**15, f"first of {number}")
+    _, key = await gateway.create_key(account.account_id, "bench")
+    return key
 
 
 def main(argv: Sequence[str]) -> int:
@@ -140,11 +177,16 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     say = sys.stdout.write
     say(f"{arguments.jobs} open jobs, Python {platform.python_version()}\n")
-    say("poll_max_s    polls   polls/s    µs/poll      CPU  p50 delay p99 delay (s)\n")
+    say("poll_max_s    polls   polls/s    µs/poll      CPU  settled p50, p99 told p50, p99 (s)\n")
     for poll_max_s in arguments.poll_max_s:
-        with tempfile.TemporaryDirectory() as folder, running_simulator(None) as sim:
-            polls_s = arguments.poll_min_s, poll_max_s
-            run = trio.run(_run, sim, Path(folder), arguments.jobs, polls_s, arguments.spread_s)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            running_simulator(None) as sim,
+            running_receiver() as receiver,
+        ):
+            polls_s, spread_s = (arguments.poll_min_s, poll_max_s), arguments.spread_s
+            jobs = arguments.jobs
+            run = trio.run(_run, sim, receiver, Path(folder), jobs, polls_s, spread_s)
         say(run.row() + "\n")
         sys.stdout.flush()
     return 0
