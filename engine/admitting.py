@@ -10,17 +10,19 @@ import trio
 from engine.admission.keys import KeyEntry, Scope
 from engine.admission.plans import NO_LIMITS
 from engine.errors import (
+    JobNotRemixableError,
     JobsLimitedError,
     ModelNotAllowedError,
     ModelUnavailableError,
     PermissionDeniedError,
     UnavailableError,
+    no_such_job,
 )
 from engine.events import Call
-from engine.job import JobAsk
+from engine.job import JobAsk, JobSource
 from engine.metering.pricing import Rates
 from engine.parts import Parts
-from engine.routing.plan import no_such_model, plan
+from engine.routing.plan import no_such_model, plan, plan_bound
 from engine.routing.values import Asked, Candidate, Model, Plan
 from engine.rules import Admitted
 from engine.webhooks import check_webhook_url
@@ -89,11 +91,13 @@ class Choice:
     """The plan of one call: made once, so that all of the call goes by one plan at one price,
     whatever is switched or priced anew meanwhile."""
 
-    __slots__ = ("_admitted", "_asked", "_parts", "_plan")
+    __slots__ = ("_admitted", "_asked", "_parts", "_plan", "_source")
 
-    def __init__(self, parts: Parts, admitted: Admitted) -> None:
+    def __init__(self, parts: Parts, admitted: Admitted, source: JobSource | None = None) -> None:
+        """What is made of a `source` is asked of who has that, and of nobody else."""
         self._parts = parts
         self._admitted = admitted
+        self._source = source
         self._asked: Asked | None = None
         self._plan: Plan[Rates] | None = None
 
@@ -104,6 +108,8 @@ class Choice:
             ModelNotFoundError: there is none of that name in the account's plan.
             ModelNotAllowedError: the plan has it, the key does not.
             ModelUnavailableError: operators have switched it off, or nothing of it can serve now.
+            NotFoundError: the source is another account's.
+            JobNotRemixableError: who has the source is not asked any more.
         """
         if self._plan is None:
             self._asked, self._plan = asked, self._find(asked)
@@ -141,17 +147,45 @@ class Choice:
     def _find(self, asked: Asked) -> Plan[Rates]:
         parts = self._parts
         self._check_allowed(asked.model)
-        found = plan(
-            asked,
-            parts.catalogue,
-            self.usable,
-            parts.switches,
-            parts.health,
-            trio.current_time(),
-            parts.chance.random,
-        )
+        if self._source is not None:
+            found = self._bound_to(self._source)
+        else:
+            found = plan(
+                asked,
+                parts.catalogue,
+                self.usable,
+                parts.switches,
+                parts.health,
+                trio.current_time(),
+                parts.chance.random,
+            )
         priced = tuple(map(self._priced, found.candidates))
         return found if priced == found.candidates else found._replace(candidates=priced)
+
+    def _bound_to(self, source: JobSource) -> Plan[Rates]:
+        """The plan of what is made of a job that lives with one key of one provider."""
+        parts = self._parts
+        if source.account_id != self._admitted.entry.principal.account_id:
+            raise no_such_job(source.job_id)
+        provider = parts.providers.get(source.provider)
+        found = None
+        if provider is not None and source.credential in provider.credential_ids:
+            found = plan_bound(
+                source.model,
+                f"{source.provider}/{source.upstream_model}",
+                provider.credential_ids.index(source.credential),
+                parts.catalogue,
+                self.usable,
+                parts.switches,
+                parts.health,
+                trio.current_time(),
+            )
+        if found is None:
+            raise JobNotRemixableError(
+                "The provider that has made this, or the key of it that it was made with, is not "
+                "asked any more; ask for a new one."
+            )
+        return found
 
     def _check_allowed(self, name: str) -> None:
         """Of an alias, whether its model is."""

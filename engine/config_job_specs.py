@@ -90,6 +90,8 @@ class JobSpecConfig:
     variants: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     cancel: str | None = None
+    remix: str | None = None
+    remixed_from: str | None = None
     recover: Literal["resubmit", "list"] | None = None
     idempotency_header: str | None = None
     listed: str | None = None
@@ -147,12 +149,15 @@ Problem: TypeAlias = tuple[Keys, str]
 def _check_paths(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
     if spec.cancel is not None and not _CANCEL.fullmatch(spec.cancel):
         yield ("cancel",), 'must be a method and a path: "POST /jobs/{id}/cancel"'
+    if spec.remix is not None and kind != "video":
+        yield ("remix",), "is of videos only"
     cancel = None if spec.cancel is None else spec.cancel.partition(" ")[2]
     for key, value, holes, needed in (
         ("submit", spec.submit, {"model"}, ""),
         ("poll", spec.poll, {"model", "id"}, "id"),
         ("content", spec.content, {"model", "id", "variant"}, "id"),
         ("cancel", cancel, {"model", "id"}, "id"),
+        ("remix", spec.remix, {"model", "id"}, "id"),
         ("listed", spec.listed, {"model"}, ""),
     ):
         if value is None:
@@ -168,7 +173,7 @@ def _check_paths(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
 
 
 def _check_places(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
-    for key in ("id", "state", "failed_if", "error_code", "progress", "list_items"):
+    for key in ("id", "state", "failed_if", "error_code", "progress", "list_items", "remixed_from"):
         value = getattr(spec, key)
         if value is not None and not is_place(value):
             yield (key,), _NO_PLACE

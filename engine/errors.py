@@ -131,6 +131,11 @@ class NotFoundError(ClientError):
     code = "not_found"
 
 
+def no_such_job(shown_id: str) -> NotFoundError:
+    """This account has none of that id, or has let it go."""
+    return NotFoundError(f"There is no job '{shown_id[:100]}'.")
+
+
 class StoredFileNotFoundError(NotFoundError):
     """This account has no file of that id (404)."""
 
@@ -169,6 +174,13 @@ class JobNotCancellableError(ClientError):
 
     status = 409
     code = "job_not_cancellable"
+
+
+class JobNotRemixableError(ClientError):
+    """It has not succeeded, or who has it is not asked any more: nothing is made of it (409)."""
+
+    status = 409
+    code = "job_not_remixable"
 
 
 class IdempotencyError(ClientError):

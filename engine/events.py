@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 
 from engine.conversation import FileStandIn, Inline, Native, Signature
 from engine.job import JobAccepted as JobAccepted
+from engine.job import JobSource
 from engine.spool import SpoolFile
 from engine.uploads import Upload
 from engine.usage import Usage as Usage
@@ -125,6 +126,9 @@ class Call:
     origin: str = ""
     session_id: str | None = field(default=None, repr=False)
     """What the client calls the session that it belongs to; else the body may say it."""
+
+    source: JobSource | None = None
+    """What is to be made anew: from `Gateway.job_source`, which has looked whose it is."""
 
     @property
     def files_bytes(self) -> int:

@@ -69,7 +69,7 @@ async def open_exchange(
     async with parts.limiter.slot(admitted.demand):
         # parse, plan
         upload, call = call.upload, call.opened()
-        choose = Choice(parts, admitted)
+        choose = Choice(parts, admitted, call.source)
         account_id = admitted.entry.principal.account_id
         prepared, call, files = await prepare_first(parts, call, choose, account_id)
         exchange = Exchange(parts, call, admitted, choose, prepared, upload, files)

@@ -122,6 +122,8 @@ def digest_of(call: Call) -> str:
     """
     named = (call.protocol, call.operation, call.model, call.stream, call.array)
     hashed = hashlib.sha256(orjson.dumps(named))
+    if call.source is not None:
+        hashed.update(call.source.job_id.encode())
     pieces: Iterable[bytes] = (call.body,) if call.spooled is None else call.spooled.pieces()
     if has_form(call):
         pieces = _without(b"--%b" % boundary_of(call.content_type).encode("ascii"), pieces)

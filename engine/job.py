@@ -102,6 +102,10 @@ class JobSpec:
         variants: the forms that `content` gives, with their types.
         units: places of what was consumed, and how many of the unit one of theirs is.
         cancel: method and path; None: it cannot be cancelled there.
+        remix: the path of the `POST` that makes another one of the finished one `{id}`, by a new
+            prompt alone; None: nobody does that there.
+        remixed_from: the place of the id of what one was made of, in an item of `listed`; None: a
+            lost submit of that kind is not looked for there.
         recover: how a submit is found again whose answer was lost: `resubmit`, with the same
             `idempotency_header`; `list`, at the path `listed`, whose `list_items` are matched by
             `list_match` (place in the item → field), and time; None: it is lost.
@@ -130,11 +134,39 @@ class JobSpec:
     variants: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[MoreUnit, tuple[str, int]] = field(default_factory=dict)
     cancel: tuple[Literal["POST", "DELETE"], str] | None = None
+    remix: str | None = None
+    remixed_from: str | None = None
     recover: Literal["resubmit", "list"] | None = None
     idempotency_header: str | None = None
     listed: str | None = None
     list_items: str | None = None
     list_match: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSource:
+    """A job that has succeeded, and that another is to be made of: found by the gateway among those
+    of the account, and never read from a request.
+
+    Attributes:
+        model: its public name.
+        provider, upstream_model, credential, provider_job_id: who has it; see `JobAcceptance`.
+        units, most, tier: what it came to, what was held for at most, and what a piece of it was
+            priced by: what is made of it is as long and as large.
+        params: what says in its views how long and how large it is.
+    """
+
+    job_id: str
+    account_id: str
+    model: str
+    provider: str
+    upstream_model: str
+    credential: str
+    provider_job_id: str
+    units: Mapping[MoreUnit, int] = field(default_factory=dict)
+    most: Mapping[MoreUnit, int] = field(default_factory=dict)
+    tier: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +179,7 @@ class JobOptions:
         aspect_ratio: `16:9`.
         resolution: `720p`.
         extra: fields of the client's own dialect that we do not know.
+        source: it is made of that one, and is as that is but for what the prompt says.
     """
 
     kind: JobKind
@@ -161,6 +194,7 @@ class JobOptions:
     format: str | None = None
     dialect: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    source: JobSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +205,14 @@ class JobAsk:
         params: what its views are made with: the client's own fields, without media; bounded.
         store_result: what it makes becomes a file of the account.
         webhook_url: who is told how it ended.
+        source: it is to be made of that one.
     """
 
     kind: JobKind
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     store_result: bool = False
     webhook_url: str | None = field(default=None, repr=False)
+    source: JobSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

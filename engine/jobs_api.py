@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from engine.admission.keys import Principal
+from engine.errors import no_such_job
+from engine.job import JobSource
 from engine.jobs.cancelling import cancel_job
 from engine.jobs.desk import Desk
+from engine.jobs.remixing import source_of
 from engine.jobs.results import Result, Results
 from engine.ledger.job_rows import JobPage, JobQuery, JobView
 from engine.parts import Parts
@@ -40,6 +43,18 @@ class JobsApi:
     async def cancel_job(self, principal: Principal, shown_id: str) -> JobView:
         """End a job early, for nothing; see `engine.jobs.cancelling.cancel_job`."""
         return await cancel_job(self._book, self._desk, principal.account_id, shown_id)
+
+    async def job_source(self, principal: Principal, shown_id: str) -> JobSource:
+        """What another video is to be made of (`Call.source`): one of the principal's own account.
+
+        Raises:
+            NotFoundError: this account has no video of that id.
+            JobNotEndedError, JobNotRemixableError: as `source_of`.
+        """
+        view = await self._book.find(principal.account_id, shown_id)
+        if view.row.kind != "video":
+            raise no_such_job(shown_id)
+        return source_of(view)
 
     async def delete_job(self, principal: Principal, shown_id: str) -> JobView:
         """Show a job no more that has ended, as it was; see `JobBook.delete`."""

@@ -19,6 +19,7 @@ from engine.metering.tokens import counter_for
 from engine.parsing.jobs import Prepared
 from engine.protocols.codec import ClientCodec, Identity, Keep
 from engine.protocols.file_refs import FILES_BETA
+from engine.protocols.jobs.paths import remix_path
 from engine.protocols.registry import client_codec, provider_codec, upstream_codec
 from engine.relay import Relay, RelaySettings, open_relay
 from engine.routing.values import Deployment
@@ -97,15 +98,7 @@ class Passage:
             UpstreamRejectedError: there is nothing to sign it with now.
         """
         provider, request, codec = self._provider, self._request, self.provider_codec
-        path = codec.path(
-            self._deployment.upstream_model,
-            self._operation,
-            stream=request.stream,
-            array=request.array and self.verbatim,
-            quirks=provider.quirks,
-        )
-        assert path is not None, "the codec was chosen for it"
-        path = provider.path(path, self._deployment.upstream_model)
+        path = provider.path(self._path(), self._deployment.upstream_model)
         sent = self._sent_headers if self.verbatim else ()
         if self._names_files and codec.name == "anthropic":
             sent = (*sent, (b"anthropic-beta", FILES_BETA.encode()))
@@ -129,6 +122,23 @@ class Passage:
             *codec.provider_headers(sent, provider.quirks),
             *self._job_headers(),
         ]
+
+    def _path(self) -> str:
+        """Behind the provider's base URL."""
+        request, quirks, model = self._request, self._provider.quirks, self._deployment
+        if request.job is not None and (source := request.job.source) is not None:
+            spec = quirks.jobs[request.job.kind]
+            path = remix_path(spec, model.upstream_model, source.provider_job_id)
+        else:
+            path = self.provider_codec.path(
+                model.upstream_model,
+                self._operation,
+                stream=request.stream,
+                array=request.array and self.verbatim,
+                quirks=quirks,
+            )
+        assert path is not None, "the request was prepared for it"
+        return path
 
     def _job_headers(self) -> Headers:
         ask = self._request.job

@@ -30,10 +30,12 @@ class Submitting:
         ticket: of the last attempt.
     """
 
-    __slots__ = ("_ask", "_model", "_protocol", "_timeout_s", "row", "ticket")
+    __slots__ = ("_ask", "_model", "_protocol", "_source", "_timeout_s", "row", "ticket")
 
     def __init__(self, request: ClientRequest, timeout_s: float) -> None:
-        self._ask = request.job
+        self._ask = ask = request.job
+        of = None if ask is None else ask.source
+        self._source = None if of is None else of.provider_job_id
         self._model, self._protocol = request.model, request.protocol
         self._timeout_s = timeout_s
         self.row: JobRow | None = None
@@ -74,6 +76,7 @@ class Submitting:
             _terms(leg),
             leg.prepared.content_type,
             body if kept and isinstance(body, bytes) else None,
+            self._source,
         )
 
     def acceptance(self, leg: Leg, accepted: JobAccepted, at_ms: int) -> JobAcceptance:

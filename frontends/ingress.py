@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quart import Response
 
 from engine import Call, Gateway
@@ -34,14 +36,21 @@ class Ingress:
         model: str | None = None,
         stream: bool | None = None,
         array: bool = False,
+        remix_of: str | None = None,
     ) -> Response:
-        """The answer to a call; the key is checked before the body is read.
+        """The answer to a call; the key is checked, and what is to be remixed looked up, before the
+        body is read.
 
         Raises:
-            GatewayError: as `admit` and `_call`.
+            GatewayError: as `admit`, `Gateway.job_source` and `_call`.
         """
         admitted = await self.admit()
+        source = None
+        if remix_of is not None:
+            source = await self._gateway.job_source(admitted.entry.principal, remix_of)
         call = await self._call(protocol, operation, model=model, stream=stream, array=array)
+        if source is not None:
+            call = replace(call, source=source)
         return RelayResponse(call, admitted)
 
     async def count_tokens(self, protocol: Protocol, *, model: str | None = None) -> Response:

@@ -10,7 +10,7 @@ from quart import Blueprint, Response
 
 from engine import Gateway
 from engine.admission.keys import Principal
-from engine.errors import InvalidRequestError, NotFoundError
+from engine.errors import InvalidRequestError, no_such_job
 from engine.job import JobKind
 from engine.ledger.job_rows import JobPage, JobQuery, JobView
 from engine.protocols.jobs.views import (
@@ -71,6 +71,7 @@ class JobRoutes:
         routes.post("/v1/videos/<job_id>/cancel", endpoint="videos_cancel")(
             partial(self.cancel, "video", OPENAI_VIDEOS)
         )
+        routes.post("/v1/videos/<job_id>/remix")(self.remix)
         for version in GEMINI_VERSIONS:
             rule = f"/{version}/models/<path:model>/operations/<job_id>"
             routes.get(rule, endpoint=f"{version}_operation")(self.show_operation)
@@ -83,6 +84,10 @@ class JobRoutes:
     async def create_video(self) -> Response:
         """Ask for a video, as OpenAI's clients do."""
         return await self._ingress.relay("openai_videos", "video")
+
+    async def remix(self, job_id: str) -> Response:
+        """Ask for a video that is made of another one. Raises as `Gateway.job_source`, `relay`."""
+        return await self._ingress.relay("openai_videos", "video", remix_of=job_id)
 
     async def list(self, kind: JobKind, protocol: str) -> Response:
         """A page of the account's jobs of a kind. Raises InvalidRequestError: there is no such
@@ -148,7 +153,7 @@ class JobRoutes:
         principal = (await self._ingress.admit()).entry.principal
         view = await self._gateway.job(principal, job_id)
         if view.row.kind != kind:
-            raise NotFoundError(f"There is no job '{job_id[:100]}'.")
+            raise no_such_job(job_id)
         return principal, view
 
     def _shown(self, view: JobView, protocol: str) -> Response:

@@ -54,6 +54,7 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/v1/videos/<job_id>/content"): "read",
     **{("GET", f"{path}/<job_id>/content"): "read" for path in _GENERATIONS},
     ("POST", "/v1/videos/<job_id>/cancel"): "inference",
+    ("POST", "/v1/videos/<job_id>/remix"): "inference",
     **{("POST", f"{path}/<job_id>/cancel"): "inference" for path in _GENERATIONS},
     **{("GET", _OPERATION.format(version=v)): "read" for v in GEMINI_VERSIONS},
     ("POST", "/v1/files"): "inference",

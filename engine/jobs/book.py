@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from engine.clock import Clock
-from engine.errors import JobNotEndedError, NotFoundError
+from engine.errors import JobNotEndedError, no_such_job
 from engine.events import Outcome
 from engine.job import ENDED, NEXT, JobError, JobReport, JobState
 from engine.jobs.settling import (
@@ -126,7 +126,7 @@ class JobBook:
         """
         found = await self._ledger.find_job(account_id, shown_id)
         if found is None:
-            raise NotFoundError(f"There is no job '{shown_id[:100]}'.")
+            raise no_such_job(shown_id)
         return self._now(found)
 
     async def page(self, account_id: str, query: JobQuery) -> JobPage:

@@ -22,7 +22,7 @@ from engine.jobs.keys import submit_key
 from engine.jobs.settling import served_by
 from engine.ledger.job_rows import JobAcceptance, JobSubmit
 from engine.protocols.fields import load_object
-from engine.protocols.jobs.paths import checked_id, submit_path
+from engine.protocols.jobs.paths import checked_id, remix_path, submit_path
 from engine.protocols.jobs.places import value_at
 from engine.protocols.jobs.reports import id_of, report_of
 
@@ -51,12 +51,24 @@ class Finding(Enum):
 async def find_out(desk: Desk, book: JobBook, job: OpenJob, clock: Clock) -> Finding:
     """What came of it, recorded in the book. Raises UpstreamError."""
     place, submit = desk.place_of(job), job.submit
-    if place is None or submit is None or submit.body is None or place.spec.recover is None:
+    if place is None or submit is None or not _is_findable(place, submit):
         give_up(book, job)
         return Finding.KNOWN
     if place.spec.recover == "resubmit":
         return await _resubmit(desk, book, job, submit, place, clock)
     return await _look_up(desk, book, job, submit, place, clock)
+
+
+def _is_findable(place: Place, submit: JobSubmit) -> bool:
+    """Whether it can be asked after. What was to be made of another one is known only to the key
+    that has that one, and is asked for at no path but that one's."""
+    spec = place.spec
+    if submit.body is None or spec.recover is None:
+        return False
+    if submit.remix_of is None:
+        return True
+    told = spec.remix if spec.recover == "resubmit" else spec.remixed_from
+    return place.own and told is not None
 
 
 def give_up(book: JobBook, job: OpenJob) -> None:
@@ -75,7 +87,9 @@ async def _resubmit(
     desk: Desk, book: JobBook, job: OpenJob, submit: JobSubmit, place: Place, clock: Clock
 ) -> Finding:
     row = job.attempts[-1]
-    path = submit_path(place.spec, row.upstream_model)
+    spec, model, source = place.spec, row.upstream_model, submit.remix_of
+    path = submit_path(spec, model) if source is None else remix_path(spec, model, source)
+    assert path is not None, "as `_is_findable` has it"
     answer = await desk.ask(
         place,
         "POST",
@@ -127,6 +141,8 @@ def _is_it(spec: JobSpec, item: dict[str, Any], submit: JobSubmit, asked_s: rang
         document = load_object(submit.body or b"")
     except ValueError:
         document = {}
+    if spec.remixed_from is not None and value_at(item, spec.remixed_from) != submit.remix_of:
+        return False
     for place, field in spec.list_match.items():
         found = value_at(item, place)
         if field == "created_at":

@@ -71,6 +71,7 @@ def submit_row(submit: JobSubmit) -> tuple[Any, ...]:
         "terms": _terms_json(submit.terms),
         "content_type": submit.content_type,
         "body": None if body is None else b64encode(body).decode(),
+        "remix_of": submit.remix_of,
     }
     return submit.job_id, submit.number, _text(said)
 
@@ -105,6 +106,7 @@ def read_submit(job_id: str, number: int, said: str | None) -> JobSubmit | None:
         _terms(value["terms"]),
         value["content_type"],
         None if value["body"] is None else b64decode(value["body"]),
+        value.get("remix_of"),
     )
 
 

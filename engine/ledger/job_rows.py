@@ -65,6 +65,8 @@ class JobSubmit:
         terms: what a success will come to, where the provider takes it.
         content_type, body: to be sent again, with the same key of idempotency, where nobody knows
             what came of it; no body: it cannot be.
+        remix_of: the provider's id of what it is to be made of: the body goes to the path of that
+            one, and to no other.
     """
 
     job_id: str
@@ -73,6 +75,7 @@ class JobSubmit:
     terms: JobTerms
     content_type: str = "application/json"
     body: bytes | None = field(default=None, repr=False)
+    remix_of: str | None = None
 
 
 SUBMIT_MAX_BYTES = 256 * 1024

@@ -10,6 +10,7 @@ from engine.routing.values import Asked, Deployment
 
 ONLY: Final = "the only deployment"
 STICKY: Final = "belongs to the session or prefix"
+BOUND: Final = "has what the request is about"
 OVER: Final = "enough others come before"
 MODEL_OFF: Final = "the model is switched off"
 OFF: Final = "switched off"

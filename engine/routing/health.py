@@ -303,6 +303,8 @@ class HealthBook:
     ) -> Candidate[Any] | None:
         """The same deployment by another key of its provider that is free; None: there is none."""
         deployment = candidate.deployment
+        if candidate.bound:
+            return None
         key = self.of(deployment).free_key(deployment, now, tokens)
         if key in (NO_KEY, candidate.key):
             return None

@@ -85,6 +85,42 @@ def plan(
     return search.explained(model) if explain else search.plan()
 
 
+def plan_bound(
+    name: str,
+    path: str,
+    key: int,
+    models: Mapping[str, Model[R]],
+    usable: Callable[[str], bool],
+    off: Off,
+    health: HealthBook,
+    now: float,
+) -> Plan[R] | None:
+    """The plan of a request for the model `name` that one deployment alone can serve, by one key:
+    what it is about lives there. None: that is none of the model's any more, nor of those that it
+    chooses among or falls back on.
+
+    Raises:
+        ModelNotFoundError, ModelUnavailableError: as `plan`.
+    """
+    model = models.get(name)
+    if model is None or not usable(model.name):
+        raise no_such_model(name)
+    choices = () if model.auto is None else model.auto.choices
+    others = (*(choice.model for choice in choices), *model.fallbacks)
+    known = [model, *(models[other] for other in others if other in models and usable(other))]
+    for each in known:
+        for deployment in each.deployments:
+            if deployment.path != path:
+                continue
+            does = health.of(deployment)
+            if ("model", each.name) in off or health.is_off(deployment, does, off):
+                raise _unavailable(name, None, now)
+            if does.free_key(deployment, now, strict=False) == NO_KEY:
+                raise _unavailable(name, does.back_at(deployment, now), now)
+            return Plan((Candidate(each, deployment, key, words.BOUND, bound=True),))
+    return None
+
+
 def _check_any_usable(name: str, table: AutoTable, usable: Callable[[str], bool]) -> None:
     """It would never serve whoever may use none of the models that it chooses among."""
     if not any(usable(choice.model) for choice in table.choices):

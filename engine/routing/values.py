@@ -250,6 +250,8 @@ class Candidate(NamedTuple, Generic[R]):
     deployment: Deployment[R]
     key: int
     why: str
+    bound: bool = False
+    """Another key of the provider's would not do: what is asked for lives with this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,8 @@ WRONG: list[tuple[str, str, int, str]] = [
     ("units", 'units = { minutes = "a" }', 14, "is no unit of ours"),
     ("cancel", 'cancel = "/songs/{id}"', 15, "must be a method and a path"),
     ("cancel", 'cancel = "GET /songs/{id}"', 15, "must be a method and a path"),
+    ("cancel", 'remix = "/songs/{id}/again"', 15, "is of videos only"),
+    ("cancel", 'remixed_from = "a..b"', 15, "must be names and indexes"),
     ("recover", 'recover = "list"', 16, "by a list needs 'listed'"),
     ("idempotency_header", 'idempotency_header = "Authorization"', 17, "must be the name"),
     ("idempotency_header", "", 16, "needs an 'idempotency_header'"),
@@ -124,6 +126,16 @@ def test_what_is_wrong_is_said_with_its_line(key: str, other: str, line: int, wo
     message = str(refused.value)
     assert words in message
     assert message.startswith(f"gateway.toml:{line}: providers.clips.jobs.music")
+
+
+def test_a_video_may_be_made_of_another() -> None:
+    like = '[providers.clips.jobs.video]\nlike = "xai"\n'
+    assert parse(like).remix is None
+    spec = parse(like, 'remix = "/films/{id}/again"\nremixed_from = "made_of"\n')
+    assert (spec.remix, spec.remixed_from) == ("/films/{id}/again", "made_of")
+    for wrong in ("/films/again", "films/{id}", "/films/{id}/{variant}"):
+        with pytest.raises(ConfigError, match=r"gateway.toml:6: providers\.clips\.jobs\.video"):
+            parse(like, f'remix = "{wrong}"\n')
 
 
 def test_there_are_two_kinds_of_jobs() -> None:

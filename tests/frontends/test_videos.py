@@ -293,6 +293,7 @@ ROUTES = [
     ("DELETE", "/v1/videos/generations/{job}"),
     ("POST", "/v1/videos/generations/{job}/cancel"),
     ("POST", "/v1/videos/{video}/cancel"),
+    ("POST", "/v1/videos/{video}/remix"),
     ("POST", "/v1/music/generations/{job}/cancel"),
     ("GET", "/v1/videos/{video}"),
     ("GET", "/v1/videos/{video}/content"),

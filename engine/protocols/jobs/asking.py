@@ -10,7 +10,7 @@ from typing import Any, Final
 from engine.conversation import Conversation, FileUse, Media, Part, Text, Turn
 from engine.errors import InvalidRequestError
 from engine.events import Event, JobAccepted
-from engine.job import JobAsk, JobKind, JobOptions, job_id_of
+from engine.job import JobAsk, JobKind, JobOptions, JobSource, job_id_of
 from engine.ledger.job_rows import JobRow, JobView
 from engine.media.forms import File
 from engine.media.sniff import kind_of
@@ -94,6 +94,7 @@ def asked(
     *,
     store_result: bool = False,
     webhook_url: str | None = None,
+    source: JobSource | None = None,
 ) -> ClientRequest:
     """A request with what it says of the job for us; long texts are cut where they are shown."""
     shown = {
@@ -101,7 +102,8 @@ def asked(
         for name, value in params.items()
         if value is not None
     }
-    return replace(request, protocol=codec, job=JobAsk(kind, shown, store_result, webhook_url))
+    ask = JobAsk(kind, shown, store_result, webhook_url, source)
+    return replace(request, protocol=codec, job=ask)
 
 
 def plain_request(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from engine.conversation import Conversation, Media
 from engine.errors import InvalidRequestError
 from engine.events import Call
-from engine.job import JobOptions
+from engine.job import JobOptions, JobSource
 from engine.media.forms import Field, File, Form, parse_form
 from engine.protocols.codec import ClientRequest, HeldIdError
 from engine.protocols.fields import load_request
@@ -30,7 +30,7 @@ from engine.protocols.jobs.asking import (
 )
 from engine.protocols.jobs.sizes import pixels
 from engine.protocols.jobs.specs import OPENAI
-from engine.protocols.jobs.views import OPENAI_VIDEOS
+from engine.protocols.jobs.views import OPENAI_VIDEOS, video_id
 from engine.protocols.openai_values import string, wrong
 from engine.protocols.uploads import is_form
 
@@ -39,6 +39,8 @@ _DEFAULT_MODEL: Final = "sora-2"
 _KNOWN: Final = frozenset(
     {"model", "prompt", "seconds", "size", _REFERENCE, "store_result", "webhook_url"}
 )
+_OF_SOURCE: Final = ("model", "seconds", "size", _REFERENCE)
+"""What a remix has from what it is made of."""
 _TRUTHS: Final = {"true": True, "false": False}
 
 
@@ -54,6 +56,8 @@ class OpenAIVideosCodec(JobsClientCodec):
             document = _read_form(parse_form(call.content_type, call.body))
         else:
             document = load_request(call.body)
+        if call.source is not None:
+            return _remix(document, call.source)
         model = string(document, "model") or _DEFAULT_MODEL
         files = take_file(document.get(_REFERENCE), _REFERENCE, call.files)
         conversation = _conversation(document)
@@ -77,10 +81,35 @@ class OpenAIVideosCodec(JobsClientCodec):
 
     def decode_request(self, request: ClientRequest) -> Conversation:
         """The canonical form. Raises InvalidRequestError."""
-        return _conversation(request.document)
+        source = None if request.job is None else request.job.source
+        return _conversation(request.document, source)
 
 
-def _conversation(document: dict[str, Any]) -> Conversation:
+def _remix(document: dict[str, Any], source: JobSource) -> ClientRequest:
+    """A request for another one, of a prompt alone. Raises InvalidRequestError."""
+    for name in _OF_SOURCE:
+        if document.get(name) is not None:
+            raise InvalidRequestError(
+                f"A remix has '{name}' from its source; leave it out.", param=name
+            )
+    params = {
+        **source.params,
+        "prompt": prompt_of(document, needed=True),
+        "remixed_from_video_id": video_id(source.job_id),
+    }
+    store_result, webhook_url = delivery_of(document)
+    return asked(
+        OPENAI_VIDEOS,
+        plain_request(OPENAI_VIDEOS, "video", source.model, document, 0),
+        "video",
+        params,
+        store_result=store_result,
+        webhook_url=webhook_url,
+        source=source,
+    )
+
+
+def _conversation(document: dict[str, Any], source: JobSource | None = None) -> Conversation:
     size = string(document, "size")
     if size is not None and pixels(size) is None:
         raise wrong("size", "must be pixels such as '1280x720'")
@@ -96,6 +125,7 @@ def _conversation(document: dict[str, Any]) -> Conversation:
             for name, value in document.items()
             if name not in _KNOWN and value is not None
         },
+        source=source,
     )
     return conversation_of(prompt_of(document, needed=True), [image], options)
 

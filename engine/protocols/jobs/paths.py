@@ -46,6 +46,13 @@ def cancel_path(spec: JobSpec, model: str, provider_job_id: str) -> tuple[str, s
     return method, _filled(spec, path, model=model, job=provider_job_id)
 
 
+def remix_path(spec: JobSpec, model: str, provider_job_id: str) -> str | None:
+    """Of the `POST` that makes another one of it; None: this provider has none."""
+    if spec.remix is None:
+        return None
+    return _filled(spec, spec.remix, model=model, job=provider_job_id)
+
+
 def content_path(spec: JobSpec, model: str, provider_job_id: str, variant: str) -> str | None:
     """Of the `GET` that gives what it has made; None: it names URLs instead."""
     if spec.content is None:

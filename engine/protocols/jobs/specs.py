@@ -42,6 +42,8 @@ OPENAI: Final = JobSpec(
     variants={"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"},
     units={"milliseconds": ("seconds", 1_000)},
     # No cancel: DELETE is of a finished video.
+    remix="/videos/{id}/remix",
+    remixed_from="remixed_from_video_id",
     recover="list",
     listed="/videos?limit=100&order=desc",
     list_items="data",

@@ -11,7 +11,7 @@ from typing import Any, Final
 from engine.conversation import Conversation, Media, Text
 from engine.demand import Demand
 from engine.errors import InvalidRequestError
-from engine.job import JobKind, JobOptions, JobSpec
+from engine.job import JobKind, JobOptions, JobSource, JobSpec
 from engine.media.forms import Field, File, Form, write_form
 from engine.media_params import check_params, job_params_schema
 from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget
@@ -48,6 +48,8 @@ def encode_submit(kind: JobKind, conversation: Conversation, target: UpstreamTar
             f"The provider of this model has nothing to ask for this; choose a model that does "
             f"'{kind}'.",
         )
+    if options.source is not None:
+        return _encode_remix(kind, spec, conversation, options, options.source)
     options = _fitted(spec, options)
     schema = job_params_schema(target.model) or {}
     _check(options, schema, conversation)
@@ -59,6 +61,39 @@ def encode_submit(kind: JobKind, conversation: Conversation, target: UpstreamTar
     else:
         content_type, body = "application/json", write_json(document)
     return Encoded(body, dropped, operation=kind, content_type=content_type, demand=demand)
+
+
+def _encode_remix(
+    kind: JobKind,
+    spec: JobSpec,
+    conversation: Conversation,
+    options: JobOptions,
+    source: JobSource,
+) -> Encoded:
+    """The body that makes another one of a finished one, whose path says which: a prompt alone."""
+    if spec.remix is None:
+        raise InexpressibleError(
+            "model", f"The provider of this {kind} makes no others of it; ask for a new one."
+        )
+    dropped = tuple(
+        name for name in options.extra if name in _HARMLESS and options.dialect != spec.dialect
+    )
+    document = _extra(spec, options)
+    _put(document, spec.fields["prompt"], _prompt(conversation))
+    demand = _demand_of_remix(spec, kind, source)
+    return Encoded(write_json(document), dropped, operation=kind, demand=demand)
+
+
+def _demand_of_remix(spec: JobSpec, kind: JobKind, source: JobSource) -> Demand:
+    """As much as its source has come to; where nobody knows how long that is, within the bound of
+    what is asked for without a length."""
+    flat: dict[MoreUnit, int] = {"clips": 1, **source.units}
+    pieces = {
+        unit: max(flat.get(unit, 0), source.most.get(unit, 0)) for unit in {**flat, **source.most}
+    }
+    if "milliseconds" in spec.units and not pieces.get("milliseconds"):
+        pieces["milliseconds"] = _UNSAID_SECONDS_MAX[kind] * _MS * flat["clips"]
+    return Demand(pieces=pieces, flat=flat, tier=source.tier)
 
 
 def demand_of(

@@ -49,7 +49,16 @@ def job_json(view: JobView, protocol: str | None = None, origin: str = "") -> by
 
 def openai_id(view: JobView) -> str:
     """What OpenAI's clients know it by."""
-    return f"video_{bare_job_id(view.row.job_id)}"
+    return video_id(view.row.job_id)
+
+
+def video_id(job_id: str) -> str:
+    """The same, of an id of ours.
+
+    >>> video_id("job_0123abc")
+    'video_0123abc'
+    """
+    return f"video_{bare_job_id(job_id)}"
 
 
 def operation_name(view: JobView) -> str:

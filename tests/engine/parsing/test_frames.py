@@ -12,16 +12,20 @@ from engine.capabilities import Capabilities
 from engine.demand import Demand
 from engine.errors import InvalidRequestError
 from engine.events import Call
+from engine.job import JobSource
 from engine.parsing import frames
 from engine.parsing.facts import Wanted
 from engine.parsing.helper import start_helper
 from engine.parsing.jobs import Count
+
+SOURCE = JobSource("job_1", "acct_1", "film", "films", "sora-2", "0" * 16, "video_9", {"clips": 1})
 
 
 @pytest.mark.parametrize(
     "head",
     [
         frames.Parse(Call(b"", None, "openai", "embed"), Wanted(frozenset({"a"}))),
+        frames.Parse(Call(b"", None, "openai_videos", "video", source=SOURCE)),
         Count("o200k_base", Capabilities(media=frozenset({"image"}))),
         frames.IsRefused("No.", "invalid_request", None),
         Demand(1, 2, 3, {"images": 1}, {"characters": 2}, "high"),

@@ -10,9 +10,10 @@ import pytest
 
 from engine.capabilities import UNKNOWN
 from engine.conversation import Conversation, Media, Text, Turn
+from engine.demand import Demand
 from engine.errors import UpstreamRejectedError
 from engine.events import JobAccepted
-from engine.job import JobOptions, JobReport, JobSpec
+from engine.job import JobOptions, JobReport, JobSource, JobSpec
 from engine.media.forms import parse_form
 from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget
 from engine.protocols.jobs.media_jobs import MUSIC, VIDEO
@@ -55,6 +56,36 @@ def test_openai_takes_seconds_as_a_text_and_a_size() -> None:
         "size": "1280x720",
         "input_reference": {"image_url": f"data:image/png;base64,{PIXEL}"},
     }
+
+
+SOURCE = JobSource(
+    "job_1", "acct_1", "film", "films", "sora-2", "0" * 16, "video_9",
+    units={"clips": 1, "milliseconds": 6_000}, most={"milliseconds": 8_000}, tier="1280x720",
+)  # fmt: skip
+
+
+def test_another_one_of_a_film_is_asked_for_by_a_prompt_alone() -> None:
+    """And is as long and as large as that was."""
+    options = JobOptions("video", dialect="openai", extra={"mood": "wry"}, source=SOURCE)
+    found = encoded(OPENAI, "sora-2", options)
+    assert json.loads(found.body) == {"prompt": "a cat", "mood": "wry"}
+    assert found.demand == Demand(
+        pieces={"clips": 1, "milliseconds": 8_000},
+        flat={"clips": 1, "milliseconds": 6_000},
+        tier="1280x720",
+    )
+
+
+def test_a_film_of_unknown_length_is_held_for_as_one_is_that_nobody_said() -> None:
+    options = JobOptions("video", source=replace(SOURCE, units={"clips": 1}, most={}, tier=None))
+    demand = encoded(OPENAI, "sora-2", options).demand
+    assert demand == Demand(pieces={"clips": 1, "milliseconds": 60_000}, flat={"clips": 1})
+
+
+def test_a_provider_without_it_makes_no_others_of_a_film() -> None:
+    for spec in (VEO, XAI):
+        with pytest.raises(InexpressibleError, match="makes no others"):
+            encoded(spec, "m", JobOptions("video", source=SOURCE))
 
 
 def test_veo_takes_an_instance_and_parameters() -> None:
