@@ -1,13 +1,11 @@
-"""The root of the engine: wires the parts, and owns what runs beside them."""
+"""The root of the engine: what it offers, and what runs beside the exchanges."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import asdict, replace
-from random import Random
 from typing import Any
 
 import trio
@@ -15,65 +13,50 @@ import trio
 from engine import admitting, counting, exchange
 from engine.admission.keys import (
     KeyEntry,
-    KeyIndex,
     Principal,
     Scope,
     digest,
     new_secret,
     shown_prefix,
 )
-from engine.admission.limits import LimitStatus, LocalLimiter
-from engine.admission.switches import Switches
+from engine.admission.limits import LimitStatus
 from engine.clock import Clock, wall_ms
 from engine.config import Config
-from engine.drains import open_drains
-from engine.errors import ConfigError, NotFoundError
+from engine.errors import NotFoundError
 from engine.events import Call, Head
 from engine.exchange import Exchange
-from engine.idempotency import IdempotencyKeys
-from engine.inlining import Inliner
-from engine.jobs.book import JobBook
 from engine.jobs.copying import open_copying
 from engine.jobs.desk import Desk
 from engine.jobs.poller import open_poller
 from engine.jobs.results import Results, result_policy
 from engine.jobs_api import JobsApi
-from engine.keyring import follow_keys
-from engine.ledger.changes import Change, PlanSet, PriceSet, Switched
-from engine.ledger.ledger import Ledger, open_ledger
+from engine.ledger.ledger import Ledger
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
 from engine.ledger.receipts import for_customer
-from engine.ledger.records import KeyRow, LedgerSettings
+from engine.ledger.records import KeyRow
 from engine.listing import ModelInfo
 from engine.load import Load
 from engine.notices import open_notices
 from engine.operations import Operations
-from engine.parsing.pool import ParsingSettings, open_parsing
 from engine.parts import Parts
 from engine.probing import open_probing
-from engine.referring import Referring, open_referring
+from engine.referring import Referring
 from engine.reload import (
     Listener,
     Read,
     Reloader,
     ReloadReport,
-    check_plans,
-    load_vocabularies,
 )
-from engine.routing.health import HealthBook
-from engine.rules import Admitted, build_rules
-from engine.spool import Spool, SpoolError
+from engine.rules import Admitted
+from engine.spool import Spool
 from engine.storage.files import FileStore
 from engine.storage.media import MediaStore
-from engine.storage.sessions import UploadSessions, open_sessions
-from engine.storing import open_file_store
+from engine.storage.sessions import UploadSessions
 from engine.telemetry import Telemetry
-from engine.upkeep import expose, open_upkeep
+from engine.upkeep import open_upkeep
 from engine.upstream.credentials import open_credentials
-from engine.upstream.pool import open_pool
 from engine.webhooks import open_webhooks
-
-logger = logging.getLogger(__name__)
+from engine.wiring import open_parts
 
 _END_SLICE_S = 0.1
 """So long at most exchanges are ended before others have their turn; a turn under load is long."""
@@ -318,60 +301,8 @@ async def open_gateway(
             there is not; files cannot be where it says.
         LedgerLockedError: another process owns the database.
     """
-    rules = build_rules(config, clock)
-    encodings = await load_vocabularies(rules)
-    settings = LedgerSettings(
-        path=config.storage.path,
-        barrier_timeout_s=config.storage.barrier_timeout_s,
-        clock=clock,
-    )
-    parsing_settings = ParsingSettings(
-        here_max_bytes=config.server.parsed_here_max_bytes, encodings=encodings
-    )
-    spool = open_spool(config)
-    chance = Random(config.routing.seed)  # noqa: S311 - spreads load, and guards nothing
-    async with (
-        open_ledger(settings) as ledger,
-        open_pool() as pool,
-        open_drains(config.billing.drains_per_account_max) as drains,
-        open_parsing(parsing_settings, spool) as parsing,
-        open_file_store(config, ledger, clock) as files,
-        open_sessions(files) as uploads,
-        open_referring(files, pool, clock) as referring,
-    ):
-        telemetry = Telemetry()
-        parts = Parts(
-            rules=rules,
-            ledger=ledger,
-            keys=KeyIndex(),
-            limiter=LocalLimiter(),
-            switches=Switches(),
-            pool=pool,
-            telemetry=telemetry,
-            jobs=JobBook(ledger, telemetry, clock),
-            drains=drains,
-            idempotency=IdempotencyKeys(ledger, clock, config.storage.idempotency_keep_s),
-            inliner=Inliner(config.egress),
-            referring=referring,
-            load=Load(),
-            parsing=parsing,
-            health=HealthBook(config.routing, chance.random),
-            chance=chance,
-            spool=spool,
-            media=MediaStore(
-                spool,
-                clock,
-                max_bytes=config.media.store_max_bytes,
-                ttl_s=config.media.url_ttl_s,
-                base_url=config.media.base_url,
-            ),
-            files=files,
-            uploads=uploads,
-            clock=clock,
-        )
-        files.remove_copy = lambda copy: referring.remove_copy(parts.providers, copy)
-        await _take_up(parts)
-        expose(parts)
+    async with open_parts(config, clock) as parts:
+        ledger, pool, files = parts.ledger, parts.pool, parts.files
         desk = Desk(pool, lambda: parts.providers, lambda: parts.config.jobs.poll_timeout_s)
         results = Results(
             files, pool, lambda: parts.providers, lambda: result_policy(parts.config.egress)
@@ -381,60 +312,17 @@ async def open_gateway(
             plan = (await ledger.account(account_id)).plan
             return files.limit_bytes(None if plan is None else parts.rules.plans.get(plan))
 
-        for provider in rules.providers.values():
+        for provider in parts.providers.values():
             pool.keep_warm(provider)
         async with (
-            open_credentials(p.credentials for p in rules.providers.values()) as credentials,
+            open_credentials(p.credentials for p in parts.providers.values()) as credentials,
             open_notices(ledger, pool, config.notices, clock) as notices,
             open_webhooks(ledger, lambda: parts.config, clock) as webhooks,
             open_copying(ledger, results, files, storage_limit, webhooks.ended) as copier,
             open_upkeep(parts),
             open_probing(parts),
-            open_poller(parts.jobs, desk, lambda: parts.config.jobs, clock, chance.random),
+            open_poller(parts.jobs, desk, lambda: parts.config.jobs, clock, parts.chance.random),
         ):
             parts.jobs.follow(lambda _, ticket: webhooks.ended(ticket))
             parts.jobs.follow(lambda _, ticket: copier.ended(ticket))
             yield Gateway(parts, Reloader(parts, read, credentials, notices), desk, results)
-
-
-async def _take_up(parts: Parts) -> None:
-    """Go by what operators have made, and follow what they change from now on.
-
-    Raises:
-        ConfigError: the configuration does not go with it.
-    """
-    changes = await parts.ledger.load_operations()
-    ordered = [change for change in changes if isinstance(change, PlanSet | PriceSet)]
-    if ordered:
-        parts.renew(parts.rules.changed(ordered))
-    for change in changes:
-        if not isinstance(change, PlanSet | PriceSet):
-            _follow(parts, change)
-    check_plans(parts.rules, parts.ledger.plans_in_use)
-    parts.ledger.follow(lambda change: _follow(parts, change))
-
-
-def _follow(parts: Parts, change: Change) -> None:
-    match change:
-        case PlanSet() | PriceSet():
-            try:
-                parts.rules = parts.rules.changed([change])
-            except ConfigError as error:  # refused before, where it was asked for
-                logger.error("a change of plans or prices is not followed: %s", error)
-        case Switched(kind, subject, off, reason):
-            parts.switches.turn(kind, subject, off=off, reason=reason)
-            follow_keys(parts.keys, parts.limiter, change)
-        case _:
-            follow_keys(parts.keys, parts.limiter, change)
-
-
-def open_spool(config: Config) -> Spool:
-    """The spool that the configuration names. Raises ConfigError: nothing can be written there."""
-    spool = Spool(config.server.spool_dir, config.server.spool_max_bytes)
-    try:
-        spool.open().close()
-    except SpoolError as error:
-        reason = getattr(error.__cause__, "strerror", None) or error
-        problem = f"is no folder that files can be made in: {reason}"
-        raise config.error(("server", "spool_dir"), problem) from None
-    return spool
