@@ -112,7 +112,10 @@ async def test_a_provider_that_broke_before_its_output_is_free_though_the_client
     async with open_scripted(tmp_path, script, server="commit_after_s = 0.01") as setup:
         async with setup.gateway.open_exchange(setup.call()) as exchange:
             await exchange.head()
-            await asked.wait()  # to look a name up takes a thread, however long that takes
+            async with trio.open_nursery() as nursery:  # it may not have been sent by then
+                nursery.start_soon(anext, exchange)
+                await asked.wait()
+                nursery.cancel_scope.cancel()
             begun.set()
             await trio.testing.wait_all_tasks_blocked(0.1)
         assert exchange.receipt.outcome is Outcome.UPSTREAM_FAILED
