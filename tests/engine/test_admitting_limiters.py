@@ -18,6 +18,7 @@ from engine.errors import (
     RateLimitedError,
     UnavailableError,
 )
+from engine.ledger import readers
 from tests.engine.test_admitting import limited, tokens_left
 from tests.gateways import run
 
@@ -25,7 +26,7 @@ from tests.gateways import run
 async def test_a_request_is_admitted_from_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody opens the database for it; the journal has had its connection since the start."""
+    """Nobody reads the database for it; the journal has had its connection since the start."""
 
     def refuse(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("there is no database for you")
@@ -35,6 +36,7 @@ async def test_a_request_is_admitted_from_memory(
         gateway = setup.gateway
         with monkeypatch.context() as patch:
             patch.setattr(sqlite3, "connect", refuse)
+            patch.setattr(readers, "_taken", refuse)  # the connection that is kept
             for stream in (True, False):
                 _, receipt, error = await run(setup, setup.call("tokens=3", stream=stream))
                 assert (receipt.outcome, error) == (Outcome.COMPLETED, None)
