@@ -56,4 +56,4 @@ async def test_every_step(
         assert [attempt.won for attempt in trial.take_receipt().attempts] == [True] * 3
         points = await trial.cancel_everywhere(FUNDS, SEED, whose)
         say(f"{points} cancel points, seed {SEED}")
-        assert points > 6
+        assert points >= 3  # of each part one at least; what comes at once is not waited for
