@@ -7,7 +7,6 @@ one message at a time. A receiver may get a message twice and knows it by its id
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,10 +15,10 @@ import trio
 
 from engine.clock import Clock
 from engine.config import NoticesConfig
-from engine.errors import UnavailableError
 from engine.ledger.ledger import Ledger
 from engine.ledger.notice_jobs import PendingNotice
 from engine.nurseries import open_tasks
+from engine.queue_work import keep_trying, pause_s
 from engine.upstream.pool import Pool
 from engine.upstream.transport import MultiplexTransport
 from engine.wire.webhooks import signed_headers, signing_key
@@ -29,9 +28,6 @@ logger = logging.getLogger(__name__)
 _BATCH = 100
 _LOOK_AGAIN_S = 60.0
 """A wall clock that was set is noticed within this time."""
-_UNWELL_S = 1.0
-_REFUSED_S = 60.0  # what was sent may be sent again then
-_JITTER = 0.5
 
 
 class Notices:
@@ -100,15 +96,10 @@ class _Sender:
         self._clock = clock
 
     async def run(self) -> None:
-        while True:
-            try:
-                await self._wait(await self._send_due())
-            except UnavailableError as error:  # the database; the queue is as it was
-                logger.info("notices wait: %s", error.message)
-                await trio.sleep(_UNWELL_S)
-            except Exception as error:  # noqa: BLE001 - a corrupt page must not end the gateway
-                logger.error("notices wait: %s", error)
-                await trio.sleep(_REFUSED_S)
+        await keep_trying(self._work, "notices", logger)
+
+    async def _work(self) -> None:
+        await self._wait(await self._send_due())
 
     async def _send_due(self) -> float | None:
         """Send what is due; in how many seconds the next one is, None if there is none."""
@@ -142,7 +133,8 @@ class _Sender:
             await self._ledger.end_notice(notice.notice_id, "given_up")
             return
         logger.warning("notice %s was not delivered: %s", notice.notice_id, failure)
-        due_ms = min(now_ms + int(self._pause_s(notice.tries) * 1_000), last_ms)
+        wait_s = pause_s(notice.tries, self._config.retry_min_s, self._config.retry_max_s)
+        due_ms = min(now_ms + int(wait_s * 1_000), last_ms)
         await self._ledger.defer_notice(notice.notice_id, due_ms)
 
     async def _post(self, notice: PendingNotice) -> str | None:
@@ -161,8 +153,3 @@ class _Sender:
             except httpx.HTTPError as error:
                 return type(error).__name__
         return f"no answer within {self._config.timeout_s:g} s"
-
-    def _pause_s(self, tries: int) -> float:
-        config = self._config
-        pause_s = min(config.retry_min_s * float(1 << min(tries, 32)), config.retry_max_s)
-        return pause_s * random.uniform(1 - _JITTER, 1)  # noqa: S311 - no secret

@@ -9,7 +9,6 @@ twice and knows it by its id.
 from __future__ import annotations
 
 import logging
-import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -34,6 +33,7 @@ from engine.ledger.ledger import Ledger
 from engine.ledger.records import Ticket
 from engine.ledger.webhook_jobs import PRUNED_AT_ONCE, Lane, PendingWebhook, WebhookSecrets
 from engine.nurseries import open_tasks
+from engine.queue_work import keep_trying, pause_s
 from engine.wire.http import Headers
 from engine.wire.webhooks import signed_headers, signing_key
 
@@ -47,7 +47,6 @@ _PACE_S: Final = 0.02
 """Between two looks at the queue."""
 _UNWELL_S: Final = 1.0
 _REFUSED_S: Final = 60.0  # what was sent may be sent again then
-_JITTER: Final = 0.5
 _GONE: Final = 410
 """By Standard Webhooks: the receiver wants no more of it."""
 _PRUNE_EVERY_S: Final = 600.0
@@ -79,15 +78,10 @@ class Webhooks:
 
     async def run(self) -> None:
         """Send what is due, for as long as it runs."""
-        while True:
-            try:
-                await self._wait(await self._begin_due())
-            except UnavailableError as error:  # the database; the queue is as it was
-                logger.info("webhooks wait: %s", error.message)
-                await trio.sleep(_UNWELL_S)
-            except Exception as error:  # noqa: BLE001 - a corrupt page must not end the gateway
-                logger.error("webhooks wait: %s", error)
-                await trio.sleep(_REFUSED_S)
+        await keep_trying(self._work, "webhooks", logger)
+
+    async def _work(self) -> None:
+        await self._wait(await self._begin_due())
 
     async def prune(self) -> None:
         """Forget old messages, again and again."""
@@ -179,7 +173,8 @@ class Webhooks:
             message.account_id,
             failure,
         )
-        due_ms = min(now_ms + int(_pause_s(config, message.tries) * 1_000), last_ms)
+        wait_s = pause_s(message.tries, config.retry_min_s, config.retry_max_s)
+        due_ms = min(now_ms + int(wait_s * 1_000), last_ms)
         await self._ledger.defer_webhook(message.seq, due_ms)
         return False
 
@@ -245,8 +240,3 @@ def _signed(message: PendingWebhook, secrets: WebhookSecrets, now_s: int) -> Hea
 
 def _status(status: int) -> str:
     return f"status {status}"
-
-
-def _pause_s(config: WebhooksConfig, tries: int) -> float:
-    pause_s = min(config.retry_min_s * float(1 << min(tries, 32)), config.retry_max_s)
-    return pause_s * random.uniform(1 - _JITTER, 1)  # noqa: S311 - no secret

@@ -32,6 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.media_params",
             "engine.media_schemas",
             "engine.nurseries",
+            "engine.queue_work",
             "engine.spool",
             "engine.toml",
             "engine.uploads",

@@ -8,7 +8,6 @@ so does what its provider keeps.
 from __future__ import annotations
 
 import logging
-import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -31,6 +30,7 @@ from engine.ledger.job_rows import JobView
 from engine.ledger.ledger import Ledger
 from engine.ledger.records import Ticket
 from engine.nurseries import open_tasks
+from engine.queue_work import keep_trying, pause_s
 from engine.storage.files import FileStore
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ _OF_AN_ACCOUNT: Final = 2
 _READ_MAX: Final = 1_000
 _PAUSE_MIN_S: Final = 5.0
 _PAUSE_MAX_S: Final = 600.0
-_JITTER: Final = 0.5
 _LOOK_AGAIN_S: Final = 60.0
 _PACE_S: Final = 0.02
 _UNWELL_S: Final = 1.0
@@ -94,15 +93,10 @@ class Copier:
 
     async def run(self) -> None:
         """Copy what is due, for as long as it runs."""
-        while True:
-            try:
-                await self._wait(await self._begin_due())
-            except UnavailableError as error:  # the database; the queue is as it was
-                logger.info("copies of results wait: %s", error.message)
-                await trio.sleep(_UNWELL_S)
-            except Exception as error:  # noqa: BLE001 - a corrupt page must not end the gateway
-                logger.error("copies of results wait: %s", error)
-                await trio.sleep(_LOOK_AGAIN_S)
+        await keep_trying(self._work, "copies of results", logger)
+
+    async def _work(self) -> None:
+        await self._wait(await self._begin_due())
 
     async def _begin_due(self) -> float | None:
         """Begin what is due, as far as there is room; in how many seconds the next one is, None:
@@ -163,9 +157,8 @@ class Copier:
             self._copied(Ticket(0))  # who waits to be told of files is told without
             return
         logger.info("%s: its results will be stored later: %s", copy.job_id, error.message)
-        pause_s = min(_PAUSE_MIN_S * float(1 << copy.tries), _PAUSE_MAX_S)
-        pause_s *= random.uniform(1 - _JITTER, 1)  # noqa: S311 - no secret
-        due_ms = self._ledger.clock() + int(pause_s * 1_000)
+        wait_s = pause_s(copy.tries, _PAUSE_MIN_S, _PAUSE_MAX_S)
+        due_ms = self._ledger.clock() + int(wait_s * 1_000)
         await self._ledger.defer_copy(copy.job_id, due_ms)
 
     async def _drop_made(self, copy: PendingCopy) -> None:
