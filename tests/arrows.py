@@ -140,7 +140,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"engine.conclusion", "engine.drain"}),
     frozenset({"engine.exchange"}),
-    frozenset({"engine.jobs_api", "engine.operations", "engine.reload"}),
+    frozenset({"engine.jobs_api", "engine.operations", "engine.passing", "engine.reload"}),
     frozenset({"engine.wiring"}),
     frozenset({"engine.gateway"}),
     frozenset({"engine.checking"}),
