@@ -13,8 +13,8 @@ from engine.metering.tiers import ImageQuality
 @dataclass(frozen=True, slots=True)
 class MorePricesConfig:
     """US dollars, of what few answers have: per million tokens or characters, per thousand searches
-    or requests, per second, per image, per clip. Tokens without a price here cost what they are
-    among."""
+    or requests, per second, per image, per clip, per session of code, per gigabyte (2^30 bytes) for
+    a day. Tokens without a price here cost what they are among; trained ones are among none."""
 
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
@@ -34,6 +34,10 @@ class MorePricesConfig:
     seconds: Decimal | None = None
     images: Decimal | None = None
     clips: Decimal | None = None
+    file_searches: Decimal | None = None
+    code_sessions: Decimal | None = None
+    trained_tokens: Decimal | None = None
+    gigabyte_days: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,10 @@ _UNITS: Final[Mapping[str, MoreUnit]] = MappingProxyType(
         "seconds": "milliseconds",
         "images": "images",
         "clips": "clips",
+        "file_searches": "file_searches",
+        "code_sessions": "code_sessions",
+        "trained_tokens": "trained_tokens",
+        "gigabyte_days": "megabyte_days",
     }
 )
 """The configuration's names of what few answers have."""

@@ -23,8 +23,13 @@ MoreUnit = Literal[
     "milliseconds",
     "images",
     "clips",
+    "file_searches",
+    "code_sessions",
+    "trained_tokens",
+    "megabyte_days",
 ]
-"""What few answers are measured in beside tokens of text."""
+"""What few answers are measured in beside tokens of text. A code session is of a container with a
+gigabyte of memory; a megabyte is 2^20 bytes."""
 
 BaseUnit = Literal["input", "cached_input", "cache_write", "output"]
 

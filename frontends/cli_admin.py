@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
+from engine.usage import PART_OF, MoreUnit
 from frontends.cli_output import (
     EXAMPLES,
     FAILED,
@@ -352,8 +353,8 @@ def list_receipts(
         click.echo(f"more: --cursor {page['next_cursor']}", err=True)
 
 
-_APIECE = frozenset({"characters", "images", "milliseconds", "requests", "web_searches"})
-"""Units of a receipt that are no tokens."""
+_APIECE = frozenset(get_args(MoreUnit)) - PART_OF.keys()
+"""Units of a receipt that are no tokens of a prompt or an answer."""
 
 
 def _receipt_line(receipt: Json) -> Json:

@@ -3,10 +3,10 @@
 No network. Its windows are rounded now and then (1,000,000 for 1,048,576), so a table of ours that
 knows better goes first.
 
-It has no prices of images by quality and size, of films, of Cohere's searches, and none of what
-OpenAI takes nothing for: those are here, from the providers' pages of prices (OpenAI's of DALL-E 2
-and 3, of Sora 2 and of moderations, Google's of Veo 3.1, xAI's of Grok Imagine, Cohere's of Rerank
-3.5).
+It has no prices of images by quality and size, of films, of Cohere's searches, of OpenAI's sessions
+of code and of training, and none of what OpenAI takes nothing for: those are here, from the
+providers' pages of prices (OpenAI's of DALL-E 2 and 3, of Sora 2, of moderations, of its tools and
+of fine-tuning by tokens, Google's of Veo 3.1, xAI's of Grok Imagine, Cohere's of Rerank 3.5).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ UNITS: Final[Mapping[str, MoreUnit]] = MappingProxyType(
         "output_image_mtok": "output_image_tokens",
         "output_video_mtok": "output_video_tokens",
         "web_searches_kcount": "web_searches",
+        "storage_searches_kcount": "file_searches",
         "requests_kcount": "requests",
         "input_mchars": "characters",
         "audio_hours": "milliseconds",
@@ -124,6 +125,22 @@ _OWN: Final = MappingProxyType(
 )
 """By host: what the library has no prices of."""
 
+_SESSION: Final[Mapping[MoreUnit, int]] = {
+    "code_sessions": rate_picodollars(Decimal("0.03"), "code_sessions")
+}
+_TRAINING: Final = (
+    (re.compile(r"gpt-4\.1-mini"), "5"),
+    (re.compile(r"gpt-4\.1-nano"), "1.5"),
+    (re.compile(r"gpt-4\.1($|-\d)"), "25"),
+    (re.compile(r"gpt-4o-mini($|-\d)"), "3"),
+    (re.compile(r"gpt-4o($|-\d)"), "25"),
+    (re.compile(r"gpt-3\.5-turbo($|-\d)"), "8"),
+    (re.compile(r"davinci-002"), "6"),
+    (re.compile(r"babbage-002"), "0.4"),
+)
+"""Dollars for a million trained tokens, of those of OpenAI's models that can be trained and are
+not paid for by the hour."""
+
 _SECONDS_PER_HOUR: Final = 3_600
 
 
@@ -162,7 +179,31 @@ def look_up(base_url: str, model: str, now: datetime) -> ListedModel | None:
         return ListedModel(None, found.context_window, dated)
     if rates is not None and variants:
         rates = replace(rates, services=_services(found, now, rates, model))
+    if rates is not None and urlsplit(base_url).hostname == "api.openai.com":
+        rates = _beside(rates, _of_tools(model.lower(), rates))
     return ListedModel(rates, found.context_window, dated)
+
+
+def _of_tools(model: str, rates: Rates) -> dict[MoreUnit, int]:
+    """What OpenAI takes for sessions of code, where a model has its tools, and for training."""
+    units: dict[MoreUnit, int] = dict(_SESSION) if "file_searches" in rates.more else {}
+    for pattern, usd in _TRAINING:
+        if pattern.match(model):
+            units["trained_tokens"] = rate_picodollars(Decimal(usd), "trained_tokens")
+            break
+    return units
+
+
+def _beside(rates: Rates, units: Mapping[MoreUnit, int]) -> Rates:
+    """The rates with these units, in every context and service tier."""
+    if not units:
+        return rates
+    return replace(
+        rates,
+        more={**rates.more, **units},
+        tiers=tuple((above, _beside(longer, units)) for above, longer in rates.tiers),
+        services={tier: _beside(served, units) for tier, served in rates.services.items()},
+    )
 
 
 def _services(model: ModelInfo, now: datetime, standard: Rates, name: str) -> dict[str, Rates]:

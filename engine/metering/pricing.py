@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from types import MappingProxyType
 from typing import Final
 
@@ -28,11 +28,24 @@ _DIGITS_MAX = 15
 """Of whole dollars; more would not be multiplied exactly."""
 
 UNITS_PER_PRICE: Final[Mapping[MoreUnit, int]] = MappingProxyType(
-    {"web_searches": 1_000, "requests": 1_000, "milliseconds": 1_000, "images": 1, "clips": 1}
+    {
+        "web_searches": 1_000,
+        "file_searches": 1_000,
+        "requests": 1_000,
+        "milliseconds": 1_000,
+        "images": 1,
+        "clips": 1,
+        "code_sessions": 1,
+        "megabyte_days": 1_024,
+    }
 )
-"""How many of a unit a price is for: a thousand searches or requests, a second, an image, a clip;
-of what is not named here (tokens, characters) a million."""
+"""How many of a unit a price is for: a thousand searches or requests, a second, an image, a clip, a
+session, a gigabyte for a day; of what is not named here (tokens, characters) a million."""
 _TOKENS_PER_PRICE: Final = 1_000_000
+_ROUNDED: Final = frozenset[MoreUnit | None]({"megabyte_days"})
+"""Units of which a price is for a number that is no power of ten: their rates are rounded down to a
+picodollar, and shown to as many digits as that leaves."""
+_ROUNDED_DIGITS: Final = 8
 
 _NO_PIECES: Final[Mapping[MoreUnit, int]] = MappingProxyType({})
 _INPUT_UNITS = tuple(unit for unit, whole in PART_OF.items() if whole != "output")
@@ -191,6 +204,8 @@ def rate_picodollars(usd: Decimal, unit: MoreUnit | None = None) -> int:
         raise PriceError(f"{usd} is above any price")
     per = UNITS_PER_PRICE.get(unit, _TOKENS_PER_PRICE) if unit else _TOKENS_PER_PRICE
     rate = usd * (_PICODOLLARS_PER_DOLLAR // per)
+    if unit in _ROUNDED:
+        rate = rate.to_integral_value(ROUND_DOWN)
     if rate != rate.to_integral_value():
         raise PriceError(f"{usd} is finer than a millionth of a dollar per million")
     if per == _TOKENS_PER_PRICE and rate > RATE_MAX_PICODOLLARS:
@@ -201,13 +216,15 @@ def rate_picodollars(usd: Decimal, unit: MoreUnit | None = None) -> int:
 
 
 def usd_of(rate_picodollars: int, unit: MoreUnit | None = None) -> str:
-    """The reverse, exact: dollars for as many as `UNITS_PER_PRICE` says; a million tokens.
+    """The reverse: dollars for as many as `UNITS_PER_PRICE` says; a million tokens.
 
     >>> usd_of(1_250_000), usd_of(6 * 10**6, "milliseconds")
     ('1.25', '0.006')
     """
     per = UNITS_PER_PRICE.get(unit, _TOKENS_PER_PRICE) if unit else _TOKENS_PER_PRICE
     usd = Decimal(rate_picodollars * per).scaleb(-12)
+    if unit in _ROUNDED:
+        usd = round(usd, _ROUNDED_DIGITS)
     return f"{usd.normalize():f}" if usd else "0"
 
 

@@ -120,12 +120,20 @@ def test_a_markup_is_on_what_has_no_price_of_its_own() -> None:
 
 
 def test_other_units_in_a_price_table() -> None:
-    text = BASE.replace("cached_input = 0.5", "input_audio = 3, web_searches = 10, seconds = 0.006")
+    priced = (
+        "input_audio = 3, web_searches = 10, seconds = 0.006, file_searches = 2.5, "
+        "code_sessions = 0.03, trained_tokens = 8, gigabyte_days = 0.1"
+    )
+    text = BASE.replace("cached_input = 0.5", priced)
     [price] = [build_catalogue(parse_config(text, "test.toml", {}), DAY)["small"].price]
     assert price.more == {
         "input_audio_tokens": 3_000_000,
         "web_searches": 10**10,
         "milliseconds": 6 * 10**6,
+        "file_searches": 25 * 10**8,
+        "code_sessions": 3 * 10**10,
+        "trained_tokens": 8 * 10**6,
+        "megabyte_days": 97_656_250,
     }
 
 

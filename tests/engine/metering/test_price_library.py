@@ -39,7 +39,11 @@ def test_a_listed_model() -> None:
         cached_input=125_000,
         cache_write=1_250_000,
         output=10_000_000,
-        more={"web_searches": 10_000_000_000},
+        more={
+            "web_searches": 10_000_000_000,
+            "file_searches": 2_500_000_000,
+            "code_sessions": 30_000_000_000,
+        },
     )
     listed = look_up(OPENAI, "gpt-5", NOW)
     assert listed == look_up(OPENAI, "GPT-5", NOW)
@@ -129,11 +133,11 @@ BASE_KEYS = {
     "input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "output_reasoning_mtok",
 }  # fmt: skip
 NOT_CHARGED = {
-    "storage_searches_kcount", "input_text_messages_kcount", "output_citation_mtok",
+    "input_text_messages_kcount", "output_citation_mtok",
     "input_document_kpages", "input_annotated_document_kpages",
 }  # fmt: skip
-"""Searches of files at the provider, which no request can name here; Cohere's old messages; the
-citations of one model of Perplexity's; pages that a model of Mistral's reads."""
+"""Cohere's old messages; the citations of one model of Perplexity's; pages that a model of
+Mistral's reads."""
 
 
 def test_all_kinds_of_prices_are_known() -> None:
@@ -216,6 +220,34 @@ def calculated(base_url: str, model: str, usage: Usage, tier: str | None) -> Dec
         library.Usage(**counts), provider, genai_request_timestamp=LATER, price_context=context
     )
     return price.total_price
+
+
+@pytest.mark.parametrize(
+    ("model", "usd"),
+    [
+        ("gpt-4.1-2025-04-14", "25"),
+        ("gpt-4.1-mini", "5"),
+        ("gpt-4o-mini-2024-07-18", "3"),
+        ("gpt-3.5-turbo-0125", "8"),
+        ("o4-mini", None),
+        ("gpt-4o-audio-preview", None),
+    ],
+)
+def test_what_can_be_trained_is_paid_by_the_million_tokens(model: str, usd: str | None) -> None:
+    listed = look_up(OPENAI, model, NOW)
+    assert listed is not None
+    assert listed.rates is not None
+    rate = listed.rates.more.get("trained_tokens")
+    assert (None if rate is None else usd_of(rate, "trained_tokens")) == usd
+
+
+def test_tools_cost_the_same_in_every_service_tier() -> None:
+    listed = look_up(OPENAI, "gpt-5", NOW)
+    assert listed is not None
+    assert listed.rates is not None
+    once = Usage(more={"file_searches": 2, "code_sessions": 1})
+    for tier in (None, "priority", "flex"):
+        assert charge_nanodollars(once, listed.rates, tier) == 5_000_000 + 30_000_000
 
 
 @pytest.mark.parametrize(

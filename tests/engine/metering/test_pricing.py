@@ -56,7 +56,7 @@ def test_a_rate_is_shown_as_it_was_said(price: str) -> None:
 
 @pytest.mark.parametrize("usd", ["0", "0.006", "0.000001", "12", "1000"])
 def test_a_rate_of_what_is_no_token_is_shown_as_it_was_said(usd: str) -> None:
-    units: tuple[MoreUnit, ...] = ("images", "milliseconds", "web_searches")
+    units: tuple[MoreUnit, ...] = ("images", "milliseconds", "web_searches", "megabyte_days")
     for unit in units:
         assert usd_of(rate_picodollars(Decimal(usd), unit), unit) == usd
 
@@ -204,6 +204,10 @@ def test_a_markup_is_of_every_rate() -> None:
         ("10", "web_searches", 10**10),
         ("0.006", "milliseconds", 6 * 10**6),
         ("0.04", "images", 4 * 10**10),
+        ("2.5", "file_searches", 25 * 10**8),
+        ("0.03", "code_sessions", 3 * 10**10),
+        ("25", "trained_tokens", 25 * 10**6),
+        ("0.1", "megabyte_days", 97_656_250),
     ],
 )
 def test_prices_of_other_units(usd: str, unit: MoreUnit, picodollars: int) -> None:
