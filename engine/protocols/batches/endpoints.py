@@ -1,0 +1,43 @@
+"""The endpoints that the requests of a batch can be for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from engine.events import Operation, Protocol
+from engine.protocols import openai_usage
+from engine.protocols.openai_responses import usage as responses_usage
+from engine.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Attributes:
+    path: as a batch and its lines name it.
+    protocol, operation: of a call to it: by these its codec is found.
+    read_usage: what an answer of it says that it consumed; None: nothing.
+    holds: the member of its answers that holds numbers alone, and may be megabytes of them.
+    """
+
+    path: str
+    protocol: Protocol
+    operation: Operation
+    read_usage: Callable[[dict[str, Any]], Usage | None] = openai_usage.read_usage
+    holds: str | None = None
+
+
+ENDPOINTS: Final[Mapping[str, Endpoint]] = MappingProxyType(
+    {
+        each.path: each
+        for each in (
+            Endpoint("/v1/chat/completions", "openai_chat", "chat"),
+            Endpoint("/v1/responses", "openai_responses", "chat", responses_usage.read_usage),
+            Endpoint("/v1/embeddings", "openai", "embed", holds="data"),
+            Endpoint("/v1/completions", "openai_completions", "chat"),
+            Endpoint("/v1/moderations", "openai", "moderate"),
+        )
+    }
+)
