@@ -235,6 +235,11 @@ def usd_per_million(rate_picodollars: int) -> str:
 
 def charge_nanodollars(usage: Usage, rates: Rates, service_tier: str | None = None) -> int:
     """What a usage costs, rounded down once: a fraction of a nanodollar is the client's."""
+    return charge_picodollars(usage, rates, service_tier) // PICODOLLARS_PER_NANODOLLAR
+
+
+def charge_picodollars(usage: Usage, rates: Rates, service_tier: str | None = None) -> int:
+    """The same, not rounded: for sums of many."""
     rates = rates.at(usage.input_tokens, service_tier)
     fresh = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     picodollars = (
@@ -250,7 +255,7 @@ def charge_nanodollars(usage: Usage, rates: Rates, service_tier: str | None = No
         if rate is not None:
             whole = PART_OF.get(unit)  # which was charged for it above
             picodollars += count * (rate - (getattr(rates, whole) if whole else 0))
-    return picodollars // PICODOLLARS_PER_NANODOLLAR
+    return picodollars
 
 
 def bound_nanodollars(input_tokens: int, output_tokens: int, ceiling: Ceiling) -> int:
