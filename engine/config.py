@@ -34,6 +34,7 @@ from engine.config_routing import (
     RoutingConfig,
 )
 from engine.config_rows import fill_in_rows
+from engine.config_state import StateConfig
 from engine.config_tables import (
     BillingConfig,
     Config,
@@ -70,6 +71,7 @@ __all__ = [
     "ProviderConfig",
     "RoutingConfig",
     "ServerConfig",
+    "StateConfig",
     "StorageConfig",
     "WebhooksConfig",
     "bind_problem",

@@ -9,6 +9,7 @@ from typing import Final
 
 from engine.admission.keys import KEY_PREFIX
 from engine.config_prices import PriceConfig
+from engine.config_state import Family
 
 ADMIN_VARIABLE: Final = "PARSHALL_ADMIN_KEY"
 """Of the environment: it stands in for a `secret` of `[admin]` that is left out."""
@@ -64,5 +65,7 @@ class PlanConfig:
     """Hard, of each account, by UTC month."""
     storage_max_bytes: int | None = None
     """Of the files of each account; left out: as `[files]` has it."""
+    families: frozenset[Family] | None = None
+    """What is passed through for them, of what `[state]` has; left out: all of that."""
     prices: Mapping[str, PriceConfig] = field(default_factory=dict)
     """What they pay for these models, before all other prices of the configuration."""

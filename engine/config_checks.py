@@ -15,6 +15,7 @@ import orjson
 from engine.config_files import check_files
 from engine.config_job_specs import check_job_specs
 from engine.config_models import check_models
+from engine.config_state import check_state
 from engine.config_tables import (
     BillingConfig,
     Config,
@@ -56,6 +57,7 @@ def check(config: Config, document: Mapping[str, Any], reader: TableReader) -> N
     for name, provider in config.providers.items():
         _check_provider(name, provider, reader)
         check_job_specs(name, provider.jobs, reader)
+    check_state(config.state, config.providers, reader)
     check_models(config, reader)
 
 

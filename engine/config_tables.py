@@ -14,6 +14,7 @@ from engine.config_job_specs import JobSpecConfig
 from engine.config_jobs import JobsConfig
 from engine.config_prices import PriceRowConfig
 from engine.config_routing import AutoConfig, ModelConfig, RoutingConfig
+from engine.config_state import StateConfig
 from engine.config_webhooks import WebhooksConfig
 from engine.errors import ConfigError
 from engine.protocols.quirks import Hosting, InlineKind, OutputLimitField
@@ -286,6 +287,7 @@ class Config:
     files: FilesConfig = field(default_factory=FilesConfig)
     jobs: JobsConfig = field(default_factory=JobsConfig)
     webhooks: WebhooksConfig = field(default_factory=WebhooksConfig)
+    state: StateConfig = field(default_factory=StateConfig)
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     prices: tuple[PriceRowConfig, ...] = ()

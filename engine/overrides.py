@@ -63,6 +63,7 @@ def plan_of(name: str, row: PlanConfig, source: Literal["file", "ledger"]) -> Pl
             None if budget is None else int(budget * NANODOLLARS_PER_DOLLAR)
         ),
         storage_max_bytes=row.storage_max_bytes,
+        families=row.families,
         source=source,
     )
 

@@ -66,6 +66,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.config_prices",
             "engine.config_routing",
             "engine.config_rows",
+            "engine.config_state",
             "engine.config_tables",
             "engine.config_webhooks",
             "engine.drains",

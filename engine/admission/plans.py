@@ -90,6 +90,7 @@ class Plan:
     Attributes:
         monthly_budget_nanodollars: hard, by UTC month; None: none.
         storage_max_bytes: of the files of each account; None: what the gateway gives everybody.
+        families: what is passed through for them of all that is; None: all of it.
         source: whether the configuration names it or an operator made it.
     """
 
@@ -98,4 +99,5 @@ class Plan:
     limits: Limits = NO_LIMITS
     monthly_budget_nanodollars: int | None = None
     storage_max_bytes: int | None = None
+    families: frozenset[str] | None = None
     source: Literal["file", "ledger"] = "file"

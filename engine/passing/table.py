@@ -13,17 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-Family = Literal[
-    "assistants",
-    "threads",
-    "vector_stores",
-    "batches",
-    "conversations",
-    "responses",
-    "fine_tuning",
-    "containers",
-]
-"""What an operator switches on (`[state] families`) and a plan narrows."""
+from engine.config_state import Family
 
 Method = Literal["GET", "POST", "DELETE"]
 
@@ -272,6 +262,3 @@ ROUTES: Final[Mapping[tuple[Method, str], Route]] = {
     (route.method, route.path): route for route in _ALL
 }
 """By method and path. Where a path of words and one with a parameter both match, words win."""
-
-FAMILIES: Final[tuple[Family, ...]] = tuple(dict.fromkeys(route.family for route in _ALL))
-"""All there are, in the table's order."""

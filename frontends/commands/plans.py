@@ -80,6 +80,7 @@ def plan_json(plan: Plan) -> dict[str, Json]:
         **{name: getattr(plan.limits, name) for name in LIMIT_NAMES},
         "monthly_budget": None if budget is None else money_json(budget),
         "storage_max_bytes": plan.storage_max_bytes,
+        "families": None if plan.families is None else sorted(plan.families),
         "source": plan.source,
     }
 
