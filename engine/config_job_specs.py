@@ -8,18 +8,18 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias
 
-from engine.job import JobKind, JobSpec
+from engine.job import MADE_KINDS, JobSpec, MadeKind
 from engine.protocols.jobs.places import is_place
 from engine.protocols.jobs.specs import GENERATIONS_DIALECT, KNOWN, KnownSpec
 from engine.toml import Keys, TableReader
 from engine.usage import MoreUnit
 
-KINDS: Final = get_args(JobKind)
+KINDS: Final = MADE_KINDS
 _Told: TypeAlias = Literal["submitted", "running", "succeeded", "failed", "cancelled"]
 
-FIELDS: Final[Mapping[JobKind, frozenset[str]]] = {
+FIELDS: Final[Mapping[MadeKind, frozenset[str]]] = {
     "video": frozenset(
         {
             "model", "prompt", "image", "seed", "n", "seconds", "size", "aspect_ratio",
@@ -41,7 +41,7 @@ UNITS: Final[Mapping[str, tuple[MoreUnit, int]]] = {
 }
 """The configuration's names of what a provider counts, and how many of ours one is."""
 
-_TYPES: Final[Mapping[JobKind, str]] = {"video": "video/mp4", "music": "audio/mpeg"}
+_TYPES: Final[Mapping[MadeKind, str]] = {"video": "video/mp4", "music": "audio/mpeg"}
 _is_path = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?{}-]{0,499}").fullmatch
 _CANCEL = re.compile(r"(POST|DELETE) (/\S*)")
 _HOLE = re.compile(r"\{([^{}]*)\}")
@@ -99,7 +99,7 @@ class JobSpecConfig:
     list_match: Mapping[str, str] = field(default_factory=dict)
 
 
-def job_spec_of(kind: JobKind, said: JobSpecConfig) -> JobSpec:
+def job_spec_of(kind: MadeKind, said: JobSpecConfig) -> JobSpec:
     """What a table that has been checked comes to."""
     values: dict[str, Any] = {
         each.name: value
@@ -130,7 +130,7 @@ def check_job_specs(name: str, said: Mapping[str, JobSpecConfig], reader: TableR
             _check(kind, said[kind], (*path, kind), reader)
 
 
-def _check(kind: JobKind, spec: JobSpecConfig, path: Keys, reader: TableReader) -> None:
+def _check(kind: MadeKind, spec: JobSpecConfig, path: Keys, reader: TableReader) -> None:
     if spec.like is None:
         for needed in ("submit", "fields", "id", "poll", "state", "states"):
             if not getattr(spec, needed):
@@ -146,7 +146,7 @@ Problem: TypeAlias = tuple[Keys, str]
 """What is wrong behind a table's own keys."""
 
 
-def _check_paths(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
+def _check_paths(kind: MadeKind, spec: JobSpecConfig) -> Iterator[Problem]:
     if spec.cancel is not None and not _CANCEL.fullmatch(spec.cancel):
         yield ("cancel",), 'must be a method and a path: "POST /jobs/{id}/cancel"'
     if spec.remix is not None and kind != "video":
@@ -172,7 +172,7 @@ def _check_paths(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
             yield (key,), f"must have '{{{needed}}}' in it"
 
 
-def _check_places(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
+def _check_places(kind: MadeKind, spec: JobSpecConfig) -> Iterator[Problem]:
     for key in ("id", "state", "failed_if", "error_code", "progress", "list_items", "remixed_from"):
         value = getattr(spec, key)
         if value is not None and not is_place(value):
@@ -196,7 +196,7 @@ def _check_places(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
 _NO_PLACE: Final = "must be names and indexes with dots between, such as 'data.0.id'"
 
 
-def _check_fields(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
+def _check_fields(kind: MadeKind, spec: JobSpecConfig) -> Iterator[Problem]:
     for name in spec.fields:
         if name not in FIELDS[kind]:
             yield (
@@ -219,7 +219,7 @@ def _check_fields(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
             yield ("units", name), "is no unit of ours" + TableReader.suggestion(name, UNITS)
 
 
-def _check_results(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
+def _check_results(kind: MadeKind, spec: JobSpecConfig) -> Iterator[Problem]:
     if spec.result_type is not None and not _is_type(spec.result_type):
         yield ("result_type",), "must be a media type, such as 'video/mp4'"
     for name, value in spec.variants.items():
@@ -233,7 +233,7 @@ def _check_results(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
         yield ("content",), "has '{variant}', and there are no 'variants'"
 
 
-def _check_recovery(kind: JobKind, spec: JobSpecConfig) -> Iterator[Problem]:
+def _check_recovery(kind: MadeKind, spec: JobSpecConfig) -> Iterator[Problem]:
     header = spec.idempotency_header
     if header is not None and (not _is_header(header) or header.lower() in _HEADERS_OF_OURS):
         yield ("idempotency_header",), "must be the name of a header that nothing else has"

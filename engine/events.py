@@ -130,6 +130,9 @@ class Call:
     source: JobSource | None = None
     """What is to be made anew: from `Gateway.job_source`, which has looked whose it is."""
 
+    at: Mapping[str, str] = field(default_factory=dict)
+    """What of the path says where it goes at the provider, by name (`thread_id`)."""
+
     @property
     def files_bytes(self) -> int:
         """What stands for files in place of their names."""

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
-from engine.usage import MoreUnit
+from engine.usage import MoreUnit, Usage
 
-JobKind = Literal["video", "music"]
+MadeKind = Literal["video", "music"]
+"""What is made of media is the gateway's own to show."""
+JobKind = Literal["video", "music", "response", "run", "batch", "fine_tune"]
+"""The others have ids and views of their provider's, and are only followed here, until they are
+settled."""
+MADE_KINDS: Final[tuple[MadeKind, ...]] = get_args(MadeKind)
 JobState = Literal["submitted", "running", "succeeded", "failed", "expired", "cancelled"]
 """`submitted` is also what a provider has not taken up yet, as far as we know."""
 
@@ -57,12 +62,25 @@ class JobResult:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSum:
+    """What a job comes to that is many requests: each has been priced by itself, in nanodollars."""
+
+    price_nanodollars: int
+    cost_nanodollars: int
+
+
+@dataclass(frozen=True, slots=True)
 class JobReport:
     """What a provider says of a job.
 
     Attributes:
         progress: in percent.
         units: what it has consumed, where the provider says so.
+        usage: the same of what is charged as an answer is, by all of its rates; then `units` say
+            nothing. It is charged whatever state the job has ended in.
+        service_tier: how it was served, in `Begin`'s words, where the provider says so.
+        sum: what `usage` comes to, where that is not one request's; None: by the rates.
+        flags: for the receipt.
     """
 
     state: JobState
@@ -70,6 +88,10 @@ class JobReport:
     error: JobError | None = None
     results: tuple[JobResult, ...] = ()
     units: Mapping[MoreUnit, int] = field(default_factory=dict)
+    usage: Usage | None = None
+    service_tier: str | None = None
+    sum: JobSum | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +204,7 @@ class JobOptions:
         source: it is made of that one, and is as that is but for what the prompt says.
     """
 
-    kind: JobKind
+    kind: MadeKind
     seconds: int | None = None
     size: str | None = None
     aspect_ratio: str | None = None
@@ -206,6 +228,7 @@ class JobAsk:
         store_result: what it makes becomes a file of the account.
         webhook_url: who is told how it ended.
         source: it is to be made of that one.
+        timeout_s: nothing is expected of it later; None: as `[jobs] timeout_s` says.
     """
 
     kind: JobKind
@@ -213,6 +236,7 @@ class JobAsk:
     store_result: bool = False
     webhook_url: str | None = field(default=None, repr=False)
     source: JobSource | None = None
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

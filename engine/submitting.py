@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from engine.egress import parse_target
 from engine.events import JobAccepted, Outcome
-from engine.job import job_id_of
+from engine.job import MADE_KINDS, job_id_of
 from engine.ledger.job_rows import (
     SUBMIT_MAX_BYTES,
     JobAcceptance,
@@ -17,6 +17,7 @@ from engine.ledger.job_rows import (
 from engine.ledger.receipts import Attempt, Receipt
 from engine.ledger.records import Ticket
 from engine.leg import Leg
+from engine.metering.rates_json import rates_json
 from engine.protocols.codec import ClientRequest
 from engine.tally import Tally
 from engine.usage import MoreUnit
@@ -45,6 +46,7 @@ class Submitting:
         """The job that an exchange asks for which begins so; its client waits so long for it."""
         ask = self._ask
         if ask is not None:
+            timeout_s = self._timeout_s if ask.timeout_s is None else ask.timeout_s
             self.row = JobRow(
                 job_id=job_id_of(opening.request_id),
                 request_id=opening.request_id,
@@ -54,7 +56,7 @@ class Submitting:
                 protocol=self._protocol,
                 model=self._model,
                 created_at_ms=opening.created_at_ms,
-                expires_at_ms=opening.created_at_ms + int(self._timeout_s * 1_000),
+                expires_at_ms=opening.created_at_ms + int(timeout_s * 1_000),
                 params=ask.params,
                 store_result=ask.store_result,
                 webhook_url=None if ask.webhook_url is None else parse_target(ask.webhook_url).url,
@@ -124,16 +126,21 @@ def _running(attempt: Attempt) -> Attempt:
 
 def _terms(leg: Leg) -> JobTerms:
     """By what its model costs now: picodollars of units that are no tokens, and how many of them it
-    asks for."""
-    bounds = leg.prepared.bounds
-    price, cost = leg.measuring.rates()
+    asks for; or all rates, of what is charged by the usage that is reported."""
+    bounds, ask = leg.prepared.bounds, leg.prepared.request.job
+    if ask is not None and ask.kind not in MADE_KINDS:
+        price, cost = leg.candidate.model.price, leg.candidate.deployment.cost
+        return JobTerms(
+            {}, {}, {}, bounds.service_tier, price=rates_json(price), cost=rates_json(cost)
+        )
+    rates, cost_rates = leg.measuring.rates()
     asked: dict[MoreUnit, int] = {} if bounds.demand is None else dict(bounds.demand.flat)
     units: dict[MoreUnit, int] = {"requests": 1, **asked}
-    priced = {unit for rates in (price, cost) for unit, rate in rates.items() if rate}
+    priced = {unit for each in (rates, cost_rates) for unit, rate in each.items() if rate}
     return JobTerms(
         {unit: count for unit, count in units.items() if unit in priced or unit in asked},
-        {unit: rate for unit, rate in price.items() if unit in units or unit in bounds.pieces},
-        {unit: rate for unit, rate in cost.items() if unit in units or unit in bounds.pieces},
+        {unit: rate for unit, rate in rates.items() if unit in units or unit in bounds.pieces},
+        {unit: rate for unit, rate in cost_rates.items() if unit in units or unit in bounds.pieces},
         bounds.service_tier,
         {unit: count for unit, count in bounds.pieces.items() if unit in priced},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from quart import Response
@@ -37,9 +38,10 @@ class Ingress:
         stream: bool | None = None,
         array: bool = False,
         remix_of: str | None = None,
+        at: Mapping[str, str] | None = None,
     ) -> Response:
         """The answer to a call; the key is checked, and what is to be remixed looked up, before the
-        body is read.
+        body is read. `at` is `Call.at`.
 
         Raises:
             GatewayError: as `admit`, `Gateway.job_source` and `_call`.
@@ -51,6 +53,8 @@ class Ingress:
         call = await self._call(protocol, operation, model=model, stream=stream, array=array)
         if source is not None:
             call = replace(call, source=source)
+        if at:
+            call = replace(call, at=at)
         return RelayResponse(call, admitted)
 
     async def count_tokens(self, protocol: Protocol, *, model: str | None = None) -> Response:

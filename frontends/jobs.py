@@ -11,7 +11,7 @@ from quart import Blueprint, Response
 from engine import Gateway
 from engine.admission.keys import Principal
 from engine.errors import InvalidRequestError, no_such_job
-from engine.job import JobKind
+from engine.job import MadeKind
 from engine.ledger.job_rows import JobPage, JobQuery, JobView
 from engine.protocols.jobs.views import (
     GEMINI_VIDEOS,
@@ -25,7 +25,7 @@ from frontends.job_content import answer_result
 from frontends.protocols import GEMINI_VERSIONS
 from frontends.rendering import json_response
 
-KINDS: Final[dict[str, JobKind]] = {
+KINDS: Final[dict[str, MadeKind]] = {
     "/v1/videos/generations": "video",
     "/v1/music/generations": "music",
 }
@@ -77,7 +77,7 @@ class JobRoutes:
             routes.get(rule, endpoint=f"{version}_operation")(self.show_operation)
         return routes
 
-    async def create(self, kind: JobKind) -> Response:
+    async def create(self, kind: MadeKind) -> Response:
         """Ask for a video, or for music."""
         return await self._ingress.relay("openai", kind)
 
@@ -89,18 +89,18 @@ class JobRoutes:
         """Ask for a video that is made of another one. Raises as `Gateway.job_source`, `relay`."""
         return await self._ingress.relay("openai_videos", "video", remix_of=job_id)
 
-    async def list(self, kind: JobKind, protocol: str) -> Response:
+    async def list(self, kind: MadeKind, protocol: str) -> Response:
         """A page of the account's jobs of a kind. Raises InvalidRequestError: there is no such
         page."""
         principal = (await self._ingress.admit()).entry.principal
         page = await self._gateway.jobs(principal, _query(kind))
         return json_response(_page(page, protocol))
 
-    async def show(self, kind: JobKind, protocol: str, job_id: str) -> Response:
+    async def show(self, kind: MadeKind, protocol: str, job_id: str) -> Response:
         """How a job is doing. Raises NotFoundError: this account has none of that id."""
         return self._shown(await self._find(kind, job_id), protocol)
 
-    async def delete(self, kind: JobKind, protocol: str, job_id: str) -> Response:
+    async def delete(self, kind: MadeKind, protocol: str, job_id: str) -> Response:
         """Show a job no more; one that runs is cancelled first.
 
         Raises:
@@ -121,7 +121,7 @@ class JobRoutes:
             }
         return json_response(gone)
 
-    async def cancel(self, kind: JobKind, protocol: str, job_id: str) -> Response:
+    async def cancel(self, kind: MadeKind, protocol: str, job_id: str) -> Response:
         """End a job early, for nothing.
 
         Raises:
@@ -131,7 +131,7 @@ class JobRoutes:
         principal, _ = await self._found(kind, job_id)
         return self._shown(await self._gateway.cancel_job(principal, job_id), protocol)
 
-    async def content(self, kind: JobKind, job_id: str) -> Response:
+    async def content(self, kind: MadeKind, job_id: str) -> Response:
         """What a job has made.
 
         Raises:
@@ -146,10 +146,10 @@ class JobRoutes:
         """How a job is doing, as a long-running operation of Gemini's. Raises NotFoundError."""
         return self._shown(await self._find("video", job_id), GEMINI_VIDEOS)
 
-    async def _find(self, kind: JobKind, job_id: str) -> JobView:
+    async def _find(self, kind: MadeKind, job_id: str) -> JobView:
         return (await self._found(kind, job_id))[1]
 
-    async def _found(self, kind: JobKind, job_id: str) -> tuple[Principal, JobView]:
+    async def _found(self, kind: MadeKind, job_id: str) -> tuple[Principal, JobView]:
         principal = (await self._ingress.admit()).entry.principal
         view = await self._gateway.job(principal, job_id)
         if view.row.kind != kind:
@@ -179,7 +179,7 @@ def _page(page: JobPage, protocol: str) -> dict[str, Any]:
     }
 
 
-def _query(kind: JobKind) -> JobQuery:
+def _query(kind: MadeKind) -> JobQuery:
     """`after`, `limit`, `order`. Raises InvalidRequestError: one of them is wrong."""
     order = query_value("order") or "desc"
     if order not in _ORDERS:

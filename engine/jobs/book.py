@@ -22,7 +22,7 @@ from engine.jobs.settling import (
     Figures,
     costs_of,
     ended_receipt,
-    figures_of,
+    owed_of,
     with_attempts,
 )
 from engine.ledger.job_jobs import StoredJob
@@ -53,6 +53,8 @@ _OUTCOMES: dict[JobState, Outcome] = {
 }
 _EXPIRED = JobError("expired", "The provider has not made it in time.")
 _FAILED = JobError("failed", "The provider could not make it.")
+_WORDS: dict[JobState, JobError] = {"failed": _FAILED, "expired": _EXPIRED}
+"""Where its provider gives no reason."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +66,7 @@ class OpenJob:
         attempts, submit: of one whose provider may have taken it: `view.acceptance` is None.
         left_at_ms: since when nobody reads what that answers.
         asked: how often its provider was asked how it does, by this process.
+        ending: of whoever finds out what its end comes to.
     """
 
     view: JobView
@@ -73,6 +76,7 @@ class OpenJob:
     submit: JobSubmit | None = field(default=None, repr=False)
     left_at_ms: int = 0
     asked: int = 0
+    ending: trio.Lock = field(default_factory=trio.Lock, repr=False)
 
     @property
     def row(self) -> JobRow:
@@ -231,12 +235,11 @@ class JobBook:
             job.view = view = replace(view, progress=min(100, max(0, report.progress)))
         if report.state not in NEXT[view.state]:
             return False
-        if report.state == "succeeded":
+        if report.state in ENDED:
             assert view.acceptance is not None, "somebody has been asked"
-            figures = figures_of(view.acceptance.terms, report.units)
-            self._close(job, report, figures)
-        elif report.state in ENDED:
-            self._close(job, replace(report, error=report.error or _FAILED), NOTHING)
+            if report.error is None:
+                report = replace(report, error=_WORDS.get(report.state))
+            self._close(job, report, owed_of(view.acceptance.terms, report))
         else:
             self._move(job, report)
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.errors import JobNotCancellableError, UpstreamError
 from engine.jobs.book import JobBook, OpenJob
 from engine.jobs.desk import Desk, Place
+from engine.jobs.learning import learn
 from engine.ledger.job_rows import JobView
 
 _NO_MORE = "The job has ended: it is {state}."
@@ -38,7 +39,7 @@ async def cancel_job(book: JobBook, desk: Desk, account_id: str, shown_id: str) 
             else "The provider does not cancel the job; it goes on."
         )
     if report is not None and report.state == "succeeded":
-        book.report(job, report)
+        await learn(book, desk, job, place, report)
     else:
         book.cancelled(job)
     await book.wait_durable()
@@ -52,4 +53,4 @@ async def _look(book: JobBook, desk: Desk, job: OpenJob, place: Place) -> None:
     except UpstreamError:
         return  # the poller will see
     if report is not None:
-        book.report(job, report)
+        await learn(book, desk, job, place, report)

@@ -12,8 +12,8 @@ from engine.errors import UpstreamError
 from engine.job import JobReport, JobSpec
 from engine.jobs.asking import Answer, ask
 from engine.jobs.book import OpenJob
-from engine.protocols.jobs.paths import cancel_path, poll_path
-from engine.protocols.jobs.reports import read_report
+from engine.jobs.follows import MEDIA, Follow, Follows, accepted
+from engine.protocols.jobs.paths import cancel_path
 from engine.protocols.registry import provider_codec
 from engine.upstream.pool import Pool
 from engine.upstream.providers import Provider
@@ -25,12 +25,14 @@ class Place:
     """Who is asked about a job.
 
     Attributes:
+        spec: see `Follow.spec`.
         key: of the provider's.
         own: it is the one that the job was asked for with; another one may not know it.
     """
 
     provider: Provider
-    spec: JobSpec
+    follow: Follow
+    spec: JobSpec | None
     key: int
     own: bool
 
@@ -48,7 +50,9 @@ class Desk:
         pool: Pool,
         providers: Callable[[], Mapping[str, Provider]],
         timeout_s: Callable[[], float],
+        follows: Follows = MEDIA,
     ) -> None:
+        self._follows = follows
         self._pool = pool
         self._providers = providers
         self._timeout_s = timeout_s
@@ -64,42 +68,51 @@ class Desk:
             return acceptance.provider
         return job.attempts[-1].provider if job.attempts else ""
 
+    def follow_of(self, job: OpenJob) -> Follow:
+        """How its kind is followed."""
+        return self._follows[job.row.kind]
+
     def place_of(self, job: OpenJob) -> Place | None:
         """Who is asked about it; None: nobody that we know of any more."""
-        name = self.provider_of(job)
-        kind = job.row.kind
+        name, follow = self.provider_of(job), self.follow_of(job)
         row = self._providers().get(name)
-        if row is not None and kind in row.quirks.jobs:
+        if row is not None and follow.knows(row):
             self._known[name] = row
         else:
             row = self._known.get(name)
-        if row is None or (spec := row.quirks.jobs.get(kind)) is None:
+        if row is None or not follow.knows(row):
             return None
-        wanted = job.view.acceptance or job.submit
+        wanted, spec = job.view.acceptance or job.submit, follow.spec(row)
         ids = row.credential_ids
         if wanted is None or wanted.credential not in ids:
-            return Place(row, spec, 0, own=False)
-        return Place(row, spec, ids.index(wanted.credential), own=True)
+            return Place(row, follow, spec, 0, own=False)
+        return Place(row, follow, spec, ids.index(wanted.credential), own=True)
 
     async def poll(self, job: OpenJob, place: Place) -> tuple[Answer, JobReport | None]:
         """How it does, as far as the answer says. Raises UpstreamError."""
-        acceptance = job.view.acceptance
-        assert acceptance is not None, "somebody has taken it"
-        model, known_as = acceptance.upstream_model, acceptance.provider_job_id
-        path = poll_path(place.spec, model, known_as)
-        answer = await self.ask(place, "GET", path, model)
+        taken = accepted(job.view)
+        path = place.follow.poll(place.provider, job.view)
+        answer = await self.ask(place, "GET", path, taken.upstream_model)
         return answer, self._report(job, place, answer)
 
     async def cancel(self, job: OpenJob, place: Place) -> tuple[Answer, JobReport | None] | None:
         """End it there; None: that cannot be done. Raises UpstreamError."""
-        acceptance = job.view.acceptance
-        assert acceptance is not None, "somebody has taken it"
-        model = acceptance.upstream_model
-        found = cancel_path(place.spec, model, acceptance.provider_job_id)
+        taken, spec = accepted(job.view), place.spec
+        model = taken.upstream_model
+        found = None if spec is None else cancel_path(spec, model, taken.provider_job_id)
         if found is None:
             return None
         answer = await self.ask(place, found[0], found[1], model)
         return answer, self._report(job, place, answer)
+
+    async def collect(self, job: OpenJob, place: Place, report: JobReport) -> JobReport:
+        """What a job that has ended so comes to; see `Follow.collect`. Raises UpstreamError."""
+        model = accepted(job.view).upstream_model
+
+        async def asked(method: str, path: str) -> Answer:
+            return await self.ask(place, method, path, model)
+
+        return await place.follow.collect(job.view, report, asked)
 
     async def ask(
         self,
@@ -127,16 +140,7 @@ class Desk:
 
     @staticmethod
     def _report(job: OpenJob, place: Place, answer: Answer) -> JobReport | None:
-        acceptance = job.view.acceptance
-        assert acceptance is not None, "somebody has taken it"
         try:
-            return read_report(
-                place.spec,
-                answer.status,
-                answer.body,
-                acceptance.provider_job_id,
-                model=acceptance.upstream_model,
-                before=job.view.state if not job.view.ended else "running",
-            )
+            return place.follow.read(place.provider, job.view, answer)
         except (ValueError, RecursionError) as error:
             raise UpstreamError("The provider's answer cannot be read.") from error

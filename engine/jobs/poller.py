@@ -25,6 +25,7 @@ from engine.job import JobError
 from engine.jobs.asking import Answer
 from engine.jobs.book import JobBook, OpenJob
 from engine.jobs.desk import Desk, Place
+from engine.jobs.learning import learn
 from engine.jobs.recovering import Finding, find_out, give_up
 from engine.nurseries import open_tasks
 
@@ -126,7 +127,7 @@ class Poller:
 
     def _put_end(self, job: OpenJob) -> None:
         at_ms = job.row.expires_at_ms
-        if job.view.ended:
+        if job.view.ended or not self._desk.follow_of(job).expires:
             at_ms += int(self._config().late_s * 1_000)
         heapq.heappush(self._ends, (at_ms, next(self._numbers), job))
 
@@ -167,7 +168,7 @@ class Poller:
                 continue
             if job.view.acceptance is None:
                 give_up(self._book, job)
-            elif job.view.ended:
+            elif job.view.ended or not self._desk.follow_of(job).expires:
                 logger.warning("%s: nothing has come of it", job.row.job_id)
                 self._book.give_up(job)
             else:
@@ -210,7 +211,7 @@ class Poller:
             return self._no_news(lane, turn, place, answer)
         lane.failures, lane.rests_until = 0, -math.inf
         turn.misses = 0
-        self._book.report(job, report)
+        await learn(self._book, desk, job, place, report)
         said_s = answer.retry_after_s(self._clock() / 1_000)
         return max(self._wait_s(turn), min(said_s or 0.0, _PATIENCE_MAX_S))
 

@@ -54,16 +54,18 @@ async def find_out(desk: Desk, book: JobBook, job: OpenJob, clock: Clock) -> Fin
     if place is None or submit is None or not _is_findable(place, submit):
         give_up(book, job)
         return Finding.KNOWN
-    if place.spec.recover == "resubmit":
-        return await _resubmit(desk, book, job, submit, place, clock)
-    return await _look_up(desk, book, job, submit, place, clock)
+    spec = place.spec
+    assert spec is not None, "as `_is_findable` has it"
+    if spec.recover == "resubmit":
+        return await _resubmit(desk, book, job, submit, place, spec, clock)
+    return await _look_up(desk, book, job, submit, place, spec, clock)
 
 
 def _is_findable(place: Place, submit: JobSubmit) -> bool:
     """Whether it can be asked after. What was to be made of another one is known only to the key
     that has that one, and is asked for at no path but that one's."""
     spec = place.spec
-    if submit.body is None or spec.recover is None:
+    if submit.body is None or spec is None or spec.recover is None:
         return False
     if submit.remix_of is None:
         return True
@@ -84,10 +86,16 @@ def give_up(book: JobBook, job: OpenJob) -> None:
 
 
 async def _resubmit(
-    desk: Desk, book: JobBook, job: OpenJob, submit: JobSubmit, place: Place, clock: Clock
+    desk: Desk,
+    book: JobBook,
+    job: OpenJob,
+    submit: JobSubmit,
+    place: Place,
+    spec: JobSpec,
+    clock: Clock,
 ) -> Finding:
     row = job.attempts[-1]
-    spec, model, source = place.spec, row.upstream_model, submit.remix_of
+    model, source = row.upstream_model, submit.remix_of
     path = submit_path(spec, model) if source is None else remix_path(spec, model, source)
     assert path is not None, "as `_is_findable` has it"
     answer = await desk.ask(
@@ -97,11 +105,11 @@ async def _resubmit(
         row.upstream_model,
         body=submit.body or b"",
         content_type=submit.content_type,
-        more=submit_key(place.spec, job.row.job_id, row.path),
+        more=submit_key(spec, job.row.job_id, row.path),
     )
     if answer.ok:
         document = _document(answer)
-        _take(book, job, submit, *_ticket(place.spec, document), clock())
+        _take(book, job, submit, *_ticket(spec, document), clock())
         return Finding.KNOWN
     if 400 <= answer.status < 500 and answer.status not in _NOT_NOW:
         logger.warning("%s: %s refuses it now", job.row.job_id, row.path)
@@ -111,9 +119,15 @@ async def _resubmit(
 
 
 async def _look_up(
-    desk: Desk, book: JobBook, job: OpenJob, submit: JobSubmit, place: Place, clock: Clock
+    desk: Desk,
+    book: JobBook,
+    job: OpenJob,
+    submit: JobSubmit,
+    place: Place,
+    spec: JobSpec,
+    clock: Clock,
 ) -> Finding:
-    spec, row = place.spec, job.attempts[-1]
+    row = job.attempts[-1]
     assert spec.listed is not None, "as the spec is checked"
     answer = await desk.ask(place, "GET", spec.listed, row.upstream_model)
     if not answer.ok:

@@ -26,7 +26,8 @@ def source_of(view: JobView) -> JobSource:
     if view.state != "succeeded" or acceptance is None:
         raise JobNotRemixableError(f"The job has not succeeded: it is '{view.state}'.")
     terms = acceptance.terms
-    units = dict(figures_of(terms, view.units).units)
+    came = figures_of(terms, view.units).units
+    units = {unit: came[unit] for unit in (*terms.units, *terms.most) if unit in came}
     most = dict(terms.most)
     for counted in (units, most):
         counted.pop("requests", None)  # of which this is another one

@@ -3,36 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from engine.events import Outcome, Provenance
-from engine.job import JobError
+from engine.job import JobError, JobReport, JobSum
 from engine.ledger.job_rows import JobTerms
 from engine.ledger.receipts import Attempt, Receipt, ReceiptError
 from engine.ledger.records import AttemptRow, CostLine
-from engine.usage import MoreUnit
+from engine.metering.pricing import charge_nanodollars
+from engine.metering.rates_json import read_rates
+from engine.usage import MoreUnit, Usage
 
 _PICODOLLARS_PER_NANODOLLAR = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was consumed, how that is known, and what it comes to for the customer and the house."""
+    """What was consumed, how that is known, and what it comes to for the customer and the house.
 
-    units: Mapping[MoreUnit, int]
-    provenance: Mapping[MoreUnit, Provenance]
+    Attributes:
+        service_tier: how it was served, where that is known.
+        rates, cost_rates: picodollars a unit, of what is charged by all of its rates.
+        flags: for the receipt.
+    """
+
+    units: Mapping[str, int]
+    provenance: Mapping[str, Provenance]
     price_nanodollars: int
     cost_nanodollars: int
+    service_tier: str | None = None
+    rates: Mapping[str, int] = field(default_factory=dict)
+    cost_rates: Mapping[str, int] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
 
 NOTHING = Figures({}, {}, 0, 0)
 
 
+def owed_of(terms: JobTerms, report: JobReport) -> Figures:
+    """What the end of a job comes to. What is charged as an answer is, is charged by what its
+    provider reports of it, however it has ended; what is charged by its units, only a success."""
+    if report.usage is not None and terms.price is not None and terms.cost is not None:
+        return _figures_by_rates(terms.price, terms.cost, terms.service_tier, report, report.usage)
+    if report.state == "succeeded":
+        return replace(figures_of(terms, report.units), flags=report.flags)
+    return replace(NOTHING, flags=report.flags)
+
+
+def _figures_by_rates(
+    price: Mapping[str, Any],
+    cost: Mapping[str, Any],
+    asked_tier: str | None,
+    report: JobReport,
+    usage: Usage,
+) -> Figures:
+    """As an exchange charges; a sum of many requests as it was summed."""
+    price_rates, cost_rates = read_rates(price), read_rates(cost)
+    tier, count = report.service_tier or asked_tier, usage.input_tokens
+    units = {unit: count for unit, count in usage.units().items() if count}
+    made = report.sum
+    if made is None:
+        made = JobSum(
+            charge_nanodollars(usage, price_rates, tier),
+            charge_nanodollars(usage, cost_rates, tier),
+        )
+    else:  # none of them needs to have been as long as all of them
+        count = 0
+    return Figures(
+        units,
+        dict.fromkeys(units, Provenance.REPORTED),
+        made.price_nanodollars,
+        made.cost_nanodollars,
+        tier,
+        price_rates.at(count, tier).units(),
+        cost_rates.at(count, tier).units(),
+        report.flags,
+    )
+
+
 def figures_of(terms: JobTerms, reported: Mapping[MoreUnit, int]) -> Figures:
     """What a success comes to. Of a unit that the provider reports so much, but no more than was
     held for; else what was asked for. What no terms were made of is not charged."""
-    units: dict[MoreUnit, int] = {}
-    provenance: dict[MoreUnit, Provenance] = {}
+    units: dict[str, int] = {}
+    provenance: dict[str, Provenance] = {}
     for unit in dict.fromkeys((*terms.units, *terms.most)):
         asked, said = terms.units.get(unit, 0), reported.get(unit)
         if said is None:
@@ -49,7 +103,7 @@ def figures_of(terms: JobTerms, reported: Mapping[MoreUnit, int]) -> Figures:
     )
 
 
-def _nanodollars(units: Mapping[MoreUnit, int], rates: Mapping[str, int]) -> int:
+def _nanodollars(units: Mapping[str, int], rates: Mapping[str, int]) -> int:
     """Rounded down once: a fraction of a nanodollar is the client's."""
     picodollars = sum(count * rates.get(unit, 0) for unit, count in units.items())
     return picodollars // _PICODOLLARS_PER_NANODOLLAR
@@ -73,7 +127,7 @@ def ended_receipt(
         else each
         for each in receipt.attempts
     )
-    hows = {str(unit): how for unit, how in figures.provenance.items()}
+    hows = dict(figures.provenance)
     weakest = None
     if hows:
         weakest = Provenance.FLAT if Provenance.FLAT in hows.values() else Provenance.REPORTED
@@ -81,12 +135,15 @@ def ended_receipt(
         outcome=outcome,
         state="settled",
         attempts=attempts,
-        usage={str(unit): count for unit, count in figures.units.items()},
+        usage=dict(figures.units),
         provenance=weakest,
         usage_provenance=hows,
+        service_tier=figures.service_tier or receipt.service_tier,
+        rates_picodollars=figures.rates or receipt.rates_picodollars,
+        cost_rates_picodollars=figures.cost_rates or receipt.cost_rates_picodollars,
         price_nanodollars=figures.price_nanodollars,
         cost_nanodollars=sum(each.cost_nanodollars for each in attempts),
-        flags=(*receipt.flags, *flags),
+        flags=tuple(dict.fromkeys((*receipt.flags, *flags, *figures.flags))),
         error=None if error is None else ReceiptError(error.code, error.message),
         timings=replace(receipt.timings, ended_ms=took_ms, settled_ms=took_ms),
     )
@@ -99,8 +156,8 @@ def _ended(
         attempt,
         outcome=str(outcome) if error is None else error.code,
         won=outcome is Outcome.COMPLETED,
-        usage={str(unit): count for unit, count in figures.units.items()},
-        usage_provenance={str(unit): how for unit, how in figures.provenance.items()},
+        usage=dict(figures.units),
+        usage_provenance=dict(figures.provenance),
         price_nanodollars=figures.price_nanodollars,
         cost_nanodollars=figures.cost_nanodollars,
         ended_ms=took_ms,

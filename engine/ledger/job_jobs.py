@@ -41,9 +41,11 @@ FROM jobs LEFT JOIN job_acceptances AS accepted USING (job_id)
     LEFT JOIN failed_copies AS unstored ON unstored.job_id = jobs.job_id
 """  # noqa: S608 - constants
 _SHOWN = """
-accepted.job_id IS NOT NULL AND jobs.job_id NOT IN (SELECT job_id FROM job_deletions)
+accepted.job_id IS NOT NULL AND jobs.kind IN ('video', 'music')
+    AND jobs.job_id NOT IN (SELECT job_id FROM job_deletions)
 """
-"""What no provider has taken, its client was never told of."""
+"""What no provider has taken, its client was never told of; what is only followed, its provider
+shows."""
 _OPEN = f"""
 SELECT views.*, holds.seq AS hold_seq, holds.opening, open_jobs.number AS submit_number,
        open_jobs.submit,

@@ -162,11 +162,21 @@ def _terms_json(terms: JobTerms) -> dict[str, Any]:
         "cost": dict(terms.cost_picodollars),
         "tier": terms.service_tier,
         "most": dict(terms.most),
+        "price_rates": terms.price,
+        "cost_rates": terms.cost,
     }
 
 
 def _terms(value: Mapping[str, Any]) -> JobTerms:
-    return JobTerms(value["units"], value["price"], value["cost"], value["tier"], value["most"])
+    return JobTerms(
+        value["units"],
+        value["price"],
+        value["cost"],
+        value["tier"],
+        value["most"],
+        value.get("price_rates"),
+        value.get("cost_rates"),
+    )
 
 
 def _text(value: Any) -> str:

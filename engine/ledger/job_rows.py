@@ -46,6 +46,8 @@ class JobTerms:
         units: what is charged where the provider reports nothing of a unit.
         most: what of a report is believed: so much was held for; of a unit that is not named, as
             much as `units` says.
+        price, cost: all rates, as `engine.metering.rates_json` writes them: what a report of a
+            `Usage` is charged by; None: of one that is charged by its units.
     """
 
     units: Mapping[MoreUnit, int]
@@ -53,6 +55,8 @@ class JobTerms:
     cost_picodollars: Mapping[str, int]
     service_tier: str | None = None
     most: Mapping[MoreUnit, int] = field(default_factory=dict)
+    price: Mapping[str, Any] | None = field(default=None, repr=False)
+    cost: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

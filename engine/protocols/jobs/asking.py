@@ -10,7 +10,7 @@ from typing import Any, Final
 from engine.conversation import Conversation, FileUse, Media, Part, Text, Turn
 from engine.errors import InvalidRequestError
 from engine.events import Event, JobAccepted
-from engine.job import JobAsk, JobKind, JobOptions, JobSource, job_id_of
+from engine.job import JobAsk, JobOptions, JobSource, MadeKind, job_id_of
 from engine.ledger.job_rows import JobRow, JobView
 from engine.media.forms import File
 from engine.media.sniff import kind_of
@@ -89,7 +89,7 @@ class JobsClientCodec(OperationCodec):
 def asked(
     codec: str,
     request: ClientRequest,
-    kind: JobKind,
+    kind: MadeKind,
     params: Mapping[str, Any],
     *,
     store_result: bool = False,
@@ -108,7 +108,7 @@ def asked(
 
 def plain_request(
     codec: str,
-    kind: JobKind,
+    kind: MadeKind,
     model: str,
     document: dict[str, Any],
     images: int,

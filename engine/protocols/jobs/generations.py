@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from engine.conversation import Conversation
 from engine.events import Call
-from engine.job import JobKind, JobOptions
+from engine.job import JobOptions, MadeKind
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import load_request
 from engine.protocols.jobs.asking import (
@@ -31,7 +31,7 @@ from engine.protocols.jobs.views import GENERATIONS
 from engine.protocols.openai_values import string, whole, wrong
 from engine.protocols.operation import model_of
 
-_ASKED: Final[dict[JobKind, frozenset[str]]] = {
+_ASKED: Final[dict[MadeKind, frozenset[str]]] = {
     "video": frozenset(
         {
             "seconds", "duration", "size", "aspect_ratio", "resolution", "negative_prompt",
@@ -52,8 +52,8 @@ _SEED_MAX: Final = 2**32 - 1
 class GenerationsCodec(JobsClientCodec):
     """See `engine.protocols.codec.ClientCodec`."""
 
-    def __init__(self, kind: JobKind) -> None:
-        self.kind: JobKind = kind
+    def __init__(self, kind: MadeKind) -> None:
+        self.kind: MadeKind = kind
         self.name = GENERATIONS[kind]
 
     def parse_request(self, call: Call) -> ClientRequest:

@@ -11,7 +11,7 @@ from typing import Final
 
 from engine.conversation import Conversation
 from engine.events import Call, Event, Finish, FinishReason, JobAccepted, Operation
-from engine.job import JobKind
+from engine.job import MadeKind
 from engine.protocols.codec import ClientRequest, Encoded, StreamDecoder, UpstreamTarget
 from engine.protocols.fields import load_object
 from engine.protocols.jobs.paths import submit_path
@@ -26,8 +26,8 @@ from engine.protocols.quirks import PLAIN, Quirks
 class MediaJobsCodec(OperationCodec):
     """See `engine.protocols.codec.RequestCodec`; nobody is its client."""
 
-    def __init__(self, kind: JobKind) -> None:
-        self.kind: JobKind = kind
+    def __init__(self, kind: MadeKind) -> None:
+        self.kind: MadeKind = kind
         self.name = f"{kind}_jobs"
 
     def parse_request(self, call: Call) -> ClientRequest:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from engine.conversation import Conversation, Media, Text
 from engine.demand import Demand
 from engine.errors import InvalidRequestError
-from engine.job import JobKind, JobOptions, JobSource, JobSpec
+from engine.job import JobOptions, JobSource, JobSpec, MadeKind
 from engine.media.forms import Field, File, Form, write_form
 from engine.media_params import check_params, job_params_schema
 from engine.protocols.codec import Encoded, InexpressibleError, UpstreamTarget
@@ -25,14 +25,14 @@ _OPTIONS: Final = (
     "seconds", "size", "aspect_ratio", "resolution", "negative_prompt", "lyrics", "instrumental",
     "audio", "format",
 )  # fmt: skip
-_UNSAID_SECONDS_MAX: Final[Mapping[JobKind, int]] = {"video": 60, "music": 600}
+_UNSAID_SECONDS_MAX: Final[Mapping[MadeKind, int]] = {"video": 60, "music": 600}
 """Held for, where neither the client nor what is known of the model says how long it is to be."""
 _MS: Final = 1_000
 _HARMLESS: Final = frozenset({"user", "safety_identifier", "metadata"})
 """Left out for who does not know it."""
 
 
-def encode_submit(kind: JobKind, conversation: Conversation, target: UpstreamTarget) -> Encoded:
+def encode_submit(kind: MadeKind, conversation: Conversation, target: UpstreamTarget) -> Encoded:
     """The body of a submit.
 
     Raises:
@@ -64,7 +64,7 @@ def encode_submit(kind: JobKind, conversation: Conversation, target: UpstreamTar
 
 
 def _encode_remix(
-    kind: JobKind,
+    kind: MadeKind,
     spec: JobSpec,
     conversation: Conversation,
     options: JobOptions,
@@ -84,7 +84,7 @@ def _encode_remix(
     return Encoded(write_json(document), dropped, operation=kind, demand=demand)
 
 
-def _demand_of_remix(spec: JobSpec, kind: JobKind, source: JobSource) -> Demand:
+def _demand_of_remix(spec: JobSpec, kind: MadeKind, source: JobSource) -> Demand:
     """As much as its source has come to; where nobody knows how long that is, within the bound of
     what is asked for without a length."""
     flat: dict[MoreUnit, int] = {"clips": 1, **source.units}
