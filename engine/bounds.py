@@ -16,6 +16,7 @@ from engine.metering.limits import OUTPUT_MAX_TOKENS, UsageLimits
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.gemini.spelling import get, get_dict
+from engine.protocols.openai_responses.tools import sessions_of
 from engine.usage import MoreUnit
 
 MEDIA_TOKENS: Final[Mapping[MediaKind, int]] = {
@@ -38,6 +39,8 @@ _TURNS: Final = 8
 """A provider's own tools and context management read the prompt again for each of their turns."""
 _SEARCHES_MAX: Final = 100
 _SEARCHES_HELD: Final = 8
+_SESSIONS_MAX: Final = 256
+"""Four of the largest containers."""
 _PICTURES_MAX: Final = 16
 """Of one choice of an answer that tells a story with them."""
 _CLIENTS_TOOLS: Final = frozenset({"function", "custom"})
@@ -99,6 +102,9 @@ def bounds_of(
     input_tokens = body_bytes + _media_tokens(request.media, window)
     pieces: dict[MoreUnit, int] = {"requests": 1, "web_searches": _SEARCHES_HELD if tools else 0}
     more_max: dict[MoreUnit, int] = {"web_searches": _SEARCHES_MAX}
+    if tools:
+        pieces |= _pieces_of_tools(request.document.get("tools"))
+        more_max |= {"file_searches": _SEARCHES_MAX, "code_sessions": _SESSIONS_MAX}
     if "image" in (capabilities.serves or ()):  # it draws where it likes
         pieces["images"] = request.choices
         more_max["images"] = _PICTURES_MAX * request.choices
@@ -157,6 +163,15 @@ def _has_providers_tools(document: Mapping[str, Any]) -> bool:
     if "web_search_options" in document or "context_management" in document:
         return True
     return "tools" in document and any(_is_providers(tool) for tool in dicts(document["tools"]))
+
+
+def _pieces_of_tools(tools: object) -> dict[MoreUnit, int]:
+    """What the provider's own tools can come to, of those that only some requests name."""
+    searches = any(tool.get("type") == "file_search" for tool in dicts(tools))
+    return {
+        "file_searches": _SEARCHES_HELD if searches else 0,
+        "code_sessions": sessions_of(tools),
+    }
 
 
 def _is_providers(tool: Mapping[str, Any]) -> bool:

@@ -29,8 +29,10 @@ from engine.events import (
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.openai_responses.generated import generated_text
 from engine.protocols.openai_responses.marks import NAME, native, sign
+from engine.protocols.openai_responses.tools import CHARGED, called_units
 from engine.protocols.openai_responses.usage import read_usage
 from engine.protocols.openai_shared import read_logprobs
+from engine.usage import Usage, unsaid
 
 _ITEMS_MAX = 4_096
 _BETWEEN_SUMMARIES = "\n\n"
@@ -95,6 +97,10 @@ class AnswerReader:
     _calls: int = 0
     _chars: int = 0
     """Of the answer's text so far."""
+    _tools: object = None
+    """That the answer was asked for with, as it repeats them."""
+    _charged: list[Mapping[str, Any]] = field(default_factory=list)
+    """Of the provider's tools, the calls that have ended."""
 
     def read_response(self, response: dict[str, Any]) -> list[Event]:
         """The events of a whole answer, its end and the usage last."""
@@ -121,6 +127,7 @@ class AnswerReader:
         self._begun = True
         response = dict_of(document.get("response"))
         created = response.get("created_at")
+        self._tools = response.get("tools")
         said = {key: value for key, value in response.items() if key != "output"}
         yield Begin(
             text_of(response.get("id")) or None,
@@ -268,6 +275,17 @@ class AnswerReader:
         if item.kind in _BLOCKS:
             yield BlockEnd()
 
+    def _item_ended(self, document: dict[str, Any]) -> Iterator[Event]:
+        """As `_done`. What the provider charges for a call of a tool of its own is reported at
+        once: the answer may go no further."""
+        yield from self._done(document)
+        fields = dict_of(document.get("item"))
+        if fields.get("type") in CHARGED and len(self._charged) < _ITEMS_MAX:
+            kept = {name: fields.get(name) for name in ("type", "status", "container_id")}
+            self._charged.append(kept)
+            more = called_units(self._charged, self._tools)
+            yield UsageReport(Usage(more=more, unsaid=unsaid(None, None)))
+
     def _rest_of_message(self, item: _Item, fields: dict[str, Any]) -> Iterator[Event]:
         for index, content in enumerate(dicts(fields.get("content"))):
             part = self._part(item, index)
@@ -345,7 +363,7 @@ _HANDLERS: dict[str, Callable[[AnswerReader, dict[str, Any]], Iterator[Event]]] 
     "response.in_progress": AnswerReader._begin,
     "response.queued": AnswerReader._begin,
     "response.output_item.added": AnswerReader._added,
-    "response.output_item.done": AnswerReader._done,
+    "response.output_item.done": AnswerReader._item_ended,
     "response.output_text.delta": AnswerReader._text,
     "response.output_text.annotation.added": AnswerReader._annotation,
     "response.refusal.delta": AnswerReader._refusal,

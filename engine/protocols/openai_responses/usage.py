@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.protocols.fields import dict_of, dicts
+from engine.protocols.openai_responses.tools import called_units
 from engine.usage import MoreUnit, Usage, is_wrong, read_count, unsaid
 
 
@@ -16,13 +17,12 @@ def read_usage(response: dict[str, Any]) -> Usage | None:
         return None
     details = dict_of(usage.get("input_tokens_details"))
     output_details = dict_of(usage.get("output_tokens_details"))
-    searches = sum(item.get("type") == "web_search_call" for item in dicts(response.get("output")))
     more: dict[MoreUnit, int] = {
         "input_audio_tokens": read_count(details.get("audio_tokens")),
         "input_image_tokens": read_count(details.get("image_tokens")),
         "output_audio_tokens": read_count(output_details.get("audio_tokens")),
         "output_image_tokens": read_count(output_details.get("image_tokens")),
-        "web_searches": searches,
+        **called_units(dicts(response.get("output")), response.get("tools")),
     }
     return Usage(
         input_tokens=read_count(said_input),

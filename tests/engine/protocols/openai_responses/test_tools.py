@@ -1,0 +1,94 @@
+"""What calls of a provider's own tools come to, beside the tokens in them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+import pytest
+
+from engine.events import UsageReport
+from engine.protocols.openai_responses.reading import AnswerReader
+from engine.protocols.openai_responses.tools import called_units, sessions_of
+from engine.usage import MoreUnit
+from tests import recordings
+from tests.answers.recorded import names
+
+AUTO = {"type": "code_interpreter", "container": {"type": "auto"}}
+LARGE = {"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "16g"}}
+THERE = {"type": "code_interpreter", "container": "cntr_there"}
+SEARCH = {"type": "file_search_call", "status": "completed"}
+
+
+def coded(container: str) -> dict[str, Any]:
+    return {"type": "code_interpreter_call", "container_id": container, "status": "completed"}
+
+
+@pytest.mark.parametrize(
+    ("items", "tools", "units"),
+    [
+        ([], [AUTO], {}),
+        ([SEARCH, SEARCH], [], {"file_searches": 2}),
+        ([{**SEARCH, "status": "failed"}], [], {}),
+        ([coded("cntr_1"), coded("cntr_1")], [AUTO], {"code_sessions": 1}),
+        ([coded("cntr_1"), coded("cntr_2")], [AUTO], {"code_sessions": 2}),
+        ([coded("cntr_1"), SEARCH], [LARGE], {"code_sessions": 16, "file_searches": 1}),
+        ([coded("cntr_1")], None, {"code_sessions": 1}),
+        ([coded("cntr_there"), coded("cntr_there")], [THERE], {}),
+        ([coded("cntr_there"), coded("cntr_1")], [THERE, LARGE], {"code_sessions": 16}),
+        ([coded("cntr_1")], [AUTO, LARGE], {"code_sessions": 1}),
+    ],
+)
+def test_calls_are_charged_apiece_and_code_by_the_container(
+    items: list[dict[str, Any]], tools: object, units: dict[str, int]
+) -> None:
+    assert called_units(items, tools) == units
+
+
+@pytest.mark.parametrize(
+    ("tools", "sessions"), [(None, 0), ([AUTO], 1), ([LARGE, AUTO], 17), ([THERE], 0)]
+)
+def test_what_a_request_can_come_to(tools: object, sessions: int) -> None:
+    assert sessions_of(tools) == sessions
+
+
+def streamed(name: str) -> list[dict[str, Any]]:
+    lines = recordings.load(name).body.splitlines()
+    return [orjson.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
+
+
+def counted_apart(name: str) -> dict[str, int]:
+    """By the words of the recorded answer alone, whichever way it came."""
+    recording = recordings.load(name)
+    if recording.stream:
+        final = [each for each in streamed(name) if each["type"] == "response.completed"]
+        output = final[-1]["response"]["output"]
+    else:
+        output = orjson.loads(recording.body)["output"]
+    searches = sum(item["type"] == "file_search_call" for item in output)
+    containers = {
+        item.get("container_id") for item in output if item["type"] == "code_interpreter_call"
+    }
+    counts = {"file_searches": searches, "code_sessions": len(containers)}
+    return {unit: count for unit, count in counts.items() if count}
+
+
+def charged_recordings() -> list[str]:
+    """Recorded answers with searches of files, or code."""
+    kinds = re.compile(rb'"type":\s*"(file_search_call|code_interpreter_call)"')
+    return [name for name in names("openai_responses") if kinds.search(recordings.load(name).body)]
+
+
+@pytest.mark.parametrize("name", charged_recordings())
+def test_recorded_answers_are_charged_for_their_tools(name: str) -> None:
+    recording = recordings.load(name)
+    reader = AnswerReader(natives=False)
+    if recording.stream:
+        events = [event for document in streamed(name) for event in reader.read(document)]
+    else:
+        events = reader.read_response(orjson.loads(recording.body))
+    usages = [event.usage for event in events if isinstance(event, UsageReport)]
+    found = usages[-1].more
+    known: tuple[MoreUnit, ...] = ("file_searches", "code_sessions")
+    assert {unit: found[unit] for unit in known if unit in found} == counted_apart(name) != {}
