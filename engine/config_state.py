@@ -4,7 +4,7 @@ families of routes it may be."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 from engine.toml import TableReader
@@ -32,6 +32,11 @@ class StateConfig:
     """Who is asked for what belongs to nobody yet; left out: the only one that keeps state."""
     families: frozenset[Family] = frozenset(FAMILIES)
     """What is passed through at all; plans may narrow it."""
+    ids_per_account_max: int = 1_000_000
+    """An account that has so many things there makes no more."""
+    keep_days: int = field(default=90, metadata={"positive": False})
+    """Responses and their items are known so long, and what was deleted is nobody else's; 0: for
+    ever. Providers keep responses for a shorter time."""
 
 
 def check_state(state: StateConfig, providers: Mapping[str, object], reader: TableReader) -> None:

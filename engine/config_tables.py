@@ -17,6 +17,7 @@ from engine.config_routing import AutoConfig, ModelConfig, RoutingConfig
 from engine.config_state import StateConfig
 from engine.config_webhooks import WebhooksConfig
 from engine.errors import ConfigError
+from engine.owned import StateApi
 from engine.protocols.quirks import Hosting, InlineKind, OutputLimitField
 from engine.toml import Keys, TableReader
 from engine.upstream.provider_table import Auth, FilesApi
@@ -227,6 +228,8 @@ class ProviderConfig:
     """Media that it takes as bytes only: what clients name by URL is fetched here."""
     files: FilesApi | None = None
     """Whose files API it has: files that requests name and that are too large go there once."""
+    state: StateApi | None = None
+    """Whose way it is that it keeps responses and what belongs to them."""
     hosting: Hosting | None = None
     """The cloud that offers the protocol in an envelope of its own."""
     region: str | None = None

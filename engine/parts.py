@@ -24,6 +24,7 @@ from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.load import Load
 from engine.metering.pricing import Rates
+from engine.owning import Owners
 from engine.parsing.jobs import Encode, Prepared, do_here, target_of
 from engine.parsing.pool import ParsingPool
 from engine.plan_budgets import PlanBudgets
@@ -133,6 +134,7 @@ class Parts:
         self.uploads = uploads
         self.health = health
         self.chance = chance
+        self.owners = Owners(ledger, lambda: self.config.state)
         self.plan_budgets = PlanBudgets(ledger, lambda: self.rules.plans)
         self.state = State()
         self.preliminaries = Preliminaries()

@@ -242,6 +242,7 @@ def build_provider(name: str, row: ProviderConfig) -> Provider:
             jobs={kind: job_spec_of(kind, row.jobs[kind]) for kind in KINDS if kind in row.jobs},
         ),
         files=row.files,
+        state=row.state,
         connect_timeout_s=row.connect_timeout_s,
         first_byte_timeout_s=row.first_byte_timeout_s,
         idle_timeout_s=row.idle_timeout_s,

@@ -108,6 +108,7 @@ async def open_upkeep(parts: Parts) -> AsyncIterator[None]:
             except Exception as error:  # noqa: BLE001 - as above
                 logger.error("old idempotency keys are kept for now: %s", error)
             await prune_jobs()
+            await prune_owned()
 
     async def prune_jobs() -> None:
         keep_days = parts.config.jobs.keep_days
@@ -120,6 +121,15 @@ async def open_upkeep(parts: Parts) -> AsyncIterator[None]:
         else:
             if gone:
                 logger.info("%d jobs were removed that had ended %d days ago", gone, keep_days)
+
+    async def prune_owned() -> None:
+        keep_days = parts.config.state.keep_days
+        if not keep_days:
+            return
+        try:
+            await parts.ledger.prune_owned(parts.clock() - keep_days * _DAY_S * 1_000)
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.error("old ids of things at providers are kept for now: %s", error)
 
     async with open_tasks() as nursery:
         nursery.start_soon(record)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from engine.ledger.job_rows import JobAcceptance, JobRecord, JobRow, JobSubmit
 from engine.ledger.notices import Notice
+from engine.ledger.owned_rows import OwnedRow
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import AttemptRow, IdempotencyKey, ProgressEntry, StoredAnswer
 from engine.ledger.transfers import Transfer
@@ -70,6 +71,8 @@ class Ended:
     """Kept for a request that came with an idempotency key."""
     job: JobRecord | None = None
     """With which its job closes, if it had one."""
+    owned: tuple[OwnedRow, ...] = ()
+    """What the provider keeps of it for the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class HandedOver:
     receipt: Receipt
     """As far as the exchange has come."""
     answer: StoredAnswer | None = None
+    owned: tuple[OwnedRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,14 @@ class Noticed:
     notices: tuple[Notice, ...]
 
 
-Entry = Opened | Extended | Attempted | Progressed | HandedOver | JobMoved | Ended | Noticed
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """An account has these at a provider."""
+
+    rows: tuple[OwnedRow, ...]
+
+
+Entry = Opened | Extended | Attempted | Progressed | HandedOver | JobMoved | Ended | Noticed | Owned
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ In autocommit mode that statement is also the transaction, with its fsync.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
@@ -22,6 +24,7 @@ from engine.ledger.entries import (
     JobMoved,
     Noticed,
     Opened,
+    Owned,
     Progressed,
 )
 from engine.ledger.job_json import (
@@ -34,11 +37,14 @@ from engine.ledger.job_json import (
     submit_row,
 )
 from engine.ledger.notices import Notice
+from engine.ledger.owned_rows import OwnedRow
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry, StoredAnswer
 from engine.ledger.transfers import PROVIDER_PREFIX, Transfer, changes
 from engine.ledger.usage_days import ADD_FIGURES, FIGURES, TOKENS
 from engine.ledger.windows import day_of
+
+OWNED_COLUMNS: Final = tuple(spec.name for spec in fields(OwnedRow))
 
 _TABLES = {
     "accounts": ("account_id", "kind", "name", "created_at_ms"),
@@ -60,6 +66,7 @@ _TABLES = {
     "answers": ("request_id", "status", "headers", "body"),
     "progress": ("seq", "at_ms", "entries"),
     "notices": ("notice_id", "kind", "subject", "body", "at_ms"),
+    "owned_ids": OWNED_COLUMNS,
 }
 """Parents before children: foreign keys are checked at each insert."""
 
@@ -67,6 +74,11 @@ _ON_CONFLICT = {
     "accounts": "ON CONFLICT (account_id) DO NOTHING",
     "balances": "ON CONFLICT (account_id) DO UPDATE SET amount = amount + excluded.amount",
     "notices": "ON CONFLICT (subject) DO NOTHING",
+    "owned_ids": "ON CONFLICT (object_id, provider) DO UPDATE SET"
+    " model = coalesce(excluded.model, model),"
+    " context_tokens = coalesce(excluded.context_tokens, context_tokens)"
+    " WHERE account_id = excluded.account_id"
+    " AND coalesce(excluded.model, excluded.context_tokens) IS NOT NULL",
     "open_jobs": "ON CONFLICT (job_id) DO UPDATE SET number = excluded.number,"
     " submit = excluded.submit",
     "spending": "ON CONFLICT (account_id, key_id, day)"
@@ -127,6 +139,8 @@ SETUP_SQL: Final = tuple(sql for view, tables in VIEWS.items() for sql in _setup
 _STATEMENTS: Final = tuple(
     (_statement(*each), each[1], frozenset(each[1])) for each in VIEWS.items()
 )
+
+_owned_row: Final = attrgetter(*OWNED_COLUMNS)
 
 
 class OpenHolds:
@@ -219,13 +233,17 @@ class GroupRows:
                 self._add_answer(request_id, entry.answer)
                 if entry.job is not None:
                     rows["job_records"].append(record_row(seq, entry.job))
-            case HandedOver(request_id, acceptance, receipt, answer):
+                rows["owned_ids"] += map(_owned_row, entry.owned)
+            case HandedOver(request_id, acceptance, receipt, answer, owned):
                 rows["job_acceptances"].append(acceptance_row(acceptance, receipt))
                 self._add_answer(request_id, answer)
+                rows["owned_ids"] += map(_owned_row, owned)
             case JobMoved(record):
                 rows["job_records"].append(record_row(seq, record))
             case Noticed(notices):
                 self._add_notices(notices)
+            case Owned(owned):
+                rows["owned_ids"] += map(_owned_row, owned)
 
     def _add_usage(self, receipt: Receipt, day: int, charged: int) -> None:
         usage = receipt.usage

@@ -7,7 +7,7 @@ end of the one and of the other are one record of the journal. Holds of jobs out
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import trio
@@ -17,17 +17,18 @@ from engine.job import JobError
 from engine.ledger import job_jobs
 from engine.ledger.books import Books
 from engine.ledger.entries import Ended, HandedOver, JobMoved
-from engine.ledger.filing import Filing
 from engine.ledger.job_jobs import StoredJob, stored_open_jobs
 from engine.ledger.job_rows import JobAcceptance, JobPage, JobQuery, JobRecord, JobView
 from engine.ledger.journal import Journal
+from engine.ledger.owned_rows import OwnedRow
+from engine.ledger.owning import Owning
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import Hold, LedgerSettings, StoredAnswer, Ticket
 from engine.ledger.running import OpenHold
 from engine.ledger.sqlite import Store
 
 
-class Jobbing(Filing):
+class Jobbing(Owning):
     """Jobs by account: nobody is shown another's."""
 
     def __init__(
@@ -51,9 +52,11 @@ class Jobbing(Filing):
         acceptance: JobAcceptance,
         receipt: Receipt,
         answer: StoredAnswer | None = None,
+        owned: Sequence[OwnedRow] = (),
     ) -> Ticket:
         """A provider has taken the job that is held for: the hold stays until the job ends it, by
-        `settle` or `void`, and no exchange has to be alive for it.
+        `settle` or `void`, and no exchange has to be alive for it. What is `owned` with it becomes
+        durable with it.
 
         Raises:
             ValueError: the hold has ended, or is of no such job; the receipt is of another request.
@@ -63,9 +66,10 @@ class Jobbing(Filing):
             raise ValueError("the receipt is of another request or account")
         opened.kept, opened.noted = True, receipt
         kept = self._room_for(answer)
-        ticket = self._journal.append(HandedOver(hold.request_id, acceptance, receipt, kept))
+        rows = self._ownable(owned)
+        ticket = self._journal.append(HandedOver(hold.request_id, acceptance, receipt, kept, rows))
         self._answer_waits(ticket, kept)
-        return ticket
+        return self._owned_with(ticket, rows)
 
     def keep_job(self, hold: Hold) -> None:
         """Nobody knows what came of it that its provider was asked for this job: the hold stays

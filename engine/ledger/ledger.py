@@ -20,6 +20,7 @@ from engine.ledger.job_rows import JobRecord, JobRow, JobSubmit
 from engine.ledger.jobbing import Jobbing
 from engine.ledger.journal import Journal
 from engine.ledger.lock import own_database
+from engine.ledger.owned_rows import OwnedRow
 from engine.ledger.queries import all_balances
 from engine.ledger.readers import keep_reader
 from engine.ledger.receipts import Receipt, ReceiptError
@@ -178,12 +179,14 @@ class Ledger(Jobbing):
         receipt: Receipt,
         answer: StoredAnswer | None = None,
         job: JobRecord | None = None,
+        owned: Sequence[OwnedRow] = (),
     ) -> Ticket:
         """End a hold: post what was consumed, release the rest, write the receipt. Exactly once.
 
         What is posted above the hold becomes overrun. The receipt's state, durability and amounts
-        are set here. An answer to keep becomes durable with it, unless too many wait for that. A
-        job that it was held for closes with `job`; where nothing is said, as failed.
+        are set here. An answer to keep becomes durable with it, unless too many wait for that, and
+        so does what the account has `owned` by it. A job that it was held for closes with `job`;
+        where nothing is said, as failed.
 
         Raises:
             ValueError: the hold has ended; an amount is absurd; the receipt is of another request
@@ -192,7 +195,7 @@ class Ledger(Jobbing):
         posted, overrun = within_hold(
             posted_nanodollars, overrun_nanodollars, hold.amount_nanodollars
         )
-        return self._end(hold, "posted", posted, overrun, costs, receipt, answer, job)
+        return self._end(hold, "posted", posted, overrun, costs, receipt, answer, job, owned)
 
     @trio.lowlevel.enable_ki_protection
     def void(
@@ -203,9 +206,10 @@ class Ledger(Jobbing):
         receipt: Receipt,
         answer: StoredAnswer | None = None,
         job: JobRecord | None = None,
+        owned: Sequence[OwnedRow] = (),
     ) -> Ticket:
         """End a hold without a charge; costs are the house's. Otherwise as `settle`."""
-        return self._end(hold, "voided", 0, 0, costs, receipt, answer, job)
+        return self._end(hold, "voided", 0, 0, costs, receipt, answer, job, owned)
 
     def _end(
         self,
@@ -217,6 +221,7 @@ class Ledger(Jobbing):
         receipt: Receipt,
         answer: StoredAnswer | None,
         job: JobRecord | None,
+        owned: Sequence[OwnedRow],
     ) -> Ticket:
         opened = self._opened(hold)
         if job is not None and not (job.closed and self._of_job(hold, job.job_id) is opened):
@@ -249,6 +254,7 @@ class Ledger(Jobbing):
             self.clock(),
             answer=self._room_for(answer),
             job=job,
+            owned=self._ownable(owned) if owned else (),
         )
         return self._close_hold(hold, ended)
 
@@ -262,7 +268,7 @@ class Ledger(Jobbing):
             self._written(ended.notices, ticket)
         self._show_settling(ticket, ended.receipt)
         self._answer_waits(ticket, ended.answer)
-        return ticket
+        return self._owned_with(ticket, ended.owned)
 
     @trio.lowlevel.enable_ki_protection
     def expire(self, alive: Collection[str], older_than_ms: int) -> list[str]:

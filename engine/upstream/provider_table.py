@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.job import JobKind
+from engine.owned import StateApi
 from engine.protocols.jobs.specs import KnownSpec
 from engine.protocols.quirks import Hosting, InlineKind
 
@@ -48,6 +49,8 @@ class ProviderRow:
             `engine.protocols.quirks.Quirks`; `hosting` too.
         files: whose files API it has: files that requests name go there once, where they are too
             large to go inline; None: none that is known.
+        state: whose way it is that it keeps what it was sent or has made, by ids; None: it does
+            not, or it is not known how.
         environment: variables that keys of the table are looked for in, the first one that is set
             counts: those that the provider's own SDKs read.
         hosts: of regions whose host is another than the base URL makes of their name.
@@ -71,6 +74,7 @@ class ProviderRow:
     inlines: tuple[InlineKind, ...] = ()
     hosting: Hosting | None = None
     files: FilesApi | None = None
+    state: StateApi | None = None
     environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=dict)
     jobs: Mapping[JobKind, KnownSpec] = field(default_factory=dict)
@@ -92,6 +96,7 @@ PROVIDERS: Mapping[str, ProviderRow] = {
         completions=True,
         reasoning_apart=False,
         files="openai",
+        state="openai",
         jobs={"video": "openai"},
     ),
     "anthropic": ProviderRow(

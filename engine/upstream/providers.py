@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
+from engine.owned import StateApi
 from engine.protocols.quirks import PLAIN, Quirks
 from engine.upstream.aws_credentials import AwsCredentials
 from engine.upstream.credentials import Credentials, KeyCredentials
@@ -98,6 +99,7 @@ class Provider:
             for `{model}`.
         api_version: the query `api-version` of every request.
         files: whose files API it has; None: none.
+        state: whose way it is that it keeps what it was sent or has made; None: it does not.
         quirks: what the codec has to know of this server.
         on_cancel: what is done and billed when a client leaves: `stop` resets the stream and bills
             what came; `drain` reads on for the reported usage; `waive` bills nothing.
@@ -150,6 +152,7 @@ class Provider:
     api_version: str | None = None
     quirks: Quirks = PLAIN
     files: FilesApi | None = None
+    state: StateApi | None = None
     also: frozenset[str] = frozenset()
     max_streams_per_connection: int = 100
     connections_max: int = 256

@@ -25,6 +25,7 @@ from engine.ledger.migrations import (
     m011_files,
     m012_jobs,
     m013_webhooks,
+    m014_owned_ids,
 )
 from engine.ledger.records import LedgerError
 
@@ -42,6 +43,7 @@ _MODULES = (
     m011_files,
     m012_jobs,
     m013_webhooks,
+    m014_owned_ids,
 )
 
 migrations = Migrations("parshall.ledger")

@@ -1,0 +1,121 @@
+"""Ids that accounts own, in the database: jobs of the journal's thread, and what readers ask."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from sqlite_utils import Database
+
+from engine.errors import InvalidRequestError
+from engine.ledger.groups import OWNED_COLUMNS
+from engine.ledger.owned_rows import OwnedPage, OwnedQuery, OwnedRow
+from engine.ledger.queries import reading
+from engine.ledger.sqlite import Store
+
+PRUNED_AT_ONCE: Final = 1_000
+
+_COLUMNS: Final = ", ".join(OWNED_COLUMNS)
+_FIND: Final = f"""
+SELECT {_COLUMNS} FROM owned_ids WHERE object_id IN (SELECT value FROM json_each(:ids))
+    AND account_id = :account AND disowned_at_ms IS NULL
+"""  # noqa: S608 - a constant
+_PAGE: Final = f"""
+SELECT {_COLUMNS} FROM owned_ids WHERE account_id = :account AND kind = :kind
+    AND disowned_at_ms IS NULL
+"""  # noqa: S608 - a constant
+_DISOWN: Final = """
+UPDATE owned_ids SET disowned_at_ms = :now
+WHERE disowned_at_ms IS NULL AND account_id = :account AND (object_id = :id OR parent_id = :id)
+"""
+_OLD: Final = """
+SELECT seq FROM owned_ids WHERE kind IN ('response', 'item') AND created_at_ms < ?
+    AND (parent_id IS NULL OR substr(parent_id, 1, 5) <> 'conv_') LIMIT ?
+"""
+"""Items of conversations stay as long as these do."""
+_DISOWNED: Final = "SELECT seq FROM owned_ids WHERE disowned_at_ms < ? LIMIT ?"
+
+
+def find_owned(path: Path, account_id: str, ids: Collection[str]) -> dict[str, OwnedRow]:
+    """Those of the ids that the account has, by id. Raises UnavailableError."""
+    with reading(path) as db:
+        said = {"ids": orjson.dumps(list(ids)).decode(), "account": account_id}
+        rows = [OwnedRow(*row) for row in db.execute(_FIND, said)]
+    return {row.object_id: row for row in rows}
+
+
+def page_owned(path: Path, account_id: str, query: OwnedQuery) -> OwnedPage:
+    """A page of what an account has. A cursor may name what it had not long ago.
+
+    Raises:
+        InvalidRequestError: a cursor is none.
+        UnavailableError: the database cannot be read now.
+    """
+    backwards = query.before is not None
+    rising = (query.order == "asc") is not backwards
+    cursor = query.before if backwards else query.after
+    said: dict[str, Any] = {
+        "account": account_id,
+        "kind": query.kind,
+        "parent": query.parent_id,
+        "provider": query.provider,
+        "cursor": cursor,
+        "rows": query.limit + 1,
+    }
+    sql = _PAGE
+    if query.parent_id is not None:
+        sql += " AND parent_id = :parent"
+    if query.provider is not None:
+        sql += " AND provider = :provider"
+    with reading(path) as db:
+        if cursor is not None:
+            said["place"] = _place(db, query, said)
+            sql += f" AND seq {'>' if rising else '<'} :place"
+        sql += f" ORDER BY seq {'ASC' if rising else 'DESC'} LIMIT :rows"
+        found = [OwnedRow(*row) for row in db.execute(sql, said)]
+    shown = found[: query.limit]
+    return OwnedPage(tuple(reversed(shown) if backwards else shown), len(found) > query.limit)
+
+
+def _place(db: Database, query: OwnedQuery, said: dict[str, Any]) -> int:
+    sql = (
+        "SELECT seq FROM owned_ids"
+        " WHERE object_id = :cursor AND account_id = :account AND kind = :kind"
+    )
+    place = db.execute(sql, said).fetchone()
+    if place is None:
+        name = "before" if query.before is not None else "after"
+        raise InvalidRequestError(f"'{name}' names nothing of a page.", param=name)
+    return int(place[0])
+
+
+def count_owned(path: Path, account_id: str) -> int:
+    """How many ids of an account are kept, those that it disowned not long ago included."""
+    with reading(path) as db:
+        sql = "SELECT count(*) FROM owned_ids WHERE account_id = ?"
+        return int(db.execute(sql, (account_id,)).fetchone()[0])
+
+
+def disown(store: Store, account_id: str, object_id: str) -> None:
+    """The account has this no more, nor its parts. May be done twice."""
+    said = {"now": store.clock(), "account": account_id, "id": object_id}
+    store.run(lambda db: db.execute(_DISOWN, said))
+
+
+def prune_owned(store: Store, before_ms: int) -> int:
+    """Forget a slice of the responses and items from before a moment, and of what was disowned
+    before it; how many."""
+
+    def remove(db: Database) -> int:
+        most = (before_ms, PRUNED_AT_ONCE)
+        old = [seq for sql in (_OLD, _DISOWNED) for (seq,) in db.execute(sql, most).fetchall()]
+        if old:
+            db.execute(
+                "DELETE FROM owned_ids WHERE seq IN (SELECT value FROM json_each(?))",
+                (orjson.dumps(old).decode(),),
+            )
+        return len(old)
+
+    return store.run(remove)
