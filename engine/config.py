@@ -20,6 +20,7 @@ from engine.config_access import (
     OperatorConfig,
     PlanConfig,
 )
+from engine.config_agents import AgentsConfig
 from engine.config_checks import bind_problem, check, check_storage, resolve_proxy
 from engine.config_files import FilesConfig
 from engine.config_jobs import JobsConfig
@@ -51,6 +52,7 @@ from engine.toml import TableReader
 
 __all__ = [
     "AdminConfig",
+    "AgentsConfig",
     "AutoConfig",
     "AutoModelConfig",
     "BillingConfig",

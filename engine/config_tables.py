@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config_access import AdminConfig, LimitsConfig, PlanConfig
+from engine.config_agents import AgentsConfig
 from engine.config_files import FilesConfig
 from engine.config_job_specs import JobSpecConfig
 from engine.config_jobs import JobsConfig
@@ -291,6 +292,7 @@ class Config:
     jobs: JobsConfig = field(default_factory=JobsConfig)
     webhooks: WebhooksConfig = field(default_factory=WebhooksConfig)
     state: StateConfig = field(default_factory=StateConfig)
+    agents: AgentsConfig = field(default_factory=AgentsConfig)
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     prices: tuple[PriceRowConfig, ...] = ()

@@ -286,6 +286,12 @@ class JobsLimitedError(ClientError):
     kind = "requests"
 
 
+class AgentsLimitedError(ClientError):
+    """The account has as many agents as it may have (400)."""
+
+    code = "agents_limit_exceeded"
+
+
 class ConcurrencyLimitedError(ClientError):
     """The key or the account has as many requests under way as it may have (429)."""
 

@@ -20,6 +20,7 @@ from engine.admission.keys import (
     shown_prefix,
 )
 from engine.admission.limits import LimitStatus
+from engine.agents.book import Agents
 from engine.clock import Clock, wall_ms
 from engine.config import Config
 from engine.errors import NotFoundError
@@ -115,6 +116,11 @@ class Gateway(JobsApi):
     def uploads(self) -> UploadSessions:
         """Files that come in several requests."""
         return self._parts.uploads
+
+    @property
+    def agents(self) -> Agents:
+        """What accounts have set up to be called like models."""
+        return self._parts.agents
 
     @property
     def referring(self) -> Referring:

@@ -10,6 +10,7 @@ from typing import Protocol
 from engine.admission.keys import KeyIndex
 from engine.admission.limits import Limiter
 from engine.admission.switches import Switches
+from engine.agents.book import Agents
 from engine.alarm import Alarm
 from engine.catalogue import Catalogue
 from engine.clock import Clock
@@ -110,6 +111,7 @@ class Parts:
         media: MediaStore,
         files: FileStore,
         uploads: UploadSessions,
+        agents: Agents,
         health: HealthBook,
         chance: Random,
     ) -> None:
@@ -132,6 +134,7 @@ class Parts:
         self.media = media
         self.files = files
         self.uploads = uploads
+        self.agents = agents
         self.health = health
         self.chance = chance
         self.owners = Owners(ledger, lambda: self.config.state)

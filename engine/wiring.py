@@ -10,6 +10,7 @@ from random import Random
 from engine.admission.keys import KeyIndex
 from engine.admission.limits import LocalLimiter
 from engine.admission.switches import Switches
+from engine.agents.book import Agents
 from engine.clock import Clock
 from engine.config import Config
 from engine.drains import open_drains
@@ -92,6 +93,7 @@ async def open_parts(config: Config, clock: Clock) -> AsyncIterator[Parts]:
             ),
             files=files,
             uploads=uploads,
+            agents=Agents(ledger, clock, lambda: parts.config.agents),
             clock=clock,
         )
         files.remove_copy = lambda copy: referring.remove_copy(parts.providers, copy)

@@ -28,6 +28,7 @@ from engine.protocols.registry import codec_of
 from frontends.access import AccessEntry
 from frontends.accounts import AccountRoutes
 from frontends.admin import AdminRoutes
+from frontends.agents import AgentRoutes
 from frontends.anthropic import AnthropicRoutes
 from frontends.auth import AuthRoutes
 from frontends.bodies import BodyTimeoutError, LazyRequest, ParseBudget
@@ -104,6 +105,7 @@ class GatewayApp(QuartTrio):
         self.register_blueprint(AdminRoutes(gateway).blueprint())
         self.register_blueprint(MediaRoutes(gateway).blueprint())
         self.register_blueprint(JobRoutes(ingress, gateway).blueprint())
+        self.register_blueprint(AgentRoutes(ingress, gateway).blueprint())
         self.register_blueprint(FileRoutes(ingress, gateway, self.render_fault).blueprint())
         self.register_error_handler(Exception, self._answer_error)
         self.get("/healthz")(self.healthz)

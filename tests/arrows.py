@@ -16,6 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"engine.wire"}),
     frozenset(
         {
+            "engine.agent",
             "engine.alarm",
             "engine.capabilities",
             "engine.capability_table",
@@ -54,10 +55,12 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "engine.advice",
+            "engine.agents",
             "engine.bounds",
             "engine.catalogue",
             "engine.config",
             "engine.config_access",
+            "engine.config_agents",
             "engine.config_checks",
             "engine.config_files",
             "engine.config_jobs",

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import trio
 
 from engine.errors import BudgetExceededError
+from engine.ledger.agency import Agency
 from engine.ledger.books import Books
 from engine.ledger.budget_jobs import InForce, Wanted, load_budgets, remove_budget, set_budget
 from engine.ledger.budgets import Budget, BudgetView, Count, Origin, check_budget
 from engine.ledger.entries import Ended
-from engine.ledger.hooking import Hooking
 from engine.ledger.journal import Journal
 from engine.ledger.records import Hold, LedgerSettings
 from engine.ledger.running import OpenHold
@@ -19,7 +19,7 @@ from engine.ledger.sqlite import Store
 from engine.ledger.windows import Period
 
 
-class Budgeting(Hooking):
+class Budgeting(Agency):
     """Budgets of accounts and keys. Amounts are integer nanodollars throughout."""
 
     def __init__(

@@ -1,7 +1,8 @@
 """The database's schema, as migrations: one module each, numbered, with `apply(db)`.
 
 What was written is never changed: triggers see to it. Mutable are only what is derived
-(`balances`), bookkeeping (`meta`), what is pruned (`progress`) or removed (`files`). A
+(`balances`), bookkeeping (`meta`), what is pruned (`progress`), removed (`files`) or set up by
+accounts themselves (`agents`). A
 migration that has been released is never edited; a later one changes what it made.
 """
 
@@ -26,6 +27,7 @@ from engine.ledger.migrations import (
     m012_jobs,
     m013_webhooks,
     m014_owned_ids,
+    m015_agents,
 )
 from engine.ledger.records import LedgerError
 
@@ -44,6 +46,7 @@ _MODULES = (
     m012_jobs,
     m013_webhooks,
     m014_owned_ids,
+    m015_agents,
 )
 
 migrations = Migrations("parshall.ledger")
