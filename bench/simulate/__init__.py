@@ -4,14 +4,15 @@ moderations, embeddings, speech, transcriptions and images, Gemini's embeddings,
 and rerank of Cohere and Jina (see `operations`); what it draws and speaks are valid files.
 It keeps the files of the three APIs (see `errands`), in memory, and chats may name them; it takes
 on jobs as OpenAI's videos, Veo, xAI's videos and a provider like no other (see `generic_jobs`).
+What else OpenAI keeps, responses in the background among it, is in `kept`.
 
 Written from recordings and the SDKs' types, apart from the gateway's codecs, whose mistakes it is
 to find: it checks requests as strictly as the real APIs, and fails on demand.
 Owns its listener, connections, pacing, text, faults, replays of recordings, and the truth log.
 Does not own what a gateway makes of its answers, nor any price or account.
 One timer wheel wakes all streams; a request says what it wants by `#sim …` (see `directives`).
-`GET /_truth` and `GET /_load` say what it did, and what that cost it, `GET /_files` and
-`GET /_jobs` what it has; `POST /_behave` changes what it does (see `behaviour`).
+`GET /_truth` and `GET /_load` say what it did, and what that cost it, `GET /_files`,
+`GET /_jobs` and `GET /_kept` what it has; `POST /_behave` changes what it does (see `behaviour`).
 `open_simulator` starts one; `describe_directives` is the help text.
 """
 

@@ -19,6 +19,19 @@ ReasoningShown = Literal["none", "text", "signature"]
 """Nothing of it, its text, or only the proof that there was some."""
 
 
+class Keeping(NamedTuple):
+    """What is kept with an answer, where the API keeps answers.
+
+    `context` are the items that came before those of the request, `items` its own.
+    """
+
+    key: str
+    context: Sequence[dict[str, Any]]
+    items: Sequence[dict[str, Any]]
+    conversation: str | None
+    size_bytes: int
+
+
 class Tool(NamedTuple):
     """A declared function; `schema` is a JSON schema of an object. A custom tool takes any text."""
 
@@ -64,6 +77,7 @@ class ChatRequest:
     """Gemini: a stream as one JSON array."""
     document: Mapping[str, Any] = field(default_factory=dict)
     """OpenAI's other APIs: the checked request, which their answers repeat or depend on."""
+    keeping: Keeping | None = None
     make: Make | None = None
     """None: the answer is composed of text and calls."""
     units: Mapping[str, int] = field(default_factory=dict)

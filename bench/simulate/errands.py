@@ -8,7 +8,7 @@ strikes the answer, when it has been.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Protocol
@@ -18,9 +18,10 @@ import orjson
 from bench.simulate.behaviour import Behaviour
 from bench.simulate.chat_replies import STALL_S
 from bench.simulate.dialect import Dialect
-from bench.simulate.directives import DirectiveError, Directives
+from bench.simulate.directives import DirectiveError, Directives, FaultKind
 from bench.simulate.errors import ApiError
-from bench.simulate.replies import Request, Responder, StaticReply
+from bench.simulate.event_reply import Event, EventsReply, strike
+from bench.simulate.replies import Reply, Request, Responder, StaticReply
 from bench.simulate.sounds import PAGE
 from bench.simulate.truth import TruthLog, TruthRecord
 from bench.simulate.wheel import TimerWheel
@@ -29,6 +30,7 @@ from engine.wire.http import Headers
 BEFORE: Final = frozenset({"refused", "goaway_refused"})
 """Faults that strike before anything is done."""
 JSON: Final = (b"content-type", b"application/json")
+EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 _REQUEST_ID_MAX: Final = 200
 
 
@@ -39,6 +41,15 @@ class Told:
     body: bytes
     headers: Headers
     status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer of events, which end as the fault says."""
+
+    events: Iterator[Event]
+    fault: FaultKind | None = None
+    stall_ms: float | None = None
 
 
 class Turned(Exception):  # noqa: N818
@@ -127,7 +138,7 @@ class Errand:
     """
 
     dialect: Dialect
-    act: Callable[[Visit], Told]
+    act: Callable[[Visit], Told | Streamed]
     api: str | None = None
     keyless: bool = False
 
@@ -170,7 +181,7 @@ class Errands:
 
     def reply_to(
         self, errand: Errand, request: Request, responder: Responder, own_id: str
-    ) -> StaticReply:
+    ) -> Reply:
         """Do it; the reply is not yet started."""
         dialect, record, number = errand.dialect, None, next(self._numbers)
         if errand.api is not None:
@@ -181,6 +192,7 @@ class Errands:
                 self._truth.keep_body(record, request.body)
         visit: Visit | None = None
         turned = False
+        told: Told | Streamed
         try:
             key = b"" if errand.keyless else self._key_of(dialect, request)
             visit = Visit(request, key.decode("latin-1"), record, self._behaviour, number)
@@ -193,6 +205,17 @@ class Errands:
         except ApiError as error:
             told = _refusal(error, dialect, request, own_id, record)
         directives = Directives() if visit is None else visit.directives
+        if isinstance(told, Streamed):
+            return EventsReply(
+                responder,
+                self._wheel,
+                record,
+                [EVENTS, *dialect.headers(own_id)],
+                told.events,
+                fault=told.fault,
+                stall_ms=told.stall_ms,
+                delay_s=directives.head_ms / 1000,
+            )
         if told.status >= 400 and not turned:
             directives = Directives(head_ms=directives.head_ms)
         headers = [*told.headers, *dialect.headers(own_id)]
@@ -257,19 +280,7 @@ class SpoiledReply(StaticReply):
 
     def _strike(self) -> None:
         self._fail("cut")
-        responder = self._responder
-        match self._fault:
-            case "eof":
-                responder.end()
-                responder.release()
-            case "rst":
-                responder.reset(refused=False)
-            case "refused":
-                responder.reset(refused=True)
-            case "goaway_refused":
-                responder.goaway(refuse=True)
-            case _:
-                responder.cut()
+        strike(self._responder, self._fault)
 
 
 def origin_of(request: Request) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from bench.simulate.courses import Course, CourseState
 from bench.simulate.directives import Directives, find_directives
 from bench.simulate.errands import StatusTold, Told, Visit
 from bench.simulate.errors import ApiError
@@ -80,19 +81,28 @@ def poll(visit: Visit, job: Job) -> JobState:
         StatusTold: the poll is to fail so.
     """
     visit.begin_call("jobs.poll")
-    told = job.directives
-    if job.failed_polls < told.poll_errors:
-        job.failed_polls += 1
+    return poll_course(visit, job)
+
+
+def poll_course(visit: Visit, course: Course) -> CourseState:
+    """The same of anything that takes its time.
+
+    Raises:
+        StatusTold: the poll is to fail so.
+    """
+    told = course.directives
+    if course.failed_polls < told.poll_errors:
+        course.failed_polls += 1
         if told.poll_fault is None:
             raise StatusTold(told.poll_status, told.poll_retry_after)
         visit.directives = Directives(fault=told.poll_fault)
-        return job.state()
-    return job.poll()
+        return course.state()
+    return course.poll()
 
 
-def poll_headers(job: Job) -> tuple[tuple[bytes, bytes], ...]:
+def poll_headers(course: Course) -> tuple[tuple[bytes, bytes], ...]:
     """When to ask again, where it is told."""
-    retry_after_s = job.directives.poll_retry_after
+    retry_after_s = course.directives.poll_retry_after
     return () if retry_after_s is None else ((b"retry-after", f"{retry_after_s:g}".encode()),)
 
 

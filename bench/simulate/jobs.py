@@ -5,23 +5,19 @@ Nothing runs: a job is where the clock and its polls have brought it, whenever s
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Literal
 
+from bench.simulate.courses import Course, CourseState
 from bench.simulate.directives import Directives
 
 JobApi = Literal["openai", "gemini", "xai", "generic"]
 JobKind = Literal["video", "music"]
-JobState = Literal[
-    "waiting", "running", "succeeded", "failed", "expired", "blocked", "cancelled", "lost"
-]
+JobState = CourseState
 
 JOBS_MAX: Final = 50_000
-PROGRESS_MOST: Final = 99
-"""In percent, of what still runs."""
 _IDS: Final[dict[JobApi, str]] = {
     "openai": "video_{:s}{:012x}",
     "gemini": "{:s}{:08x}",
@@ -51,82 +47,21 @@ class Order:
 
 
 @dataclass(slots=True)
-class Job:
-    """One job. Times are of `time.monotonic`, which other processes of this machine share.
+class Job(Course):
+    """One job.
 
     Attributes:
         submits: how often it was asked for, by the same `Idempotency-Key`.
-        polls, failed_polls: how often it was asked after; those that were to fail are apart.
         fetches: how often its result was.
-        ended_s: when it came to its first end; `succeeded_s`: to its success, if it has.
     """
 
     api: JobApi
     job_id: str
     key: str
     order: Order
-    directives: Directives
     idempotency_key: str | None = None
-    created_at: int = field(default_factory=lambda: int(time.time()))
-    created_s: float = field(default_factory=time.monotonic)
     submits: int = 1
-    polls: int = 0
-    failed_polls: int = 0
-    ended_polls: int = 0
     fetches: int = 0
-    cancelled: bool = False
-    ended_s: float | None = None
-    succeeded_s: float | None = None
-
-    def poll(self) -> JobState:
-        """Somebody asks after it."""
-        self.polls += 1
-        state = self.state()
-        late = self.directives.late_polls
-        if self.ended_s is None or state == "succeeded":
-            return state
-        if late is not None and not self.cancelled and self.ended_polls >= late:
-            self.succeeded_s = time.monotonic()
-            return "succeeded"
-        self.ended_polls += 1
-        return state
-
-    def state(self) -> JobState:
-        """Where it is by now."""
-        if self.succeeded_s is not None:
-            return "succeeded"
-        if self.cancelled:
-            return "cancelled"
-        told, now_s = self.directives, time.monotonic()
-        if not self._past(told.run_polls, told.run_s, now_s):
-            return "waiting"
-        if told.job == "never" or not self._past(told.end_polls, told.end_s, now_s):
-            return "running"
-        if self.ended_s is None:
-            by_clock = self.created_s + max(told.run_s, told.end_s)
-            polled = told.end_polls or told.run_polls
-            self.ended_s = now_s if polled else by_clock
-        if told.job == "succeeded":
-            self.succeeded_s = self.ended_s
-        return told.job
-
-    def _past(self, polls: int, seconds: float, now_s: float) -> bool:
-        """Both were enough; without polls to wait for, nobody has to ask."""
-        return (not polls or self.polls > polls) and now_s >= self.created_s + seconds
-
-    def cancel(self) -> JobState:
-        """Give it up, where it has not ended and does not ignore it."""
-        if self.state() in ("waiting", "running") and self.directives.cancel == "done":
-            self.cancelled = True
-            self.ended_s = time.monotonic()
-        return self.state()
-
-    @property
-    def progress(self) -> int:
-        """In percent, as it is told, or by the polls so far."""
-        if self.directives.progress is not None:
-            return self.directives.progress
-        return min(PROGRESS_MOST, 100 * self.polls // (self.directives.end_polls + 1))
 
     @property
     def seconds(self) -> int:
@@ -199,7 +134,7 @@ class JobBook:
     ) -> Job:
         """Take one on; the oldest is forgotten when there are too many."""
         job_id = _IDS[api].format(self._instance, next(self._numbers))
-        job = Job(api, job_id, key, order, directives, idempotency_key)
+        job = Job(api, job_id, key, order, idempotency_key, directives=directives)
         self._jobs[api, job_id] = job
         if idempotency_key is not None:
             self._by_idempotency[api, key, idempotency_key] = job

@@ -14,6 +14,7 @@ from bench.simulate.errors import ApiError
 from bench.simulate.files import FileShelf
 from bench.simulate.images import picture_at
 from bench.simulate.jobs import JobBook
+from bench.simulate.kept.shelf import Shelf
 from bench.simulate.load import SimulatorLoad
 from bench.simulate.paths import number_of
 from bench.simulate.replies import Reply, Request, Responder, StaticReply
@@ -23,7 +24,7 @@ from bench.simulate.wheel import TimerWheel
 _JSON: Final = (b"content-type", b"application/json")
 _LINES: Final = [(b"content-type", b"application/x-ndjson")]
 POSTS: Final = frozenset({"/_behave"})
-GETS: Final = frozenset({"/_files", "/_jobs", "/_load", "/_truth", "/healthz"})
+GETS: Final = frozenset({"/_files", "/_jobs", "/_kept", "/_load", "/_truth", "/healthz"})
 
 
 class OwnPages:
@@ -37,6 +38,7 @@ class OwnPages:
         behaviour: Behaviour,
         files: FileShelf,
         jobs: JobBook,
+        kept: Shelf,
     ) -> None:
         self._wheel = wheel
         self._truth = truth
@@ -44,6 +46,7 @@ class OwnPages:
         self._behaviour = behaviour
         self._files = files
         self._jobs = jobs
+        self._kept = kept
 
     def reply_to(self, request: Request, responder: Responder) -> Reply | None:
         """The page of a path; None: there is none.
@@ -62,6 +65,8 @@ class OwnPages:
                 return self._lines([file.to_json() for file in self._files], responder)
             case "GET", "/_jobs":
                 return self._lines([job.to_json() for job in self._jobs], responder)
+            case "GET", "/_kept":
+                return self._lines([kept.to_json() for kept in self._kept], responder)
             case "DELETE", path if path.startswith("/_files"):
                 expired = self._files.expire(path.removeprefix("/_files").strip("/") or None)
                 return self.json({"expired": expired}, responder)

@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.simulate.answer import Answer, Finish
 from bench.simulate.chat import ChatRequest, Counts
-from bench.simulate.directives import Directives
+from bench.simulate.directives import Directives, FaultKind
 from engine.wire.http import Headers
 
 WRONG_USAGE: Final = (7, 100)
@@ -47,7 +47,7 @@ class ChatPlan:
         return self.directives.fault == "goaway" and self.directives.cut_after is None
 
     @property
-    def fault(self) -> str | None:
+    def fault(self) -> FaultKind | None:
         """The fault that interrupts the answer at `fault_at`."""
         directives = self.directives
         if self.drains:

@@ -6,13 +6,14 @@ from typing import Any
 
 from bench.simulate.chat import ChatRequest, Counts
 from bench.simulate.errors import ApiError
+from bench.simulate.kept.responses import ResponseStore
 from bench.simulate.openai_dialect import OpenAIDialect
 from bench.simulate.plan import ChatPlan
 from bench.simulate.replies import Request
 from bench.simulate.responses_grammar import ResponsesGrammar
 from bench.simulate.responses_objects import response_body, usage_object
 from bench.simulate.responses_request import parse_responses_request
-from bench.simulate.signatures import REASONING, Signer
+from bench.simulate.signatures import REASONING
 
 
 class ResponsesDialect(OpenAIDialect):
@@ -20,12 +21,14 @@ class ResponsesDialect(OpenAIDialect):
 
     name = "openai-responses"
 
-    def __init__(self, signer: Signer) -> None:
-        self._signer = signer
+    def __init__(self, store: ResponseStore) -> None:
+        self._signer = store.signer
+        self._store = store
 
     def parse(self, request: Request) -> ChatRequest:
         counting = request.path.endswith("/input_tokens")
-        return parse_responses_request(request.body, self._signer, counting=counting)
+        key = (self.key_of(request) or b"").decode("latin-1")
+        return parse_responses_request(request.body, self._store, key, counting=counting)
 
     def unknown_model(self, model: str) -> ApiError:
         return ApiError(
@@ -42,7 +45,8 @@ class ResponsesDialect(OpenAIDialect):
         return usage_object(counts)
 
     def grammar(self, plan: ChatPlan) -> ResponsesGrammar:
-        return ResponsesGrammar(plan, self._signer)
+        return ResponsesGrammar(plan, self._signer, self._store.conclude)
 
     def unary(self, plan: ChatPlan, position: int, counts: Counts | None) -> bytes:
+        self._store.conclude(plan, position, counts)
         return response_body(plan, self._signer, position, counts)

@@ -6,6 +6,7 @@ all of it once more in the last event, no `[DONE]`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,6 +36,9 @@ from bench.simulate.responses_objects import (
 )
 from bench.simulate.signatures import Signer
 
+Conclude = Callable[[ChatPlan, int, Counts | None], None]
+"""What keeps a response that has come to its end."""
+
 _PADDING: Final = [b"obfuscation-of-it"[: 4 + number * 5 % 13] for number in range(13)]
 
 
@@ -58,10 +62,11 @@ class _Open:
 class ResponsesGrammar:
     """Stream events of one response."""
 
-    def __init__(self, plan: ChatPlan, signer: Signer) -> None:
+    def __init__(self, plan: ChatPlan, signer: Signer, conclude: Conclude | None = None) -> None:
         options = plan.request.document.get("stream_options", {})
         self._plan = plan
         self._signer = signer
+        self._conclude = conclude
         self._obfuscated = options.get("include_obfuscation") is not False
         self._events = 0
         self._done: dict[int, Object] = {}
@@ -70,10 +75,17 @@ class ResponsesGrammar:
         self._begun = 0
 
     def begin(self) -> bytes:
-        """`response.created` and `response.in_progress`."""
+        """`response.created`, `response.queued` of one in the background, `in_progress`."""
         response = response_object(self._plan, "in_progress", [])
-        return self._event("response.created", response=response) + self._event(
-            "response.in_progress", response=response
+        if not response["background"]:
+            return self._event("response.created", response=response) + self._event(
+                "response.in_progress", response=response
+            )
+        queued = response | {"status": "queued"}
+        return (
+            self._event("response.created", response=queued)
+            + self._event("response.queued", response=queued)
+            + self._event("response.in_progress", response=response)
         )
 
     def piece(self, segment: Segment, choice: int, start: int, end: int) -> bytes:
@@ -93,6 +105,8 @@ class ResponsesGrammar:
 
     def finish(self, reason: Finish, counts: Counts | None) -> bytes:
         """The end of an open item, and the whole response."""
+        if self._conclude is not None:
+            self._conclude(self._plan, self._plan.limit, counts)
         cut: Status = "incomplete"
         closing = self._close_prose(cut) if self._prose is not None else b""
         for index in list(self._calls):

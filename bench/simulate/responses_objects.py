@@ -17,7 +17,7 @@ from bench.simulate.plan import ChatPlan
 from bench.simulate.signatures import Signer
 from bench.simulate.text import seed_of
 
-Status = Literal["in_progress", "completed", "incomplete", "failed"]
+Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 Object = dict[str, Any]
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
@@ -85,16 +85,19 @@ def response_object(
         "text": {"format": {"type": "text"}, "verbosity": "medium"} | request.get("text", {}),
         "tools": [_tool(tool) for tool in request.get("tools", ())],
     }
+    keeping = plan.request.keeping
+    conversation = None if keeping is None else keeping.conversation
     return {
         "id": plan.answer_id,
         "object": "response",
         "created_at": plan.created,
         "status": status,
-        "background": False,
+        "background": request.get("background", False),
         "completed_at": plan.created if over else None,
         "error": None,
         "incomplete_details": {"reason": INCOMPLETE[reason]} if status == "incomplete" else None,
         **{name: given.get(name, unsaid) for name, unsaid in _ECHOED.items()},
+        **({} if conversation is None else {"conversation": {"id": conversation}}),
         "usage": None if counts is None else usage_object(counts),
         "user": request.get("user"),
         "metadata": request.get("metadata", {}),
@@ -192,6 +195,14 @@ def item_id(plan: ChatPlan, signer: Signer, prefix: str, index: int) -> str:
 
 def response_body(plan: ChatPlan, signer: Signer, position: int, counts: Counts | None) -> bytes:
     """A whole response."""
+    over: Status = "incomplete" if plan.finish in INCOMPLETE else "completed"
+    output = response_output(plan, signer, position)
+    response = response_object(plan, over, output, counts, reason=plan.finish)
+    return orjson.dumps(response, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def response_output(plan: ChatPlan, signer: Signer, position: int) -> list[Object]:
+    """The items of an answer that has come so far."""
     output: list[Object] = []
     for segment in plan.answer.segments:
         made = segment.made(position)
@@ -213,6 +224,4 @@ def response_body(plan: ChatPlan, signer: Signer, position: int, counts: Counts 
                 own_id = item_id(plan, signer, CALL_IDS[call.custom], len(output))
                 whole: Status = "completed" if index in ended else "incomplete"
                 output.append(call_item(own_id, call, call.arguments, whole))
-    over: Status = "incomplete" if plan.finish in INCOMPLETE else "completed"
-    response = response_object(plan, over, output, counts, reason=plan.finish)
-    return orjson.dumps(response, option=orjson.OPT_INDENT_2) + b"\n"
+    return output

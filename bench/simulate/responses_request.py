@@ -1,7 +1,7 @@
 """A responses request, checked as OpenAI checks it, reduced to what the provider acts on.
 
-The simulator keeps no answers, so what would refer to one is not found; but items that come back
-are judged: encrypted reasoning has to be its own, unchanged, and in its place.
+What it refers to has to be kept (see `kept.responses`), and counts as input like its own items. Of
+those, encrypted reasoning has to be the simulator's own, unchanged, and in its place.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import orjson
 
-from bench.simulate.chat import ChatRequest, ReasoningShown, Signed, Tool
+from bench.simulate.chat import ChatRequest, Keeping, ReasoningShown, Signed, Tool
 from bench.simulate.directives import find_directives
 from bench.simulate.errors import ApiError
+from bench.simulate.kept.responses import ResponseStore
 from bench.simulate.openai_fields import missing, refusal_of
 from bench.simulate.openai_request import NOT_JSON
 from bench.simulate.openai_tools import ANY_JSON
@@ -25,14 +26,17 @@ from bench.simulate.signatures import REASONING, Signer
 ITEM_TOKENS: Final = 3
 ANSWER_TOKENS: Final = 4
 """What an item costs besides its role and its text, and what the answer does; recorded."""
-_ELSEWHERE: Final = {"previous_response_id": "Previous response", "prompt": "Prompt"}
 _RESULTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
 
 Items = list[dict[str, Any]]
 
 
-def parse_responses_request(body: bytes, signer: Signer, *, counting: bool = False) -> ChatRequest:
+def parse_responses_request(
+    body: bytes, store: ResponseStore, key: str = "", *, counting: bool = False
+) -> ChatRequest:
     """Check a request body as OpenAI does; `counting`: of the endpoint that counts its tokens.
+
+    `key` is whose responses and conversations it may refer to.
 
     Raises:
         ApiError: 400 or 404, with the API's own message, param and code.
@@ -44,17 +48,20 @@ def parse_responses_request(body: bytes, signer: Signer, *, counting: bool = Fal
     if not isinstance(document, dict):
         raise ApiError(NOT_JSON)
     request = _checked(document, COUNTED if counting else FIELDS)
-    items = _items(request["input"])
-    _check_references(request, items)
+    _check_prompt(request)
+    context, conversation = store.context_of(key, request)
+    own = [_referred(item, store, key) for item in _items(request["input"])]
+    items: Items = [*context, *own]
     _check_order(items)
-    signed = _check_reasoning(request, items, signer)
+    signed = _check_reasoning(request, own, store.signer)
     _check_choice(request)
     try:
         material = [request["model"], items, request.get("instructions")]
         seed_material = orjson.dumps(material, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # nested deeper than 254
         raise ApiError(NOT_JSON) from None
-    return _reduced(request, items, seed_material, signed)
+    keeping = Keeping(key, context, own, conversation, len(body))
+    return _reduced(request, items, seed_material, signed, keeping)
 
 
 def _checked(document: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,31 +97,25 @@ def _items(given: str | Items) -> Items:
     return [{"type": "message", **item} for item in given]
 
 
-def _check_references(request: Mapping[str, Any], items: Items) -> None:
-    """What is kept at the provider is not found: nothing is kept."""
-    for name, what in _ELSEWHERE.items():
-        if name in request:
-            given = request[name]
-            found = given.get("id") if isinstance(given, dict) else given
-            raise ApiError(
-                f"{what} with id '{found}' not found.",
-                param=name,
-                code=f"{name.removesuffix('_id')}_not_found",
-                status=400 if name == "previous_response_id" else 404,
-            )
-    if "conversation" in request:
-        given = request["conversation"]
-        found = given.get("id") if isinstance(given, dict) else given
-        raise ApiError(f"Conversation with id '{found}' not found.", status=404)
-    if request.get("background"):
+def _check_prompt(request: Mapping[str, Any]) -> None:
+    """No prompts are kept."""
+    if "prompt" in request:
         raise ApiError(
-            "Unsupported parameter: 'background' is not supported with this model.",
-            param="background",
-            code="unsupported_parameter",
+            f"Prompt with id '{request['prompt'].get('id')}' not found.",
+            param="prompt",
+            code="prompt_not_found",
+            status=404,
         )
-    for item in items:
-        if item["type"] == "item_reference":
-            raise _lost(item["id"])
+
+
+def _referred(item: dict[str, Any], store: ResponseStore, key: str) -> dict[str, Any]:
+    """The item, or the one that it stands for."""
+    if item["type"] != "item_reference":
+        return item
+    found = store.find_item(key, item["id"])
+    if found is None:
+        raise _lost(item["id"])
+    return found
 
 
 def _lost(item_id: str) -> ApiError:
@@ -200,7 +201,11 @@ def _check_choice(request: Mapping[str, Any]) -> None:
 
 
 def _reduced(
-    request: Mapping[str, Any], items: Items, seed_material: bytes, signed: Signed | None
+    request: Mapping[str, Any],
+    items: Items,
+    seed_material: bytes,
+    signed: Signed | None,
+    keeping: Keeping,
 ) -> ChatRequest:
     texts = [text for item in items for text in _texts(item)]
     texts += [orjson.dumps(tool).decode() for tool in request.get("tools", ())]
@@ -232,6 +237,7 @@ def _reduced(
         answer_schema=_answer_schema(request),
         signatures=signed,
         document=request,
+        keeping=keeping,
     )
 
 

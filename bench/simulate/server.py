@@ -65,6 +65,8 @@ class Simulator:
         truth: the truth log, the same `GET /_truth` shows.
         files: what the files APIs keep; `GET /_files` shows it, `DELETE /_files` expires all.
         jobs: what the APIs of videos and music have taken on; `GET /_jobs` shows it.
+        kept: conversations, threads and whatever else is kept; `GET /_kept` shows it.
+        responses: what is kept of those.
         tokens: of Google's cloud: how long they live, and whether there are any.
     """
 
@@ -78,6 +80,8 @@ class Simulator:
         self.tokens = self._service.tokens
         self.files = self._service.files
         self.jobs = self._service.jobs
+        self.kept = self._service.kept
+        self.responses = self._service.responses
         self._connections = 0
         self._change = trio.Event()
         self._crashes = 0

@@ -34,6 +34,11 @@ from bench.simulate.gemini_videos import GeminiVideos
 from bench.simulate.generic_jobs import GenericJobs
 from bench.simulate.job_calls import Desk
 from bench.simulate.jobs import JobBook
+from bench.simulate.kept.conversations import ConversationDesk
+from bench.simulate.kept.response_desk import ResponseDesk
+from bench.simulate.kept.response_events import background_reply
+from bench.simulate.kept.responses import ResponseStore
+from bench.simulate.kept.shelf import Shelf
 from bench.simulate.load import SimulatorLoad
 from bench.simulate.named_files import named_files
 from bench.simulate.openai_dialect import OpenAIDialect
@@ -96,7 +101,9 @@ class Service:
         self._signer = Signer(settings.seed.encode())
         self._openai = OpenAIDialect()
         self._completions = CompletionsDialect()
-        self._responses = ResponsesDialect(self._signer)
+        self.kept = Shelf(self._instance, lax=settings.lax_parents)
+        self.responses = ResponseStore(self._signer, self.kept)
+        self._responses = ResponsesDialect(self.responses)
         self._anthropic = AnthropicDialect(self._signer)
         self._gemini = GeminiDialect(self._signer)
         self._gemini_embeddings = GeminiEmbeddingsDialect(self._signer)
@@ -109,9 +116,11 @@ class Service:
         self._models = known_models(settings)
         self.files = FileShelf(self._instance)
         self.jobs = JobBook(self._instance)
-        self._pages = OwnPages(wheel, truth, load, behaviour, self.files, self.jobs)
+        self._pages = OwnPages(wheel, truth, load, behaviour, self.files, self.jobs, self.kept)
         works = Desk(self.jobs, self._knows_job, settings.seed.encode())
         desks = (
+            ResponseDesk(self.responses, self._responses),
+            ConversationDesk(self.responses, self._openai),
             GeminiVideos(works, self._gemini),
             OpenAIVideos(works, self.files, self._openai),
             XaiVideos(works),
@@ -240,6 +249,8 @@ class Service:
             return self._error(dialect, error, request, responder, own_id, record=record)
         record.completion_id = plan.answer_id
         record.input_tokens, record.taken = plan.input_tokens, chat.units
+        if chat.keeping is not None and chat.document.get("background"):
+            return background_reply(self.responses, plan, record, responder, self._wheel)
         kind = ChatStream if chat.stream else ChatUnary
         if request.upload is not None or len(request.body) > BODY_HELD_BYTES:
             # There may be as many uploads as clients.

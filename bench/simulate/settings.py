@@ -59,6 +59,8 @@ class SimulatorSettings:
         defaults: what `#sim` directives start from.
         by_model: the same for some models, in place of the defaults.
         recordings: the folder replays come from; None refuses them.
+        lax_parents: whether kept objects are found below another parent too, as no provider
+            should find them.
         seed: mixed into every text and every signature, and into what `chance` picks.
         tick_s: the timer wheel's grain.
         ahead_max_tokens: tokens of one choice that may wait for a client that takes nothing;
@@ -90,6 +92,7 @@ class SimulatorSettings:
     defaults: Directives = field(default_factory=Directives)
     by_model: Mapping[str, Directives] = field(default_factory=dict)
     recordings: Path | None = None
+    lax_parents: bool = False
     seed: str = ""
     tick_s: float = 0.005
     ahead_max_tokens: int = 1_024

@@ -18,6 +18,8 @@ from bench.simulate.dialect import Dialect
 from bench.simulate.directives import Directives
 from bench.simulate.errors import ApiError
 from bench.simulate.gemini_dialect import GeminiDialect
+from bench.simulate.kept.responses import ResponseStore
+from bench.simulate.kept.shelf import Shelf
 from bench.simulate.openai_dialect import OpenAIDialect
 from bench.simulate.replies import Request
 from bench.simulate.responses_dialect import ResponsesDialect
@@ -31,7 +33,7 @@ CALLED = SIGNER.sign(b"n", CALL, call_content("now", {}))
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "openai": OpenAIDialect,
     "openai-completions": CompletionsDialect,
-    "openai-responses": lambda: ResponsesDialect(SIGNER),
+    "openai-responses": lambda: ResponsesDialect(ResponseStore(SIGNER, Shelf("none"))),
     "anthropic": lambda: AnthropicDialect(SIGNER),
     "gemini": lambda: GeminiDialect(SIGNER),
 }

@@ -9,12 +9,15 @@ import pytest
 
 from bench.simulate.chat import ChatRequest
 from bench.simulate.errors import ApiError
+from bench.simulate.kept.responses import ResponseStore
+from bench.simulate.kept.shelf import Shelf
 from bench.simulate.responses_request import parse_responses_request
 from bench.simulate.signatures import REASONING, Signer
 from bench.simulate.tokens import count_tokens
 from tests.bench.recordings import names_of, needs_recordings, read_recording
 
 SIGNER = Signer(b"seed")
+STORE = ResponseStore(SIGNER, Shelf("none"))
 QUESTION: dict[str, Any] = {"role": "user", "content": "#sim tokens=3\nHow?"}
 CALL: dict[str, Any] = {
     "type": "function_call",
@@ -34,7 +37,7 @@ NOW: dict[str, Any] = {"type": "function", "name": "now", "parameters": {"type":
 
 def parse(*items: object, **more: Any) -> ChatRequest:
     body = {"model": "sim-openai", "input": list(items) or "Hello", **more}
-    return parse_responses_request(orjson.dumps(body), SIGNER)
+    return parse_responses_request(orjson.dumps(body), STORE)
 
 
 def refusal(*items: object, **more: Any) -> ApiError:
@@ -109,7 +112,6 @@ REFUSED: list[tuple[list[Any], dict[str, Any], str | None, str | None]] = [
     ([{"type": "item_reference", "id": "msg_1"}], {}, "input", None),
     ([QUESTION], {"previous_response_id": "resp_1"}, None, "previous_response_not_found"),
     ([QUESTION], {"conversation": "conv_1"}, None, None),
-    ([QUESTION], {"background": True}, "background", "unsupported_parameter"),
 ]
 
 
@@ -126,7 +128,7 @@ def test_what_the_api_refuses(
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"model":"x"}', b'{"input":"x"}'])
 def test_bodies_that_are_no_request(body: bytes) -> None:
     with pytest.raises(ApiError):
-        parse_responses_request(body, SIGNER)
+        parse_responses_request(body, STORE)
 
 
 def test_reasoning_by_its_id_alone() -> None:
@@ -184,7 +186,7 @@ RECORDED = [
 @pytest.mark.parametrize("name", RECORDED)
 def test_recorded_requests_are_accepted(name: str) -> None:
     body = orjson.dumps(read_recording(name)["request"]["body"])
-    parse_responses_request(body, SIGNER, counting="input_tokens" in name)
+    parse_responses_request(body, STORE, counting="input_tokens" in name)
 
 
 @needs_recordings
@@ -195,7 +197,7 @@ def test_input_is_counted_as_recorded() -> None:
         stored = read_recording(name)
         if not stored["request"]["body"].get("tools"):
             body = orjson.dumps(stored["request"]["body"])
-            request = parse_responses_request(body, SIGNER, counting=True)
+            request = parse_responses_request(body, STORE, counting=True)
             counted = count_tokens(request.texts) + request.framing_tokens
             assert counted == orjson.loads(stored["response"]["body"])["input_tokens"], name
             compared += 1
