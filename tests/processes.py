@@ -13,6 +13,7 @@ from subprocess import PIPE
 import trio
 
 from engine import open_gateway, parse_config
+from tests.forking import start
 from tests.gateways import DOLLAR, chat_body
 
 PARSHALL = Path(sys.executable).parent / "parshall"
@@ -27,9 +28,13 @@ async def open_process(
     `ready_within_s` is for a machine with nothing else to do: time in which somebody waited for a
     core is not counted. It is killed on leaving.
     """
-    command = [*before, str(PARSHALL), "serve", "--config", str(config), "--log-level", "error"]
+    options = ["serve", "--config", str(config), "--log-level", "error"]
     began, stalled_before_s = trio.current_time(), stalled_s()
-    process = await trio.lowlevel.open_process(command, stdout=PIPE)
+    if before:
+        command = [*before, str(PARSHALL), *options]
+        process = await trio.lowlevel.open_process(command, stdout=PIPE)
+    else:
+        process = start("parshall", options, stdout=PIPE)
     try:
         assert process.stdout is not None
         with trio.fail_after(60):

@@ -31,6 +31,7 @@ from frontends.admin import ROUTES
 from frontends.cli import main
 from frontends.demo import SIMULATED_BESIDE_CHAT
 from tests.films import ended
+from tests.forking import wait_output
 from tests.gateways import HTTP2, MODELS, PROTOCOLS, add_key, config_text, open_setup, run
 from tests.processes import open_process
 from tests.served import open_served
@@ -250,14 +251,11 @@ async def test_the_first_requests_with_the_sdks(tmp_path: Path) -> None:
     [snippet] = [block for block in blocks("python") if "PARSHALL_KEY" in block]
     async with open_served(tmp_path) as served:
         snippet = snippet.replace("http://127.0.0.1:8787", served.origin)
-        done = await trio.run_process(
-            [sys.executable, "-c", snippet],
-            env=os.environ | {"PARSHALL_KEY": served.setup.key},
-            capture_stdout=True,
-        )
+        environ = os.environ | {"PARSHALL_KEY": served.setup.key}
+        printed = await wait_output(snippet, env=environ)
         texts = [truth.text for truth in served.setup.sim.truth.records()]
         assert len(texts) == snippet.count("print(") == 4
-        assert done.stdout.decode() == "".join(f"{text}\n" for text in texts)
+        assert printed == "".join(f"{text}\n" for text in texts)
 
 
 async def test_what_is_no_chat_with_the_sdk(tmp_path: Path) -> None:
@@ -266,16 +264,13 @@ async def test_what_is_no_chat_with_the_sdk(tmp_path: Path) -> None:
     async with open_served(tmp_path, models=BESIDE_CHAT) as served:
         imports, _, _ = first.partition("hello = ")
         script = (imports + snippet).replace("http://127.0.0.1:8787", served.origin)
-        done = await trio.run_process(
-            [sys.executable, "-c", script],
-            env=os.environ | {"PARSHALL_KEY": served.setup.key},
-            capture_stdout=True,
-        )
+        environ = os.environ | {"PARSHALL_KEY": served.setup.key}
+        printed = await wait_output(script, env=environ)
         asked = [truth.api for truth in served.setup.sim.truth.records()]
     assert [api.partition("-")[2] for api in asked] == [
         *("embeddings", "image-generations", "speech", "transcriptions", "moderations")
     ]
-    vectors, *sizes, flagged = done.stdout.decode().split()
+    vectors, *sizes, flagged = printed.split()
     assert (vectors, flagged) == ("2", "False")
     assert min(map(int, sizes)) > 0
 
@@ -288,14 +283,10 @@ async def test_files_with_the_sdk(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(README)
     async with open_served(tmp_path) as served:
         script = f"{imports}\n{connect}\n{snippet}".replace("http://127.0.0.1:8787", served.origin)
-        done = await trio.run_process(
-            [sys.executable, "-c", script],
-            cwd=tmp_path,
-            env=os.environ | {"PARSHALL_KEY": served.setup.key},
-            capture_stdout=True,
-        )
+        environ = os.environ | {"PARSHALL_KEY": served.setup.key}
+        printed = await wait_output(script, cwd=tmp_path, env=environ)
         assert served.setup.gateway.files.quota.stored_files == 0
-    file_id, *sizes = done.stdout.decode().split()
+    file_id, *sizes = printed.split()
     assert file_id.startswith("file-")
     assert sizes == [str(len(README.encode()))] * 2
 
@@ -322,12 +313,9 @@ async def test_videos_with_the_sdk_and_by_hand(tmp_path: Path) -> None:
         def here(text: str) -> str:
             return text.replace("http://127.0.0.1:8787", served.origin)
 
-        done = await trio.run_process(
-            [sys.executable, "-W", "ignore", "-c", here(f"{imports}\n{connect}\n{snippet}")],
-            env=os.environ | {"PARSHALL_KEY": served.setup.key},
-            capture_stdout=True,
-        )
-        assert done.stdout.decode().split() == ["completed", "4", "True"]
+        environ = os.environ | {"PARSHALL_KEY": served.setup.key}
+        printed = await wait_output(here(f"{imports}\n{connect}\n{snippet}"), env=environ)
+        assert printed.split() == ["completed", "4", "True"]
         typed = partial(shell, here(film), tmp_path, PARSHALL_KEY=served.setup.key)
         made = orjson.loads(await trio.to_thread.run_sync(typed))
         assert (made["object"], made["model"]) == ("video.generation", "sim-video")

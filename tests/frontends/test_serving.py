@@ -32,6 +32,7 @@ from engine.config_access import ADMIN_VARIABLE
 from frontends.demo import PROVIDERS, SIMULATED_BESIDE_CHAT, Provider, demo_config
 from frontends.serving import serve, server_settings
 from frontends.welcome import client_url, welcome
+from tests.forking import start, wait_output
 from tests.frontends.server.apps import read_until
 from tests.gateways import chat_body, config_text, settled
 from tests.processes import ask
@@ -74,12 +75,16 @@ class Process:
 @asynccontextmanager
 async def open_process(folder: Path, *options: str, until: str) -> AsyncIterator[Process]:
     """`parshall serve` on a free port; ready once it has printed `until`."""
-    command = [str(PARSHALL), "serve", *options]
     unset = ("_API_KEY",) if "--config" in options else ("_API_KEY", ADMIN_VARIABLE)
     environ = {k: v for k, v in os.environ.items() if not k.endswith(unset)}
     with (folder / "log").open("ab") as log:
-        process = await trio.lowlevel.open_process(
-            command, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=environ
+        process = start(
+            "parshall",
+            ["serve", *options],
+            stdout=subprocess.PIPE,
+            stderr=log.fileno(),
+            cwd=folder,
+            env=environ,
         )
     try:
         assert process.stdout is not None
@@ -110,8 +115,7 @@ def snippets_of(demo: Process) -> list[str]:
 
 async def paste(snippet: str) -> str:
     """What Python prints of it."""
-    python = await trio.run_process([sys.executable, "-c", snippet], capture_stdout=True)
-    return python.stdout.decode()
+    return await wait_output(snippet)
 
 
 def open_demo_process(folder: Path) -> Any:
