@@ -135,6 +135,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "engine.attempts",
+            "engine.batches",
             "engine.continuing",
             "engine.splitting",
             "engine.course",

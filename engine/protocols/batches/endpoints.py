@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from engine.events import Operation, Protocol
 from engine.protocols import openai_usage
+from engine.protocols.openai_moderations import DEFAULT_MODEL
 from engine.protocols.openai_responses import usage as responses_usage
 from engine.usage import Usage
 
@@ -20,6 +21,7 @@ class Endpoint:
     protocol, operation: of a call to it: by these its codec is found.
     read_usage: what an answer of it says that it consumed; None: nothing.
     holds: the member of its answers that holds numbers alone, and may be megabytes of them.
+    model: that is asked where a request names none; empty: each has to.
     """
 
     path: str
@@ -27,6 +29,7 @@ class Endpoint:
     operation: Operation
     read_usage: Callable[[dict[str, Any]], Usage | None] = openai_usage.read_usage
     holds: str | None = None
+    model: str = ""
 
 
 ENDPOINTS: Final[Mapping[str, Endpoint]] = MappingProxyType(
@@ -37,7 +40,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = MappingProxyType(
             Endpoint("/v1/responses", "openai_responses", "chat", responses_usage.read_usage),
             Endpoint("/v1/embeddings", "openai", "embed", holds="data"),
             Endpoint("/v1/completions", "openai_completions", "chat"),
-            Endpoint("/v1/moderations", "openai", "moderate"),
+            Endpoint("/v1/moderations", "openai", "moderate", model=DEFAULT_MODEL),
         )
     }
 )

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from engine.errors import InvalidRequestError
-from engine.protocols.fields import load_request, write_json
+from engine.protocols.fields import load_request, text_of, write_json
 
 LINES_MAX: Final = 50_000
 FILE_MAX_BYTES: Final = 200_000_000
@@ -19,6 +19,8 @@ VALUES_MAX: Final = 100_000
 _CUSTOM_ID_MAX_CHARS: Final = 512
 _MEMBERS: Final = frozenset({"custom_id", "method", "url", "body"})
 _MARKS: Final = (b"{", b"[", b",")
+_TIERS: Final = (None, "auto", "default", "batch")
+"""All are the same here: that of batches."""
 
 
 class BatchLineError(InvalidRequestError):
@@ -36,11 +38,13 @@ class BatchLine:
 
     Attributes:
         number: of the line, from 1.
+        model: that it names; empty: none.
         body: as JSON.
     """
 
     number: int
     custom_id: str
+    model: str
     body: bytes = field(repr=False)
 
 
@@ -69,22 +73,25 @@ def read_line(data: bytes, number: int, endpoint: str) -> BatchLine:
         raise BatchLineError(
             number, f"'url' must be the batch's endpoint, '{endpoint}'.", "invalid_url"
         )
-    return BatchLine(number, custom_id, _body_of(said, number))
+    body = _body_of(said, number)
+    try:
+        return BatchLine(number, custom_id, text_of(body.get("model")), write_json(body))
+    except InvalidRequestError as error:
+        raise BatchLineError(number, error.message, "invalid_request") from None
 
 
-def _body_of(said: dict[str, Any], number: int) -> bytes:
+def _body_of(said: dict[str, Any], number: int) -> dict[str, Any]:
     body = said.get("body")
     if not isinstance(body, dict):
         raise BatchLineError(number, "'body' must be an object.", "invalid_request")
-    for name in ("stream", "background"):
-        if body.get(name):
-            raise BatchLineError(
-                number, f"'body.{name}' is not possible in a batch.", "invalid_request"
-            )
-    try:
-        return write_json(body)
-    except InvalidRequestError as error:
-        raise BatchLineError(number, error.message, "invalid_request") from None
+    refused = next((name for name in ("stream", "background") if body.get(name)), None)
+    if body.get("service_tier") not in _TIERS:
+        refused = "service_tier"
+    if refused is not None:
+        raise BatchLineError(
+            number, f"'body.{refused}' is not possible in a batch.", "invalid_request"
+        )
+    return body
 
 
 def write_line(line: BatchLine, endpoint: str, body: bytes) -> bytes:

@@ -32,7 +32,7 @@ def test_a_line_is_read_and_written_with_another_request() -> None:
 
     line = read_line(raw, 3, CHAT)
 
-    assert line == BatchLine(3, "a", b'{"seed":%d}' % 2**70), "to the digit"
+    assert line == BatchLine(3, "a", "", b'{"seed":%d}' % 2**70), "to the digit"
     written = write_line(line, CHAT, b'{"model":"other"}')
     assert written.endswith(b"}\n")
     assert orjson.loads(written) == {
@@ -57,6 +57,11 @@ def test_a_line_is_read_and_written_with_another_request() -> None:
         (orjson.dumps({**GOOD, "body": "x"}), "invalid_request", "'body'"),
         (orjson.dumps({**GOOD, "body": {"stream": True}}), "invalid_request", "body.stream"),
         (orjson.dumps({**GOOD, "body": {"background": True}}), "invalid_request", "background"),
+        (
+            orjson.dumps({**GOOD, "body": {"service_tier": "priority"}}),
+            "invalid_request",
+            "body.service_tier",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_line_is_said_with_its_number(
