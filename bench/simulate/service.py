@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import itertools
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -17,12 +15,10 @@ from bench.simulate.anthropic_dialect import AnthropicDialect
 from bench.simulate.anthropic_files import AnthropicFiles
 from bench.simulate.bedrock_dialect import BedrockDialect, is_bedrock
 from bench.simulate.behaviour import Behaviour, with_rates
-from bench.simulate.chat import ChatRequest
 from bench.simulate.chat_replies import ChatStream, ChatUnary
 from bench.simulate.completions_dialect import CompletionsDialect
-from bench.simulate.compose import compose
 from bench.simulate.dialect import Dialect
-from bench.simulate.directives import DirectiveError, Directives
+from bench.simulate.directives import Directives
 from bench.simulate.errands import Errands
 from bench.simulate.errors import ApiError
 from bench.simulate.files import FileShelf
@@ -34,6 +30,7 @@ from bench.simulate.gemini_videos import GeminiVideos
 from bench.simulate.generic_jobs import GenericJobs
 from bench.simulate.job_calls import Desk
 from bench.simulate.jobs import JobBook
+from bench.simulate.kept.batches import BatchDesk
 from bench.simulate.kept.conversations import ConversationDesk
 from bench.simulate.kept.response_desk import ResponseDesk
 from bench.simulate.kept.response_events import background_reply
@@ -44,16 +41,15 @@ from bench.simulate.named_files import named_files
 from bench.simulate.openai_dialect import OpenAIDialect
 from bench.simulate.openai_files import OpenAIFiles
 from bench.simulate.openai_videos import OpenAIVideos
-from bench.simulate.operations import OPERATIONS, known_models
+from bench.simulate.operations import OPERATIONS
 from bench.simulate.own_pages import OwnPages
 from bench.simulate.paths import listed_model
-from bench.simulate.plan import ChatPlan
+from bench.simulate.planner import Planner
 from bench.simulate.replay import ReplayReply, load_recording
 from bench.simulate.replies import Reply, Request, Responder, StaticReply
 from bench.simulate.responses_dialect import ResponsesDialect
 from bench.simulate.settings import SimulatorSettings
 from bench.simulate.signatures import Signer
-from bench.simulate.text import seed_of
 from bench.simulate.tokens import count_tokens
 from bench.simulate.truth import TruthLog, TruthRecord
 from bench.simulate.vertex import (
@@ -64,7 +60,6 @@ from bench.simulate.vertex import (
 )
 from bench.simulate.wheel import TimerWheel
 from bench.simulate.xai_videos import XaiVideos
-from engine.wire.http import Headers
 
 _JSON: Final = (b"content-type", b"application/json")
 _CHATS: Final = frozenset(
@@ -96,12 +91,11 @@ class Service:
         self._wheel = wheel
         self._truth = truth
         self._behaviour = behaviour
-        self._numbers = itertools.count(1)
-        self._instance = seed_of(settings.seed.encode(), str(time.time_ns()).encode()).hex()[:12]
+        self._planner = planner = Planner(settings, behaviour)
         self._signer = Signer(settings.seed.encode())
         self._openai = OpenAIDialect()
         self._completions = CompletionsDialect()
-        self.kept = Shelf(self._instance, lax=settings.lax_parents)
+        self.kept = Shelf(planner.instance, lax=settings.lax_parents)
         self.responses = ResponseStore(self._signer, self.kept)
         self._responses = ResponsesDialect(self.responses)
         self._anthropic = AnthropicDialect(self._signer)
@@ -113,26 +107,33 @@ class Service:
         }
         self.tokens = TokenIssuer(settings.service_accounts or {})
         self._bedrock = BedrockDialect(self._signer, settings.aws_keys)
-        self._models = known_models(settings)
-        self.files = FileShelf(self._instance)
-        self.jobs = JobBook(self._instance)
+        self.files = FileShelf(planner.instance)
+        self.jobs = JobBook(planner.instance)
         self._pages = OwnPages(wheel, truth, load, behaviour, self.files, self.jobs, self.kept)
-        works = Desk(self.jobs, self._knows_job, settings.seed.encode())
+        works = Desk(self.jobs, planner.knows_job, settings.seed.encode())
         desks = (
             ResponseDesk(self.responses, self._responses),
             ConversationDesk(self.responses, self._openai),
+            BatchDesk(self.kept, self.files, planner, self._batched()),
             GeminiVideos(works, self._gemini),
             OpenAIVideos(works, self.files, self._openai),
             XaiVideos(works),
             GenericJobs(works),
-            GeminiFiles(self.files, self._gemini, self._instance),
+            GeminiFiles(self.files, self._gemini, planner.instance),
             AnthropicFiles(self.files, self._anthropic),
             OpenAIFiles(self.files, self._openai),
         )
         self._errands = Errands(desks, wheel, truth, behaviour, self._authenticate)
 
-    def _knows_job(self, model: str) -> bool:
-        return self._settings.any_model or model in self._settings.job_models
+    def _batched(self) -> dict[str, Dialect]:
+        """What a batch may consist of, by its endpoint."""
+        return {
+            "/v1/chat/completions": self._openai,
+            "/v1/completions": self._completions,
+            "/v1/responses": self._responses,
+            "/v1/embeddings": OPERATIONS["/v1/embeddings"],
+            "/v1/moderations": OPERATIONS["/v1/moderations"],
+        }
 
     def reply_to(self, request: Request, responder: Responder, now_s: float) -> Reply:
         """The reply to a complete request, not yet started."""
@@ -140,13 +141,13 @@ class Service:
         try:
             return self._route(dialect, request, responder, now_s)
         except ApiError as error:
-            return self._error(dialect, error, request, responder, self._own_id()[1])
+            return self._error(dialect, error, request, responder, self._planner.own_id()[1])
 
     def too_large(self, responder: Responder) -> Reply:
         """The reply to a body past the limit."""
         error = ApiError("The request body is too large.", status=413)
         request = Request("POST", "/", "", {}, b"", "")
-        return self._error(self._openai, error, request, responder, self._own_id()[1])
+        return self._error(self._openai, error, request, responder, self._planner.own_id()[1])
 
     def _dialect_of(self, request: Request) -> Dialect:
         """By the path; the model lists share `/v1/models`, so there by the headers."""
@@ -183,7 +184,7 @@ class Service:
         path, method = request.path, request.method
         if path not in _CHATS:
             if (errand := self._errands.find(request)) is not None:
-                return self._errands.reply_to(errand, request, responder, self._own_id()[1])
+                return self._errands.reply_to(errand, request, responder, self._planner.own_id()[1])
             if (page := self._pages.reply_to(request, responder)) is not None:
                 return page
         handler: Handler | None = None
@@ -216,7 +217,7 @@ class Service:
     def _chat(
         self, dialect: Dialect, request: Request, responder: Responder, now_s: float
     ) -> Reply:
-        number, own_id = self._own_id()
+        number, own_id = self._planner.own_id()
         sent_id = request.headers.get(b"x-request-id", b"").decode("latin-1")[:REQUEST_ID_MAX]
         record = self._truth.open(sent_id or own_id, own_id, request.protocol, dialect.name)
         self._truth.keep_body(record, request.body)
@@ -226,9 +227,9 @@ class Service:
             record.model, record.stream = chat.model, chat.stream
             record.directives = chat.directives or ""
             record.signatures, record.parts = chat.signatures, chat.parts
-            self._known(dialect, chat.model)
+            self._planner.known(dialect, chat.model)
             record.files = named_files(self.files, dialect.name, request.body, key)
-            directives = self._directives(chat, record.number)
+            directives = self._planner.directives(chat, record.number)
             record.tag = directives.tag
             if directives.status is not None:
                 refusal = dialect.status_error(directives.status, directives.retry_after)
@@ -244,7 +245,7 @@ class Service:
             if directives.fault in ("error_ok", "html"):
                 return self._misplaced(dialect, request, responder, record, directives)
             headers = with_rates(dialect.headers(own_id), dialect.name, directives)
-            plan = self._plan(dialect, chat, directives, headers, number)
+            plan = self._planner.plan(dialect, chat, directives, headers, number)
         except ApiError as error:
             return self._error(dialect, error, request, responder, own_id, record=record)
         record.completion_id = plan.answer_id
@@ -278,57 +279,18 @@ class Service:
         reply.fails()
         return reply
 
-    def _plan(
-        self,
-        dialect: Dialect,
-        chat: ChatRequest,
-        directives: Directives,
-        headers: Headers,
-        number: int,
-    ) -> ChatPlan:
-        seed = seed_of(self._settings.seed.encode(), chat.seed_material)
-        try:
-            answer = compose(chat, directives, seed, dialect)
-        except DirectiveError as error:
-            raise ApiError(str(error), param="messages", code="invalid_directive") from None
-        return ChatPlan(
-            request=chat,
-            directives=directives,
-            answer=answer,
-            answer_id=dialect.answer_id(self._instance, number),
-            created=int(time.time()),
-            input_tokens=count_tokens(chat.texts) + chat.framing_tokens,
-            headers=headers,
-            ahead_max_tokens=self._settings.ahead_max_tokens,
-        )
-
     def _count(
         self, dialect: Dialect, request: Request, responder: Responder, _now_s: float
     ) -> Reply:
         """How many tokens a request would be; it leaves no record."""
         key = self._authenticate(dialect, request).decode("latin-1")
         chat = dialect.parse(request)
-        self._known(dialect, chat.model)
+        self._planner.known(dialect, chat.model)
         named_files(self.files, dialect.name, request.body, key)
         tokens = count_tokens(chat.texts) + chat.framing_tokens
         return self._pages.json(
-            dialect.count(tokens), responder, dialect.headers(self._own_id()[1])
+            dialect.count(tokens), responder, dialect.headers(self._planner.own_id()[1])
         )
-
-    def _own_id(self) -> tuple[int, str]:
-        number = next(self._numbers)
-        return number, f"req_{self._instance}{number:020x}"
-
-    def _directives(self, chat: ChatRequest, number: int) -> Directives:
-        try:
-            return self._behaviour.of(chat.model, chat.directives, number)
-        except DirectiveError as error:
-            raise ApiError(str(error), param="messages", code="invalid_directive") from None
-
-    def _known(self, dialect: Dialect, model: str) -> str:
-        if not self._settings.any_model and model not in self._models[dialect.name]:
-            raise dialect.unknown_model(model)
-        return model
 
     def _authenticate(self, dialect: Dialect, request: Request) -> bytes:
         """The key it was sent with; empty where it has none and needs none."""
@@ -367,8 +329,9 @@ class Service:
         if outage.status is not None:
             raise dialect.status_error(outage.status, outage.retry_after)
         if not model:
-            return self._pages.json(dialect.model_list(self._models[dialect.name]), responder)
-        return self._pages.json(dialect.model(self._known(dialect, model)), responder)
+            models = self._planner.models[dialect.name]
+            return self._pages.json(dialect.model_list(models), responder)
+        return self._pages.json(dialect.model(self._planner.known(dialect, model)), responder)
 
     def _issue_token(self, request: Request, responder: Responder) -> Reply:
         status, document = self.tokens.answer(request)
