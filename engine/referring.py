@@ -210,6 +210,22 @@ class Referring:
             raise UpstreamTimeoutError("The provider did not take a file in time.")
         return Given(files, tuple(copies.values()))
 
+    async def keep(
+        self, row: FileRow, provider: Provider, key: int, purpose: str | None = None
+    ) -> ProviderFile:
+        """The copy of a file that a provider of OpenAI's way has, or gets, for good: something
+        there goes on using it. It is sent for its own purpose, or another one.
+
+        Raises:
+            UnavailableError: too much is on its way now.
+            UpstreamError: it does not take the file now.
+            GatewayError: as `FileStore.pieces`.
+        """
+        file = FileStandIn(await self._type_of(row), row.filename, row.size_bytes)
+        with trio.move_on_after(_WAIT_S + row.size_bytes / _BYTES_PER_S):
+            return await self._copy(row, file, Recipient(provider, key, ""), purpose or row.purpose)
+        raise UpstreamTimeoutError("The provider did not take a file in time.")
+
     async def forget(self, copies: Iterable[ProviderFile]) -> None:
         """Providers say that they have these no more."""
         for copy in copies:
@@ -227,17 +243,23 @@ class Referring:
 
     # ---- copies at providers ------------------------------------------------------------------
 
-    async def _copy(self, row: FileRow, file: FileStandIn, to: Recipient) -> ProviderFile:
-        """The copy that the recipient has, or gets. One task sends it for all who wait for it, and
-        goes on where they leave: what a provider has taken is remembered."""
+    async def _copy(
+        self, row: FileRow, file: FileStandIn, to: Recipient, purpose: str | None = None
+    ) -> ProviderFile:
+        """The copy that the recipient has, or gets; with a purpose it is to stay there. One task
+        sends it for all who wait for it, and goes on where they leave: what a provider has taken is
+        remembered."""
         place = (row.file_id, to.provider.name, to.provider.credential_id(to.key))
         flight = self._flights.get(place)
+        while flight is not None and purpose is not None:
+            await flight.done.wait()  # that one may be sent for a while only
+            flight = self._flights.get(place)
         if flight is None:
             own = sum(1 for each in self._flights.values() if each.account_id == row.account_id)
             if len(self._flights) >= _SENDING_MAX or own >= _OF_AN_ACCOUNT:
                 raise UnavailableError("Too many files are sent to providers.", retry_after_s=1)
             flight = self._flights[place] = _Flight(row.account_id)
-            self._nursery.start_soon(self._fly, place, flight, row, file, to)
+            self._nursery.start_soon(self._fly, place, flight, row, file, to, purpose)
         await flight.done.wait()
         if isinstance(flight.outcome, ProviderFile):
             return flight.outcome
@@ -250,10 +272,12 @@ class Referring:
         row: FileRow,
         file: FileStandIn,
         to: Recipient,
+        purpose: str | None,
     ) -> None:
         try:
             async with self._sending:
-                flight.outcome = await self._known(place) or await self._send(place, row, file, to)
+                copy = await self._known(place, for_good=purpose is not None)
+                flight.outcome = copy or await self._send(place, row, file, to, purpose)
         except GatewayError as error:
             flight.outcome = error.with_traceback(None)
         except Exception as error:  # noqa: BLE001 - who waits for it is told
@@ -266,17 +290,24 @@ class Referring:
             del self._flights[place]
             flight.done.set()
 
-    async def _known(self, place: tuple[str, str, str]) -> ProviderFile | None:
+    async def _known(self, place: tuple[str, str, str], *, for_good: bool) -> ProviderFile | None:
         copy = await self._store.ledger.find_copy(*place)
+        if for_good and copy is not None and copy.expires_at_ms is not None:
+            return None  # it goes there by itself; this one is remembered in its place
         ends_ms = math.inf if copy is None or copy.expires_at_ms is None else copy.expires_at_ms
         return copy if ends_ms > self._clock() + _OVER_SOON_MS else None
 
     async def _send(
-        self, place: tuple[str, str, str], row: FileRow, file: FileStandIn, to: Recipient
+        self,
+        place: tuple[str, str, str],
+        row: FileRow,
+        file: FileStandIn,
+        to: Recipient,
+        purpose: str | None,
     ) -> ProviderFile:
         files = self._files_of(to.provider, to.key)
         pieces = partial(self._store.pieces, row)
-        outgoing = OutgoingFile(file.name, file.mime_type, file.size_bytes, pieces)
+        outgoing = OutgoingFile(file.name, file.mime_type, file.size_bytes, pieces, purpose)
         held = await files.send(outgoing)
         copy = ProviderFile(
             *place,

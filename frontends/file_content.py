@@ -81,12 +81,12 @@ async def content_response(store: FileStore, row: FileRow, asked: Conditions) ->
     """
     etag = f'"{row.sha256}"'
     headers = {"etag": etag, "accept-ranges": "bytes"}
+    kept_here = row.origin != "provider"  # else nobody knows the digest of all of it
     if _matches(asked.if_none_match, etag):
         return _without_type(Response(b"", _NOT_MODIFIED, headers))
-    headers |= {
-        "content-disposition": disposition(row.filename),
-        "repr-digest": sha256_field(row.sha256),
-    }
+    headers["content-disposition"] = disposition(row.filename)
+    if kept_here:
+        headers["repr-digest"] = sha256_field(row.sha256)
     begin, end, status = 0, row.size_bytes, _MODIFIED
     if asked.method == "GET" and asked.if_range in (None, etag):
         found = range_of(asked.range, row.size_bytes)
@@ -94,7 +94,7 @@ async def content_response(store: FileStore, row: FileRow, asked: Conditions) ->
             begin, end = found
             status = _PARTIAL
             headers["content-range"] = f"bytes {begin}-{end - 1}/{row.size_bytes}"
-    if status == _MODIFIED:
+    if status == _MODIFIED and kept_here:
         headers["content-digest"] = headers["repr-digest"]
     body: Pieces | bytes = b""
     if asked.method == "GET":

@@ -48,7 +48,7 @@ def anthropic_file(row: FileRow) -> dict[str, Any]:
         "mime_type": row.mime_type,
         "size_bytes": row.size_bytes,
         "created_at": format_time(row.created_at_ms),
-        "downloadable": row.origin == "job",
+        "downloadable": row.origin != "upload",
     }
 
 
@@ -78,7 +78,7 @@ def gemini_file(row: FileRow, origin: str) -> dict[str, Any]:
         del shown["displayName"]
     if row.expires_at_ms is not None:
         shown["expirationTime"] = format_time(row.expires_at_ms)
-    if row.origin == "job":
+    if row.origin != "upload":
         shown |= {"source": "GENERATED", "downloadUri": f"{uri}:download?alt=media"}
     return shown
 

@@ -45,6 +45,10 @@ _UNWANTED_COPIES: Final = f"""
 SELECT {_COPY_COLUMNS} FROM provider_files
 WHERE file_id > ? AND file_id NOT IN (SELECT file_id FROM files) ORDER BY file_id LIMIT ?
 """  # noqa: S608 - a constant
+_CALLED: Final = """
+SELECT provider_file_id, file_id, account_id FROM provider_files LEFT JOIN files USING (file_id)
+WHERE provider = ? AND credential = ? AND provider_file_id IN (SELECT value FROM json_each(?))
+"""
 
 
 def add_file(store: Store, row: FileRow) -> None:
@@ -146,14 +150,20 @@ def expired_files(path: Path, now_ms: int, limit: int) -> list[str]:
 
 def stored_bytes(db: Database) -> list[StoredBytes]:
     """What each account has stored that has anything."""
-    sql = "SELECT account_id, sum(size_bytes), count(*) FROM files GROUP BY account_id"
+    sql = (
+        "SELECT account_id, sum(size_bytes), count(*) FROM files WHERE origin <> 'provider'"
+        " GROUP BY account_id"
+    )
     return [StoredBytes(*row) for row in db.execute(sql)]
 
 
 def file_sizes(path: Path, prefix: str) -> dict[str, int]:
-    """The sizes of all files whose ids begin so, by id."""
+    """The sizes of all files whose ids begin so and that are stored here, by id."""
     with reading(path) as db:
-        sql = "SELECT file_id, size_bytes FROM files WHERE file_id >= ? AND file_id < ?"
+        sql = (
+            "SELECT file_id, size_bytes FROM files WHERE file_id >= ? AND file_id < ?"
+            " AND origin <> 'provider'"
+        )
         return dict(db.execute(sql, (prefix, prefix + "~")).fetchall())
 
 
@@ -190,6 +200,28 @@ def find_copy(path: Path, file_id: str, provider: str, credential: str) -> Provi
         )
         row = db.execute(sql, (file_id, provider, credential)).fetchone()
         return None if row is None else ProviderFile(*row)
+
+
+def first_copy(path: Path, file_id: str) -> ProviderFile | None:
+    """The copy that was known first; of what a provider has made it is the file itself."""
+    with reading(path) as db:
+        sql = (
+            f"SELECT {_COPY_COLUMNS} FROM provider_files WHERE file_id = ?"  # noqa: S608 - constants
+            " ORDER BY uploaded_at_ms LIMIT 1"
+        )
+        row = db.execute(sql, (file_id,)).fetchone()
+        return None if row is None else ProviderFile(*row)
+
+
+def files_called(
+    path: Path, provider: str, credential: str, provider_file_ids: Sequence[str]
+) -> list[tuple[str, str, str | None]]:
+    """Of files of these names at a provider: the name, the bare id, and whose it is; None: it was
+    removed here."""
+    with reading(path) as db:
+        return db.execute(
+            _CALLED, (provider, credential, orjson.dumps(provider_file_ids).decode())
+        ).fetchall()
 
 
 def unwanted_copies(path: Path, after: str, limit: int) -> list[ProviderFile]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-FileOrigin = Literal["upload", "job"]
+FileOrigin = Literal["upload", "job", "provider"]
 FileOrder = Literal["asc", "desc"]
 
 
@@ -16,9 +16,10 @@ class FileRow:
     Attributes:
         file_id: the bare id; see `engine.file_ids`. It is the name of what is stored, too.
         key_id: whose upload it was; None where no key did it.
-        sha256: of all of it, in hexadecimal digits.
+        sha256: of all of it, in hexadecimal digits; of what a provider has made, of its names.
         created_at_ms, expires_at_ms: milliseconds since 1970; from its end on there is none.
-        origin: whether a client has sent it or a job has made it.
+        origin: whether a client has sent it or a job has made it; `provider`: a provider has, and
+            nobody else keeps it.
         request_id: the job's; of an upload None.
     """
 

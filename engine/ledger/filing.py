@@ -101,6 +101,19 @@ class Filing(Keeping):
             file_jobs.find_copy, self._settings.path, file_id, provider, credential
         )
 
+    async def first_copy(self, file_id: str) -> ProviderFile | None:
+        """The copy of a file that was known first: of what a provider has made, the file."""
+        return await trio.to_thread.run_sync(file_jobs.first_copy, self._settings.path, file_id)
+
+    async def files_called(
+        self, provider: str, credential: str, provider_file_ids: Sequence[str]
+    ) -> list[tuple[str, str, str | None]]:
+        """Files by what a provider calls them: that, the bare id, and whose it is; None: it was
+        removed here, and not there yet."""
+        return await trio.to_thread.run_sync(
+            file_jobs.files_called, self._settings.path, provider, credential, provider_file_ids
+        )
+
     async def forget_copy(self, copy: ProviderFile) -> None:
         """A copy is gone, or is none any more; one that has replaced it stays."""
         await self._journal.run(lambda store: file_jobs.forget_copy(store, copy))

@@ -14,32 +14,12 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from engine.config_state import Family
+from engine.owned import OwnedKind
 
 Method = Literal["GET", "POST", "DELETE"]
 
 BilledOperation = Literal["run", "batch", "fine_tune", "vector_store_search"]
 """What an exchange does in the place of the forwarder: its answer costs something."""
-
-OwnedKind = Literal[
-    "response",
-    "item",
-    "conversation",
-    "assistant",
-    "thread",
-    "message",
-    "run",
-    "run_step",
-    "vector_store",
-    "vector_store_file",
-    "vector_store_file_batch",
-    "batch",
-    "fine_tuning_job",
-    "fine_tuning_event",
-    "fine_tuning_checkpoint",
-    "container",
-    "container_file",
-]
-"""What ids name that are the provider's own."""
 
 IdKind = OwnedKind | Literal["file"]
 """What an id names; "file": one of the gateway's, which the provider knows by another."""

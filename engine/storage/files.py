@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,9 +21,10 @@ from engine.errors import ConcurrencyLimitedError, FileTooLargeError, StorageUna
 from engine.file_ids import bare_file_id, new_file_id
 from engine.ledger.file_rows import FilePage, FileQuery, FileRow, ProviderFile
 from engine.ledger.filing import Filing
+from engine.ledger.records import ConflictError
 from engine.storage.blobs import Blobs, StoreError
 from engine.storage.quota import Quota
-from engine.storage.reading import FilePieces
+from engine.storage.reading import FilePieces, Pieces
 from engine.storage.refusals import not_found, told
 from engine.storage.upload import Upload
 
@@ -68,6 +69,7 @@ class FileStore:
         unwanted: keys of files that were written down too late for whoever waited.
         due: there are such.
         in_hand: keys that are being committed.
+        fetch: gives what a provider has made, from a place to another.
         remove_copy: asks a provider to remove a copy of a file that is no more; whether it has.
     """
 
@@ -81,6 +83,7 @@ class FileStore:
         self.in_hand: set[str] = set()
         self.due = Alarm()
         self.remove_copy: Callable[[ProviderFile], Awaitable[bool]] | None = None
+        self.fetch: Callable[[FileRow, int, int], Pieces] | None = None
         self.blobs = blobs
         self.clock = clock
         self.quota = Quota(settings.account_files_max)
@@ -181,10 +184,14 @@ class FileStore:
 
     # ---- out -----------------------------------------------------------------------------------
 
-    def pieces(self, row: FileRow, offset: int = 0, size_bytes: int | None = None) -> FilePieces:
+    def pieces(self, row: FileRow, offset: int = 0, size_bytes: int | None = None) -> Pieces:
         """The file from a place on; all of it, without a size. Iterating raises as `FilePieces`
-        says."""
+        says; or UpstreamError, where a provider has it."""
         end = row.size_bytes if size_bytes is None else offset + size_bytes
+        if row.origin == "provider":
+            if self.fetch is None:
+                raise not_found(row.file_id)
+            return self.fetch(row, offset, end)
         return FilePieces(self.blobs, self.ledger, row, offset, end)
 
     async def read(self, row: FileRow) -> bytes:
@@ -207,13 +214,22 @@ class FileStore:
         )
         if not removed:  # somebody else was faster
             raise not_found(file_id)
-        await self._clear([row.file_id])
+        if row.origin != "provider":
+            await self._clear([row.file_id])
         return row
+
+    async def adopt(self, row: FileRow, copy: ProviderFile) -> None:
+        """What a provider has made is an account's from now on; it stays there, and takes no room
+        here. Again and again, if need be. Raises UnavailableError."""
+        await self.ledger.put_copy(copy)
+        with suppress(ConflictError):  # it is the account's, or was and is to go
+            await self.ledger.add_file(row, lambda: None, lambda: None)
 
     def _removed(self, rows: Sequence[FileRow]) -> None:
         """Called once that is durable, whoever waits for it."""
-        self.quota.removed(rows)
-        self.leftovers.update(row.file_id for row in rows)
+        stored = [row for row in rows if row.origin != "provider"]
+        self.quota.removed(stored)
+        self.leftovers.update(row.file_id for row in stored)
         self.due.set()
 
     async def remove(self, file_ids: Sequence[str]) -> list[FileRow]:

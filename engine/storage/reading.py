@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from engine.ledger.file_rows import FileRow
 from engine.ledger.filing import Filing
@@ -12,6 +12,16 @@ from engine.storage.blobs import PIECE_BYTES, BlobMissingError, BlobReader, Blob
 from engine.storage.refusals import damaged, not_found, told
 
 T = TypeVar("T")
+
+
+class Pieces(Protocol):
+    """The bytes of a file, wherever they are; whoever stops before the end closes it."""
+
+    def __aiter__(self) -> Pieces: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None: ...
 
 
 class FilePieces:

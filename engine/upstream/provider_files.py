@@ -61,12 +61,18 @@ class Pieces(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OutgoingFile:
-    """A file as it is sent; `pieces` gives it from the beginning, each time it is called."""
+    """A file as it is sent; `pieces` gives it from the beginning, each time it is called.
+
+    Attributes:
+        purpose: what OpenAI is told that it is for; it stays there then. None: for requests that
+            name it, and it goes after a while.
+    """
 
     name: str
     mime_type: str
     size_bytes: int
     pieces: Callable[[], Pieces]
+    purpose: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,9 @@ class ProviderFiles:
 
     async def _send(self, file: OutgoingFile) -> HeldFile:
         boundary = secrets.token_hex(16)
-        fields = _OPENAI_FIELDS if self._api == "openai" else {}
+        fields: Mapping[str, str] = _OPENAI_FIELDS if self._api == "openai" else {}
+        if file.purpose is not None and self._api == "openai":
+            fields = {"purpose": file.purpose}
         kind = f"multipart/form-data; boundary={boundary}".encode()
         path = self._provider.path("/files")
         async with aclosing(file.pieces()) as pieces:

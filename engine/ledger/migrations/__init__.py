@@ -28,6 +28,7 @@ from engine.ledger.migrations import (
     m013_webhooks,
     m014_owned_ids,
     m015_agents,
+    m016_provided_files,
 )
 from engine.ledger.records import LedgerError
 
@@ -47,6 +48,7 @@ _MODULES = (
     m013_webhooks,
     m014_owned_ids,
     m015_agents,
+    m016_provided_files,
 )
 
 migrations = Migrations("parshall.ledger")
