@@ -310,6 +310,11 @@ class Config:
         """Where files are, unless they are in a bucket."""
         return self.storage.path.parent / self.files.folder
 
+    @property
+    def knowledge_path(self) -> Path:
+        """The index of what agents know; it can be lost."""
+        return self.storage.path.with_name(f"{self.storage.path.name}-knowledge")
+
     def error(self, keys: Keys, problem: str) -> ConfigError:
         """An error about a key, for the caller to raise."""
         if self.source is not None:

@@ -11,6 +11,7 @@ from engine.admission.keys import KeyIndex
 from engine.admission.limits import LocalLimiter
 from engine.admission.switches import Switches
 from engine.agents.book import Agents
+from engine.agents.knowledge import open_knowledge
 from engine.clock import Clock
 from engine.config import Config
 from engine.drains import open_drains
@@ -63,6 +64,9 @@ async def open_parts(config: Config, clock: Clock) -> AsyncIterator[Parts]:
         open_parsing(parsing_settings, spool) as parsing,
         open_file_store(config, ledger, clock) as files,
         open_sessions(files) as uploads,
+        open_knowledge(
+            config.knowledge_path, files, lambda: parts.config.agents, ledger.all_agent_ids
+        ) as knowledge,
         open_referring(files, pool, clock) as referring,
     ):
         telemetry = Telemetry()
@@ -93,7 +97,7 @@ async def open_parts(config: Config, clock: Clock) -> AsyncIterator[Parts]:
             ),
             files=files,
             uploads=uploads,
-            agents=Agents(ledger, clock, lambda: parts.config.agents),
+            agents=Agents(ledger, knowledge, clock, lambda: parts.config.agents),
             clock=clock,
         )
         files.remove_copy = lambda copy: referring.remove_copy(parts.providers, copy)

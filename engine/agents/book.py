@@ -13,9 +13,10 @@ from engine.agents.definitions import (
     read_definition,
     stored_definition,
 )
+from engine.agents.knowledge import KnowledgeBook, Source
 from engine.clock import Clock
 from engine.config_agents import AgentsConfig
-from engine.errors import ConcurrencyLimitedError
+from engine.errors import ConcurrencyLimitedError, GatewayError
 from engine.ledger.agency import Agency
 from engine.ledger.agent_jobs import no_such_agent
 from engine.ledger.agent_rows import AgentPage, AgentQuery, AgentRow
@@ -29,8 +30,15 @@ Check = Callable[[Definition], None]
 class Agents:
     """Of one gateway. What raises `UnavailableError` cannot reach the database now."""
 
-    def __init__(self, ledger: Agency, clock: Clock, config: Callable[[], AgentsConfig]) -> None:
+    def __init__(
+        self,
+        ledger: Agency,
+        knowledge: KnowledgeBook,
+        clock: Clock,
+        config: Callable[[], AgentsConfig],
+    ) -> None:
         self._ledger = ledger
+        self._knowledge = knowledge
         self._clock = clock
         self._config = config
 
@@ -40,14 +48,20 @@ class Agents:
         Raises:
             InvalidRequestError: the document says what no agent can be, or the name is taken.
             AgentsLimitedError: the account has as many as it may have.
-            GatewayError: as `check`.
+            GatewayError: as `check`, `KnowledgeBook.check` and `learn`.
         """
         config = self._config()
         definition = read_definition(document, config)
         check(definition)
+        await self._knowledge.check(account_id, definition.knowledge)
         now_ms = self._clock()
         agent = Agent(new_agent_id(), account_id, 1, now_ms, now_ms, definition)
-        await self._ledger.add_agent(_row_of(agent), config.per_account_max)
+        try:
+            await self._knowledge.learn(account_id, agent.agent_id, definition.knowledge)
+            await self._ledger.add_agent(_row_of(agent), config.per_account_max)
+        except GatewayError:
+            await self._knowledge.forget(agent.agent_id, definition.knowledge)
+            raise
         return agent
 
     async def find(self, account_id: str, named: str) -> Agent:
@@ -70,6 +84,9 @@ class Agents:
             before = await self.find(account_id, named)
             definition = changed_definition(before.definition, document, self._config())
             check(definition)
+            if definition.knowledge != before.definition.knowledge:
+                await self._knowledge.check(account_id, definition.knowledge)
+                await self._knowledge.learn(account_id, before.agent_id, definition.knowledge)
             agent = replace(
                 before,
                 version=before.version + 1,
@@ -85,7 +102,12 @@ class Agents:
         agent = await self.find(account_id, named)
         if not await self._ledger.remove_agent(account_id, agent.agent_id):
             raise no_such_agent(named)
+        await self._knowledge.forget(agent.agent_id, agent.definition.knowledge)
         return agent
+
+    async def look_up(self, agent: Agent, question: str) -> tuple[Source, ...]:
+        """See `KnowledgeBook.look_up`."""
+        return await self._knowledge.look_up(agent, question)
 
 
 def agent_of(row: AgentRow) -> Agent:
