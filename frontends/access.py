@@ -40,6 +40,8 @@ class AccessEntry:
     """Set once it is known who asks; from then on the answer says what is left of the limits."""
     stores: bool = False
     """It is about files: the answer says how much is stored once it is known who asks."""
+    page: bool = False
+    """The answer is a page of the gateway's own, whose scripts a browser may run."""
     status: int | None = None
     """None when the client left before there was an answer."""
     error_code: str | None = None

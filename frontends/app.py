@@ -34,6 +34,7 @@ from frontends.auth import AuthRoutes
 from frontends.bodies import BodyTimeoutError, LazyRequest, ParseBudget
 from frontends.connection import GatewayConnection, current_entry
 from frontends.direct import direct_routes
+from frontends.documentation import DocumentationRoutes
 from frontends.files import FileRoutes
 from frontends.gemini import GeminiRoutes
 from frontends.headers import SECURITY
@@ -107,6 +108,7 @@ class GatewayApp(QuartTrio):
         self.register_blueprint(JobRoutes(ingress, gateway).blueprint())
         self.register_blueprint(AgentRoutes(ingress, gateway).blueprint())
         self.register_blueprint(FileRoutes(ingress, gateway, self.render_fault).blueprint())
+        self.register_blueprint(DocumentationRoutes(self).blueprint())
         self.register_error_handler(Exception, self._answer_error)
         self.get("/healthz")(self.healthz)
         self.get("/readyz")(self.readyz)

@@ -225,7 +225,8 @@ class GatewayConnection(TrioASGIHTTPConnection):
                 *self._storage(),
             ]
             brand = self._gateway.config.server.header_brand
-            passed = answer_headers(headers, self.scope["scheme"], brand)
+            page = self._entry.page
+            passed = answer_headers(headers, self.scope["scheme"], brand, page=page)
             return {**message, "headers": passed}
         self._entry.response_bytes += len(message.get("body", b""))
         return message

@@ -75,16 +75,28 @@ SECURITY: Final[tuple[Header, ...]] = (
 )
 """Answers hold what customers said and paid: nobody keeps, frames, runs or sniffs them."""
 
+PAGE_POLICY: Final = (
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    b"frame-ancestors 'none'"
+)
+"""Of the one page that is a page: it runs what comes from here, and asks nobody else."""
+_OF_PAGE: Final = tuple(
+    (name, PAGE_POLICY if name == b"content-security-policy" else value) for name, value in SECURITY
+)
+
 _HSTS: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
 """Only where the client came by TLS (RFC 6797 section 7.2). Subdomains are the operator's."""
 
 
-def answer_headers(headers: Iterable[Header], scheme: str, brand: str = OWN_BRAND) -> list[Header]:
+def answer_headers(
+    headers: Iterable[Header], scheme: str, brand: str = OWN_BRAND, *, page: bool = False
+) -> list[Header]:
     """The head of an answer by the app: what may pass, by the operator's `brand`, and what each
-    answer has."""
+    answer has; `page`: it is a page of the gateway's own."""
     allowed = (header for header in headers if header[0].lower() in ANSWER_HEADERS)
     passed = branded(allowed, brand)
-    passed += SECURITY
+    passed += _OF_PAGE if page else SECURITY
     if scheme == "https":
         passed.append(_HSTS)
     return passed

@@ -86,6 +86,9 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/healthz"): "open",
     ("GET", "/readyz"): "open",
     ("GET", "/metrics"): "open",
+    ("GET", "/openapi.json"): "open",
+    ("GET", "/docs"): "open",
+    ("GET", "/docs/<name>"): "open",
 }
 """By method and rule; HEAD is as GET. All that is under `/admin/` is for operators."""
 
