@@ -7,6 +7,7 @@ from typing import Final
 
 from frontends.reference import (
     account,
+    agents,
     chat,
     claude,
     files,
@@ -22,6 +23,7 @@ _FAMILIES: Final = (
     chat,
     claude,
     gemini,
+    agents,
     models,
     operations,
     jobs,
@@ -41,6 +43,7 @@ TAGS: Final[Mapping[str, str]] = {
     "Responses": "Responses, as OpenAI's clients ask for them.",
     "Messages": "As Anthropic's clients ask.",
     "Gemini": "As Gemini's clients ask; all of it once more under other versions below.",
+    "Agents": "Set up once, and called like models.",
     "Models": "What can be asked for, and what it costs.",
     "Embeddings": "Vectors, and documents by their relevance.",
     "Images": "Pictures.",
@@ -65,6 +68,7 @@ VARIABLES: Final[Mapping[str, Schema]] = {
     "job_id": text("A job of this account.", minLength=1),
     "request_id": text("The `x-request-id` of an answer.", minLength=1),
     "stream_request_id": text("The `x-request-id` of a stream that runs.", minLength=1),
+    "agent_id": text("An agent of this account, by its id or its name.", minLength=1),
     "account": text("The id of an account, or its name.", minLength=1),
     "period": one_of("day", "month", "total"),
     "kind": one_of("account", "key", "model", "provider", "deployment"),

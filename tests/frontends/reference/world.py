@@ -186,6 +186,11 @@ async def _a_key(world: World, operation: str) -> str:
     return str((await world.post("/api/auth", {"name": f"key {next(world.numbers)}"}))["key_id"])
 
 
+async def _an_agent(world: World, operation: str) -> str:
+    body = {"name": f"agent-{next(world.numbers)}", "model": "sim-openai"}
+    return str((await world.post("/v1/agents", body))["id"])
+
+
 async def _an_account(world: World, operation: str) -> str:
     name = f"acme-{next(world.numbers)}"
     made = await world.order("POST", "/admin/accounts", {"name": name, "fund": "9.00"})
@@ -224,6 +229,7 @@ MAKERS: Final[Mapping[str, Maker]] = {
     "request_id": _a_receipt,
     "stream_request_id": _a_stream,
     "key_id": _a_key,
+    "agent_id": _an_agent,
     "account": _an_account,
     "name": _a_plan,
     "period": _a_period,
