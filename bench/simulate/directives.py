@@ -120,6 +120,9 @@ class Directives:
     told_seconds: int | None = None
     told_size: str | None = None
     cancel: CancelKind = "done"
+    codes: int = 0
+    searches: int = 0
+    pictures: int = 0
 
 
 _FAULTS: Final[tuple[str, ...]] = get_args(FaultKind)

@@ -25,6 +25,7 @@ _DAY_S: Final = 86_400.0
 _POLLS = integer(0, 1_000_000)
 _ANY_S = decimal(0.0, 30 * _DAY_S)
 _STATUS = integer(400, 599)
+_HOSTED = integer(0, 16)
 _FAULTS: Final = ("cut", "rst", "stall", "eof", "cut_body", "html", "error_ok")
 _ENDS: Final[tuple[str, ...]] = get_args(JobEnd)
 _CANCELS: Final[tuple[str, ...]] = get_args(CancelKind)
@@ -91,4 +92,7 @@ ERRAND_DIRECTIVES: Final[tuple[Directive, ...]] = (
         "|".join(_CANCELS),
         "what comes of cancelling: ignored is confirmed, but the job goes on",
     ),
+    Directive("codes", _HOSTED, "0…16", "runs, responses: calls of a declared code interpreter"),
+    Directive("searches", _HOSTED, "0…16", "the same of a declared search of files"),
+    Directive("pictures", _HOSTED, "0…16", "files that the code has drawn, each shown in a run"),
 )

@@ -94,7 +94,7 @@ def not_found(what: str, object_id: str) -> ApiError:
 
 def page_told(objects: Sequence[Kept], visit: Visit) -> Told:
     """A page of objects that came in this order, as the query of the request asks for it."""
-    values = [(kept.object_id, kept.value) for kept in objects]
+    values = [(kept.value["id"], kept.value) for kept in objects]
     return listed(values, visit)
 
 

@@ -85,9 +85,13 @@ class Shelf:
         *,
         parent: str | None = None,
         more: Any = None,
+        object_id: str = "",
     ) -> Kept:
-        """Keep one more; `value` has its id. The oldest is forgotten when there are too many."""
-        kept = Kept(kind, value["id"], key, parent, value, more)
+        """Keep one more; `value` has its id, unless it is kept by another.
+
+        The oldest is forgotten when there are too many.
+        """
+        kept = Kept(kind, object_id or value["id"], key, parent, value, more)
         self._kept[kind, kept.object_id] = kept
         self._below.setdefault((kind, key, parent), {})[kept.object_id] = kept
         if len(self._kept) > KEPT_MAX:
