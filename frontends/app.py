@@ -51,6 +51,7 @@ from frontends.server import ErrorBody
 from frontends.server.forwarded import PEER
 from frontends.server.interfaces import Peer
 from frontends.shedding import LoadShedder
+from frontends.uploads import UploadRoutes
 from frontends.webhooks import WebhookRoutes
 
 log = logging.getLogger("parshall.app")
@@ -108,6 +109,7 @@ class GatewayApp(QuartTrio):
         self.register_blueprint(JobRoutes(ingress, gateway).blueprint())
         self.register_blueprint(AgentRoutes(ingress, gateway).blueprint())
         self.register_blueprint(FileRoutes(ingress, gateway, self.render_fault).blueprint())
+        self.register_blueprint(UploadRoutes(ingress, gateway).blueprint())
         self.register_blueprint(DocumentationRoutes(self).blueprint())
         self.register_error_handler(Exception, self._answer_error)
         self.get("/healthz")(self.healthz)

@@ -124,8 +124,15 @@ class FormUpload:
         self._names = names
         self._check = check
 
-    async def receive(self, request: UploadRequest, gateway: Gateway, upload: Upload) -> FileBegins:
-        """All of the form; what is said of its file.
+    async def receive(
+        self,
+        request: UploadRequest,
+        gateway: Gateway,
+        upload: Upload,
+        file_max_bytes: int | None = None,
+    ) -> FileBegins:
+        """All of the form; what is said of its file. A file may have `file_max_bytes`, or as many
+        as any.
 
         Raises:
             GatewayError: as `stream_body` and `Upload.append`; or it is no such form.
@@ -141,7 +148,9 @@ class FormUpload:
                     case Field():
                         self._note(event)
 
-        max_bytes = gateway.config.files.file_max_bytes + FORM_BESIDE_MAX_BYTES
+        if file_max_bytes is None:
+            file_max_bytes = gateway.config.files.file_max_bytes
+        max_bytes = file_max_bytes + FORM_BESIDE_MAX_BYTES
         await stream_body(request, gateway, keep, max_bytes=max_bytes)
         self._form.finish()
         if self.file is None:

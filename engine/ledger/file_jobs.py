@@ -20,17 +20,20 @@ from engine.ledger.file_rows import FilePage, FileQuery, FileRow, ProviderFile, 
 from engine.ledger.queries import is_customer, reading
 from engine.ledger.records import ConflictError
 from engine.ledger.sqlite import Store
+from engine.ledger.upload_rows import PART_PURPOSE
 
 _COLUMNS: Final = ", ".join(spec.name for spec in fields(FileRow))
 _COPY_COLUMNS: Final = ", ".join(spec.name for spec in fields(ProviderFile))
 
+_WHOLE: Final = f"purpose != '{PART_PURPOSE}'"
+"""Not a part of one that still comes: nobody is shown those."""
 _FIND: Final = f"""
 SELECT {_COLUMNS} FROM files WHERE file_id = :file AND account_id = :account
-    AND coalesce(expires_at_ms > :now, 1)
+    AND coalesce(expires_at_ms > :now, 1) AND {_WHOLE}
 """  # noqa: S608 - a constant
 _PAGE: Final = f"""
 SELECT {_COLUMNS} FROM files WHERE account_id = :account AND coalesce(expires_at_ms > :now, 1)
-    AND (:purposes IS NULL OR purpose IN (SELECT value FROM json_each(:purposes)))
+    AND {_WHOLE} AND (:purposes IS NULL OR purpose IN (SELECT value FROM json_each(:purposes)))
 """  # noqa: S608 - a constant
 _PLACE: Final = """
 SELECT seq FROM files WHERE file_id = :file AND account_id = :account

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from engine.ledger import file_jobs
+from engine.ledger import file_jobs, upload_jobs
 from engine.ledger.books import Books
 from engine.ledger.file_rows import FilePage, FileQuery, FileRow, ProviderFile, StoredBytes
 from engine.ledger.idempotency import Keeping
 from engine.ledger.journal import Journal
 from engine.ledger.records import LedgerSettings
 from engine.ledger.sqlite import Store
+from engine.ledger.upload_rows import UploadRow, UploadStatus
 
 
 class Filing(Keeping):
@@ -123,3 +124,28 @@ class Filing(Keeping):
         return await trio.to_thread.run_sync(
             file_jobs.unwanted_copies, self._settings.path, after, limit
         )
+
+    async def add_upload(self, row: UploadRow, open_max: int) -> None:
+        """Write an upload in parts down. Raises ConcurrencyLimitedError: the account has
+        `open_max` of them open."""
+        await self._journal.run(lambda store: upload_jobs.add_upload(store, row, open_max))
+
+    async def find_upload(self, account_id: str, upload_id: str) -> UploadRow | None:
+        """An account's upload in parts, also one that has ended."""
+        return await trio.to_thread.run_sync(
+            upload_jobs.find_upload, self._settings.path, account_id, upload_id
+        )
+
+    async def parts_of(self, account_id: str, upload_id: str) -> list[FileRow]:
+        """What has come of it."""
+        return await trio.to_thread.run_sync(
+            upload_jobs.parts_of, self._settings.path, account_id, upload_id
+        )
+
+    async def end_upload(self, upload_id: str, status: UploadStatus) -> None:
+        """It has come to its end, unless it had before."""
+        await self._journal.run(lambda store: upload_jobs.end_upload(store, upload_id, status))
+
+    async def forget_uploads(self, before_ms: int) -> None:
+        """Forget those whose time was over before a moment."""
+        await self._journal.run(lambda store: upload_jobs.forget_uploads(store, before_ms))

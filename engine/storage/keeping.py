@@ -152,7 +152,9 @@ async def _keep(store: FileStore) -> None:
                 sweep_at = trio.current_time() + store.settings.sweep_s
                 await _expire(store)
                 await _remove_copies(store, tries)
-                await store.ledger.forget_removed_files(store.clock() - _PLACES_KEPT_MS)
+                before_ms = store.clock() - _PLACES_KEPT_MS
+                await store.ledger.forget_removed_files(before_ms)
+                await store.ledger.forget_uploads(before_ms)
         except Exception as error:  # noqa: BLE001 - what fails now is tried again
             logger.error("files that are no more are kept for now: %s", error)
             await trio.sleep(min(1.0, store.settings.sweep_s))

@@ -16,6 +16,7 @@ from frontends.reference import (
     models,
     operations,
     operators,
+    uploads,
 )
 from frontends.reference.rows import Row, Schema, one_of, text
 
@@ -28,6 +29,7 @@ _FAMILIES: Final = (
     operations,
     jobs,
     files,
+    uploads,
     account,
     operators,
 )
@@ -65,6 +67,7 @@ VARIABLES: Final[Mapping[str, Schema]] = {
     "name": text("The name; it may hold `/` and `:`.", minLength=1),
     "file_id": text("A file of this account.", minLength=1),
     "made_file_id": text("A file that a job has made.", minLength=1),
+    "upload_id": text("An upload of this account.", minLength=1),
     "job_id": text("A job of this account.", minLength=1),
     "request_id": text("The `x-request-id` of an answer.", minLength=1),
     "stream_request_id": text("The `x-request-id` of a stream that runs.", minLength=1),

@@ -29,6 +29,7 @@ from engine.ledger.migrations import (
     m014_owned_ids,
     m015_agents,
     m016_provided_files,
+    m017_uploads,
 )
 from engine.ledger.records import LedgerError
 
@@ -49,6 +50,7 @@ _MODULES = (
     m014_owned_ids,
     m015_agents,
     m016_provided_files,
+    m017_uploads,
 )
 
 migrations = Migrations("parshall.ledger")

@@ -126,6 +126,17 @@ async def _a_file(world: World, operation: str) -> str:
     return str(answer.json()["id"])
 
 
+async def _an_upload(world: World, operation: str) -> str:
+    """To complete it again is to be told of the same file."""
+    body = {"bytes": 2, "filename": "a.txt", "mime_type": "text/plain", "purpose": "user_data"}
+    made = str((await world.post("/v1/uploads", body))["id"])
+    if operation == "completeUpload":
+        path, content = f"/v1/uploads/{made}", {"data": ("blob", b"Of")}
+        part = (await world.client.post(f"{path}/parts", files=content)).json()["id"]
+        await world.post(f"{path}/complete", {"part_ids": [part]})
+    return made
+
+
 def _a_job(path: str, model: str, cancelled: str, name: str) -> Maker:
     async def make(world: World, operation: str) -> str:
         seconds = "4" if path == "/v1/videos" else 4
@@ -222,6 +233,7 @@ async def _a_subject(world: World, operation: str) -> str:
 MAKERS: Final[Mapping[str, Maker]] = {
     "file_id": _a_file,
     "made_file_id": _a_made_file,
+    "upload_id": _an_upload,
     "generation_id": _a_job("/v1/videos/generations", "sim-video", "film", "job_id"),
     "music_id": _a_job("/v1/music/generations", "song", "song", "job_id"),
     "video_id": _a_job("/v1/videos", "sim-video", "film", "id"),
