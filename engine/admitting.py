@@ -21,8 +21,10 @@ from engine.errors import (
 from engine.events import Call
 from engine.job import JobAsk, JobSource
 from engine.metering.pricing import Rates
+from engine.owned import Pin
+from engine.owning import ElsewhereError
 from engine.parts import Parts
-from engine.routing.plan import no_such_model, plan, plan_bound
+from engine.routing.plan import no_such_model, plan, plan_bound, plan_pinned
 from engine.routing.values import Asked, Candidate, Model, Plan
 from engine.rules import Admitted
 from engine.webhooks import check_webhook_url
@@ -91,15 +93,21 @@ class Choice:
     """The plan of one call: made once, so that all of the call goes by one plan at one price,
     whatever is switched or priced anew meanwhile."""
 
-    __slots__ = ("_admitted", "_asked", "_parts", "_plan", "_source")
+    __slots__ = ("_admitted", "_asked", "_parts", "_pin", "_plan", "_source")
 
     def __init__(self, parts: Parts, admitted: Admitted, source: JobSource | None = None) -> None:
         """What is made of a `source` is asked of who has that, and of nobody else."""
         self._parts = parts
         self._admitted = admitted
         self._source = source
+        self._pin: Pin | None = None
         self._asked: Asked | None = None
         self._plan: Plan[Rates] | None = None
+
+    def keep_to(self, pin: Pin | None) -> None:
+        """Ask nobody else: the request names what this one has. Before the plan is made."""
+        assert self._plan is None, "what a request names is known before it is planned"
+        self._pin = pin
 
     def __call__(self, asked: Asked) -> Plan[Rates]:
         """The attempts that the request may make, of models with what this account pays for them.
@@ -110,6 +118,7 @@ class Choice:
             ModelUnavailableError: operators have switched it off, or nothing of it can serve now.
             NotFoundError: the source is another account's.
             JobNotRemixableError: who has the source is not asked any more.
+            InvalidRequestError: who has what the request names does not serve the model.
         """
         if self._plan is None:
             self._asked, self._plan = asked, self._find(asked)
@@ -149,6 +158,8 @@ class Choice:
         self._check_allowed(asked.model)
         if self._source is not None:
             found = self._bound_to(self._source)
+        elif self._pin is not None:
+            found = self._pinned_to(self._pin, asked)
         else:
             found = plan(
                 asked,
@@ -184,6 +195,27 @@ class Choice:
             raise JobNotRemixableError(
                 "The provider that has made this, or the key of it that it was made with, is not "
                 "asked any more; ask for a new one."
+            )
+        return found
+
+    def _pinned_to(self, pin: Pin, asked: Asked) -> Plan[Rates]:
+        """The plan of a request that names what one key of one provider has."""
+        parts, found = self._parts, None
+        if (place := parts.owners.key_of(pin, parts.providers)) is not None:
+            found = plan_pinned(
+                asked,
+                pin.provider,
+                place[1],
+                parts.catalogue,
+                self.usable,
+                parts.switches,
+                parts.health,
+                trio.current_time(),
+            )
+        if found is None:
+            raise ElsewhereError(
+                f"What the request names by id is with a provider that does not serve the model "
+                f"'{asked.model}'. Ask the model that it was made with, or send the content itself."
             )
         return found
 

@@ -18,7 +18,7 @@ from engine.admitting import Choice, admit_call, check_room
 from engine.errors import UpstreamError, UpstreamTimeoutError
 from engine.events import Call, Head
 from engine.metering.pricing import Rates
-from engine.parsing.jobs import Count, Encode, FilesNamedError, target_of
+from engine.parsing.jobs import Count, Encode, FilesNamedError, HeldNamedError, target_of
 from engine.parts import Parts
 from engine.protocols.codec import Codec
 from engine.protocols.registry import codec_of, upstream_codec
@@ -115,9 +115,13 @@ async def _with_files(parts: Parts, call: Call, error: FilesNamedError, account_
 async def _count(parts: Parts, call: Call, choose: Choice, account_id: str) -> tuple[Head, bytes]:
     codec = codec_of(call.protocol)
     places, opened = _Places(parts, call, choose), call.opened()
-    while True:  # as often as there are candidates, and twice more
+    while True:  # as often as there are candidates, and thrice more
         try:
             done = await parts.parsing.do(opened, places.ask, parts.rules.wanted)
+        except HeldNamedError as named:
+            opened, pin, _ = await parts.owners.admit(account_id, opened, named.refs)
+            choose.keep_to(pin)
+            continue
         except FilesNamedError as named:
             opened = await _with_files(parts, opened, named, account_id)
             places.left = deque()  # they would have to be sent, and this is free

@@ -119,6 +119,12 @@ class Call:
     files: Mapping[str, FileStandIn] = field(default_factory=dict, repr=False)
     """What stands for files of the gateway's that the body names, by what is written there."""
 
+    held: frozenset[str] = frozenset()
+    """The ids of things at a provider that the body may name: the account has them all."""
+
+    context_tokens: int = 0
+    """What the prompt has before it by those: what they go on from."""
+
     spooled: SpoolFile | None = field(default=None, repr=False)
     """In place of `body`, where it is too large for memory; who received it closes it."""
 

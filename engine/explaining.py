@@ -23,7 +23,14 @@ from engine.conversation import FileStandIn
 from engine.errors import InvalidRequestError, ModelUnavailableError
 from engine.events import Call, Operation, Protocol
 from engine.metering.pricing import Rates
-from engine.parsing.jobs import Encode, FilesNamedError, Prepared, do_here, target_of
+from engine.parsing.jobs import (
+    Encode,
+    FilesNamedError,
+    HeldNamedError,
+    Prepared,
+    do_here,
+    target_of,
+)
 from engine.parts import Parts
 from engine.prices import shown
 from engine.protocols.registry import client_codec
@@ -68,10 +75,12 @@ async def explain(parts: Parts, call: Call, account_plan: str | None = None) -> 
 
     explanation = _Explanation(planned)
     with explanation.refusals():
-        try:
-            prepared = await parts.prepare(call, explanation.choose)
-        except FilesNamedError as named:
-            prepared = await parts.prepare(_with_files(call, named), explanation.choose)
+        for _ in range(3):
+            try:
+                prepared = await parts.prepare(call, explanation.choose)
+                break
+            except (HeldNamedError, FilesNamedError) as named:
+                call = _with_named(call, named)
         explanation.prepared = prepared
         close_body(prepared.body)
     return explanation.to_json()
@@ -108,10 +117,12 @@ def explain_config(config: Config, clock: Clock) -> Callable[[Call], Json]:
             )
 
         with explanation.refusals():
-            try:
-                prepared = do_here(call, ask, rules.wanted)
-            except FilesNamedError as named:
-                prepared = do_here(_with_files(call, named), ask, rules.wanted)
+            for _ in range(3):
+                try:
+                    prepared = do_here(call, ask, rules.wanted)
+                    break
+                except (HeldNamedError, FilesNamedError) as named:
+                    call = _with_named(call, named)
             assert isinstance(prepared, Prepared), "a body was asked for"
             explanation.prepared = prepared
         return explanation.to_json()
@@ -119,8 +130,11 @@ def explain_config(config: Config, clock: Clock) -> Callable[[Call], Json]:
     return explained
 
 
-def _with_files(call: Call, named: FilesNamedError) -> Call:
-    """The call with files that are taken for small PDFs: nobody looks at any for an explanation."""
+def _with_named(call: Call, named: HeldNamedError | FilesNamedError) -> Call:
+    """The call with files that are taken for small PDFs, and with whatever else it names taken for
+    its own: nobody looks at any for an explanation."""
+    if isinstance(named, HeldNamedError):
+        return replace(call, held=frozenset(ref.object_id for ref in named.refs))
     file = FileStandIn("application/pdf", "file.pdf", 0)
     return replace(call, files={use.written: file for use in named.uses})
 

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from engine.config_state import StateConfig
 from engine.errors import ClientError, InvalidRequestError, NotFoundError
+from engine.events import Call
 from engine.ledger.ledger import Ledger
 from engine.ledger.owned_rows import OwnedRow
 from engine.owned import HeldRef, Pin
 from engine.upstream.providers import Provider
 
+_COMPARED: Final = "prompt_cache_options.comparison_response_id"
+"""Nothing of that one is a part of the prompt."""
 REFS_MAX: Final = 1_000
 """Ids that one request can name."""
 _COUNTS_MAX: Final = 10_000
 _RECOUNTED_AFTER: Final = 1_000
 """So much more of an account, and its ids are counted again: old ones go meanwhile."""
+
+
+class Named(NamedTuple):
+    """What a request names of its account's, and the call that may name it."""
+
+    call: Call
+    pin: Pin | None
+    rows: tuple[OwnedRow, ...]
 
 
 class OwnedLimitError(ClientError):
@@ -26,6 +38,12 @@ class OwnedLimitError(ClientError):
     status = 429
     code = "owned_ids_limit_exceeded"
     kind = "requests"
+
+
+class ElsewhereError(InvalidRequestError):
+    """What the request names by id is where nobody is asked for the rest of it (400)."""
+
+    code = "held_elsewhere"
 
 
 class Owners:
@@ -59,12 +77,28 @@ class Owners:
             found.append(row)
         return tuple(found)
 
+    async def admit(self, account_id: str, call: Call, refs: Sequence[HeldRef]) -> Named:
+        """An account's call that may name what it does; and who has that. Raises as `find` and
+        `pin_of`."""
+        rows = await self.find(account_id, refs)
+        goes_on = {
+            row.object_id: row.context_tokens or 0
+            for row, ref in zip(rows, refs, strict=True)
+            if ref.path != _COMPARED
+        }
+        call = replace(
+            call,
+            held=call.held | {row.object_id for row in rows},
+            context_tokens=call.context_tokens + sum(goes_on.values()),
+        )
+        return Named(call, self.pin_of(rows, refs), rows)
+
     @staticmethod
     def pin_of(rows: Iterable[OwnedRow], refs: Sequence[HeldRef] = ()) -> Pin | None:
         """Who has all of them; None: there are none. `refs` say where each was named.
 
         Raises:
-            InvalidRequestError: some are with one provider, or one key of it, and some with
+            ElsewhereError: some are with one provider, or one key of it, and some with
                 another.
         """
         pin = None
@@ -72,7 +106,7 @@ class Owners:
             if pin is None:
                 pin = row.pin
             elif row.pin != pin:
-                raise InvalidRequestError(
+                raise ElsewhereError(
                     "What the request names by id is not in one place: a part of it was made with "
                     "another provider, or another key of the operator's. Make it anew, together.",
                     param=refs[number].path if number < len(refs) else None,

@@ -12,7 +12,7 @@ from engine.events import Call
 from engine.file_choices import Named, Recipient
 from engine.ledger.file_rows import ProviderFile
 from engine.metering.pricing import Rates
-from engine.parsing.jobs import FilesNamedError, Prepared, target_of
+from engine.parsing.jobs import FilesNamedError, HeldNamedError, Prepared, target_of
 from engine.parts import Parts
 from engine.protocols.registry import client_codec
 from engine.referring import Given, Room
@@ -95,11 +95,27 @@ async def prepare_first(
     parts: Parts, call: Call, choose: Choice, account_id: str
 ) -> tuple[Prepared, Call, RequestFiles | None]:
     """The request of a call for the first planned deployment that can say it and, where it names
-    files, has taken them; and the call, where it is known what the files are.
+    files, has taken them; and the call, where it is known what the files are, and that it may name
+    whatever else it names by id.
 
     Raises:
-        GatewayError: as `Parts.prepare`, `Referring.look_up`, `Referring.give`: of the first one.
+        GatewayError: as `Parts.prepare`, `Owners.admit`, `Referring.look_up`, `Referring.give`: of
+            the first one.
     """
+    try:
+        return await _prepare_named(parts, call, choose, account_id)
+    except HeldNamedError as error:
+        refs = error.refs
+    with parts.preliminaries.refused_at_end():
+        call, pin, _ = await parts.owners.admit(account_id, call, refs)
+    choose.keep_to(pin)
+    return await _prepare_named(parts, call, choose, account_id)
+
+
+async def _prepare_named(
+    parts: Parts, call: Call, choose: Choice, account_id: str
+) -> tuple[Prepared, Call, RequestFiles | None]:
+    """As `prepare_first`. Raises HeldNamedError before anything else is looked up."""
     try:
         return await parts.prepare(call, choose), call, None
     except FilesNamedError as error:

@@ -87,7 +87,7 @@ class IsCounted:
 
 @dataclass(frozen=True, slots=True)
 class IsRefused:
-    """The client's fault: an InvalidRequestError."""
+    """The client's fault: an InvalidRequestError, or a NotFoundError."""
 
     message: str
     code: str

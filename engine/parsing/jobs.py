@@ -12,10 +12,11 @@ from engine.bounds import Bounds, bounds_of
 from engine.capabilities import Capabilities
 from engine.capability_table import check_media
 from engine.conversation import FileUse, MediaKind
-from engine.errors import InvalidRequestError
+from engine.errors import InvalidRequestError, NotFoundError
 from engine.events import Call, Operation
 from engine.metering.pricing import Rates
 from engine.metering.tokens import count_prompt
+from engine.owned import HeldRef
 from engine.parsing.facts import NOTHING, Wanted, asked_of
 from engine.parsing.prompts import Input, InputBefore
 from engine.parsing.shares import Share, requests_of
@@ -131,11 +132,18 @@ class FilesNamedError(InvalidRequestError):
     """A request names files of the gateway's, and it is not said what stands for them: to be
     resolved, and the request parsed again."""
 
-    code = "provider_id_not_allowed"
-
     def __init__(self, uses: tuple[FileUse, ...]) -> None:
         super().__init__("Files cannot be named by id here.", param=uses[0].path)
         self.uses = uses
+
+
+class HeldNamedError(NotFoundError):
+    """A request names things at a provider by id, and it is not known whose they are: to be looked
+    up, and the request parsed again."""
+
+    def __init__(self, refs: tuple[HeldRef, ...]) -> None:
+        super().__init__("Nothing can be named by id here.", param=refs[0].path)
+        self.refs = refs
 
 
 class Parsed:
@@ -143,12 +151,15 @@ class Parsed:
 
     Raises:
         InvalidRequestError: the body cannot be served.
+        NotFoundError: it names what no account can have.
     """
 
     def __init__(self, call: Call) -> None:
         self._codec = client_codec(call.protocol, call.operation)
         self._inline = call.inline
         self._files = call.files
+        self._held = call.held
+        self._context_tokens = call.context_tokens
         self._urls: dict[str, MediaKind] = {}
         self._continuable = False
         self.request = self._codec.parse_request(call)
@@ -163,6 +174,9 @@ class Parsed:
         asked = asked_of(
             self.request, self._codec, self._body_bytes, session_id, wanted, self._unresolved
         )
+        if self.request.refs:
+            expected = asked.expected_input_tokens + self._context_tokens
+            asked = asked._replace(unheld=self._unheld, expected_input_tokens=expected)
         self._continuable = asked.continuable
         return asked
 
@@ -172,6 +186,10 @@ class Parsed:
             return ()
         return tuple([use for use in self._uses if use.written not in self._files])
 
+    @property
+    def _unheld(self) -> tuple[HeldRef, ...]:
+        return tuple([ref for ref in self.request.refs if ref.object_id not in self._held])
+
     def prepare(self, asked: Encode, prompt: Callable[[str], Input]) -> Prepared:
         """The request for the first deployment that can say it; `prompt` is asked for what counts
         it, with the vocabulary of that one.
@@ -180,6 +198,8 @@ class Parsed:
             InvalidRequestError: the protocol or model of none of them can say what is asked; says
                 why the first one cannot, and names the client's field.
         """
+        if unheld := self._unheld:
+            raise HeldNamedError(unheld)
         if unresolved := self._unresolved:
             raise FilesNamedError(unresolved)  # whose ids are nobody's but ours
         refusals: list[InvalidRequestError] = []
@@ -203,7 +223,8 @@ class Parsed:
         unsaid: tuple[str, ...],
     ) -> Prepared:
         request, prefix = self.request, asked.prefix
-        body_bytes, max_output_tokens = self._body_bytes, request.max_output_tokens
+        body_bytes = self._body_bytes + self._context_tokens  # a byte is held for as a token is
+        max_output_tokens = request.max_output_tokens
         window = target.capabilities.context_window_tokens
         if window is not None and self._held_bytes > window:
             body_bytes += window - self._held_bytes  # which are not sent: no more can be read
@@ -217,6 +238,8 @@ class Parsed:
         encoded, dropped, shares = self._encoded(target, target.spoken, asked)
         max_output_tokens = encoded.output_limit or max_output_tokens
         counted = prompt(target.encoding)
+        if self._context_tokens:
+            counted = InputBefore(counted, self._context_tokens)
         if prefix is not None:
             counted = InputBefore(counted, count_prompt([prefix.text], target.encoding))
         return Prepared(
@@ -251,7 +274,7 @@ class Parsed:
     def count_for(self, encoding: str, capabilities: Capabilities) -> int:
         """The tokens of the prompt. Raises InvalidRequestError: the model takes no such media."""
         check_media(self.request.media, capabilities, self.request.model)
-        return self.count(encoding)
+        return self.count(encoding) + self._context_tokens
 
     def _encoded(
         self, target: Target, spoken: str, asked: Encode
@@ -259,8 +282,11 @@ class Parsed:
         """What goes to the provider, in one request or in several."""
         requests = requests_of(self._codec, self.request, target.capabilities)
         bodies, shares, end_bytes = [], [], 0
+        verbatim = spoken == self._codec.name and asked.prefix is None
+        if self.request.refs and not verbatim:
+            raise _not_sayable(self.request.refs[0])
         for request in requests:
-            if spoken == self._codec.name and asked.prefix is None:
+            if verbatim:
                 body, dropped = self._verbatim(request, target, asked.output_limit)
                 operation, content_type = request.operation, request.content_type
                 encoded = Encoded(body, operation=operation, content_type=content_type)
@@ -331,6 +357,14 @@ class Parsed:
         return spell(field, self._codec.field_names)
 
 
+def _not_sayable(ref: HeldRef) -> InexpressibleError:
+    return InexpressibleError(
+        ref.path,
+        f"'{ref.path}' means something to who has it only, in the protocol that made it; send the "
+        "content itself, or choose a model that is asked so.",
+    )
+
+
 def _no_such_operation(request: ClientRequest) -> InexpressibleError:
     return InexpressibleError(
         "model",
@@ -368,7 +402,10 @@ Ask = Callable[[Asked], Encode | Count]
 
 
 def ask_of(asked: Asked, ask: Ask) -> Encode | Count:
-    """What to do with a request of which this is known; raises FilesNamedError before that."""
+    """What to do with a request of which this is known; raises HeldNamedError and FilesNamedError
+    before that."""
+    if asked.unheld:
+        raise HeldNamedError(asked.unheld)
     if asked.unresolved:
         raise FilesNamedError(asked.unresolved)
     return ask(asked)

@@ -18,6 +18,7 @@ from engine.errors import (
     BodyTooLargeError,
     GatewayError,
     InvalidRequestError,
+    NotFoundError,
     UnavailableError,
 )
 from engine.events import Call
@@ -243,7 +244,8 @@ def _prepared(answer: frames.IsEncoded, body: bytes, file: SpoolFile | None) -> 
 def _error_of(answer: Any) -> Exception:
     match answer:
         case frames.IsRefused(message, code, param):
-            error = InvalidRequestError(message, param=param)
+            kind = NotFoundError if code == NotFoundError.code else InvalidRequestError
+            error = kind(message, param=param)
             error.code = code
             return error
         case frames.HasFailed("memory"):

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from engine.errors import InvalidRequestError
+from engine.errors import InvalidRequestError, NotFoundError
 from engine.events import Call
 from engine.metering.tokens import counter_for
 from engine.parsing import frames
@@ -55,7 +55,7 @@ class Helper:
         parsed, self._parsed = self._parsed, None
         try:
             return self._answer(parsed, head, body, fd)
-        except InvalidRequestError as error:
+        except (InvalidRequestError, NotFoundError) as error:
             return frames.IsRefused(error.message, error.code, error.param), b""
         except MemoryError:
             return frames.HasFailed("memory"), b""

@@ -14,10 +14,17 @@ from typing import Any, Protocol, runtime_checkable
 from engine.capabilities import Capabilities
 from engine.conversation import Conversation, FileUse, MediaKind
 from engine.demand import Demand
-from engine.errors import GatewayError, InvalidRequestError, UpstreamError, UpstreamRejectedError
+from engine.errors import (
+    GatewayError,
+    InvalidRequestError,
+    NotFoundError,
+    UpstreamError,
+    UpstreamRejectedError,
+)
 from engine.events import Call, Event, Operation, Usage
 from engine.job import JobAsk
 from engine.media.forms import Form
+from engine.owned import HeldRef
 from engine.protocols.costs import ShownCost
 from engine.protocols.quirks import PLAIN, Quirks
 
@@ -40,6 +47,7 @@ class ClientRequest:
         content_type: of the body as it goes on verbatim.
         files: of the gateway's that it names; what stands for them is in the document, where that
             was known.
+        refs: things at a provider that it names by id; only who has them can be asked.
         inputs: how many there are of what can be asked for in several requests.
         answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
         keep: what gives a URL for media of a type; None, or a URL of None: they go out themselves.
@@ -65,6 +73,7 @@ class ClientRequest:
     inputs: int = 1
     job: JobAsk | None = None
     files: tuple[FileUse, ...] = ()
+    refs: tuple[HeldRef, ...] = ()
 
 
 class InexpressibleError(InvalidRequestError):
@@ -104,16 +113,13 @@ def spell(field: str, names: Mapping[str, str]) -> str:
     return names.get(head, head) + dot + rest
 
 
-class HeldIdError(InvalidRequestError):
-    """The body names something that lives at the provider (400): with a key that all accounts
-    share, it would reach another's. `param` is its path."""
-
-    code = "provider_id_not_allowed"
+class HeldIdError(NotFoundError):
+    """The body names something at a provider that no account can have (404): with a key that all
+    accounts share, it would reach another's. `param` is its path."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"'{path}' names something that lives at the provider, which this gateway cannot tell "
-            "apart by account; send the content itself.",
+            f"'{path}' names nothing that this account has at a provider; send the content itself.",
             param=path,
         )
 

@@ -121,6 +121,50 @@ def plan_bound(
     return None
 
 
+def plan_pinned(
+    asked: Asked,
+    provider: str,
+    key: int,
+    models: Mapping[str, Model[R]],
+    usable: Callable[[str], bool],
+    off: Off,
+    health: HealthBook,
+    now: float,
+) -> Plan[R] | None:
+    """The plan of a request that names what one provider has, by one of its keys: whatever of its
+    deployments serves the model, or what that chooses among or falls back on. None: none of them
+    does.
+
+    Raises:
+        ModelNotFoundError, ModelUnavailableError: as `plan`.
+    """
+    model = models.get(asked.model)
+    if model is None or not usable(model.name):
+        raise no_such_model(asked.model)
+    choices = () if model.auto is None else model.auto.choices
+    others = (*(choice.model for choice in choices), *model.fallbacks)
+    known = [model, *(models[other] for other in others if other in models and usable(other))]
+    found: dict[str, Candidate[R]] = {}
+    known_there, back_at = False, None
+    for each in known:
+        for deployment in each.deployments:
+            if deployment.provider != provider or deployment.path in found:
+                continue
+            known_there, does = True, health.of(deployment)
+            if ("model", each.name) in off or health.is_off(deployment, does, off):
+                continue
+            if does.free_key(deployment, now, strict=False) == NO_KEY:
+                back_at = does.back_at(deployment, now)
+                continue
+            found[deployment.path] = Candidate(each, deployment, key, words.BOUND, bound=True)
+    if not known_there:
+        return None
+    if not found:
+        raise _unavailable(asked.model, back_at, now)
+    fitting = [each for each in found.values() if not misfit(each.deployment.capabilities, asked)]
+    return Plan(tuple(fitting or found.values()))
+
+
 def _check_any_usable(name: str, table: AutoTable, usable: Callable[[str], bool]) -> None:
     """It would never serve whoever may use none of the models that it chooses among."""
     if not any(usable(choice.model) for choice in table.choices):

@@ -14,6 +14,7 @@ from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 from engine.capabilities import UNKNOWN, Capabilities, Service
 from engine.conversation import FileUse, MediaKind
+from engine.owned import HeldRef
 from engine.routing.ring import Ring, build_ring
 
 R = TypeVar("R")
@@ -218,6 +219,7 @@ class Asked(NamedTuple):
         begun: the answer has broken off, and is to be written on.
         service: the kind of model that it is for.
         unresolved: files of the gateway's that it names, and that nothing stands for yet.
+        unheld: things at a provider that it names, and that nobody has looked up yet.
     """
 
     model: str
@@ -237,6 +239,7 @@ class Asked(NamedTuple):
     begun: bool = False
     service: Service = "chat"
     unresolved: tuple[FileUse, ...] = ()
+    unheld: tuple[HeldRef, ...] = ()
 
 
 class Candidate(NamedTuple, Generic[R]):

@@ -237,7 +237,7 @@ HELD: list[tuple[dict[str, Any], str]] = [
     ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id"),
     (
         {"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]},
-        "tools[0].vector_store_ids",
+        "tools[0].vector_store_ids[0]",
     ),
 ]
 
@@ -247,9 +247,9 @@ async def test_what_lives_at_the_provider(
     tmp_path: Path, model: str, fields: dict[str, Any], param: str
 ) -> None:
     async with open_served(tmp_path) as served, open_sdk(served) as client:
-        with pytest.raises(openai.BadRequestError) as refused:
+        with pytest.raises(openai.NotFoundError) as refused:
             await client.responses.create(**({"model": model, "input": "hello"} | fields))
-        assert (refused.value.code, refused.value.param) == ("provider_id_not_allowed", param)
+        assert (refused.value.code, refused.value.param) == ("not_found", param)
 
 
 @pytest.mark.parametrize("model", TRANSLATED)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from engine.capability_table import capabilities_of
-from engine.errors import InvalidRequestError
+from engine.errors import InvalidRequestError, NotFoundError
 from engine.events import Call, Protocol
 from engine.metering.pricing import FREE, Rates
 from engine.parsing.jobs import prepare_here, target_of
@@ -75,7 +75,7 @@ def translate(call: Call, target: Target) -> Translated | Refused:
         prepared = prepare_here(call, aimed)
         assert isinstance(prepared.body, bytes), "only large bodies are files"
         body = orjson.loads(prepared.body)
-    except InvalidRequestError as error:
+    except (InvalidRequestError, NotFoundError) as error:
         return Refused(error.code, error.param, error.message)
     assert isinstance(body, dict)
     return Translated(body, prepared.dropped)

@@ -14,7 +14,7 @@ from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dicts, load_request, text_of, write_json
 from engine.protocols.file_refs import holders_of, put_files
 from engine.protocols.openai_responses import files
-from engine.protocols.openai_responses.held import refuse_held_ids
+from engine.protocols.openai_responses.held import refs_of
 from engine.protocols.openai_responses.marks import MARKS, NAME, is_marked, is_ours
 from engine.protocols.openai_shared import kind_of
 
@@ -27,11 +27,12 @@ def parse_request(call: Call) -> ClientRequest:
 
     Raises:
         InvalidRequestError: not JSON, a field the gateway needs is missing or of a wrong type, or
-            an id that lives at the provider.
+            something that is no id.
+        HeldIdError: it names something at a provider that no account can have.
     """
     document = load_request(call.body)
     named = files.places(document)
-    refuse_held_ids(document, holders_of(named))
+    refs = refs_of(document, holders_of(named))
     model = document.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("You must provide a model parameter.", param="model")
@@ -54,6 +55,7 @@ def parse_request(call: Call) -> ClientRequest:
         media=Counter(_media(document["input"])),
         document=document,
         files=uses,
+        refs=refs,
     )
 
 

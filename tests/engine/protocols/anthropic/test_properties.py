@@ -30,7 +30,7 @@ from engine.conversation import (
     ToolResult,
     Turn,
 )
-from engine.errors import InvalidRequestError, UpstreamRejectedError
+from engine.errors import InvalidRequestError, NotFoundError, UpstreamRejectedError
 from engine.events import (
     Begin,
     BlockEnd,
@@ -155,7 +155,7 @@ def test_any_request_is_translated_or_refused(body: bytes) -> None:
         CODEC.prompt_overhead_tokens(request)
         CODEC.encode_verbatim(request, "upstream", 5)
         CODEC.encode_request(CODEC.decode_request(request), TARGET)
-    except InvalidRequestError:
+    except (InvalidRequestError, NotFoundError):
         pass
 
 

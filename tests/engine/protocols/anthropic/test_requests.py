@@ -12,7 +12,7 @@ from engine.errors import InvalidRequestError
 from engine.events import Call, Operation
 from engine.protocols.anthropic import CODEC
 from engine.protocols.carried import carry
-from engine.protocols.codec import ClientRequest
+from engine.protocols.codec import ClientRequest, HeldIdError
 
 HELLO: dict[str, Any] = {
     "model": "m",
@@ -128,9 +128,9 @@ FILE = {"type": "file", "file_id": "file_1"}
     ],
 )
 def test_ids_at_the_provider_are_refused(changes: dict[str, Any], path: str) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
+    with pytest.raises(HeldIdError) as caught:
         parse(**changes)
-    assert (caught.value.code, caught.value.param) == ("provider_id_not_allowed", path)
+    assert (caught.value.code, caught.value.param) == ("not_found", path)
     assert "file_1" not in caught.value.message
 
 

@@ -10,6 +10,7 @@ import pytest
 from engine.conversation import Signature
 from engine.errors import InvalidRequestError
 from engine.events import Operation
+from engine.protocols.codec import HeldIdError
 from engine.protocols.gemini import CODEC
 from engine.protocols.gemini.signatures import SKIP_VALIDATOR, sign
 from tests.engine.protocols.gemini.samples import HELLO, call, request
@@ -97,11 +98,11 @@ HELD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("fields", "param"), HELD)
 def test_what_lives_at_the_provider_is_refused(fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
+    with pytest.raises(HeldIdError) as caught:
         request(HELLO | fields)
-    assert (caught.value.code, caught.value.param) == ("provider_id_not_allowed", param)
+    assert (caught.value.code, caught.value.param) == ("not_found", param)
     counting = call({"generateContentRequest": HELLO | fields}, operation="count_tokens")
-    with pytest.raises(InvalidRequestError) as caught:
+    with pytest.raises(HeldIdError) as caught:
         CODEC.parse_request(counting)
     assert caught.value.param == f"generateContentRequest.{param}"
 

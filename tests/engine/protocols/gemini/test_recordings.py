@@ -10,9 +10,8 @@ import pytest
 
 from engine.capabilities import Capabilities
 from engine.conversation import Conversation, Reasoning
-from engine.errors import InvalidRequestError
 from engine.events import Operation, Usage
-from engine.protocols.codec import InexpressibleError, UpstreamTarget
+from engine.protocols.codec import HeldIdError, InexpressibleError, UpstreamTarget
 from engine.protocols.gemini import CODEC
 from tests import recordings
 from tests.answers.translating import split
@@ -95,9 +94,9 @@ def test_requests(name: str) -> None:
     given = call(document, operation=operation)
     text = orjson.dumps(document).decode()
     if any(held in text for held in HELD):
-        with pytest.raises(InvalidRequestError) as caught:
+        with pytest.raises(HeldIdError) as caught:
             CODEC.parse_request(given)
-        assert caught.value.code == "provider_id_not_allowed"
+        assert caught.value.code == "not_found"
         return
     parsed = CODEC.parse_request(given)
     assert bool(parsed.files) == ("/v1beta/files/" in text)

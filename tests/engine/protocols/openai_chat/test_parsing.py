@@ -11,7 +11,7 @@ from engine.conversation import Signature
 from engine.errors import InvalidRequestError
 from engine.events import Call
 from engine.protocols import carried
-from engine.protocols.codec import ClientRequest
+from engine.protocols.codec import ClientRequest, HeldIdError
 from engine.protocols.openai_chat import CODEC
 
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -116,9 +116,9 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     ],
 )
 def test_what_lives_at_the_provider_is_refused(changes: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
+    with pytest.raises(HeldIdError) as caught:
         parse(**changes)
-    assert (caught.value.code, caught.value.param) == ("provider_id_not_allowed", param)
+    assert (caught.value.code, caught.value.param) == ("not_found", param)
 
 
 @pytest.mark.parametrize("name", ["models", "fallbacks"])
