@@ -40,6 +40,7 @@ from engine.load import Load
 from engine.notices import open_notices
 from engine.operations import Operations
 from engine.parts import Parts
+from engine.passing.service import Passing
 from engine.probing import open_probing
 from engine.referring import Referring
 from engine.reload import (
@@ -71,6 +72,8 @@ class Gateway(JobsApi):
         self._parts = parts
         self._reloader = reloader
         self._running = Operations(parts, reloader.reload)
+        self._passing = Passing(parts)
+        parts.files.fetch = self._passing.files.fetch
 
     @property
     def config(self) -> Config:
@@ -121,6 +124,11 @@ class Gateway(JobsApi):
     def agents(self) -> Agents:
         """What accounts have set up to be called like models."""
         return self._parts.agents
+
+    @property
+    def passing(self) -> Passing:
+        """What is passed through to providers that keep state."""
+        return self._passing
 
     @property
     def referring(self) -> Referring:

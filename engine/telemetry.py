@@ -48,6 +48,12 @@ class Telemetry:
             "command",
             "outcome",
         )
+        self._passed = counter(
+            "parshall_passed_total",
+            "Requests that were passed through to a provider with state and cost nothing.",
+            "family",
+            "status",
+        )
         self._shed = counter("parshall_shed", "Requests refused for the load.", "reason")
         self._tokens = counter("parshall_tokens", "Tokens billed or consumed.", "model", "unit")
         self._charged = counter(
@@ -98,6 +104,10 @@ class Telemetry:
     def refused(self, code: str) -> None:
         """Count a request that was refused before it was admitted."""
         self._refused.labels(code).inc()
+
+    def passed(self, family: str, status: int) -> None:
+        """Count a request that was passed through and costs nothing."""
+        self._passed.labels(family, str(status)).inc()
 
     def shed(self, reason: str) -> None:
         """Count a request that was refused because there was too much of something."""

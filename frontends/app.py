@@ -44,6 +44,7 @@ from frontends.media import MediaRoutes
 from frontends.models import ModelRoutes
 from frontends.net import Net
 from frontends.openai import OpenAIRoutes
+from frontends.passing import PassRoutes
 from frontends.receipts import ReceiptRoutes
 from frontends.rendering import json_response, render_error
 from frontends.routes import Route
@@ -108,6 +109,7 @@ class GatewayApp(QuartTrio):
         self.register_blueprint(MediaRoutes(gateway).blueprint())
         self.register_blueprint(JobRoutes(ingress, gateway).blueprint())
         self.register_blueprint(AgentRoutes(ingress, gateway).blueprint())
+        self.register_blueprint(PassRoutes(ingress, gateway).blueprint())
         self.register_blueprint(FileRoutes(ingress, gateway, self.render_fault).blueprint())
         self.register_blueprint(UploadRoutes(ingress, gateway).blueprint())
         self.register_blueprint(DocumentationRoutes(self).blueprint())

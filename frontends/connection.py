@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import Any, cast
 
 import trio
@@ -19,6 +20,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from engine import Call, Exchange, Gateway
 from engine.errors import GatewayError
 from engine.events import Protocol
+from engine.passing.asked import Asked as Passing
 from engine.rules import Admitted
 from frontends.access import AccessEntry, clean_client_id
 from frontends.bodies import LazyRequest
@@ -55,6 +57,15 @@ class RelayResponse(Response):
     def __init__(self, call: Call, admitted: Admitted) -> None:
         # Quart passes it on as it is, and nobody else looks into it: no headers, no body.
         self.call = call
+        self.admitted = admitted
+
+
+class PassedResponse(Response):
+    """An answer that is passed through; the connection opens it, and sends it as it comes."""
+
+    def __init__(self, passed: Passing, admitted: Admitted) -> None:
+        # As `RelayResponse`.
+        self.passed = passed
         self.admitted = admitted
 
 
@@ -131,6 +142,9 @@ class GatewayConnection(TrioASGIHTTPConnection):
                 if refusal is None:
                     return
                 response = refusal
+            if isinstance(response, PassedResponse):
+                await self._pass(send, response.passed, response.admitted)
+                return
             await self._send_response(send, response)
         except trio.BrokenResourceError:
             raise
@@ -192,6 +206,17 @@ class GatewayConnection(TrioASGIHTTPConnection):
         finally:
             if exchange is not None and not exchange.replayed:
                 self._entry.receipt = exchange.receipt
+
+    async def _pass(self, send: Send, passed: Passing, admitted: Admitted) -> None:
+        """Send what a provider says to a request that costs nothing. Raises GatewayError."""
+        async with self._gateway.passing.open(admitted, passed) as answer:
+            headers = list(answer.headers)
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            if self.scope["method"] != "HEAD":
+                async with aclosing(answer.pieces) as pieces:
+                    async for piece in pieces:
+                        await send(_body(piece, more=True))
+            await send(_body(b"", more=False))
 
     async def _pull(self, send: Send, exchange: Exchange) -> None:
         more = True

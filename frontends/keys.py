@@ -16,7 +16,8 @@ from engine.admission.keys import KEY_PREFIX
 from engine.errors import InvalidRequestError
 
 _KEY_HEADERS = ("x-api-key", "x-goog-api-key")
-_QUERY_FIELD = "key"
+KEY_FIELD = "key"
+"""Of a URL: what it says is for the gateway alone."""
 _QUERY_FIELDS_MAX = 1_000
 
 # A query that has become part of the path, its `?`, `&` or `=` encoded once or often.
@@ -54,7 +55,7 @@ def _keys(headers: Fields, query_string: bytes) -> Iterator[str]:
         for value in headers.getlist(name):
             yield value.strip()
     for field, value in read_query(query_string):
-        if field == _QUERY_FIELD:
+        if field == KEY_FIELD:
             yield value.strip()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine.config_state import FAMILIES
 from engine.events import Protocol
 
 ANTHROPIC_VERSION = b"anthropic-version"
@@ -33,6 +34,7 @@ _PREFIXES: tuple[tuple[str, Protocol], ...] = (
     ("/v1/music", "openai"),
     ("/v1/rerank", "openai"),
     ("/v2/rerank", "openai"),
+    *((f"/v1/{family}", "openai") for family in FAMILIES if family != "responses"),
     ("/upload", "gemini"),
     ("/v1beta", "gemini"),
     ("/v1alpha", "gemini"),

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from quart import request
 
 from engine.admission.keys import SCOPES, Scope
+from engine.passing.service import served_routes
 from frontends.protocols import GEMINI_VERSIONS
 
 Access = Scope | Literal["any", "admin", "open"]
@@ -75,6 +76,7 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/v1/agents/<agent_id>"): "read",
     ("PATCH", "/v1/agents/<agent_id>"): "inference",
     ("DELETE", "/v1/agents/<agent_id>"): "inference",
+    **{(route.method, route.path): route.access for route in served_routes()},
     ("GET", "/v1/receipts"): "read",
     ("GET", "/v1/receipts/<request_id>"): "read",
     ("POST", "/v1/receipts/<request_id>/cancel"): "inference",

@@ -170,6 +170,11 @@ def client_codec(protocol: str, operation: str = "chat") -> ClientCodec:
     ]
 
 
+def knows_operation(protocol: str, operation: str) -> bool:
+    """Whether a codec is there for an operation that the protocol alone does not say."""
+    return (protocol, operation) in _OF_OPERATION
+
+
 def provider_codec(protocol: str) -> Codec:
     """The codec of a provider's protocol, as its configuration names it."""
     return _CODECS[_OF_PROVIDER[protocol]]

@@ -310,6 +310,12 @@ class HealthBook:
             return None
         return Candidate(candidate.model, deployment, key, "another key of the provider")
 
+    def first_key(self, provider: str, keys: int, now: float) -> int:
+        """The first of a provider's keys that it has not refused of late; where it has refused all
+        of them, the first."""
+        out = self._keys[provider].out if provider in self._keys else {}
+        return next((key for key in range(keys) if key not in out or now >= out[key].until), 0)
+
     def is_off(self, deployment: Deployment[Any], health: Health, off: Off) -> bool:
         """Whether operators have switched it off: looked up once a deployment and change."""
         if off is not self._off or off.version != self._off_version:

@@ -61,6 +61,11 @@ class Answer(httpx.AsyncByteStream):
         await self._changed.wait()
         self._changed = trio.Event()
 
+    async def wait_ready(self) -> None:
+        """Until there is something to take, or the end. Unlike taking it, it can be given up."""
+        while not (self._parts or self.over):
+            await self.wait_changed()
+
     async def wait_head(self, write_timeout_s: float) -> Headers:
         """Status and fields. Until the request has gone out, only its progress is timed.
 

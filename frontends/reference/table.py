@@ -16,6 +16,7 @@ from frontends.reference import (
     models,
     operations,
     operators,
+    passed,
     uploads,
 )
 from frontends.reference.rows import Row, Schema, one_of, text
@@ -30,6 +31,7 @@ _FAMILIES: Final = (
     jobs,
     files,
     uploads,
+    passed,
     account,
     operators,
 )
@@ -53,6 +55,7 @@ TAGS: Final[Mapping[str, str]] = {
     "Moderations": "What is harmful.",
     "Videos and music": "Jobs, which outlive their requests.",
     "Files": "What an account stores.",
+    **dict.fromkeys(passed.TAGS.values(), "Passed through to a provider that keeps them."),
     "Keys": "Keys that accounts make for themselves.",
     "Account": "What an account has, may do and has used.",
     "Receipts": "What became of each request.",

@@ -1,0 +1,222 @@
+"""Files between a client and a provider: each calls them by ids of its own.
+
+A file that a request names is sent to the provider once, for good. A file that an answer tells of
+is one of these, or the provider has made it: then it becomes the account's, and its bytes stay
+where they are until somebody wants them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import httpx
+import orjson
+import trio
+
+from engine.errors import NotFoundError, StoredFileNotFoundError, UpstreamError
+from engine.file_ids import shown_file_id
+from engine.ledger.file_rows import FileRow, ProviderFile
+from engine.parts import Parts
+from engine.passing.asking import ask, ask_whole
+from engine.passing.ids import Named
+from engine.passing.places import Place
+from engine.protocols.file_refs import bare_id
+from engine.storage.reading import Pieces
+from engine.upstream.answers import Answer
+
+_MADE: Final = ("_output", "-results")
+"""How the purposes end of what a provider has made itself (`assistants_output`, `batch_output`,
+`fine-tune-results`): nothing else is taken for it."""
+_TYPES: Final[Mapping[str, str]] = {
+    "csv": "text/csv",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "json": "application/json",
+    "jsonl": "application/jsonl",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "txt": "text/plain",
+}
+_UNKNOWN: Final = "application/octet-stream"
+_NAME_MAX_CHARS: Final = 255
+
+
+class PassedFiles:
+    """Of one gateway."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    # ---- what requests name -------------------------------------------------------------------
+
+    async def find(self, account_id: str, named: Iterable[Named]) -> dict[str, FileRow]:
+        """The account's files that a request names, by what is written. Raises
+        StoredFileNotFoundError: there is none; `param` says where."""
+        rows: dict[str, FileRow] = {}
+        for each in named:
+            if each.text in rows:
+                continue
+            bare = bare_id(each.text)
+            try:
+                if bare is None:
+                    raise StoredFileNotFoundError("")
+                rows[each.text] = await self._parts.files.find(account_id, bare)
+            except StoredFileNotFoundError:
+                raise StoredFileNotFoundError(
+                    f"No such file: '{each.text[:128]}'.", param=each.path
+                ) from None
+        return rows
+
+    async def held(
+        self, rows: Mapping[str, FileRow], place: Place, *, send: bool
+    ) -> dict[str, str]:
+        """What the provider calls these; those that it has not got are sent there, or not.
+
+        Raises:
+            StoredFileNotFoundError: it has not got one.
+            GatewayError: as `Referring.keep`.
+        """
+        found = {}
+        for written, row in rows.items():
+            if send:
+                copy: ProviderFile | None = await self._parts.referring.keep(
+                    row, place.provider, place.key
+                )
+            else:
+                copy = await self._parts.ledger.find_copy(row.file_id, *place.pin)
+            if copy is None:
+                raise StoredFileNotFoundError(f"There is no file '{written[:128]}' there.")
+            found[written] = copy.provider_file_id
+        return found
+
+    # ---- what answers tell of -----------------------------------------------------------------
+
+    async def shown(
+        self, account_id: str, place: Place, provider_file_ids: Collection[str]
+    ) -> dict[str, str]:
+        """What the account calls files of these names at a provider. Those that the provider has
+        made are the account's from now on; of others nothing is said.
+
+        Raises:
+            UpstreamError: what they are cannot be found out now.
+            UnavailableError: as `FileStore.adopt`.
+        """
+        ids = list(provider_file_ids)
+        found: dict[str, str] = {}
+        foreign = set()
+        for name, file_id, owner in await self._parts.ledger.files_called(*place.pin, ids):
+            if owner == account_id:
+                found[name] = shown_file_id(file_id, "openai")
+            else:
+                foreign.add(name)
+        for name in ids:
+            if name not in found and name not in foreign:
+                row = await self._adopt(account_id, place, name)
+                if row is not None:
+                    found[name] = shown_file_id(row.file_id, "openai")
+        return found
+
+    async def _adopt(self, account_id: str, place: Place, name: str) -> FileRow | None:
+        status, _, body = await ask_whole(self._parts.pool, place, "GET", f"/files/{name}")
+        if status != 200:
+            return None
+        try:
+            said = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return None
+        row = _row_of(account_id, place, name, said, self._parts.clock())
+        if row is None:
+            return None
+        copy = ProviderFile(
+            row.file_id, *place.pin, name, None, row.mime_type, row.created_at_ms, None
+        )
+        await self._parts.files.adopt(row, copy)
+        return row
+
+    def fetch(self, row: FileRow, begin: int, end: int) -> Pieces:
+        """The bytes of what a provider has made, from a place to another."""
+        return _Fetched(self._open(row), begin, end)
+
+    @asynccontextmanager
+    async def _open(self, row: FileRow) -> AsyncIterator[Answer]:
+        parts = self._parts
+        copy = await parts.ledger.first_copy(row.file_id)
+        provider = None if copy is None else parts.providers.get(copy.provider)
+        if copy is None or provider is None or copy.credential not in provider.credential_ids:
+            raise UpstreamError("The provider that has made the file is not configured any more.")
+        place = Place(provider, provider.credential_ids.index(copy.credential))
+        path = f"/files/{copy.provider_file_id}/content"
+        async with ask(parts.pool, place, "GET", path) as (status, _, answer):
+            if status in (404, 410):
+                raise NotFoundError("The provider that has made the file has it no more.")
+            if status != 200:
+                raise UpstreamError("The provider does not give the file now.")
+            yield answer
+
+
+class _Fetched:
+    """The bytes of an answer between two places."""
+
+    def __init__(self, opening: AbstractAsyncContextManager[Answer], begin: int, end: int) -> None:
+        self._opening = opening
+        self._stack = AsyncExitStack()
+        self._answer: Answer | None = None
+        self._skip = begin
+        self._left = end - begin
+
+    def __aiter__(self) -> _Fetched:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while self._left > 0:
+            answer = self._answer
+            if answer is None:
+                answer = self._answer = await self._stack.enter_async_context(self._opening)
+            try:
+                piece = await anext(answer, None)
+            except httpx.TransportError:
+                await self.aclose()
+                raise UpstreamError("The provider broke off the file.") from None
+            if piece is None:
+                await self.aclose()
+                raise UpstreamError("The provider's file is shorter than it said.")
+            begin = min(self._skip, len(piece))
+            self._skip -= begin
+            part = piece[begin : begin + self._left]
+            self._left -= len(part)
+            if part:
+                return part
+        await self.aclose()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Nothing is read any more."""
+        self._left = 0
+        with trio.CancelScope(shield=True):  # nothing in it waits
+            await self._stack.aclose()
+
+
+def _row_of(account_id: str, place: Place, name: str, said: object, now_ms: int) -> FileRow | None:
+    """The row of what a provider has made, as it describes it; None: it has not."""
+    if not isinstance(said, dict) or not str(said.get("purpose", "")).endswith(_MADE):
+        return None
+    size_bytes, filename = said.get("bytes"), str(said.get("filename") or name)
+    whole = "\0".join((account_id, *place.pin, name)).encode()
+    ending = filename.rpartition(".")[2].lower()
+    known = isinstance(size_bytes, int) and not isinstance(size_bytes, bool) and size_bytes >= 0
+    return FileRow(
+        file_id=base64.b32encode(hashlib.sha256(b"file\0" + whole).digest())[:26].decode().lower(),
+        account_id=account_id,
+        key_id=None,
+        filename=filename[:_NAME_MAX_CHARS],
+        purpose=str(said["purpose"])[:64],
+        mime_type=_TYPES.get(ending, _UNKNOWN),
+        size_bytes=size_bytes if known and size_bytes is not None else 0,
+        sha256=hashlib.sha256(whole).hexdigest(),
+        created_at_ms=now_ms,
+        origin="provider",
+    )

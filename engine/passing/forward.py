@@ -1,0 +1,338 @@
+"""The way of a request that costs nothing: its gates, in their order; who is asked; the answer.
+
+Everything that a request names is looked up before anything is sent, and everything that an answer
+tells of is recorded before it goes out: an id is nobody's for no moment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import orjson
+import trio
+
+from engine.admitting import check_room
+from engine.errors import (
+    InsufficientFundsError,
+    UpstreamError,
+    UpstreamRejectedError,
+    UpstreamTimeoutError,
+)
+from engine.ledger.file_rows import FileRow
+from engine.ledger.owned_rows import OwnedRow
+from engine.owned import HeldRef
+from engine.parts import Parts
+from engine.passing.answers import Circumstances, Ended, Reading
+from engine.passing.asked import Asked, read_document, wants_stream
+from engine.passing.asking import ask, read_whole, refusal_of, worded
+from engine.passing.files import PassedFiles
+from engine.passing.ids import Named, name_ids, query_kind
+from engine.passing.places import (
+    Place,
+    check_family,
+    models_of,
+    place_of,
+    put_model,
+    shown_models,
+)
+from engine.passing.table import PARAMETERS, Route
+from engine.protocols.registry import client_codec
+from engine.rules import Admitted
+from engine.upstream.answers import Answer
+from engine.wire.http import Headers
+from engine.wire.sse import EventSplitter, EventTooLargeError
+
+_JSON: Final = b"application/json"
+_EVENTS: Final = b"text/event-stream"
+_FILE: Final = re.compile(r"\bfile[-_][A-Za-z0-9]{12,}")
+_OK: Final = range(200, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A request that has passed its gates, as its provider is sent it.
+
+    Attributes:
+        files: what the provider calls files of the request, and what the client wrote.
+    """
+
+    admitted: Admitted
+    asked: Asked
+    place: Place
+    path: str
+    body: bytes = field(repr=False)
+    headers: tuple[tuple[bytes, bytes], ...]
+    rows: tuple[OwnedRow, ...]
+    model: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+class Passed:
+    """An answer, for as long as the block of `Forwarder.open` lasts.
+
+    Attributes:
+        headers: for the client, before the frontend's own.
+        pieces: of its body; closed by who reads them.
+    """
+
+    def __init__(self, status: int, headers: Headers, pieces: AsyncGenerator[bytes]) -> None:
+        self.status = status
+        self.headers = headers
+        self.pieces = pieces
+
+
+class Forwarder:
+    """Of one gateway.
+
+    Attributes:
+        under_way: how many requests are forwarded now.
+        files: what files are called.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.files = PassedFiles(parts)
+        self.under_way = 0
+        self._ended: tuple[Ended, ...] = ()
+
+    def follow(self, listener: Ended) -> None:
+        """Call this with each job that an answer says to have ended."""
+        self._ended = (*self._ended, listener)
+
+    @asynccontextmanager
+    async def open(self, admitted: Admitted, asked: Asked) -> AsyncIterator[Passed]:
+        """Forward a request of who was admitted, for the block.
+
+        Raises:
+            NotFoundError: the family is not switched on, nobody keeps it, or something that is
+                named is not the account's.
+            PermissionDeniedError: the plan does not have the family.
+            InvalidRequestError: the body is none, or cannot be sent.
+            InsufficientFundsError: something is to be made, and there are no funds.
+            UpstreamError: the provider refuses, or fails.
+            GatewayError: something cannot be done now.
+        """
+        parts = self._parts
+        check_room(parts, len(parts.open_exchanges) + self.under_way)
+        self.under_way += 1
+        try:
+            with parts.preliminaries.refused_at_end():
+                sending = await self.prepare(admitted, asked)
+                async with self._open(sending) as passed:
+                    parts.telemetry.passed(asked.route.family, passed.status)
+                    yield passed
+        finally:
+            self.under_way -= 1
+
+    # ---- the gates ----------------------------------------------------------------------------
+
+    async def prepare(self, admitted: Admitted, asked: Asked) -> Sending:
+        """What is sent. Raises as `open`, but for what the provider says."""
+        parts, route = self._parts, asked.route
+        account_id = admitted.entry.principal.account_id
+        check_family(parts, admitted, route.family)
+        document = read_document(asked)
+        if route.creates is not None:
+            await self._check_means(account_id)
+        named = _named(asked, document)
+        files = await self.files.find(account_id, [each for each in named if each.kind == "file"])
+        refs = [HeldRef(each.text, each.kind, each.path) for each in named if each.kind != "file"]
+        rows = await parts.owners.find(account_id, refs)
+        place = place_of(parts, parts.owners.pin_of(rows, refs))
+        model = None
+        if route.model and document is not None:
+            model = put_model(parts, admitted, place.provider, document)
+        held = await self._hold_files(files, named, place, asked)
+        for each in named:
+            if each.text in held and each.holder is not None:
+                each.holder[each.at] = held[each.text]
+        return Sending(
+            admitted,
+            asked,
+            place,
+            _path(asked, held),
+            asked.body if document is None else orjson.dumps(document),
+            self._headers(asked, document),
+            rows,
+            model,
+            {provider_id: written for written, provider_id in held.items()},
+        )
+
+    async def _check_means(self, account_id: str) -> None:
+        """Raises InsufficientFundsError, OwnedLimitError: it may not make anything now."""
+        if self._parts.ledger.available_nanodollars(account_id) <= 0:
+            raise InsufficientFundsError("The account has no funds to make anything with.")
+        await self._parts.owners.check_room(account_id)
+
+    async def _hold_files(
+        self, rows: Mapping[str, FileRow], named: Sequence[Named], place: Place, asked: Asked
+    ) -> dict[str, str]:
+        """What the provider calls the files; only what a body names is sent there."""
+        in_body = {each.text for each in named if each.holder is not None}
+        sent = {text: row for text, row in rows.items() if text in in_body}
+        rest = {text: row for text, row in rows.items() if text not in in_body}
+        held = await self.files.held(rest, place, send=False)
+        return held | await self.files.held(sent, place, send=True)
+
+    @staticmethod
+    def _headers(
+        asked: Asked, document: Mapping[str, Any] | None
+    ) -> tuple[tuple[bytes, bytes], ...]:
+        said = dict(asked.route.headers)
+        if asked.beta is not None and said:
+            said[b"openai-beta"] = asked.beta
+        said[b"accept"] = b"*/*" if asked.route.answer == "bytes" else _JSON
+        if wants_stream(asked, document):
+            said[b"accept"] = _EVENTS
+        if document is not None:
+            said[b"content-type"] = _JSON
+        elif asked.body:
+            said[b"content-type"] = asked.content_type.encode("latin-1", "replace")
+        said[b"x-request-id"] = asked.request_id.encode()
+        return tuple(said.items())
+
+    # ---- the answer ---------------------------------------------------------------------------
+
+    def reading(self, sending: Sending) -> Reading:
+        """What is done with the answer."""
+        parts, asked, place = self._parts, sending.asked, sending.place
+        models = shown_models(
+            parts, sending.admitted, place.provider, [sending.model, *models_of(sending.rows)]
+        )
+        principal = sending.admitted.entry.principal
+        of = Circumstances(
+            principal, place, asked.route, asked.at, sending.model, models, self._ended
+        )
+        return Reading(parts, self.files, of)
+
+    @asynccontextmanager
+    async def _open(self, sending: Sending) -> AsyncIterator[Passed]:
+        asked, place = sending.asked, sending.place
+        reading = self.reading(sending)
+        opening = ask(
+            self._parts.pool,
+            place,
+            asked.route.method,
+            sending.path,
+            body=sending.body,
+            more=sending.headers,
+        )
+        async with opening as (status, headers, answer):
+            kind = next((value for name, value in headers if name == b"content-type"), _JSON)
+            if status not in _OK:
+                raise _shown(await refusal_of(place, status, headers, answer), sending)
+            if kind.startswith(_EVENTS):
+                silent_max_s = max(
+                    place.provider.idle_timeout_s, place.provider.first_byte_timeout_s
+                )
+                events = self._events(answer, reading, silent_max_s)
+                yield Passed(status, [(b"content-type", kind)], events)
+                return
+            if asked.route.answer == "bytes":
+                kept = [pair for pair in headers if pair[0] in (b"content-type", b"content-length")]
+                yield Passed(status, kept, _pieces(answer))
+                return
+            data = await read_whole(answer)
+            yield await self.passed_whole(status, data, sending, reading)
+
+    async def passed_whole(
+        self, status: int, data: bytes, sending: Sending, reading: Reading
+    ) -> Passed:
+        """A JSON answer, once all of it is recorded. Raises UpstreamError."""
+        if data:
+            try:
+                data = await reading.whole(data)
+            except (orjson.JSONDecodeError, RecursionError):
+                raise UpstreamError("The provider's answer cannot be read.") from None
+        route = sending.asked.route
+        if route.removes not in (None, "vector_store_file"):
+            principal = sending.admitted.entry.principal
+            gone = sending.asked.at[route.parameters[-1]]
+            await self._parts.ledger.disown(principal.account_id, gone)
+        headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(data))]
+        return Passed(status, headers, _once(data))
+
+    async def _events(
+        self, answer: Answer, reading: Reading, silent_max_s: float
+    ) -> AsyncGenerator[bytes]:
+        """Whole events, and heartbeats while there are none, for so long."""
+        splitter = EventSplitter()
+        beat, beat_s = client_codec("openai_chat").heartbeat, self._parts.config.server.heartbeat_s
+        silent_s = 0.0
+        while True:
+            with trio.move_on_after(beat_s) as waiting:
+                await answer.wait_ready()
+            if waiting.cancelled_caught:
+                silent_s += beat_s
+                if silent_s >= silent_max_s:
+                    raise UpstreamTimeoutError("The provider was silent for too long.")
+                yield beat
+                continue
+            silent_s = 0.0
+            with worded():
+                data = await anext(answer, None)
+            if data is None:
+                break
+            try:
+                events = splitter.feed(data)
+            except EventTooLargeError:
+                raise UpstreamError("An event of the provider's answer is too large.") from None
+            if events:
+                yield b"".join([await reading.event(event) for event in events])
+        if rest := splitter.finish():
+            yield await reading.event(rest)
+
+
+async def _pieces(answer: Answer) -> AsyncGenerator[bytes]:
+    with worded():
+        async for piece in answer:
+            yield piece
+
+
+async def _once(data: bytes) -> AsyncGenerator[bytes]:
+    if data:
+        yield data
+
+
+def _named(asked: Asked, document: Mapping[str, Any] | None) -> list[Named]:
+    """All that a request names: in its path, in its URL's parameters, in its body."""
+    found = [Named(None, name, asked.at[name], PARAMETERS[name], name) for name in asked.at]
+    for name, value in asked.query:
+        kind = query_kind(name, value, asked.route.query)
+        if kind is not None:
+            found.append(Named(None, name, value, None if kind == "item" else kind, name))
+    return found if document is None else found + name_ids(document)
+
+
+def _path(asked: Asked, held: Mapping[str, str]) -> str:
+    """Behind the provider's base URL."""
+    at = {name: quote(held.get(value, value), safe="") for name, value in asked.at.items()}
+    path = asked.route.fill(at).removeprefix("/v1")
+    if not asked.query:
+        return path
+    return f"{path}?{urlencode([(name, held.get(v, v)) for name, v in asked.query])}"
+
+
+def _shown(error: UpstreamRejectedError, sending: Sending) -> UpstreamRejectedError:
+    """The refusal, in which files are called as the client does, and nobody else's is."""
+
+    def name(found: re.Match[str]) -> str:
+        return sending.files.get(found[0], "[file]")
+
+    return UpstreamRejectedError(
+        _FILE.sub(name, error.message),
+        status=error.status,
+        kind=error.kind,
+        code=error.code,
+        param=error.param,
+        retry_after_s=error.retry_after_s,
+        provider_request_id=error.provider_request_id,
+    )
+
+
+__all__ = ["Forwarder", "Passed", "Route", "Sending"]
