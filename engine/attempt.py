@@ -124,8 +124,13 @@ class Attempt:
 
     @property
     def committed(self) -> bool:
-        """Something was generated, or all is over."""
-        return self.over or self.first_output_at is not None
+        """Something was generated, or will be without us, or all is over."""
+        return self.over or self.begun
+
+    @property
+    def begun(self) -> bool:
+        """Something was generated, or will be without us: nobody else is asked."""
+        return self.first_output_at is not None or self.relay.accepted is not None
 
     @property
     def held_up(self) -> bool:
@@ -344,7 +349,10 @@ class Attempt:
 
     def _relay(self, data: bytes, flow_bytes: int) -> None:
         relay = self.relay
+        taken = relay.accepted is not None
         out = relay.feed(data)
+        if relay.accepted is not None and not taken:
+            self.changed.set()
         while self._metered(relay):
             out += relay.feed(b"")
         if relay.error is not None:

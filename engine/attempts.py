@@ -205,7 +205,7 @@ class Attempts(Course):
             raise
         leg.visit = visit
         self._retrying.begun(leg)
-        if leg.role == "first":
+        if leg.role == "first" and not self._billing.of_job:
             self._hedge_at = self._retrying.hedge_at(leg, now)
             if self._beginning is not None:
                 self._beginning.deadline = min(self._beginning.deadline, self._hedge_at)

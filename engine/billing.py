@@ -100,6 +100,7 @@ class ExchangeBilling(HandsOver):
         )
         self.idempotency: IdempotencyKey | None = None
         self._jobbing = Submitting(request, job_timeout_s)
+        self._acceptance = None
 
     async def reserve_tokens(self) -> None:
         """Take of the tokens a minute what the request is expected to use, until it is settled or
@@ -234,6 +235,8 @@ class ExchangeBilling(HandsOver):
     def metered(self, relay: Relay) -> bool:
         """Output was metered: hold more where it is due. True if the relay had stopped at its limit
         and may go on now."""
+        if relay.accepted is not None and self._request.stream and self._acceptance is None:
+            self._accept(relay.accepted)
         if relay.meter.known_tokens - self._progressed[1] >= _PROGRESS_DUE_TOKENS:
             self._progress_due()
         return self._holding.extend(relay)
@@ -384,7 +387,8 @@ class ExchangeBilling(HandsOver):
         Raises:
             UnavailableError: the journal did not commit in time.
         """
-        if not await self._wait_durable(self._hold.ticket):
+        ticket = self._hold.ticket if self._acceptance is None else self._jobbing.ticket
+        if not await self._wait_durable(ticket):
             raise UnavailableError("The gateway cannot record the request now.", retry_after_s=5)
         self._tally.log.note("hold_durable_ms")
 
@@ -395,7 +399,8 @@ class ExchangeBilling(HandsOver):
         ledger closes admission until its journal is well.
         """
         assert self._settlement is not None
-        if await self._wait_durable(self._settlement) and not self.of_job:
+        durable = await self._wait_durable(self._settlement)
+        if durable and self.receipt.state == "settled":
             self.receipt = self.receipt.replace(durability="durable")
 
     def head_ready(self) -> None:

@@ -85,12 +85,13 @@ class Conclusion:
 
     def hand_over(self) -> bytes:
         """A provider has taken the job that was asked for: it is that one's to be settled. Returns
-        the answer."""
+        the answer, where that is in one piece."""
         leg = self._attempts.current
-        accepted = leg.attempt.relay.accepted
+        accepted, body, answer = leg.attempt.relay.accepted, b"", None
         assert accepted is not None, "somebody has taken it"
-        head, body, answer = self._head or self.head(), leg.attempt.relay.finish(), None
-        if self._billing.idempotency is not None:
+        if not self._request.stream:
+            head, body = self._head or self.head(), leg.attempt.relay.finish()
+        if body and self._billing.idempotency is not None:
             answer = stored_answer(self._whole_head(head, body), body)
         self._billing.hand_over(accepted, self._parts.jobs, answer)
         return body
@@ -99,14 +100,20 @@ class Conclusion:
         """A provider was asked for a job, and what it says is not waited for any more: what comes
         of it is found out without this exchange."""
         self.error = self.error or error
-        self._billing.keep_job(self._parts.jobs)
+        relay = self._attempts.current.attempt.relay
+        if relay.accepted is not None:
+            self.hand_over()
+        else:
+            self._billing.keep_job(self._parts.jobs)
+        if self.error is not None and self._request.stream:
+            self._ending = relay.fail(self.error)
 
     def settle_early(self) -> None:
         """The exchange is left: settle what came, unless its end was reached before."""
         attempt = self._attempts.current.attempt
         if not self._billing.owed:
             return
-        if attempt.relay.accepted is not None:
+        if attempt.relay.accepted is not None and attempt.crash is None:
             self.hand_over()
             return
         if self._billing.of_job and attempt.under_way:
@@ -186,7 +193,8 @@ class Conclusion:
     def _settled_ending(self) -> bytes:
         attempt = self._attempts.current.attempt
         relayed = attempt.relay
-        if relayed.accepted is not None and self._billing.owed:
+        taken = relayed.accepted is not None
+        if taken and not self._request.stream and self._billing.owed:
             return self.hand_over()
         if attempt.crash is not None:
             error = GatewayError("The gateway failed.")
@@ -195,7 +203,10 @@ class Conclusion:
         if self._attempts.at_limit:
             return self._with_cost(relayed.cut(self.settle(Outcome.COMPLETED)))
         if attempt.error is not None:
-            self.settle(outcome_of(attempt.error), attempt.error)
+            if taken:  # its provider goes on with it, or says what it has come to
+                self.hand_over()
+            else:
+                self.settle(outcome_of(attempt.error), attempt.error)
             return relayed.fail(attempt.error)
         if relayed.exhausted:
             return self._with_cost(relayed.cut(self.settle(Outcome.FUNDS_EXHAUSTED)))

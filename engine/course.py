@@ -67,7 +67,8 @@ class Course:
         self._stream = prepared.request.stream
         self._billing = billing
         self._retrying = Retrying(plan, prepared.target, parts.config.routing, parts.health)
-        continuable = candidate.model.continuation and prepared.continuable
+        can_go_on = prepared.continuable and prepared.request.job is None
+        continuable = candidate.model.continuation and can_go_on
         self._continuing = Continuing(choose, billing) if continuable else None
         kept = call if self._retrying.has_others or continuable or prepared.held else None
         self._preparing = Preparing(parts, kept, upload, billing, choose, files)
@@ -213,7 +214,7 @@ class Course:
         if self._beside is not None:
             self._look_at_both(self.current, self._beside)
         attempt = self.current.attempt
-        unbegun = attempt.first_output_at is None and attempt.crash is None
+        unbegun = not attempt.begun and attempt.crash is None
         if attempt.error is not None and unbegun:
             self._failed(self.current, trio.current_time())
         elif attempt.committed:

@@ -42,6 +42,8 @@ class Drain:
             return False
         if parts.stopping or not self._billing.owed or not attempt.under_way:
             return False
+        if of_job and attempt.relay.accepted is not None:
+            return False  # it goes on without anybody who reads it
         account_id = self._exchange.receipt.account_id
         if not parts.drains.adopt(account_id, self._read_on, needed=of_job):
             return False
@@ -58,8 +60,9 @@ class Drain:
         attempt = self._leg.attempt
         try:
             drain_s = self._leg.provider.cancel_drain_s
-            with trio.move_on_after(math.inf if self._billing.of_job else drain_s):
-                while not attempt.over:
+            of_job = self._billing.of_job
+            with trio.move_on_after(math.inf if of_job else drain_s):
+                while not (attempt.over or (of_job and attempt.relay.accepted is not None)):
                     await self._leg.watch.wait_changed()
         except Exception as error:  # noqa: BLE001
             attempt.crashed(error)

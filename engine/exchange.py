@@ -173,7 +173,8 @@ class Exchange:
         if (ask := self._request.job) is not None:
             check_jobs(self._parts, self.receipt.account_id, ask)
         first = self._billing.reserve()
-        self._attempts.limit(first.covered_tokens, first.lowered_limit)
+        covered = None if self._billing.of_job else first.covered_tokens
+        self._attempts.limit(covered, first.lowered_limit)
         self._parts.open_exchanges[self._request_id] = self
 
     @property
@@ -299,8 +300,13 @@ class Exchange:
         valid ending with its usage. Nothing happens where the end has been reached already.
 
         Raises:
-            NotAStreamError: an answer in one piece has no early ending.
+            NotAStreamError: an answer in one piece has no early ending, and what its provider goes
+                on with by itself does not end with its stream.
         """
+        if self._billing.of_job:
+            raise NotAStreamError(
+                "What is made in the background goes on without its stream; cancel it by its id."
+            )
         if not self._request.stream:
             raise NotAStreamError(
                 "Only a stream can be ended early; other answers come whole or not at all."

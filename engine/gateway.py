@@ -28,6 +28,7 @@ from engine.events import Call, Head
 from engine.exchange import Exchange
 from engine.jobs.copying import open_copying
 from engine.jobs.desk import Desk
+from engine.jobs.follow_table import FOLLOWS
 from engine.jobs.poller import open_poller
 from engine.jobs.results import Results, result_policy
 from engine.jobs_api import JobsApi
@@ -317,7 +318,9 @@ async def open_gateway(
     """
     async with open_parts(config, clock) as parts:
         ledger, pool, files = parts.ledger, parts.pool, parts.files
-        desk = Desk(pool, lambda: parts.providers, lambda: parts.config.jobs.poll_timeout_s)
+        desk = Desk(
+            pool, lambda: parts.providers, lambda: parts.config.jobs.poll_timeout_s, FOLLOWS
+        )
         results = Results(
             files, pool, lambda: parts.providers, lambda: result_policy(parts.config.egress)
         )

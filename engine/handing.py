@@ -12,6 +12,7 @@ from engine.errors import UnavailableError
 from engine.events import JobAccepted, Usage
 from engine.holding import Holding
 from engine.jobs.book import JobBook
+from engine.ledger.job_rows import JobAcceptance
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import Hold, StoredAnswer, Ticket
@@ -36,6 +37,8 @@ class HandsOver:
     _settlement: Ticket | None
     _barrier_timeout_s: float
     _clock: Clock
+    _acceptance: JobAcceptance | None
+    """That a provider has taken a job which it answers as a stream."""
     receipt: Receipt
 
     @property
@@ -48,6 +51,16 @@ class HandsOver:
         return self._jobbing.row is not None
 
     @trio.lowlevel.enable_ki_protection
+    def _accept(self, accepted: JobAccepted) -> None:
+        """The current leg's provider has taken the job, and answers it as a stream: from now on it
+        is settled even if nobody is left who reads that."""
+        job, leg = self._jobbing, self._tally.current
+        assert leg is not None, "somebody has taken it"
+        self._acceptance = acceptance = job.acceptance(leg, accepted, self._clock())
+        receipt = self.receipt.replace(state="settling", attempts=self._tally.log.receipts)
+        job.ticket = self._ledger.accept_job(self._hold, acceptance, receipt)
+
+    @trio.lowlevel.enable_ki_protection
     def hand_over(self, accepted: JobAccepted, jobs: JobBook, answer: StoredAnswer | None) -> None:
         """The current leg's provider has taken the job: it has the hold from now on, and ends it.
         The receipt is `settling` until then."""
@@ -55,8 +68,13 @@ class HandsOver:
         leg = tally.current
         assert job.row is not None, "a job was asked for"
         assert leg is not None, "somebody has taken it"
+        received, delivered = tally.output_tokens()
         self.receipt = self._settling(leg)
-        acceptance = job.acceptance(leg, accepted, self._clock())
+        if self._acceptance is not None:
+            self.receipt = self.receipt.replace(
+                received_output_tokens=received, delivered_output_tokens=delivered
+            )
+        acceptance = self._acceptance or job.acceptance(leg, accepted, self._clock())
         self._settlement = jobs.hand_over(
             job.row, self._hold, acceptance, self.receipt, accepted.report, answer
         )

@@ -52,6 +52,7 @@ class Holding:
         "_key_id",
         "_ledger",
         "_max_output_tokens",
+        "_of_job",
         "_output_max",
         "_settings",
         "_stream",
@@ -76,7 +77,9 @@ class Holding:
         self._settings = settings
         self._account_id = account_id
         self._key_id = key_id
-        self._stream = prepared.request.stream
+        self._of_job = prepared.request.job is not None
+        self._stream = prepared.request.stream and not self._of_job
+        """It can be extended, or cut: what its provider goes on with by itself can be neither."""
         self._choices = prepared.request.choices
         self._bounds = bounds = prepared.bounds
         self._first = self._ceiling = self._dearest = ceiling
@@ -154,7 +157,7 @@ class Holding:
             idempotency=idempotency,
             job=job,
         )
-        self.covered_tokens = first.covered_tokens
+        self.covered_tokens = None if self._of_job else first.covered_tokens
         if first.lowered_limit is not None:
             self._affordable = first.lowered_limit * self._choices
 
@@ -185,7 +188,7 @@ class Holding:
         if short > 0 and not self._ledger.extend(self.hold, short):
             return False
         self._ceiling = ceiling
-        self.covered_tokens = wanted if ceiling.output else None
+        self.covered_tokens = wanted if ceiling.output and not self._of_job else None
         output_max = self._output_max_of(prepared)
         self._output_max = output_max if afresh else max(output_max, self._output_max)
         leg.attempt.relay.output_limit = self.covered_tokens

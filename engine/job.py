@@ -18,6 +18,8 @@ MadeKind = Literal["video", "music"]
 JobKind = Literal["video", "music", "response", "run", "batch", "fine_tune"]
 """The others have ids and views of their provider's, and are only followed here, until they are
 settled."""
+FOLLOWED_MAX_S: Final = 86_400.0
+"""So long a provider takes at most for what it answers in the background."""
 MADE_KINDS: Final[tuple[MadeKind, ...]] = get_args(MadeKind)
 JobState = Literal["submitted", "running", "succeeded", "failed", "expired", "cancelled"]
 """`submitted` is also what a provider has not taken up yet, as far as we know."""

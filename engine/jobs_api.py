@@ -10,6 +10,7 @@ from engine.errors import no_such_job
 from engine.job import JobSource
 from engine.jobs.cancelling import cancel_job
 from engine.jobs.desk import Desk
+from engine.jobs.learning import look
 from engine.jobs.remixing import source_of
 from engine.jobs.results import Result, Results
 from engine.ledger.job_rows import JobPage, JobQuery, JobView
@@ -43,6 +44,18 @@ class JobsApi:
     async def cancel_job(self, principal: Principal, shown_id: str) -> JobView:
         """End a job early, for nothing; see `engine.jobs.cancelling.cancel_job`."""
         return await cancel_job(self._book, self._desk, principal.account_id, shown_id)
+
+    async def settle_first(self, provider: str, object_id: str) -> bool:
+        """Before something is removed at a provider: if it is, or is a part of, what is charged for
+        when it ends, it is asked now whether it has, and settled then. False: it has not.
+
+        Raises:
+            UpstreamError: that cannot be known now.
+        """
+        job = self._book.open_as(provider, object_id)
+        if job is not None and job.view.acceptance is not None:
+            await look(self._book, self._desk, job)
+        return self._book.open_as(provider, object_id) is None
 
     async def job_source(self, principal: Principal, shown_id: str) -> JobSource:
         """What another video is to be made of (`Call.source`): one of the principal's own account.

@@ -51,6 +51,11 @@ class Measuring:
         self._waive = waive
         self._flat = _priced(bounds, price, deployment.cost)
 
+    @property
+    def flat(self) -> Mapping[MoreUnit, int]:
+        """What is consumed by having asked, of units that there is a price for."""
+        return self._flat
+
     def bill(
         self, outcome: Outcome, attempt: Attempt | None, *, drained: bool = False
     ) -> funds.Bill:

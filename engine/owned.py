@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeGuard
 
 StateApi = Literal["openai"]
 """Whose way it is that a provider keeps what it was sent or has made."""
@@ -89,7 +89,7 @@ def is_id(text: str) -> bool:
     return begins is not None and _TAIL.fullmatch(text, begins.end()) is not None
 
 
-def is_storable(object_id: object) -> bool:
+def is_storable(object_id: object) -> TypeGuard[str]:
     """Whether something can be recorded as an id: what a provider sends may be anything."""
     return isinstance(object_id, str) and _STORABLE.fullmatch(object_id) is not None
 

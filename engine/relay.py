@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engine.errors import GatewayError, UpstreamError
-from engine.events import Event, Finish, FinishReason, JobAccepted, Usage, UsageReport
+from engine.events import Begin, Event, Finish, FinishReason, JobAccepted, Usage, UsageReport
+from engine.job import JobReport
 from engine.metering.tokens import Count
 from engine.metering.usage import OutputMeter, generated_texts
+from engine.owned import is_storable
 from engine.protocols.codec import (
     AnswersPlainly,
     ClientCodec,
@@ -257,6 +259,8 @@ class StreamRelay:
             for channel, text in texts:
                 self.meter.add(channel, text, position)
             self.meter.take_figures(events)
+            if self.accepted is None and self._settings.request.job is not None:
+                self.accepted = _begun(events)
             if self._tap is not None:
                 self._tap.extend(told)
             if self.error is not None:
@@ -294,6 +298,14 @@ class StreamRelay:
             self.error = decoder.error
             return None
         return frame, events
+
+
+def _begun(events: Sequence[Event]) -> JobAccepted | None:
+    """That the provider has taken a job which it answers as a stream: it says what it calls it."""
+    for event in events:
+        if isinstance(event, Begin) and event.id is not None and is_storable(event.id):
+            return JobAccepted(event.id, JobReport("running"))
+    return None
 
 
 def _broken(error: EventTooLargeError) -> UpstreamError:

@@ -131,7 +131,12 @@ def _terms(leg: Leg) -> JobTerms:
     if ask is not None and ask.kind not in MADE_KINDS:
         price, cost = leg.candidate.model.price, leg.candidate.deployment.cost
         return JobTerms(
-            {}, {}, {}, bounds.service_tier, price=rates_json(price), cost=rates_json(cost)
+            leg.measuring.flat,
+            {},
+            {},
+            bounds.service_tier,
+            price=rates_json(price),
+            cost=rates_json(cost),
         )
     rates, cost_rates = leg.measuring.rates()
     asked: dict[MoreUnit, int] = {} if bounds.demand is None else dict(bounds.demand.flat)

@@ -16,7 +16,7 @@ import trio
 from engine.clock import Clock
 from engine.errors import JobNotEndedError, no_such_job
 from engine.events import Outcome
-from engine.job import ENDED, NEXT, JobError, JobReport, JobState
+from engine.job import ENDED, NEXT, JobError, JobKind, JobReport, JobState
 from engine.jobs.settling import (
     NOTHING,
     Figures,
@@ -51,6 +51,8 @@ _OUTCOMES: dict[JobState, Outcome] = {
     "expired": Outcome.DEADLINE,
     "cancelled": Outcome.CLIENT_LEFT,
 }
+_UNBOUND: frozenset[JobKind] = frozenset({"response"})
+"""What may consume more than was held for, as any answer in one piece may."""
 _EXPIRED = JobError("expired", "The provider has not made it in time.")
 _FAILED = JobError("failed", "The provider could not make it.")
 _WORDS: dict[JobState, JobError] = {"failed": _FAILED, "expired": _EXPIRED}
@@ -103,12 +105,17 @@ class JobBook:
         self._clock = clock
         self._listeners: list[Listener] = []
         self._taken: list[Callable[[OpenJob], None]] = []
+        self._hinted: list[Callable[[OpenJob], None]] = []
+        self._known_as: dict[tuple[str, str], OpenJob] = {}
+        """Open jobs by their providers, and by what they are called there."""
         self._closed: deque[tuple[Ticket, JobView]] = deque()
         """Whose end may not be durable yet."""
         self.polls = 0
         self.open: dict[str, OpenJob] = {}
         for stored, hold in ledger.adopted_jobs:
-            self.open[stored.view.row.job_id] = _adopted(stored, hold, clock())
+            job = _adopted(stored, hold, clock())
+            self.open[job.row.job_id] = job
+            self._known_as |= dict.fromkeys(_names_of(job), job)
         ledger.adopted_jobs.clear()
 
     def follow(self, listener: Listener) -> None:
@@ -118,6 +125,22 @@ class JobBook:
     def follow_taken(self, listener: Callable[[OpenJob], None]) -> None:
         """Call this with each job that is taken over."""
         self._taken.append(listener)
+
+    def follow_hints(self, listener: Callable[[OpenJob], None]) -> None:
+        """Call this with each job that is to be asked about at once."""
+        self._hinted.append(listener)
+
+    def open_as(self, provider: str, object_id: str) -> OpenJob | None:
+        """The open job that is called so at a provider, or is a part of what is called so."""
+        return self._known_as.get((provider, object_id))
+
+    def hint(self, provider: str, object_id: str) -> None:
+        """Somebody has seen that what is called so at a provider has moved on: the job that it is,
+        if it is an open one, is asked about now. May be said again and again."""
+        job = self.open_as(provider, object_id)
+        if job is not None:
+            for hinted in self._hinted:
+                hinted(job)
 
     # ---- what is shown ------------------------------------------------------------------------
 
@@ -213,11 +236,13 @@ class JobBook:
         ticket = self._ledger.hand_over(job.hold, acceptance, receipt)
         job.receipt, job.submit = receipt, None
         job.view = replace(job.view, acceptance=acceptance, changed_at_ms=acceptance.at_ms)
+        self._known_as |= dict.fromkeys(_names_of(job), job)
         self.report(job, report)
         return ticket
 
     def _take(self, job: OpenJob, report: JobReport | None) -> None:
         self.open[job.row.job_id] = job
+        self._known_as |= dict.fromkeys(_names_of(job), job)
         if report is not None:
             self.report(job, report)
         if job.open:
@@ -287,11 +312,11 @@ class JobBook:
         )
         hold, record, costs = job.hold, _record(view), costs_of(receipt)
         if figures.price_nanodollars:
-            posted = min(figures.price_nanodollars, hold.amount_nanodollars)
+            posted, overrun = self._covered(job, figures.price_nanodollars)
             ticket = self._ledger.settle(
                 hold,
                 posted_nanodollars=posted,
-                overrun_nanodollars=0,
+                overrun_nanodollars=overrun,
                 costs=costs,
                 receipt=receipt,
                 job=record,
@@ -301,11 +326,27 @@ class JobBook:
             ticket = self._ledger.void(hold, costs=costs, receipt=receipt, job=record)
         job.view = view
         del self.open[view.row.job_id]
+        for name in _names_of(job):
+            if self._known_as.get(name) is job:
+                del self._known_as[name]
         self._closed.append((ticket, view))
         self._telemetry.exchange_ended(receipt)
         if not told:
             self._tell(view, ticket)
         return ticket
+
+    def _covered(self, job: OpenJob, price_nanodollars: int) -> tuple[int, int]:
+        """What of a price can be posted, and what of it is above that: no more than was held for,
+        where that was all that it could come to."""
+        hold = job.hold
+        short = price_nanodollars - hold.amount_nanodollars
+        if short <= 0 or job.row.kind not in _UNBOUND:
+            return min(price_nanodollars, hold.amount_nanodollars), 0
+        spendable = self._ledger.spendable_nanodollars(hold.account_id, hold.key_id)
+        if spendable > 0:
+            self._ledger.extend(hold, min(short, spendable))
+        posted = min(price_nanodollars, hold.amount_nanodollars)
+        return posted, price_nanodollars - posted
 
     def _moved(self, job: OpenJob, report: JobReport, *, closed: bool) -> JobView:
         return replace(
@@ -325,6 +366,14 @@ class JobBook:
                 listener(view, ticket)
             except Exception:
                 logger.exception("%s: whoever follows its end has failed", view.row.job_id)
+
+
+def _names_of(job: OpenJob) -> list[tuple[str, str]]:
+    """Each part of what its provider calls it: of `thread_1/run_2` both."""
+    acceptance = job.view.acceptance
+    if acceptance is None:
+        return []
+    return [(acceptance.provider, part) for part in acceptance.provider_job_id.split("/")]
 
 
 def _record(view: JobView) -> JobRecord:

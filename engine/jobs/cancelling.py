@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from engine.errors import JobNotCancellableError, UpstreamError
-from engine.jobs.book import JobBook, OpenJob
-from engine.jobs.desk import Desk, Place
-from engine.jobs.learning import learn
+from engine.jobs.book import JobBook
+from engine.jobs.desk import Desk
+from engine.jobs.learning import learn, look
 from engine.ledger.job_rows import JobView
 
 _NO_MORE = "The job has ended: it is {state}."
@@ -31,7 +33,8 @@ async def cancel_job(book: JobBook, desk: Desk, account_id: str, shown_id: str) 
         raise JobNotCancellableError("The provider of this job cannot cancel it; it goes on.")
     answer, report = done
     if not answer.ok:
-        await _look(book, desk, job, place)
+        with suppress(UpstreamError):  # the poller will see
+            await look(book, desk, job)
         await book.wait_durable()
         raise JobNotCancellableError(
             _NO_MORE.format(state=job.view.state)
@@ -44,13 +47,3 @@ async def cancel_job(book: JobBook, desk: Desk, account_id: str, shown_id: str) 
         book.cancelled(job)
     await book.wait_durable()
     return job.view
-
-
-async def _look(book: JobBook, desk: Desk, job: OpenJob, place: Place) -> None:
-    """What has become of a job that its provider does not cancel."""
-    try:
-        _, report = await desk.poll(job, place)
-    except UpstreamError:
-        return  # the poller will see
-    if report is not None:
-        await learn(book, desk, job, place, report)

@@ -19,3 +19,17 @@ async def learn(book: JobBook, desk: Desk, job: OpenJob, place: Place, report: J
     async with job.ending:
         if job.open:
             book.report(job, await desk.collect(job, place, report))
+
+
+async def look(book: JobBook, desk: Desk, job: OpenJob) -> None:
+    """Ask how a job does that a provider has taken, and record it.
+
+    Raises:
+        UpstreamError: the provider cannot be asked now.
+    """
+    place = desk.place_of(job)
+    if place is None:
+        return
+    _, report = await desk.poll(job, place)
+    if report is not None:
+        await learn(book, desk, job, place, report)

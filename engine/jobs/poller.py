@@ -53,11 +53,15 @@ class _Turn:
     Attributes:
         wait_s: before it is asked about next.
         misses: how often its provider did not know it, one after another; or did not list it.
+        number: of its place in the lane; 0: it is being asked about.
+        again: at once, when it has been.
     """
 
     job: OpenJob
     wait_s: float
     misses: int = 0
+    number: int = 0
+    again: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -104,12 +108,14 @@ class Poller:
         self._lanes: dict[str, _Lane] = {}
         self._ends: list[tuple[int, int, OpenJob]] = []
         """When a client waits no longer, and when nobody does; a heap, by the wall clock."""
-        self._numbers = itertools.count()
+        self._turns: dict[str, _Turn] = {}
+        self._numbers = itertools.count(1)
         self._asking = 0
         self._changed = Alarm()
         for job in book.open.values():
             self._enter(job, draw() * config().poll_min_s)
         book.follow_taken(self._taken)
+        book.follow_hints(self._hinted)
 
     def _taken(self, job: OpenJob) -> None:
         self._enter(job, self._config().poll_min_s if job.view.acceptance else 0.0)
@@ -117,13 +123,24 @@ class Poller:
 
     def _enter(self, job: OpenJob, after_s: float) -> None:
         self._desk.place_of(job)  # remembers who is asked
-        self._put(_Turn(job, self._config().poll_min_s), after_s)
+        turn = self._turns[job.row.job_id] = _Turn(job, self._config().poll_min_s)
+        self._put(turn, after_s)
         self._put_end(job)
 
+    def _hinted(self, job: OpenJob) -> None:
+        turn = self._turns[job.row.job_id]
+        turn.wait_s = self._config().poll_min_s
+        if turn.number:
+            self._put(turn, 0.0)
+            self._changed.set()
+        else:
+            turn.again = True
+
     def _put(self, turn: _Turn, after_s: float) -> None:
+        """A place that it had before is nobody's."""
         lane = self._lanes.setdefault(self._desk.provider_of(turn.job), _Lane())
-        due = trio.current_time() + after_s
-        heapq.heappush(lane.due, (due, next(self._numbers), turn))
+        due, turn.number = trio.current_time() + after_s, next(self._numbers)
+        heapq.heappush(lane.due, (due, turn.number, turn))
 
     def _put_end(self, job: OpenJob) -> None:
         at_ms = job.row.expires_at_ms
@@ -149,8 +166,11 @@ class Poller:
                 if self._asking >= at_once:
                     return math.inf
                 if lane.next_at(most) <= now:
-                    _, _, turn = heapq.heappop(lane.due)
-                    if turn.job.open:
+                    _, number, turn = heapq.heappop(lane.due)
+                    if not turn.job.open:
+                        self._turns.pop(turn.job.row.job_id, None)
+                    elif turn.number == number:
+                        turn.number, turn.again = 0, False
                         lane.asking += 1
                         self._asking += 1
                         self._nursery.start_soon(self._ask, lane, turn)
@@ -193,7 +213,9 @@ class Poller:
             lane.asking -= 1
             self._asking -= 1
             if job.open:
-                self._put(turn, after_s)
+                self._put(turn, 0.0 if turn.again else after_s)
+            else:
+                self._turns.pop(job.row.job_id, None)
             self._changed.set()
 
     async def _turn(self, lane: _Lane, turn: _Turn) -> float:

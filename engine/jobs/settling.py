@@ -45,7 +45,9 @@ def owed_of(terms: JobTerms, report: JobReport) -> Figures:
     """What the end of a job comes to. What is charged as an answer is, is charged by what its
     provider reports of it, however it has ended; what is charged by its units, only a success."""
     if report.usage is not None and terms.price is not None and terms.cost is not None:
-        return _figures_by_rates(terms.price, terms.cost, terms.service_tier, report, report.usage)
+        more = {**terms.units, **report.usage.more}
+        usage = replace(report.usage, more=more) if terms.units else report.usage
+        return _figures_by_rates(terms.price, terms.cost, terms.service_tier, report, usage)
     if report.state == "succeeded":
         return replace(figures_of(terms, report.units), flags=report.flags)
     return replace(NOTHING, flags=report.flags)

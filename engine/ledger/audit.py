@@ -103,10 +103,10 @@ INVARIANTS = (
                OR (job_id IN (SELECT job_id FROM open_jobs)) = (max(ends) > 0)""",
     ),
     Invariant(
-        "what was charged for a job has succeeded, by whom it was taken",
+        "what was charged for a video or music has succeeded, by whom it was taken",
         "SELECT count(*) FROM job_acceptances",
         """SELECT job_id FROM jobs JOIN hold_totals USING (request_id)
-           WHERE posted > 0 AND (
+           WHERE posted > 0 AND kind IN ('video', 'music') AND (
                job_id NOT IN (SELECT job_id FROM job_acceptances)
                OR 'succeeded' NOT IN (SELECT state FROM job_records
                                       WHERE job_records.job_id = jobs.job_id AND closed = 1))

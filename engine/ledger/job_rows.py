@@ -43,7 +43,8 @@ class JobTerms:
     """What a success comes to, as pinned when it was sent: picodollars a unit.
 
     Attributes:
-        units: what is charged where the provider reports nothing of a unit.
+        units: what is charged where the provider reports nothing of a unit; by rates, only with
+            what it reports.
         most: what of a report is believed: so much was held for; of a unit that is not named, as
             much as `units` says.
         price, cost: all rates, as `engine.metering.rates_json` writes them: what a report of a

@@ -54,22 +54,50 @@ class Jobbing(Owning):
         answer: StoredAnswer | None = None,
         owned: Sequence[OwnedRow] = (),
     ) -> Ticket:
-        """A provider has taken the job that is held for: the hold stays until the job ends it, by
-        `settle` or `void`, and no exchange has to be alive for it. What is `owned` with it becomes
-        durable with it.
+        """The job that is held for, and that a provider has taken, goes on without its exchange:
+        the hold stays until the job ends it, by `settle` or `void`. What is `owned` with it becomes
+        durable with it. Of one that was accepted before, nothing is written again.
 
         Raises:
             ValueError: the hold has ended, or is of no such job; the receipt is of another request.
         """
         opened = self._of_job(hold, acceptance.job_id)
+        ticket = opened.taken
+        if ticket is None:
+            ticket = self._take(opened, acceptance, receipt, answer, owned)
+        opened.kept, opened.noted = True, receipt
+        return ticket
+
+    @trio.lowlevel.enable_ki_protection
+    def accept_job(
+        self,
+        hold: Hold,
+        acceptance: JobAcceptance,
+        receipt: Receipt,
+        owned: Sequence[OwnedRow] = (),
+    ) -> Ticket:
+        """A provider has taken the job that is held for, and its exchange is alive: it ends the
+        hold, or hands it over. Raises ValueError: as `hand_over`."""
+        return self._take(self._of_job(hold, acceptance.job_id), acceptance, receipt, None, owned)
+
+    def _take(
+        self,
+        opened: OpenHold,
+        acceptance: JobAcceptance,
+        receipt: Receipt,
+        answer: StoredAnswer | None,
+        owned: Sequence[OwnedRow],
+    ) -> Ticket:
+        hold = opened.hold
         if (receipt.request_id, receipt.account_id) != (hold.request_id, hold.account_id):
             raise ValueError("the receipt is of another request or account")
-        opened.kept, opened.noted = True, receipt
+        opened.noted = receipt
         kept = self._room_for(answer)
         rows = self._ownable(owned)
         ticket = self._journal.append(HandedOver(hold.request_id, acceptance, receipt, kept, rows))
         self._answer_waits(ticket, kept)
-        return self._owned_with(ticket, rows)
+        opened.taken = self._owned_with(ticket, rows)
+        return opened.taken
 
     def keep_job(self, hold: Hold) -> None:
         """Nobody knows what came of it that its provider was asked for this job: the hold stays
@@ -186,6 +214,9 @@ class Jobbing(Owning):
         if ended.job is not None:
             return ended
         said = ended.receipt.error
+        if ended.receipt.outcome == "completed":
+            done = JobRecord(job.job_id, "succeeded", ended.at_ms, closed=True)
+            return replace(ended, job=done)
         code, message = ("failed", "It has failed.") if said is None else (said.code, said.message)
         failed = JobRecord(job.job_id, "failed", ended.at_ms, JobError(code, message), closed=True)
         return replace(ended, job=failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.ledger.job_rows import JobRow
 from engine.ledger.receipts import Receipt
-from engine.ledger.records import AttemptRow, Hold, ProgressEntry
+from engine.ledger.records import AttemptRow, Hold, ProgressEntry, Ticket
 from engine.ledger.recovery import OrphanHold
 
 
@@ -16,9 +16,13 @@ class OpenHold:
         touched_at: when its exchange last gave a sign of life, on Trio's clock.
         job: that it is held for, where what is asked for outlives the request.
         kept: the hold is the job's, no exchange has to be alive for it.
+        taken: the record that a provider has taken the job.
     """
 
-    __slots__ = ("attempts", "hold", "job", "kept", "noted", "opening", "progress", "touched_at")
+    __slots__ = (
+        "attempts", "hold", "job", "kept", "noted", "opening", "progress", "taken",
+        "touched_at",
+    )  # fmt: skip
 
     def __init__(self, hold: Hold, opening: Receipt, now: float, job: JobRow | None = None) -> None:
         self.hold = hold
@@ -26,6 +30,7 @@ class OpenHold:
         self.touched_at = now
         self.job = job
         self.kept = False
+        self.taken: Ticket | None = None
         self.noted: Receipt | None = None
         self.attempts: list[AttemptRow] = []
         self.progress: ProgressEntry | None = None

@@ -14,9 +14,10 @@ from engine.capability_table import check_media
 from engine.conversation import FileUse, MediaKind
 from engine.errors import InvalidRequestError, NotFoundError
 from engine.events import Call, Operation
+from engine.job import MADE_KINDS
 from engine.metering.pricing import Rates
 from engine.metering.tokens import count_prompt
-from engine.owned import HeldRef
+from engine.owned import HeldRef, StateApi
 from engine.parsing.facts import NOTHING, Wanted, asked_of
 from engine.parsing.prompts import Input, InputBefore
 from engine.parsing.shares import Share, requests_of
@@ -70,6 +71,7 @@ class Target:
     capabilities: Capabilities
     quirks: Quirks
     hides_reasoning: bool
+    state: StateApi | None = None
 
 
 def target_of(
@@ -90,6 +92,7 @@ def target_of(
         capabilities=deployment.capabilities,
         quirks=provider.quirks,
         hides_reasoning=deployment.hides_reasoning,
+        state=provider.state,
     )
 
 
@@ -280,9 +283,10 @@ class Parsed:
         self, target: Target, spoken: str, asked: Encode
     ) -> tuple[Encoded, tuple[str, ...], tuple[Share, ...]]:
         """What goes to the provider, in one request or in several."""
+        verbatim = spoken == self._codec.name and asked.prefix is None
+        check_followed(self.request, kept=verbatim and target.state is not None)
         requests = requests_of(self._codec, self.request, target.capabilities)
         bodies, shares, end_bytes = [], [], 0
-        verbatim = spoken == self._codec.name and asked.prefix is None
         if self.request.refs and not verbatim:
             raise _not_sayable(self.request.refs[0])
         for request in requests:
@@ -363,6 +367,17 @@ def _not_sayable(ref: HeldRef) -> InexpressibleError:
         f"'{ref.path}' means something to who has it only, in the protocol that made it; send the "
         "content itself, or choose a model that is asked so.",
     )
+
+
+def check_followed(request: ClientRequest, *, kept: bool) -> None:
+    """Whether what goes on without its client is asked of somebody who keeps it. Raises
+    InexpressibleError."""
+    if not kept and request.job is not None and request.job.kind not in MADE_KINDS:
+        raise InexpressibleError(
+            "background",
+            f"The provider of the model '{request.model}' keeps no answers that are fetched later; "
+            "stream the answer or wait for it, or choose another model.",
+        )
 
 
 def _no_such_operation(request: ClientRequest) -> InexpressibleError:

@@ -30,6 +30,7 @@ from engine.ledger.migrations import (
     m015_agents,
     m016_provided_files,
     m017_uploads,
+    m018_followed_jobs,
 )
 from engine.ledger.records import LedgerError
 
@@ -51,6 +52,7 @@ _MODULES = (
     m015_agents,
     m016_provided_files,
     m017_uploads,
+    m018_followed_jobs,
 )
 
 migrations = Migrations("parshall.ledger")

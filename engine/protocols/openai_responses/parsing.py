@@ -9,6 +9,7 @@ from typing import Any
 from engine.conversation import MediaKind
 from engine.errors import InvalidRequestError
 from engine.events import Call
+from engine.job import FOLLOWED_MAX_S, JobAsk
 from engine.protocols import carried
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dicts, load_request, text_of, write_json
@@ -39,12 +40,7 @@ def parse_request(call: Call) -> ClientRequest:
     _check_input(document.get("input"))
     uses = put_files(named, call.files, files.put)
     stream = _flag(document, "stream")
-    if _flag(document, "background") and not stream:
-        raise InvalidRequestError(
-            "'background' answers are fetched later, which this gateway does not offer; stream "
-            "the answer, or wait for it.",
-            param="background",
-        )
+    later = _flag(document, "background") and call.operation == "chat"
     return ClientRequest(
         protocol=NAME,
         model=model,
@@ -56,6 +52,7 @@ def parse_request(call: Call) -> ClientRequest:
         document=document,
         files=uses,
         refs=refs,
+        job=JobAsk("response", timeout_s=FOLLOWED_MAX_S) if later else None,
     )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from engine.events import Event
+from engine.events import Event, JobAccepted
+from engine.job import JobReport, JobState
+from engine.owned import is_storable
 from engine.protocols.fields import load_object, text_of
 from engine.protocols.openai_responses.errors import read_failure
 from engine.protocols.openai_responses.reading import AnswerReader
 
 _FAILED = frozenset({"failed", "cancelled"})
+UNDER_WAY: Final[Mapping[str, JobState]] = {"queued": "submitted", "in_progress": "running"}
+"""Of what is answered in the background."""
 
 
 def decode_response(body: bytes) -> Sequence[Event]:
@@ -26,4 +31,8 @@ def decode_response(body: bytes) -> Sequence[Event]:
         if document.get("object") == "error" or document.get("detail"):
             raise read_failure(document)
         raise ValueError("not a response")
-    return AnswerReader(natives=True).read_response(document)
+    events = AnswerReader(natives=True).read_response(document)
+    response_id, state = document.get("id"), UNDER_WAY.get(text_of(document.get("status")))
+    if state is not None and is_storable(response_id):
+        events.insert(1, JobAccepted(response_id, JobReport(state)))
+    return events
