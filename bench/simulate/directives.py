@@ -120,6 +120,7 @@ class Directives:
     told_seconds: int | None = None
     told_size: str | None = None
     cancel: CancelKind = "done"
+    told_bytes: int | None = None
     codes: int = 0
     searches: int = 0
     pictures: int = 0

@@ -92,6 +92,12 @@ ERRAND_DIRECTIVES: Final[tuple[Directive, ...]] = (
         "|".join(_CANCELS),
         "what comes of cancelling: ignored is confirmed, but the job goes on",
     ),
+    Directive(
+        "told_bytes",
+        optional(integer(0, 1 << 50)),
+        "0…1125899906842624|none",
+        "vector_stores.create: what the store says that it takes; none: twice its files",
+    ),
     Directive("codes", _HOSTED, "0…16", "runs, responses: calls of a declared code interpreter"),
     Directive("searches", _HOSTED, "0…16", "the same of a declared search of files"),
     Directive("pictures", _HOSTED, "0…16", "files that the code has drawn, each shown in a run"),

@@ -47,6 +47,11 @@ class Planner:
             raise dialect.unknown_model(model)
         return model
 
+    def learn(self, model: str) -> None:
+        """One more that chats, fine-tuned here."""
+        for name in ("openai", "openai-completions", "openai-responses"):
+            self.models[name] = (*self.models[name], model)
+
     def knows_job(self, model: str) -> bool:
         """Whether it makes films or music."""
         return self._settings.any_model or model in self._settings.job_models

@@ -30,16 +30,10 @@ from bench.simulate.gemini_videos import GeminiVideos
 from bench.simulate.generic_jobs import GenericJobs
 from bench.simulate.job_calls import Desk
 from bench.simulate.jobs import JobBook
-from bench.simulate.kept.assistants import AssistantDesk
-from bench.simulate.kept.batches import BatchDesk
-from bench.simulate.kept.conversations import ConversationDesk
-from bench.simulate.kept.response_desk import ResponseDesk
+from bench.simulate.kept.desks import kept_desks
 from bench.simulate.kept.response_events import background_reply
 from bench.simulate.kept.responses import ResponseStore
-from bench.simulate.kept.runs import RunDesk
 from bench.simulate.kept.shelf import Shelf
-from bench.simulate.kept.threads import ThreadDesk
-from bench.simulate.kept.turns import Makers
 from bench.simulate.load import SimulatorLoad
 from bench.simulate.named_files import named_files
 from bench.simulate.openai_dialect import OpenAIDialect
@@ -115,18 +109,11 @@ class Service:
         self.jobs = JobBook(planner.instance)
         self._pages = OwnPages(wheel, truth, load, behaviour, self.files, self.jobs, self.kept)
         works = Desk(self.jobs, planner.knows_job, settings.seed.encode())
+        kept = kept_desks(
+            self.kept, self.responses, self.files, planner, self._openai, self._batched()
+        )
         desks = (
-            ResponseDesk(self.responses, self._responses),
-            ConversationDesk(self.responses, self._openai),
-            BatchDesk(self.kept, self.files, planner, self._batched()),
-            AssistantDesk(
-                self.kept,
-                self.files,
-                self._openai,
-                lambda model: planner.known(self._openai, model),
-            ),
-            RunDesk(Makers(self.kept, self.files, planner, self._openai)),
-            ThreadDesk(self.kept, self.files, self._openai),
+            *kept,
             GeminiVideos(works, self._gemini),
             OpenAIVideos(works, self.files, self._openai),
             XaiVideos(works),

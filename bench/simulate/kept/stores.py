@@ -1,15 +1,28 @@
-"""A vector store as an object, before anybody asks for it."""
+"""Vector stores and their files as objects, before anybody asks for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from bench.simulate.courses import Course
+from bench.simulate.directives import Directives
 from bench.simulate.kept.shelf import Kept, Shelf
 
 
-def new_store(shelf: Shelf, key: str, values: Mapping[str, Any]) -> Kept:
-    """One more, with its files."""
+@dataclass(slots=True)
+class StoreFile:
+    """What is known of a file of a store besides: how far it is, and what batch it came in."""
+
+    course: Course
+    batch: str | None
+
+
+def new_store(
+    shelf: Shelf, key: str, values: Mapping[str, Any], told: Directives | None = None
+) -> Kept:
+    """One more, with its files, which take their time as told."""
     value: dict[str, Any] = {
         "id": shelf.new_id("vs_"),
         "object": "vector_store",
@@ -24,14 +37,18 @@ def new_store(shelf: Shelf, key: str, values: Mapping[str, Any]) -> Kept:
         "last_active_at": 0,
         "metadata": values.get("metadata", {}),
     }
-    kept = shelf.add("vector_store", key, value)
+    told = told or Directives()
+    kept = shelf.add("vector_store", key, value, more=told)
     value["created_at"] = value["last_active_at"] = kept.created_at
+    chunking = {name: values[name] for name in ("chunking_strategy",) if name in values}
     for file_id in values.get("file_ids", ()):
-        add_file(shelf, kept, {"file_id": file_id})
+        add_file(shelf, kept, {"file_id": file_id, **chunking}, told)
     return kept
 
 
-def add_file(shelf: Shelf, store: Kept, values: Mapping[str, Any]) -> Kept:
+def add_file(
+    shelf: Shelf, store: Kept, values: Mapping[str, Any], told: Directives, batch: str | None = None
+) -> Kept:
     """A file of it, by the id of the file that it is made from."""
     value = {
         "id": values["file_id"],
@@ -55,6 +72,7 @@ def add_file(shelf: Shelf, store: Kept, values: Mapping[str, Any]) -> Kept:
         store.key,
         value,
         parent=store.object_id,
+        more=StoreFile(Course(directives=told), batch),
         object_id=within(store.object_id, value["id"]),
     )
 
