@@ -11,6 +11,7 @@ import trio
 from engine.nurseries import open_tasks
 from engine.parts import Parts
 from engine.routing.breaker import State
+from engine.store_meter import StoreMeter
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ async def open_upkeep(parts: Parts) -> AsyncIterator[None]:
         nursery.start_soon(prune)
         nursery.start_soon(parts.plan_budgets.run)
         nursery.start_soon(parts.media.run)
+        nursery.start_soon(StoreMeter(parts).run)
         if parts.config.storage.receipts_keep_days:
             nursery.start_soon(archive)
         with parts.load.measured():

@@ -126,9 +126,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "engine.admitting",
+            "engine.charging",
             "engine.counting",
             "engine.explaining",
             "engine.probing",
+            "engine.store_meter",
             "engine.upkeep",
         }
     ),

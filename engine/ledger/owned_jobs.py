@@ -26,6 +26,11 @@ _PAGE: Final = f"""
 SELECT {_COLUMNS} FROM owned_ids WHERE account_id = :account AND kind = :kind
     AND disowned_at_ms IS NULL
 """  # noqa: S608 - a constant
+_STORES: Final = f"""
+SELECT seq, {_COLUMNS} FROM owned_ids WHERE kind = 'vector_store' AND disowned_at_ms IS NULL
+    AND created_at_ms < :before AND (account_id, seq) > (:account, :place)
+ORDER BY account_id, seq LIMIT :rows
+"""  # noqa: S608 - a constant
 _DISOWN: Final = """
 UPDATE owned_ids SET disowned_at_ms = :now
 WHERE disowned_at_ms IS NULL AND account_id = :account AND (object_id = :id OR parent_id = :id)
@@ -89,6 +94,16 @@ def _place(db: Database, query: OwnedQuery, said: dict[str, Any]) -> int:
         name = "before" if query.before is not None else "after"
         raise InvalidRequestError(f"'{name}' names nothing of a page.", param=name)
     return int(place[0])
+
+
+def stores_from_before(
+    path: Path, before_ms: int, after: tuple[str, int], limit: int
+) -> list[tuple[int, OwnedRow]]:
+    """Vector stores of all accounts that were there before a moment, by account, behind one of an
+    account at a place; each with its place. Raises UnavailableError."""
+    said = {"before": before_ms, "account": after[0], "place": after[1], "rows": limit}
+    with reading(path) as db:
+        return [(seq, OwnedRow(*row)) for seq, *row in db.execute(_STORES, said)]
 
 
 def count_owned(path: Path, account_id: str) -> int:

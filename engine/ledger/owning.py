@@ -105,6 +105,15 @@ class Owning(Filing):
             owned_jobs.page_owned, self._settings.path, account_id, query
         )
 
+    async def stores_from_before(
+        self, before_ms: int, after: tuple[str, int], limit: int
+    ) -> list[tuple[int, OwnedRow]]:
+        """Vector stores of all accounts that were there before a moment, in order of accounts,
+        behind an account's at a place; each with its place. Raises UnavailableError."""
+        return await trio.to_thread.run_sync(
+            owned_jobs.stores_from_before, self._settings.path, before_ms, after, limit
+        )
+
     async def count_owned(self, account_id: str) -> int:
         """How many ids of this account are kept. Raises UnavailableError."""
         return await trio.to_thread.run_sync(
