@@ -212,11 +212,14 @@ class GatewayConnection(TrioASGIHTTPConnection):
         async with self._gateway.passing.open(admitted, passed) as answer:
             headers = list(answer.headers)
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-            if self.scope["method"] != "HEAD":
+            if self.scope["method"] == "HEAD":
+                await send(_body(b"", more=False))
+                return
+            if answer.pieces is not None:
                 async with aclosing(answer.pieces) as pieces:
                     async for piece in pieces:
                         await send(_body(piece, more=True))
-            await send(_body(b"", more=False))
+            await send(_body(answer.data, more=False))
 
     async def _pull(self, send: Send, exchange: Exchange) -> None:
         more = True

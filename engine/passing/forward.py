@@ -77,12 +77,20 @@ class Passed:
 
     Attributes:
         headers: for the client, before the frontend's own.
-        pieces: of its body; closed by who reads them.
+        data: its body, where all of it is there.
+        pieces: of its body otherwise; closed by who reads them.
     """
 
-    def __init__(self, status: int, headers: Headers, pieces: AsyncGenerator[bytes]) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: Headers,
+        data: bytes = b"",
+        pieces: AsyncGenerator[bytes] | None = None,
+    ) -> None:
         self.status = status
         self.headers = headers
+        self.data = data
         self.pieces = pieces
 
 
@@ -231,11 +239,11 @@ class Forwarder:
                     place.provider.idle_timeout_s, place.provider.first_byte_timeout_s
                 )
                 events = self._events(answer, reading, silent_max_s)
-                yield Passed(status, [(b"content-type", kind)], events)
+                yield Passed(status, [(b"content-type", kind)], pieces=events)
                 return
             if asked.route.answer == "bytes":
                 kept = [pair for pair in headers if pair[0] in (b"content-type", b"content-length")]
-                yield Passed(status, kept, _pieces(answer))
+                yield Passed(status, kept, pieces=_pieces(answer))
                 return
             data = await read_whole(answer)
             yield await self.passed_whole(status, data, sending, reading)
@@ -255,7 +263,7 @@ class Forwarder:
             gone = sending.asked.at[route.parameters[-1]]
             await self._parts.ledger.disown(principal.account_id, gone)
         headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(data))]
-        return Passed(status, headers, _once(data))
+        return Passed(status, headers, data)
 
     async def _events(
         self, answer: Answer, reading: Reading, silent_max_s: float
@@ -289,14 +297,12 @@ class Forwarder:
 
 
 async def _pieces(answer: Answer) -> AsyncGenerator[bytes]:
-    with worded():
-        async for piece in answer:
-            yield piece
-
-
-async def _once(data: bytes) -> AsyncGenerator[bytes]:
-    if data:
-        yield data
+    while True:
+        with worded():
+            piece = await anext(answer, None)
+        if piece is None:
+            return
+        yield piece
 
 
 def _named(asked: Asked, document: Mapping[str, Any] | None) -> list[Named]:
