@@ -23,10 +23,12 @@ from engine.job import JobAsk, JobSource
 from engine.metering.pricing import Rates
 from engine.owned import Pin
 from engine.owning import ElsewhereError
+from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.routing.plan import no_such_model, plan, plan_bound, plan_pinned
 from engine.routing.values import Asked, Candidate, Model, Plan
 from engine.rules import Admitted
+from engine.upstream.bodies import close_body
 from engine.webhooks import check_webhook_url
 
 
@@ -250,6 +252,23 @@ def check_room(parts: Parts, under_way: int) -> None:
         raise UnavailableError("The gateway is stopping.", retry_after_s=1)
     if under_way >= parts.config.server.exchanges_max:
         raise UnavailableError("The gateway is at its limit of open requests.", retry_after_s=1)
+
+
+async def check_kept(parts: Parts, account_id: str, plan: Plan[Rates], prepared: Prepared) -> None:
+    """Whether the account may have what the first provider to be asked would keep of the answer.
+
+    Raises:
+        OwnedLimitError: it has as much as it may have.
+        UnavailableError: that cannot be known now.
+    """
+    provider = parts.providers[plan.candidates[prepared.target].deployment.provider]
+    if provider.state is None:
+        return
+    try:
+        await parts.owners.check_room(account_id)
+    except BaseException:
+        close_body(prepared.body)
+        raise
 
 
 def check_jobs(parts: Parts, account_id: str, ask: JobAsk) -> None:

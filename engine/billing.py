@@ -6,7 +6,7 @@ what was generated and recording it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -18,6 +18,7 @@ from engine.events import Call, Outcome, Usage
 from engine.handing import HandsOver
 from engine.holding import Holding
 from engine.ledger.ledger import Ledger
+from engine.ledger.owned_rows import OwnedRow
 from engine.ledger.receipts import ReceiptError
 from engine.ledger.records import IdempotencyKey, ProgressEntry, StoredAnswer, Ticket
 from engine.leg import Leg
@@ -290,11 +291,13 @@ class ExchangeBilling(HandsOver):
         drained: bool = False,
         flags: tuple[str, ...] = (),
         answer: Callable[[], StoredAnswer | None] = lambda: None,
+        owned: Callable[[Usage], Sequence[OwnedRow]] = lambda _: (),
     ) -> Usage:
         """End the exchange: post what is owed, release the rest, write the receipt. Once.
 
         `drained`: all of the answer was read, though the client had left. `flags` go onto the
-        receipt. `answer` is asked, when the receipt is there, for what is to be kept with it.
+        receipt. `answer` is asked, when the receipt is there, for what is to be kept with it, and
+        `owned` for what the account has at the provider by it.
 
         Returns the usage that was billed or, where nothing was, consumed.
         """
@@ -334,7 +337,7 @@ class ExchangeBilling(HandsOver):
             error=None if error is None else ReceiptError(error.code, error.message),
             timings=log.timings,
         )
-        self._settlement = self._end(bill, answer())
+        self._settlement = self._end(bill, answer(), owned(usage))
         self._tokens.close(usage)
         self._measuring.forget_prompt()
         return usage
@@ -345,11 +348,13 @@ class ExchangeBilling(HandsOver):
         tier = bill.measured.service_tier
         return charge_nanodollars(bill.usage, self._reference, tier) - posted_nanodollars
 
-    def _end(self, bill: funds.Bill, answer: StoredAnswer | None) -> Ticket:
+    def _end(
+        self, bill: funds.Bill, answer: StoredAnswer | None, owned: Sequence[OwnedRow]
+    ) -> Ticket:
         """End the hold as the receipt says."""
         hold, receipt, costs = self._hold, self.receipt, self._tally.log.costs
         if not bill.charge_nanodollars:
-            return self._ledger.void(hold, costs=costs, receipt=receipt, answer=answer)
+            return self._ledger.void(hold, costs=costs, receipt=receipt, answer=answer, owned=owned)
         return self._ledger.settle(
             hold,
             posted_nanodollars=receipt.price_nanodollars,
@@ -357,6 +362,7 @@ class ExchangeBilling(HandsOver):
             costs=costs,
             receipt=receipt,
             answer=answer,
+            owned=owned,
         )
 
     def abandon(self, error: GatewayError | None) -> Usage:

@@ -12,6 +12,7 @@ from engine.billing import ExchangeBilling
 from engine.errors import DeadlineError, GatewayError, UpstreamError
 from engine.events import Head, Outcome, Usage
 from engine.idempotency import stored_answer
+from engine.ledger.owned_rows import OwnedRow
 from engine.ledger.receipts import Receipt, format_credits, format_usd
 from engine.ledger.records import StoredAnswer
 from engine.parts import Parts
@@ -19,6 +20,7 @@ from engine.passage import header_text
 from engine.protocols.codec import ClientRequest
 from engine.protocols.costs import ShownCost
 from engine.protocols.operation import OperationCodec
+from engine.recording import kept_rows
 from engine.wire.http import Headers
 
 logger = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ class Conclusion:
         """As `ExchangeBilling.settle`; a fault in it costs the client nothing."""
         try:
             usage = self._billing.settle(
-                outcome, error, drained=drained, flags=flags, answer=self._kept
+                outcome, error, drained=drained, flags=flags, answer=self._kept, owned=self._owned
             )
         except Exception as fault:  # noqa: BLE001
             # What cannot be measured is not charged; the hold ends all the same.
@@ -174,6 +176,11 @@ class Conclusion:
         known, self._billing.idempotency = self._billing.idempotency, None
         if known is not None:
             self._parts.idempotency.release(self._billing.receipt.account_id, known.key)
+
+    def _owned(self, usage: Usage) -> tuple[OwnedRow, ...]:
+        """What the account has at the provider by the answer."""
+        leg = self._attempts.current
+        return kept_rows(leg, self._billing.receipt, usage, self._parts.clock())
 
     def _kept(self) -> StoredAnswer | None:
         """What is given again when the request is repeated."""

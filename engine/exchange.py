@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from engine.admitting import Choice, admit_call, check_jobs, check_room
+from engine.admitting import Choice, admit_call, check_jobs, check_kept, check_room
 from engine.attempt import Attempt
 from engine.attempts import Attempts
 from engine.billing import ExchangeBilling
@@ -57,6 +57,7 @@ async def open_exchange(
         InvalidRequestError: the body cannot be served.
         GatewayError: as `Choice`, for the model.
         InsufficientFundsError: the account does not cover a first slice.
+        OwnedLimitError: a provider keeps as much for it as it may.
         IdempotencyError: another request has, or had, its idempotency key.
         UnavailableError: the gateway takes no requests now, or cannot parse this one.
         ShutdownError: it stopped while the call was prepared.
@@ -72,6 +73,8 @@ async def open_exchange(
         choose = Choice(parts, admitted, call.source)
         account_id = admitted.entry.principal.account_id
         prepared, call, files = await prepare_first(parts, call, choose, account_id)
+        if prepared.request.stores:
+            await check_kept(parts, account_id, choose.plan, prepared)
         exchange = Exchange(parts, call, admitted, choose, prepared, upload, files)
         try:
             # hold

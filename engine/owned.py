@@ -107,6 +107,19 @@ class HeldRef(NamedTuple):
     path: str
 
 
+class Kept(NamedTuple):
+    """What a provider says that it keeps of an answer.
+
+    Attributes:
+        size_bytes: of what it says of that, where a prompt may name it.
+    """
+
+    object_id: str
+    kind: OwnedKind
+    parent_id: str | None = None
+    size_bytes: int = 0
+
+
 class Pin(NamedTuple):
     """Who has what a request names, and is asked alone.
 

@@ -20,6 +20,8 @@ _COMPARED: Final = "prompt_cache_options.comparison_response_id"
 REFS_MAX: Final = 1_000
 """Ids that one request can name."""
 _COUNTS_MAX: Final = 10_000
+_IDS_EACH: Final = 2
+"""So many ids come of what is made, as a rule: a response and its item."""
 _RECOUNTED_AFTER: Final = 1_000
 """So much more of an account, and its ids are counted again: old ones go meanwhile."""
 
@@ -47,10 +49,14 @@ class ElsewhereError(InvalidRequestError):
 
 
 class Owners:
-    """Of one gateway."""
+    """Of one gateway.
+
+    Attributes:
+        ledger: that knows whose each id is.
+    """
 
     def __init__(self, ledger: Ledger, config: Callable[[], StateConfig]) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._config = config
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
         """Of accounts that make things: how many there were, and how many came since."""
@@ -68,7 +74,7 @@ class Owners:
             raise InvalidRequestError(
                 f"A request can name things by id in {REFS_MAX} places.", param=refs[REFS_MAX].path
             )
-        rows = await self._ledger.find_owned(account_id, [ref.object_id for ref in refs])
+        rows = await self.ledger.find_owned(account_id, [ref.object_id for ref in refs])
         found = []
         for ref in refs:
             row = rows.get(ref.object_id)
@@ -131,18 +137,18 @@ class Owners:
             OwnedLimitError: it has as many as it may have.
             UnavailableError: that cannot be known now.
         """
-        before, since = self._counts.get(account_id, (0, _RECOUNTED_AFTER))
-        if since >= _RECOUNTED_AFTER:
-            before, since = await self._ledger.count_owned(account_id), 0
         most = self._config().ids_per_account_max
-        if before + since >= most:
-            self._counts.pop(account_id, None)  # the next one counts them again
+        before, since = self._counts.get(account_id, (0, _RECOUNTED_AFTER))
+        if since >= _RECOUNTED_AFTER or before + since >= most:
+            before, since = await self.ledger.count_owned(account_id), 0
+        if before >= most:
+            self._counts.pop(account_id, None)
             raise OwnedLimitError(
                 f"The account has {most:,} things at providers, which is as many as it may have; "
                 "delete what is not needed.",
                 retry_after_s=600,
             )
-        self._counts[account_id] = before, since + 1
+        self._counts[account_id] = before, since + _IDS_EACH
         self._counts.move_to_end(account_id)
         while len(self._counts) > _COUNTS_MAX:
             self._counts.popitem(last=False)

@@ -15,15 +15,17 @@ from engine.events import Begin, Event, Finish, FinishReason, JobAccepted, Usage
 from engine.job import JobReport
 from engine.metering.tokens import Count
 from engine.metering.usage import OutputMeter, generated_texts
-from engine.owned import is_storable
+from engine.owned import Kept, is_storable
 from engine.protocols.codec import (
     AnswersPlainly,
     ClientCodec,
     ClientRequest,
     EditsAnswers,
     Identity,
+    KeptByProvider,
     StreamDecoder,
     StreamEncoder,
+    TellsKept,
 )
 from engine.protocols.operation import OperationCodec
 from engine.protocols.quirks import PLAIN, Quirks
@@ -68,6 +70,9 @@ class Relay(Protocol):
 
     def finish(self) -> bytes:
         """The terminal bytes, after the settlement is durable."""
+
+    def kept(self) -> Sequence[Kept]:
+        """What the provider keeps of the answer, as far as it has come; of a verbatim one."""
 
     def cut(self, usage: Usage) -> bytes:
         """A valid early ending with the length reason and usage."""
@@ -211,6 +216,10 @@ class StreamRelay:
     def finish(self) -> bytes:
         """The terminal bytes."""
         return self._writer.finish()
+
+    def kept(self) -> Sequence[Kept]:
+        """As its decoder knows."""
+        return self._decoder.kept() if isinstance(self._decoder, TellsKept) else ()
 
     def cut(self, usage: Usage) -> bytes:
         """The length reason for whatever is open, usage, the terminal event."""
@@ -414,6 +423,12 @@ class UnaryRelay:
     def finish(self) -> bytes:
         """The terminal bytes."""
         return self._ending
+
+    def kept(self) -> Sequence[Kept]:
+        """As its codec reads it."""
+        client = self._settings.client
+        whole = self.terminal and client is self._settings.provider
+        return client.kept_in(self._ending) if whole and isinstance(client, KeptByProvider) else ()
 
     def replace(self, body: bytes) -> None:
         """Its terminal bytes are these: what came is a part of them."""

@@ -112,6 +112,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.measuring",
             "engine.opening",
             "engine.reconcile",
+            "engine.recording",
             "engine.reserving",
             "engine.parsing",
             "engine.parts",

@@ -24,7 +24,7 @@ from engine.errors import (
 from engine.events import Call, Event, Operation, Usage
 from engine.job import JobAsk
 from engine.media.forms import Form
-from engine.owned import HeldRef
+from engine.owned import HeldRef, Kept
 from engine.protocols.costs import ShownCost
 from engine.protocols.quirks import PLAIN, Quirks
 
@@ -48,6 +48,7 @@ class ClientRequest:
         files: of the gateway's that it names; what stands for them is in the document, where that
             was known.
         refs: things at a provider that it names by id; only who has them can be asked.
+        stores: its provider keeps the answer, where it keeps any.
         inputs: how many there are of what can be asked for in several requests.
         answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
         keep: what gives a URL for media of a type; None, or a URL of None: they go out themselves.
@@ -74,6 +75,7 @@ class ClientRequest:
     job: JobAsk | None = None
     files: tuple[FileUse, ...] = ()
     refs: tuple[HeldRef, ...] = ()
+    stores: bool = False
 
 
 class InexpressibleError(InvalidRequestError):
@@ -270,6 +272,22 @@ class EditsAnswers(Protocol):
         Raises:
             UpstreamError: it is not what was asked for.
         """
+
+
+@runtime_checkable
+class TellsKept(Protocol):
+    """A verbatim decoder of answers that their provider may keep."""
+
+    def kept(self) -> Sequence[Kept]:
+        """What it keeps, as far as the answer has come."""
+
+
+@runtime_checkable
+class KeptByProvider(Protocol):
+    """A codec of answers that their provider may keep."""
+
+    def kept_in(self, body: bytes) -> Sequence[Kept]:
+        """What it keeps of a whole answer."""
 
 
 @runtime_checkable

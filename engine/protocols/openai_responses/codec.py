@@ -10,6 +10,7 @@ import orjson
 from engine.conversation import Conversation
 from engine.errors import GatewayError, UpstreamRejectedError
 from engine.events import Call, Event, Operation
+from engine.owned import Kept
 from engine.protocols.codec import (
     ClientRequest,
     Encoded,
@@ -20,6 +21,7 @@ from engine.protocols.codec import (
     VerbatimDecoder,
 )
 from engine.protocols.costs import ShownCost, add_cost
+from engine.protocols.fields import load_object
 from engine.protocols.openai_responses import (
     counting,
     decode_request,
@@ -31,6 +33,7 @@ from engine.protocols.openai_responses import (
     response,
     unary,
 )
+from engine.protocols.openai_responses.kept import kept_of
 from engine.protocols.openai_responses.marks import NAME
 from engine.protocols.openai_responses.output import Output
 from engine.protocols.quirks import PLAIN, Quirks
@@ -123,6 +126,10 @@ class OpenAIResponsesCodec:
     def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
         """A whole answer as its events."""
         return unary.decode_response(body)
+
+    def kept_in(self, body: bytes) -> tuple[Kept, ...]:
+        """What its provider keeps of a whole answer."""
+        return kept_of(load_object(body))
 
     def encode_response(
         self, events: Sequence[Event], request: ClientRequest, identity: Identity

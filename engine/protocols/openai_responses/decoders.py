@@ -7,10 +7,12 @@ from typing import Any
 
 from engine.errors import GatewayError
 from engine.events import Event, Usage
+from engine.owned import Kept
 from engine.protocols.codec import ClientRequest, Identity
-from engine.protocols.fields import text_of
+from engine.protocols.fields import dict_of, text_of
 from engine.protocols.openai_responses.encoders import ResponsesEncoder
 from engine.protocols.openai_responses.errors import read_failure
+from engine.protocols.openai_responses.kept import kept_of
 from engine.protocols.openai_responses.reading import AnswerReader
 from engine.protocols.openai_responses.tracking import Tracker
 from engine.protocols.openai_stream import EventDecoder, broken_off
@@ -25,6 +27,8 @@ class ResponsesDecoder(EventDecoder):
 
     def __init__(self, *, end_marker: bool) -> None:
         super().__init__(end_marker=end_marker)
+        self._response: dict[str, Any] = {}
+        """As it was told last: when it began, and when it ended."""
         self._reader = AnswerReader(natives=self._natives)
 
     def decode(self, frame: bytes) -> Sequence[Event]:
@@ -40,6 +44,8 @@ class ResponsesDecoder(EventDecoder):
             self._document = {}
             self.error = read_failure(document)
             return ()
+        if "response" in document:
+            self._response = dict_of(document["response"])
         events = self._reader.read(document)
         if self._reader.ended:
             self.ending = self.done = True
@@ -64,6 +70,10 @@ class ResponsesVerbatimDecoder(ResponsesDecoder):
             return b""
         self._sent.track(self._document)
         return frame
+
+    def kept(self) -> tuple[Kept, ...]:
+        """See `codec.TellsKept`."""
+        return kept_of(self._response)
 
     def end_frame(self) -> bytes:
         """What `end_of_input` found, with its blank line."""

@@ -53,6 +53,7 @@ def parse_request(call: Call) -> ClientRequest:
         files=uses,
         refs=refs,
         job=JobAsk("response", timeout_s=FOLLOWED_MAX_S) if later else None,
+        stores=call.operation == "chat" and document.get("store") is not False,
     )
 
 
