@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -17,6 +17,7 @@ import orjson
 import trio
 
 from engine.admitting import check_room
+from engine.charging import Bill, Charging
 from engine.errors import (
     InsufficientFundsError,
     UpstreamError,
@@ -41,9 +42,11 @@ from engine.passing.places import (
     shown_models,
 )
 from engine.passing.table import PARAMETERS, Route
+from engine.protocols.openai_responses.tools import container_gigabytes
 from engine.protocols.registry import client_codec
 from engine.rules import Admitted
 from engine.upstream.answers import Answer
+from engine.usage import MoreUnit
 from engine.wire.http import Headers
 from engine.wire.sse import EventSplitter, EventTooLargeError
 
@@ -51,6 +54,12 @@ _JSON: Final = b"application/json"
 _EVENTS: Final = b"text/event-stream"
 _FILE: Final = re.compile(r"\bfile[-_][A-Za-z0-9]{12,}")
 _OK: Final = range(200, 300)
+_FREE: Final = nullcontext[None]()
+_OPERATIONS: Final[Mapping[MoreUnit, str]] = {
+    "file_searches": "vector_store_search",
+    "code_sessions": "container",
+}
+"""What receipts call a request that costs some of a unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,7 @@ class Sending:
 
     Attributes:
         files: what the provider calls files of the request, and what the client wrote.
+        units: that a good answer costs.
     """
 
     admitted: Admitted
@@ -70,6 +80,7 @@ class Sending:
     rows: tuple[OwnedRow, ...]
     model: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[MoreUnit, int] = field(default_factory=dict)
 
 
 class Passed:
@@ -105,6 +116,7 @@ class Forwarder:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.files = PassedFiles(parts)
+        self._charging = Charging(parts)
         self.under_way = 0
         self._ended: tuple[Ended, ...] = ()
 
@@ -121,7 +133,8 @@ class Forwarder:
                 named is not the account's.
             PermissionDeniedError: the plan does not have the family.
             InvalidRequestError: the body is none, or cannot be sent.
-            InsufficientFundsError: something is to be made, and there are no funds.
+            InsufficientFundsError: something is to be made, and there are no funds; or what it
+                costs is not covered.
             UpstreamError: the provider refuses, or fails.
             GatewayError: something cannot be done now.
         """
@@ -131,9 +144,14 @@ class Forwarder:
         try:
             with parts.preliminaries.refused_at_end():
                 sending = await self.prepare(admitted, asked)
-                async with self._open(sending) as passed:
-                    parts.telemetry.passed(asked.route.family, passed.status)
-                    yield passed
+                charging = self._charging.open(_bill_of(sending)) if sending.units else _FREE
+                with charging as charge:
+                    async with self._open(sending) as passed:
+                        if charge is not None:
+                            charge.settle()
+                            await charge.wait_durable()
+                        parts.telemetry.passed(asked.route.family, passed.status)
+                        yield passed
         finally:
             self.under_way -= 1
 
@@ -169,6 +187,7 @@ class Forwarder:
             rows,
             model,
             {provider_id: written for written, provider_id in held.items()},
+            _units_of(route, document),
         )
 
     async def _check_means(self, account_id: str) -> None:
@@ -294,6 +313,32 @@ class Forwarder:
                 yield b"".join([await reading.event(event) for event in events])
         if rest := splitter.finish():
             yield await reading.event(rest)
+
+
+def _units_of(route: Route, document: Mapping[str, Any] | None) -> dict[MoreUnit, int]:
+    """What a good answer costs."""
+    match route.charges:
+        case None:
+            return {}
+        case "code_sessions":
+            return {"code_sessions": container_gigabytes(document)}
+        case unit:
+            return {unit: 1}
+
+
+def _bill_of(sending: Sending) -> Bill:
+    asked, principal = sending.asked, sending.admitted.entry.principal
+    assert asked.route.charges is not None, "it costs something"
+    return Bill(
+        asked.request_id,
+        principal.account_id,
+        principal.key_id,
+        operation=_OPERATIONS[asked.route.charges],
+        model=asked.route.family,
+        provider=sending.place.provider.name,
+        units=sending.units,
+        about=next(iter(asked.at.values()), None),
+    )
 
 
 async def _pieces(answer: Answer) -> AsyncGenerator[bytes]:

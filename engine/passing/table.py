@@ -15,10 +15,11 @@ from typing import Final, Literal
 
 from engine.config_state import Family
 from engine.owned import OwnedKind
+from engine.usage import MoreUnit
 
 Method = Literal["GET", "POST", "DELETE"]
 
-BilledOperation = Literal["run", "batch", "fine_tune", "vector_store_search"]
+BilledOperation = Literal["run", "batch", "fine_tune"]
 """What an exchange does in the place of the forwarder: its answer costs something."""
 
 IdKind = OwnedKind | Literal["file"]
@@ -61,7 +62,9 @@ class Route:
         removes: what is gone when the answer is good: the last parameter of the path.
         query: parameters of the URL that hold ids. Any other value that looks like an id has to be
             owned, too.
-        operation: of the exchange that answers in the place of the forwarder; None: it is free.
+        operation: of the exchange that answers in the place of the forwarder.
+        charges: the unit that a good answer costs one of, or as many as its body says; None, and
+            no operation: it is free.
         model: its body may name a model, at `model`.
         streams: it answers with server-sent events if its `stream` says so: in the URL of a GET,
             in the body of a POST.
@@ -79,6 +82,7 @@ class Route:
     removes: OwnedKind | None = None
     query: Mapping[str, IdKind] = field(default_factory=dict)
     operation: BilledOperation | None = None
+    charges: MoreUnit | None = None
     model: bool = False
     streams: bool = False
     body: Literal["json", "form"] = "json"
@@ -126,13 +130,14 @@ def _post(
     creates: OwnedKind | None = None,
     *,
     operation: BilledOperation | None = None,
+    charges: MoreUnit | None = None,
     model: bool = False,
     streams: bool = False,
     body: Literal["json", "form"] = "json",
 ) -> Route:
     return Route(
-        "POST", path, family, "inference", creates=creates, operation=operation, model=model,
-        streams=streams, body=body, headers=_headers(family),
+        "POST", path, family, "inference", creates=creates, operation=operation, charges=charges,
+        model=model, streams=streams, body=body, headers=_headers(family),
     )  # fmt: skip
 
 
@@ -190,7 +195,7 @@ _ALL: Final = (
     _get(_STORE, "vector_stores"),
     _post(_STORE, "vector_stores"),
     _delete(_STORE, "vector_stores", "vector_store"),
-    _post(f"{_STORE}/search", "vector_stores", operation="vector_store_search"),
+    _post(f"{_STORE}/search", "vector_stores", charges="file_searches"),
     _post(f"{_STORE}/files", "vector_stores", "vector_store_file"),
     _get(f"{_STORE}/files", "vector_stores", lists="vector_store_file", query=_BY_FILE),
     _get(_STORE_FILE, "vector_stores"),
@@ -227,7 +232,7 @@ _ALL: Final = (
     _post(f"{_JOB}/resume", "fine_tuning"),
     _get(f"{_JOB}/events", "fine_tuning", lists="fine_tuning_event"),
     _get(f"{_JOB}/checkpoints", "fine_tuning", lists="fine_tuning_checkpoint"),
-    _post("/v1/containers", "containers", "container"),
+    _post("/v1/containers", "containers", "container", charges="code_sessions"),
     _get("/v1/containers", "containers", lists="container"),
     _get(_CONTAINER, "containers"),
     _delete(_CONTAINER, "containers", "container"),

@@ -87,7 +87,6 @@ def test_only_what_costs_is_left_to_exchanges() -> None:
     assert {_name(route): route.operation for route in ALL if route.operation} == {
         "POST /v1/threads/runs": "run",
         "POST /v1/threads/<thread_id>/runs": "run",
-        "POST /v1/vector_stores/<vector_store_id>/search": "vector_store_search",
         "POST /v1/batches": "batch",
         "POST /v1/fine_tuning/jobs": "fine_tune",
     }
