@@ -1,0 +1,202 @@
+"""Two accounts with the same things at one provider, which takes them for one: by every route, in
+paths, URLs and bodies, what is another's is there as little as what never was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from engine.passing.service import served_routes
+from engine.passing.table import PARAMETERS, Route
+from tests.abuse.worlds import SECRET, World, Worlds, open_worlds
+
+_TAIL: Final = "7" * 4
+
+
+def unknown(object_id: str) -> str:
+    """An id of the same looks that nobody has."""
+    return object_id[: -len(_TAIL)] + ("8" * 4 if object_id.endswith(_TAIL) else _TAIL)
+
+
+def behind(route: Route) -> str:
+    """The path behind the base URL of the SDK."""
+    return route.path.removeprefix("/v1")
+
+
+def filled(route: Route, at: dict[str, str]) -> str:
+    path = behind(route)
+    for name in route.parameters:
+        path = path.replace(f"<{name}>", at[name])
+    return path
+
+
+def named_in_paths(route: Route, mine: World, theirs: World) -> Iterator[tuple[str, str]]:
+    """Paths with something of theirs, and what that is: at one place, the rest one's own; at one
+    place and behind it; everywhere."""
+    for place, name in enumerate(route.parameters):
+        foreign = theirs.at[name]
+        yield filled(route, mine.at | {name: foreign}), foreign
+        rest = {each: theirs.at[each] for each in route.parameters[place:]}
+        if len(rest) > 1:
+            yield filled(route, mine.at | rest), foreign
+
+
+BODIES: Final[dict[str, dict[str, Any]]] = {
+    "/v1/assistants": {"model": "kept"},
+    "/v1/threads/runs": {"assistant_id": "OWN assistant_id"},
+    "/v1/threads/<thread_id>/runs": {"assistant_id": "OWN assistant_id"},
+    "/v1/threads/<thread_id>/messages": {"role": "user", "content": "x"},
+    "/v1/threads/<thread_id>/runs/<run_id>/submit_tool_outputs": {"tool_outputs": []},
+    "/v1/vector_stores/<vector_store_id>/search": {"query": "x"},
+    "/v1/vector_stores/<vector_store_id>/files": {"file_id": "OWN file_id"},
+    "/v1/vector_stores/<vector_store_id>/files/<file_id>": {"attributes": {}},
+    "/v1/vector_stores/<vector_store_id>/file_batches": {"file_ids": ["OWN file_id"]},
+    "/v1/batches": {"endpoint": "/v1/chat/completions", "completion_window": "24h"},
+    "/v1/conversations/<conversation_id>/items": {"items": []},
+    "/v1/fine_tuning/jobs": {"model": "kept", "training_file": "OWN file_id"},
+    "/v1/containers": {"name": "x"},
+}
+"""Of the routes whose body says something: what would be right."""
+PLACES: Final[tuple[tuple[str, str], ...]] = (
+    ("assistant_id", "assistant_id"),
+    ("input_file_id", "file_id"),
+    ("training_file", "file_id"),
+    ("validation_file", "file_id"),
+    ("previous_response_id", "response_id"),
+    ("run_id", "run_id"),
+)
+"""Members of bodies that name something, and what."""
+
+
+def resources(at: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """What names something further down in bodies."""
+    yield {"file_ids": [at["file_id"]]}
+    yield {"files": [{"file_id": at["file_id"]}]}
+    yield {"tool_resources": {"code_interpreter": {"file_ids": [at["file_id"]]}}}
+    yield {"tool_resources": {"file_search": {"vector_store_ids": [at["vector_store_id"]]}}}
+    yield {"tool_resources": {"file_search": {"vector_stores": [{"file_ids": [at["file_id"]]}]}}}
+    yield {"attachments": [{"file_id": at["file_id"], "tools": []}]}
+    picture = [{"type": "image_file", "image_file": {"file_id": at["file_id"]}}]
+    yield {"content": picture}
+    yield {"additional_messages": [{"role": "user", "content": picture}]}
+    yield {"thread": {"messages": [{"role": "user", "content": picture}]}}
+    yield {"items": [{"type": "item_reference", "id": at["item_id"]}]}
+    yield {"tools": [{"type": "code_interpreter", "container": at["container_id"]}]}
+
+
+def bodies(route: Route, mine: World, at: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Bodies that are right but for something of `at`: where the API has it, and where not."""
+    right = BODIES.get(route.path, {})
+    own = orjson.dumps(right).decode()
+    for name, object_id in mine.at.items():
+        own = own.replace(f'"OWN {name}"', f'"{object_id}"')
+    right = orjson.loads(own)
+    for member, name in PLACES:
+        yield right | {member: at[name]}
+    for more in resources(at):
+        yield right | more
+
+
+def loose(right: dict[str, Any] | None, theirs: World, number: int) -> Iterator[dict[str, Any]]:
+    """Bodies with something of theirs where the API has nothing."""
+    for object_id in some(theirs.ids, number):
+        yield (right or {}) | {"anything": [{"like": {"that": [object_id]}}]}
+
+
+def some(ids: list[str], number: int) -> list[str]:
+    """Two of them, by the number of a route: all, after a few routes."""
+    return [ids[(number * 2 + place) % len(ids)] for place in range(2)]
+
+
+def said(answer: httpx.Response, object_id: str) -> str:
+    """A refusal without what differs from case to case."""
+    return answer.text.replace(object_id, "ID").replace(unknown(object_id), "ID")
+
+
+class Attack:
+    """Requests that name what is another's: each is answered as one that names nothing there is,
+    and neither reaches the provider. Lists of all that an account has are the gateway's own: what
+    it does not know of a URL is no place of a page (400)."""
+
+    def __init__(self, worlds: Worlds) -> None:
+        self.worlds = worlds
+        self.cases = 0
+        self.wrong: list[tuple[Any, ...]] = []
+
+    async def check(
+        self, route: Route, path: str, foreign: str, body: dict[str, Any] | None = None
+    ) -> None:
+        calls = self.worlds.kept.served.setup.sim.kept.calls
+        before = len(calls)
+        answers = [
+            await self.worlds.mine.client.request(
+                route.method,
+                path.replace(foreign, object_id),
+                json=None if body is None else _with(body, foreign, object_id),
+            )
+            for object_id in (foreign, unknown(foreign))
+        ]
+        self.cases += 1
+        one, other = (said(answer, foreign) for answer in answers)
+        statuses = [answer.status_code for answer in answers]
+        right = [400, 400] if "?" in path and route.lists_account else [404, 404]
+        if statuses != right or one != other or len(calls) != before or SECRET in one:
+            self.wrong.append((route.method, path, body, statuses, one[:200], other[:200]))
+
+
+def _with(body: dict[str, Any], foreign: str, object_id: str) -> Any:
+    return orjson.loads(orjson.dumps(body).replace(foreign.encode(), object_id.encode()))
+
+
+async def test_nothing_of_anothers_by_any_route(tmp_path: Path) -> None:
+    """Paths, parameters of URLs, and bodies; every kind of id at every place."""
+    async with open_worlds(tmp_path) as worlds:
+        mine, theirs = worlds.mine, worlds.theirs
+        before, attack = worlds.shown(), Attack(worlds)
+        assert {name for route in served_routes() for name in route.parameters} <= set(theirs.at)
+        for number, route in enumerate(served_routes()):
+            right = _right(route, mine) if route.method == "POST" else None
+            for path, foreign in named_in_paths(route, mine, theirs):
+                await attack.check(route, path, foreign, right)
+            own = filled(route, mine.at)
+            if route.method == "GET":
+                for object_id in some(theirs.ids, number):
+                    await attack.check(route, f"{own}?anything={object_id}", object_id)
+                for name, kind in route.query.items():
+                    of = [each for each in PARAMETERS if PARAMETERS[each] == kind]
+                    for each in of:
+                        foreign = theirs.at[each]
+                        await attack.check(route, f"{own}?{name}={foreign}", foreign)
+            elif route.method == "POST" and route.operation is None and route.body == "json":
+                for body in [*bodies(route, mine, theirs.at), *loose(right, theirs, number)]:
+                    foreign = next(i for i in theirs.ids if i in orjson.dumps(body).decode())
+                    await attack.check(route, own, foreign, body)
+        assert attack.wrong == []
+        assert attack.cases > 500
+        assert worlds.shown() == before
+
+
+def _right(route: Route, mine: World) -> dict[str, Any]:
+    return next(bodies(route, mine, dict.fromkeys(mine.at, "") | mine.at))
+
+
+async def test_lists_have_ones_own_alone(tmp_path: Path) -> None:
+    async with open_worlds(tmp_path) as worlds:
+        mine, theirs = worlds.mine, worlds.theirs
+        listed = 0
+        for route in served_routes():
+            if route.lists is None:
+                continue
+            for query in ("", "?limit=1", "?order=asc", "?limit=100&order=asc"):
+                answer = await mine.client.get(filled(route, mine.at) + query)
+                assert answer.status_code == 200, (route.path, answer.text)
+                listed += len(answer.json()["data"])
+                assert SECRET not in answer.text, route.path
+                assert not [one for one in theirs.ids if one in answer.text], route.path
+        assert listed > 30
+        files = (await mine.client.get("/files")).json()["data"]
+        assert theirs.at["file_id"] not in {file["id"] for file in files}
