@@ -11,7 +11,7 @@ import mimetypes
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -23,6 +23,7 @@ import trio
 
 from engine.clock import wall_ms
 from engine.errors import UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
+from engine.upstream.answers import Answer
 from engine.upstream.pool import Pool
 from engine.upstream.provider_table import FilesApi
 from engine.upstream.providers import Provider
@@ -123,6 +124,42 @@ class ProviderFiles:
                 return False
             return True
         return False
+
+    @asynccontextmanager
+    async def open_content(self, file_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """What is in a file, of OpenAI or Anthropic, for the block: piece by piece, as it comes.
+
+        Raises:
+            UpstreamRejectedError: it is not given.
+            UpstreamError: it cannot be had now; also while its pieces are read.
+        """
+        provider = self._provider
+        path = provider.path(f"/files/{quote(file_id, safe='')}/content")
+        headers: Headers = [
+            (b":method", b"GET"),
+            (b":scheme", provider.origin.scheme.encode()),
+            (b":authority", provider.origin.authority.encode()),
+            (b":path", path.encode()),
+            (b"accept", b"*/*"),
+            (b"accept-encoding", b"identity"),
+            (b"user-agent", b"parshall"),
+            *provider.credentials_of(self._key).sign("GET", path, b""),
+            *(_OF_ANTHROPIC if self._api == "anthropic" else ()),
+        ]
+        answer = Answer(min(provider.idle_timeout_s, _STEP_S), lambda _: None)
+        try:
+            answer.opened(await self._pool.open_stream(provider, headers, b"", answer))
+            head = dict(await answer.wait_head(_STEP_S))
+            status = int(head[b":status"])
+            if status != 200:
+                raise self._read_error(status, await _start_of(answer), None)
+            yield answer
+        except httpx.TimeoutException:
+            raise UpstreamTimeoutError("The provider does not give a file in time.") from None
+        except (httpx.TransportError, httpx.StreamClosed):
+            raise UpstreamError("The provider broke off a file.") from None
+        finally:
+            answer.close()
 
     # ---- OpenAI's and Anthropic's -------------------------------------------------------------
 
@@ -257,6 +294,16 @@ _OPENAI_FIELDS: Final = {
     "expires_after[anchor]": "created_at",
     "expires_after[seconds]": str(_KEEP_S),
 }
+
+
+async def _start_of(answer: Answer) -> bytes:
+    """As much of it as says why a file is not given."""
+    start = b""
+    async for piece in answer:
+        start += piece
+        if len(start) > _ANSWER_MAX_BYTES:
+            break
+    return start
 
 
 async def _form(
