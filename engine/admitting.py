@@ -5,11 +5,15 @@ No database and no lock. Nothing here waits but a limiter that several processes
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
 import trio
 
 from engine.admission.keys import KeyEntry, Scope
 from engine.admission.plans import NO_LIMITS
 from engine.errors import (
+    InvalidRequestError,
     JobNotRemixableError,
     JobsLimitedError,
     ModelNotAllowedError,
@@ -20,6 +24,7 @@ from engine.errors import (
 )
 from engine.events import Call
 from engine.job import JobAsk, JobSource
+from engine.metering.batch_rates import batch_rates, up_to
 from engine.metering.pricing import Rates
 from engine.owned import Pin
 from engine.owning import ElsewhereError
@@ -29,6 +34,7 @@ from engine.routing.plan import no_such_model, plan, plan_bound, plan_pinned
 from engine.routing.values import Asked, Candidate, Model, Plan
 from engine.rules import Admitted
 from engine.upstream.bodies import close_body
+from engine.upstream.providers import Provider
 from engine.webhooks import check_webhook_url
 
 
@@ -95,7 +101,7 @@ class Choice:
     """The plan of one call: made once, so that all of the call goes by one plan at one price,
     whatever is switched or priced anew meanwhile."""
 
-    __slots__ = ("_admitted", "_asked", "_parts", "_pin", "_plan", "_source")
+    __slots__ = ("_admitted", "_asked", "_batch", "_parts", "_pin", "_plan", "_source")
 
     def __init__(self, parts: Parts, admitted: Admitted, source: JobSource | None = None) -> None:
         """What is made of a `source` is asked of who has that, and of nobody else."""
@@ -103,13 +109,15 @@ class Choice:
         self._admitted = admitted
         self._source = source
         self._pin: Pin | None = None
+        self._batch = False
         self._asked: Asked | None = None
         self._plan: Plan[Rates] | None = None
 
     def keep_to(self, pin: Pin | None) -> None:
-        """Ask nobody else: the request names what this one has. Before the plan is made."""
-        assert self._plan is None, "what a request names is known before it is planned"
-        self._pin = pin
+        """Ask nobody else: the request names what this one has. Before the plan is made; that of a
+        batch, whose lines are read by it, is made anew."""
+        assert self._plan is None or self._batch, "what is named is known before it is planned"
+        self._pin, self._plan = pin, None
 
     def __call__(self, asked: Asked) -> Plan[Rates]:
         """The attempts that the request may make, of models with what this account pays for them.
@@ -125,6 +133,14 @@ class Choice:
         if self._plan is None:
             self._asked, self._plan = asked, self._find(asked)
         return self._plan
+
+    def for_batch(self, longest_input_tokens: int | None = None) -> None:
+        """All is asked for in a batch, of whoever keeps what it is sent, at the rates of batches;
+        said before the plan is made. Once it is known how long the longest request is, said again.
+        """
+        self._batch = True
+        if self._plan is not None and longest_input_tokens is not None:
+            self._plan = _in_short(self._plan, longest_input_tokens)
 
     @property
     def plan(self) -> Plan[Rates]:
@@ -173,6 +189,8 @@ class Choice:
                 parts.chance.random,
             )
         priced = tuple(map(self._priced, found.candidates))
+        if self._batch:
+            priced = tuple(_batched(priced, parts.providers))
         return found if priced == found.candidates else found._replace(candidates=priced)
 
     def _bound_to(self, source: JobSource) -> Plan[Rates]:
@@ -240,6 +258,47 @@ class Choice:
         """With what this account pays."""
         admitted = self._admitted
         return admitted.rules.priced(model, admitted.entry.principal.account_id, admitted.plan)
+
+
+def _batched(
+    candidates: Sequence[Candidate[Rates]], providers: Mapping[str, Provider]
+) -> Iterator[Candidate[Rates]]:
+    """Those that take batches, at the rates of these.
+
+    Raises:
+        InvalidRequestError: none does, or nobody knows what the model costs in one.
+    """
+    taking = [each for each in candidates if providers[each.deployment.provider].state == "openai"]
+    if not taking:
+        raise InvalidRequestError(
+            f"The provider of the model '{candidates[0].model.name}' takes no batches; choose "
+            "another model.",
+            param="input_file_id",
+        )
+    for each in taking:
+        price = batch_rates(each.model.price)
+        if price is None:
+            raise InvalidRequestError(
+                f"The model '{each.model.name}' has no price for batches here; ask its operator "
+                "for one, or choose another model.",
+                param="input_file_id",
+            )
+        cost = batch_rates(each.deployment.cost) or each.deployment.cost
+        yield each._replace(
+            model=replace(each.model, price=price), deployment=replace(each.deployment, cost=cost)
+        )
+
+
+def _in_short(plan: Plan[Rates], longest_input_tokens: int) -> Plan[Rates]:
+    """With prices of no longer contexts than there are."""
+    return plan._replace(
+        candidates=tuple(
+            each._replace(
+                model=replace(each.model, price=up_to(each.model.price, longest_input_tokens))
+            )
+            for each in plan.candidates
+        )
+    )
 
 
 def check_room(parts: Parts, under_way: int) -> None:

@@ -27,7 +27,7 @@ from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.passage import Passage
 from engine.preparing import Preparing
-from engine.request_files import RequestFiles
+from engine.request_files import NamedFiles
 from engine.retrying import Again, Retrying
 from engine.sink import Sink
 from engine.splitting import Splitting
@@ -58,7 +58,7 @@ class Course:
         upload: Upload | None,
         billing: ExchangeBilling,
         choose: Choice,
-        files: RequestFiles | None = None,
+        files: NamedFiles | None = None,
     ) -> None:
         """`prepared` and `measuring` are of the first attempt."""
         plan = choose.plan

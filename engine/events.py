@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+from engine.batch import BatchFacts
 from engine.conversation import FileStandIn, Inline, Native, Signature
 from engine.job import JobAccepted as JobAccepted
 from engine.job import JobSource
@@ -80,6 +81,7 @@ Operation = Literal[
     "translate",
     "video",
     "music",
+    "batch",
 ]
 """What a call asks for; with the protocol it says which codec reads it."""
 
@@ -135,6 +137,9 @@ class Call:
 
     source: JobSource | None = None
     """What is to be made anew: from `Gateway.job_source`, which has looked whose it is."""
+
+    batch: BatchFacts | None = None
+    """Of one that asks for a batch: what its file has in it."""
 
     at: Mapping[str, str] = field(default_factory=dict)
     """What of the path says where it goes at the provider, by name (`thread_id`)."""

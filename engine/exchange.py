@@ -35,7 +35,7 @@ from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.protocols.codec import AnswersPlainly
 from engine.pulling import Events
-from engine.request_files import RequestFiles, prepare_first
+from engine.request_files import NamedFiles, prepare_first
 from engine.reserving import TokenReserve
 from engine.rules import Admitted
 from engine.sink import PullSink, Sink, wait_taken
@@ -99,7 +99,7 @@ class Exchange:
         choose: Choice,
         prepared: Prepared,
         upload: Upload | None,
-        files: RequestFiles | None = None,
+        files: NamedFiles | None = None,
     ) -> None:
         self._parts = parts
         self._request_id = call.request_id

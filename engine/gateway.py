@@ -21,6 +21,7 @@ from engine.admission.keys import (
 )
 from engine.admission.limits import LimitStatus
 from engine.agents.book import Agents
+from engine.batches.following import BatchFollow
 from engine.clock import Clock, wall_ms
 from engine.config import Config
 from engine.errors import NotFoundError
@@ -29,6 +30,7 @@ from engine.exchange import Exchange
 from engine.jobs.copying import open_copying
 from engine.jobs.desk import Desk
 from engine.jobs.follow_table import FOLLOWS
+from engine.jobs.follows import Follows
 from engine.jobs.poller import open_poller
 from engine.jobs.results import Results, result_policy
 from engine.jobs_api import JobsApi
@@ -318,9 +320,6 @@ async def open_gateway(
     """
     async with open_parts(config, clock) as parts:
         ledger, pool, files = parts.ledger, parts.pool, parts.files
-        desk = Desk(
-            pool, lambda: parts.providers, lambda: parts.config.jobs.poll_timeout_s, FOLLOWS
-        )
         results = Results(
             files, pool, lambda: parts.providers, lambda: result_policy(parts.config.egress)
         )
@@ -329,6 +328,11 @@ async def open_gateway(
             plan = (await ledger.account(account_id)).plan
             return files.limit_bytes(None if plan is None else parts.rules.plans.get(plan))
 
+        batches = BatchFollow(ledger, files, pool, lambda: parts.providers, storage_limit)
+        follows: Follows = {**FOLLOWS, "batch": batches}
+        desk = Desk(
+            pool, lambda: parts.providers, lambda: parts.config.jobs.poll_timeout_s, follows
+        )
         for provider in parts.providers.values():
             pool.keep_warm(provider)
         async with (

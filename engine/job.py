@@ -83,6 +83,7 @@ class JobReport:
         service_tier: how it was served, in `Begin`'s words, where the provider says so.
         sum: what `usage` comes to, where that is not one request's; None: by the rates.
         flags: for the receipt.
+        files: of the account, made of the results.
     """
 
     state: JobState
@@ -94,6 +95,7 @@ class JobReport:
     service_tier: str | None = None
     sum: JobSum | None = None
     flags: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

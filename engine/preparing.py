@@ -18,7 +18,7 @@ from engine.parts import Parts
 from engine.protocols.codec import spell
 from engine.protocols.prefix import Prefix
 from engine.protocols.registry import client_codec
-from engine.request_files import RequestFiles
+from engine.request_files import NamedFiles
 from engine.routing.values import Candidate
 from engine.uploads import Upload
 from engine.upstream.bodies import close_body
@@ -40,7 +40,7 @@ class Preparing:
         upload: Upload | None,
         billing: ExchangeBilling,
         choose: Choice,
-        files: RequestFiles | None = None,
+        files: NamedFiles | None = None,
     ) -> None:
         self.call = call
         self._parts = parts
@@ -70,12 +70,13 @@ class Preparing:
         return call
 
     async def fit(self, leg: Leg, call: Call) -> None:
-        """Lower what the leg's provider may generate to what the hold covers, where it must be.
+        """Lower what the leg's provider may generate to what the hold covers, where it must be;
+        and send it what it is not sent before there is a hold.
 
         Raises:
             GatewayError: as `Parts.prepare`.
         """
-        if self._lowered_limit is not None:
+        if self._lowered_limit is not None or (self._files is not None and self._files.late):
             await self._rewrite(leg, call)
         if self._files is not None:
             self._files.drop()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from engine.admitting import Choice
+from engine.batches.giving import RequestBatch, prepare_batch
 from engine.errors import GatewayError, InvalidRequestError, UpstreamError
 from engine.events import Call
 from engine.file_choices import Named, Recipient
@@ -23,7 +24,13 @@ _SAYING_GONE: Final = frozenset({400, 404})
 
 
 class RequestFiles:
-    """Of one exchange."""
+    """Of one exchange.
+
+    Attributes:
+        late: nobody is sent them before funds are held.
+    """
+
+    late: Final = False
 
     __slots__ = ("_copies", "_given", "_lost", "_named", "_parts", "_recipient", "_room")
 
@@ -91,17 +98,23 @@ class RequestFiles:
         self._room.close()
 
 
+NamedFiles = RequestFiles | RequestBatch
+"""What of an account's files a request names."""
+
+
 async def prepare_first(
     parts: Parts, call: Call, choose: Choice, account_id: str
-) -> tuple[Prepared, Call, RequestFiles | None]:
+) -> tuple[Prepared, Call, NamedFiles | None]:
     """The request of a call for the first planned deployment that can say it and, where it names
     files, has taken them; and the call, where it is known what the files are, and that it may name
     whatever else it names by id.
 
     Raises:
         GatewayError: as `Parts.prepare`, `Owners.admit`, `Referring.look_up`, `Referring.give`: of
-            the first one.
+            the first one; or as `prepare_batch`.
     """
+    if call.operation == "batch":
+        return await prepare_batch(parts, call, choose, account_id)
     try:
         return await _prepare_named(parts, call, choose, account_id)
     except HeldNamedError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from engine.egress import parse_target
 from engine.events import JobAccepted, Outcome
-from engine.job import MADE_KINDS, job_id_of
+from engine.job import MADE_KINDS, JobKind, JobSpec, job_id_of
 from engine.ledger.job_rows import (
     SUBMIT_MAX_BYTES,
     JobAcceptance,
@@ -18,9 +20,13 @@ from engine.ledger.receipts import Attempt, Receipt
 from engine.ledger.records import Ticket
 from engine.leg import Leg
 from engine.metering.rates_json import rates_json
+from engine.protocols.batches.objects import SPEC as BATCH
 from engine.protocols.codec import ClientRequest
 from engine.tally import Tally
 from engine.usage import MoreUnit
+
+_SPECS: Final[Mapping[JobKind, JobSpec]] = {"batch": BATCH}
+"""By which a submit is found again, of whoever does the kind at all."""
 
 
 class Submitting:
@@ -68,7 +74,7 @@ class Submitting:
         row = self.row
         if row is None:
             return None
-        spec, body = leg.provider.quirks.jobs.get(row.kind), leg.body
+        spec, body = leg.provider.quirks.jobs.get(row.kind) or _SPECS.get(row.kind), leg.body
         found_again = spec is not None and spec.recover is not None
         kept = found_again and isinstance(body, bytes) and 0 < len(body) <= SUBMIT_MAX_BYTES
         return JobSubmit(

@@ -18,6 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "engine.agent",
             "engine.alarm",
+            "engine.batch",
             "engine.capabilities",
             "engine.capability_table",
             "engine.clock",

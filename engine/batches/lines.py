@@ -15,13 +15,18 @@ _LINE_WORK_BYTES: Final = 4 * 1024
 
 
 class Lines:
-    """The lines of what comes in `pieces`; whoever made those closes them."""
+    """The lines of what comes in `pieces`; whoever made those closes them.
+
+    Attributes:
+        size_bytes: of what has come.
+    """
 
     def __init__(self, pieces: AsyncIterator[bytes], line_max_bytes: int) -> None:
         self._pieces = pieces
         self._splitter = LineSplitter(line_max_bytes)
         self._ready: list[Line] = []
         self._ended = False
+        self.size_bytes = 0
         self._work_bytes = 0
 
     def __aiter__(self) -> Lines:
@@ -34,6 +39,7 @@ class Lines:
                 raise StopAsyncIteration
             piece = await anext(self._pieces, None)
             self._ended = piece is None
+            self.size_bytes += len(piece or b"")
             found = self._splitter.finish() if piece is None else self._splitter.feed(piece)
             self._ready = found[::-1]
         line = self._ready.pop()

@@ -23,7 +23,16 @@ from engine.events import Call
 from engine.file_choices import Recipient, UnsendableFileError
 from engine.ledger.file_rows import FileRow, ProviderFile
 from engine.metering.pricing import Rates
-from engine.parsing.jobs import Encode, FilesNamedError, Prepared, Target, target_of
+from engine.owned import HeldRef, Pin
+from engine.owning import ElsewhereError
+from engine.parsing.jobs import (
+    Encode,
+    FilesNamedError,
+    HeldNamedError,
+    Prepared,
+    Target,
+    target_of,
+)
 from engine.parts import Parts
 from engine.protocols.batches.endpoints import Endpoint
 from engine.protocols.batches.requests import (
@@ -47,6 +56,19 @@ _FILES_MAX: Final = 200
 """That all lines together may name."""
 _DIGEST_BYTES: Final = 16
 _RETRY_AFTER_S: Final = 5.0
+
+
+class PinnedError(ElsewhereError):
+    """A line names what another provider, or another key of it, has: that one is to be asked, for
+    all of the batch."""
+
+    def __init__(self, pin: Pin) -> None:
+        super().__init__(
+            "What lines of the input file name by id is not in one place, or is with a provider "
+            "that does not serve the model. Make it anew, together.",
+            param="input_file_id",
+        )
+        self.pin = pin
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +129,7 @@ async def write_batch(
 
     Raises:
         BatchLineError: a line cannot be served.
+        PinnedError: a line has to be served by somebody else.
         InvalidRequestError: the file is too large, or empty.
         UnavailableError: there is no room now.
         GatewayError: as `FileStore.pieces`, `ParsingPool.do`, `Referring.give`.
@@ -187,7 +210,7 @@ class _Writer:
             )
         try:
             prepared = await self._prepare(line)
-        except BatchLineError:
+        except (BatchLineError, PinnedError):
             raise
         except (InvalidRequestError, NotFoundError) as error:
             where = "" if error.param is None else f" ('body.{error.param}')"
@@ -207,16 +230,27 @@ class _Writer:
             operation=endpoint.operation,
             idempotency_key=None,
         )
-        try:
-            return await self._encode(call)
-        except FilesNamedError as error:
-            uses = error.uses
         room = Room(self._parts.referring)
         try:
-            files = await self._given(line, uses, room)
-            return await self._encode(replace(call, files=files))
+            for _ in range(2):
+                try:
+                    return await self._encode(call)
+                except HeldNamedError as error:
+                    call = await self._admitted(call, error.refs)
+                except FilesNamedError as error:
+                    files = await self._given(line, error.uses, room)
+                    call = replace(call, files=files)
+            return await self._encode(call)
         finally:
             room.close()
+
+    async def _admitted(self, call: Call, refs: Sequence[HeldRef]) -> Call:
+        """The call of a line that may name what it does. Raises NotFoundError, PinnedError."""
+        call, pin, _ = await self._parts.owners.admit(self._batch.account_id, call, refs)
+        provider, key, _ = self._recipient
+        if pin is not None and pin != Pin(provider.name, provider.credential_id(key)):
+            raise PinnedError(pin)
+        return call
 
     async def _encode(self, call: Call) -> Prepared:
         def ask(_: Asked) -> Encode:

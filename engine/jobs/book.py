@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -36,8 +36,10 @@ from engine.ledger.job_rows import (
     JobView,
 )
 from engine.ledger.ledger import Ledger
+from engine.ledger.owned_rows import OwnedRow
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import AttemptRow, Hold, StoredAnswer, Ticket
+from engine.owned import OwnedKind
 from engine.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ _OUTCOMES: dict[JobState, Outcome] = {
 }
 _UNBOUND: frozenset[JobKind] = frozenset({"response"})
 """What may consume more than was held for, as any answer in one piece may."""
+_OWNED: Mapping[JobKind, OwnedKind] = {"batch": "batch"}
+"""What such a job is to its client, who asks its provider for it by its id there."""
 _EXPIRED = JobError("expired", "The provider has not made it in time.")
 _FAILED = JobError("failed", "The provider could not make it.")
 _WORDS: dict[JobState, JobError] = {"failed": _FAILED, "expired": _EXPIRED}
@@ -161,6 +165,14 @@ class JobBook:
         page = await self._ledger.page_jobs(account_id, query)
         return replace(page, jobs=tuple([self._now(view) for view in page.jobs]))
 
+    async def find_followed(
+        self, account_id: str, kind: JobKind, provider: str, known_as: str
+    ) -> JobView | None:
+        """A job of this account that its provider calls so, as it is now; None: there is none, or
+        it closed long ago. Raises UnavailableError: the database cannot be read now."""
+        found = await self._ledger.find_followed(account_id, kind, provider, known_as)
+        return None if found is None else self._now(found)
+
     async def wait_durable(self) -> None:
         """Wait until what has become of the jobs until now is durable, or the journal's time for
         that is over."""
@@ -208,7 +220,8 @@ class JobBook:
     ) -> Ticket:
         """Take a job over that a provider has taken, with its hold; `report` is what that said of
         it then. Returns what the answer to its client waits for. Raises as `Ledger.hand_over`."""
-        ticket = self._ledger.hand_over(hold, acceptance, receipt, answer)
+        owned = _owned(row, acceptance)
+        ticket = self._ledger.hand_over(hold, acceptance, receipt, answer, owned)
         view = JobView(row, acceptance, "submitted", acceptance.at_ms)
         self._take(OpenJob(view, hold, receipt), report)
         return ticket
@@ -233,7 +246,8 @@ class JobBook:
         self, job: OpenJob, acceptance: JobAcceptance, receipt: Receipt, report: JobReport
     ) -> Ticket:
         """The provider has taken one, as it turns out."""
-        ticket = self._ledger.hand_over(job.hold, acceptance, receipt)
+        owned = _owned(job.row, acceptance)
+        ticket = self._ledger.hand_over(job.hold, acceptance, receipt, owned=owned)
         job.receipt, job.submit = receipt, None
         job.view = replace(job.view, acceptance=acceptance, changed_at_ms=acceptance.at_ms)
         self._known_as |= dict.fromkeys(_names_of(job), job)
@@ -358,6 +372,7 @@ class JobBook:
             results=report.results,
             units=report.units,
             closed=closed,
+            files=report.files,
         )
 
     def _tell(self, view: JobView, ticket: Ticket) -> None:
@@ -376,6 +391,25 @@ def _names_of(job: OpenJob) -> list[tuple[str, str]]:
     return [(acceptance.provider, part) for part in acceptance.provider_job_id.split("/")]
 
 
+def _owned(row: JobRow, acceptance: JobAcceptance) -> tuple[OwnedRow, ...]:
+    """What the account has at its provider from now on, by the provider's id."""
+    kind = _OWNED.get(row.kind)
+    if kind is None:
+        return ()
+    return (
+        OwnedRow(
+            acceptance.provider_job_id,
+            kind,
+            row.account_id,
+            row.key_id,
+            acceptance.provider,
+            acceptance.credential,
+            row.created_at_ms,
+            model=row.model,
+        ),
+    )
+
+
 def _record(view: JobView) -> JobRecord:
     return JobRecord(
         view.row.job_id,
@@ -385,6 +419,7 @@ def _record(view: JobView) -> JobRecord:
         results=view.results,
         units=view.units,
         closed=view.closed,
+        files=view.files,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from sqlite_utils import Database
 
-from engine.job import bare_job_id
+from engine.job import JobKind, bare_job_id
 from engine.ledger.job_json import ACCEPTANCE_COLUMNS, read_submit, read_view
 from engine.ledger.job_rows import JobPage, JobQuery, JobSubmit, JobView
 from engine.ledger.queries import reading
@@ -106,6 +106,19 @@ def find_job(path: Path, account_id: str, shown_id: str) -> JobView | None:
     with reading(path) as db:
         sql = f"{_VIEWS} WHERE jobs.job_id = ? AND jobs.account_id = ? AND {_SHOWN}"
         return next((read_view(row) for row in db.query(sql, [job_id, account_id])), None)
+
+
+def find_followed(
+    path: Path, account_id: str, kind: JobKind, provider: str, known_as: str
+) -> JobView | None:
+    """One of this account's jobs, by what its provider calls it. Raises UnavailableError."""
+    with reading(path) as db:
+        sql = (
+            f"{_VIEWS} WHERE jobs.account_id = ? AND jobs.kind = ?"
+            " AND accepted.provider = ? AND accepted.provider_job_id = ?"
+        )
+        said = [account_id, kind, provider, known_as]
+        return next((read_view(row) for row in db.query(sql, said)), None)
 
 
 def page_jobs(path: Path, account_id: str, query: JobQuery) -> JobPage | None:

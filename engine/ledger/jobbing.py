@@ -13,7 +13,7 @@ from dataclasses import replace
 import trio
 
 from engine.errors import InvalidRequestError
-from engine.job import JobError
+from engine.job import JobError, JobKind
 from engine.ledger import job_jobs
 from engine.ledger.books import Books
 from engine.ledger.entries import Ended, HandedOver, JobMoved
@@ -134,6 +134,18 @@ class Jobbing(Owning):
         """
         return await trio.to_thread.run_sync(
             job_jobs.find_job, self._settings.path, account_id, shown_id
+        )
+
+    async def find_followed(
+        self, account_id: str, kind: JobKind, provider: str, known_as: str
+    ) -> JobView | None:
+        """An account's job as it is stored, by what its provider calls it.
+
+        Raises:
+            UnavailableError: the database cannot be read now.
+        """
+        return await trio.to_thread.run_sync(
+            job_jobs.find_followed, self._settings.path, account_id, kind, provider, known_as
         )
 
     async def page_jobs(self, account_id: str, query: JobQuery) -> JobPage:

@@ -17,18 +17,23 @@ BATCH: Final = "batch"
 """The service tier, in the words of `Rates.services`."""
 
 
-def batch_rates(rates: Rates, longest_input_tokens: int) -> Rates | None:
-    """What applies to each of the requests, of which none is longer than that, and nothing else
-    does: a provider serves them all so. None: nobody says what a batch costs, and it is not free.
+def batch_rates(rates: Rates) -> Rates | None:
+    """What applies to each of the requests, and nothing else does: a provider serves them all so.
+    None: nobody says what a batch costs, and it is not free.
 
-    >>> batch_rates(Rates(input=2, output=8), 100) is None
+    >>> batch_rates(Rates(input=2, output=8)) is None
     True
     """
     found = rates.services.get(BATCH)
     if found is None:
         return FREE if rates == FREE else None
-    tiers = tuple((above, each) for above, each in found.tiers if above < longest_input_tokens)
-    return replace(found, tiers=tiers, services={})
+    return replace(found, services={})
+
+
+def up_to(rates: Rates, longest_input_tokens: int) -> Rates:
+    """The rates of requests that are no longer than that: all of them together are."""
+    tiers = tuple((above, each) for above, each in rates.tiers if above < longest_input_tokens)
+    return replace(rates, tiers=tiers)
 
 
 class BatchSum:
@@ -49,6 +54,13 @@ class BatchSum:
         self.usage = self.usage.plus(usage)
         self._price_picodollars += charge_picodollars(usage, self._price)
         self._cost_picodollars += charge_picodollars(usage, self._cost)
+
+    def join(self, other: BatchSum) -> None:
+        """All of another one, at the same rates, too."""
+        self.charged += other.charged
+        self.usage = self.usage.plus(other.usage)
+        self._price_picodollars += other._price_picodollars
+        self._cost_picodollars += other._cost_picodollars
 
     @property
     def price_nanodollars(self) -> int:

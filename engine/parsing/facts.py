@@ -106,7 +106,7 @@ def asked_of(
             else request.demand.expected_input_tokens
         ),
         media=frozenset(request.media),
-        service=SERVICES[request.operation],
+        service=SERVICES[request.each or request.operation],
         tools=shape.tools > 0,
         json_schema=shape.schema,
         reasoning=reasoning,

@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from engine.admission.keys import Principal
+from engine.batches.viewing import shown_batch
 from engine.job import JobKind
 from engine.ledger.owned_rows import OwnedRow
 from engine.owned import OwnedKind
@@ -23,6 +24,7 @@ from engine.passing.files import PassedFiles
 from engine.passing.ids import looks_like_id, see_ids
 from engine.passing.places import Place
 from engine.passing.table import Route
+from engine.protocols.batches.objects import without_files
 from engine.wire.sse import event_data
 
 _QUOTED: Final = re.compile(rb'"([a-z]{2,12}[-_:][A-Za-z0-9_:.-]{6,200})"')
@@ -92,9 +94,21 @@ class Reading:
         """A JSON document. Raises UpstreamError: what a file of it is cannot be found out now;
         UnavailableError: whose it is cannot be recorded now; orjson.JSONDecodeError."""
         document = orjson.loads(data)
-        await self._learn(document)
         self._tell(document)
+        if isinstance(document, dict) and document.get("object") == "batch":
+            return await self._batch(document)
+        await self._learn(document)
         return self._put_names(data)
+
+    async def _batch(self, document: dict[str, Any]) -> bytes:
+        """Its files are the gateway's own; those of one that closed long ago are found as any."""
+        of = self._of
+        shown = await shown_batch(
+            self._parts.jobs, of.principal.account_id, of.place.provider.name, document
+        )
+        bare = {**document, "input_file_id": None}
+        await self._learn(bare if shown is None else without_files(document))
+        return self._put_names(orjson.dumps(bare if shown is None else shown))
 
     async def event(self, event: bytes) -> bytes:
         """One event of a stream. Raises as `whole`, but for what is no JSON."""

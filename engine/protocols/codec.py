@@ -53,6 +53,7 @@ class ClientRequest:
         answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
         keep: what gives a URL for media of a type; None, or a URL of None: they go out themselves.
         job: what is asked for outlives the request; None: it is answered at once.
+        each: what each of the many requests is that it asks for; None: it is one.
     """
 
     protocol: str
@@ -76,6 +77,7 @@ class ClientRequest:
     files: tuple[FileUse, ...] = ()
     refs: tuple[HeldRef, ...] = ()
     stores: bool = False
+    each: Operation | None = None
 
 
 class InexpressibleError(InvalidRequestError):

@@ -21,6 +21,7 @@ from engine.protocols import (
     openai_transcriptions,
     rerank,
 )
+from engine.protocols.batches import codec as batches
 from engine.protocols.codec import ClientCodec, Codec, RequestCodec, StreamCodec
 from engine.protocols.jobs import gemini_videos, generations, media_jobs, openai_videos
 
@@ -50,6 +51,7 @@ _OF_CLIENTS: Mapping[str, ClientCodec] = {
     generations.MUSIC.name: generations.MUSIC,
     openai_videos.CODEC.name: openai_videos.CODEC,
     gemini_videos.CODEC.name: gemini_videos.CODEC,
+    batches.CODEC.name: batches.CODEC,
 }
 _OF_PROVIDER = {
     "openai": "openai_chat",
@@ -72,6 +74,7 @@ _OF_OPERATION: Final[Mapping[tuple[str, str], str]] = {
     ("openai", "video"): "video_generations",
     ("openai", "music"): "music_generations",
     ("gemini", "video"): "gemini_videos",
+    ("openai", "batch"): "openai_batches",
 }
 """Which codec reads a call, by protocol and operation, where the protocol alone does not say."""
 _OPENAI: Final = "openai_chat"
@@ -112,6 +115,7 @@ _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
     "music_generations": _MUSIC,
     "openai_videos": _VIDEOS,
     "gemini_videos": _VIDEOS,
+    "openai_batches": {"openai": "openai_batches", "openai-responses": "openai_batches"},
 }
 """How a provider is spoken to for a call that is no chat: by the codec that has read the call, and
 the protocol of the provider. What is not there cannot be asked of it."""
@@ -144,6 +148,7 @@ SERVICES: Final[Mapping[Operation, Service]] = {
     "translate": "transcribe",
     "video": "video",
     "music": "music",
+    "batch": "chat",
 }
 """The kind of model that an operation asks for."""
 

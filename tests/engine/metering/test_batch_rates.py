@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.metering.batch_rates import BatchSum, batch_rates
+from engine.metering.batch_rates import BatchSum, batch_rates, up_to
 from engine.metering.pricing import FREE, Rates, charge_nanodollars
 from engine.usage import Usage
 
@@ -15,15 +15,15 @@ RATES = Rates(input=1_000, cached_input=100, output=4_000, services={"batch": HA
 
 
 def test_only_what_says_what_a_batch_costs_has_rates_of_one() -> None:
-    assert batch_rates(RATES, 5_000) == HALF
-    assert batch_rates(Rates(input=1, services={"flex": HALF}), 5_000) is None
-    assert batch_rates(FREE, 5_000) == FREE, "what is free is free in a batch, too"
+    assert batch_rates(RATES) == HALF
+    assert batch_rates(Rates(input=1, services={"flex": HALF})) is None
+    assert batch_rates(FREE) == FREE, "what is free is free in a batch, too"
 
 
 def test_no_request_is_charged_for_a_length_that_none_has() -> None:
-    short = batch_rates(RATES, 1_000)
+    short = up_to(HALF, 1_000)
 
-    assert short is not None
+    assert up_to(HALF, 1_001) == HALF
     assert short.tiers == ()
     assert short.ceiling(900_000).input == 500, "all of them together are longer than any of them"
 
@@ -50,3 +50,13 @@ def test_a_sum_is_never_less_than_its_parts_and_less_than_one_more_for_each(
 
     parts = sum(charge_nanodollars(usage, HALF) for usage in usages)
     assert parts <= total.price_nanodollars <= parts + len(usages)
+
+
+def test_sums_of_several_files_are_rounded_once_together() -> None:
+    total = BatchSum(HALF, HALF)
+    for _ in range(3):
+        one = BatchSum(HALF, HALF)
+        one.add(Usage(1))
+        total.join(one)
+
+    assert (total.usage, total.charged, total.price_nanodollars) == (Usage(3), 3, 1)
