@@ -180,7 +180,7 @@ class Conclusion:
     def _owned(self, usage: Usage) -> tuple[OwnedRow, ...]:
         """What the account has at the provider by the answer."""
         leg = self._attempts.current
-        return kept_rows(leg, self._billing.receipt, usage, self._parts.clock())
+        return kept_rows(leg, self._billing.receipt, self._parts.clock(), usage)
 
     def _kept(self) -> StoredAnswer | None:
         """What is given again when the request is repeated."""

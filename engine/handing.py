@@ -18,6 +18,7 @@ from engine.ledger.receipts import Receipt
 from engine.ledger.records import Hold, StoredAnswer, Ticket
 from engine.leg import Leg
 from engine.measuring import Measuring
+from engine.recording import kept_rows
 from engine.reserving import TokenReserve
 from engine.submitting import Submitting
 from engine.tally import Tally
@@ -58,7 +59,8 @@ class HandsOver:
         assert leg is not None, "somebody has taken it"
         self._acceptance = acceptance = job.acceptance(leg, accepted, self._clock())
         receipt = self.receipt.replace(state="settling", attempts=self._tally.log.receipts)
-        job.ticket = self._ledger.accept_job(self._hold, acceptance, receipt)
+        owned = kept_rows(leg, receipt, acceptance.at_ms)
+        job.ticket = self._ledger.accept_job(self._hold, acceptance, receipt, owned)
 
     @trio.lowlevel.enable_ki_protection
     def hand_over(self, accepted: JobAccepted, jobs: JobBook, answer: StoredAnswer | None) -> None:
@@ -76,7 +78,13 @@ class HandsOver:
             )
         acceptance = self._acceptance or job.acceptance(leg, accepted, self._clock())
         self._settlement = jobs.hand_over(
-            job.row, self._hold, acceptance, self.receipt, accepted.report, answer
+            job.row,
+            self._hold,
+            acceptance,
+            self.receipt,
+            accepted.report,
+            answer,
+            kept_rows(leg, self.receipt, acceptance.at_ms),
         )
         self._tokens.close(Usage())
         self._measuring.forget_prompt()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
+from engine.owned import Kept
 from engine.usage import MoreUnit, Usage
 
 MadeKind = Literal["video", "music"]
@@ -84,6 +85,7 @@ class JobReport:
         sum: what `usage` comes to, where that is not one request's; None: by the rates.
         flags: for the receipt.
         files: of the account, made of the results.
+        kept: what the provider keeps of it, to be named by later requests.
     """
 
     state: JobState
@@ -96,6 +98,7 @@ class JobReport:
     sum: JobSum | None = None
     flags: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    kept: tuple[Kept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,13 +111,14 @@ class Kept(NamedTuple):
     """What a provider says that it keeps of an answer.
 
     Attributes:
-        size_bytes: of what it says of that, where a prompt may name it.
+        context_tokens: what a prompt that goes on from it, or names it, has by it, as far as its
+            provider says that.
     """
 
     object_id: str
     kind: OwnedKind
     parent_id: str | None = None
-    size_bytes: int = 0
+    context_tokens: int | None = None
 
 
 class Pin(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -36,10 +36,10 @@ from engine.ledger.job_rows import (
     JobView,
 )
 from engine.ledger.ledger import Ledger
-from engine.ledger.owned_rows import OwnedRow
+from engine.ledger.owned_rows import OwnedRow, row_of
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import AttemptRow, Hold, StoredAnswer, Ticket
-from engine.owned import OwnedKind
+from engine.owned import OwnedKind, Pin
 from engine.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -217,10 +217,12 @@ class JobBook:
         receipt: Receipt,
         report: JobReport,
         answer: StoredAnswer | None = None,
+        owned: Sequence[OwnedRow] = (),
     ) -> Ticket:
-        """Take a job over that a provider has taken, with its hold; `report` is what that said of
-        it then. Returns what the answer to its client waits for. Raises as `Ledger.hand_over`."""
-        owned = _owned(row, acceptance)
+        """Take a job over that a provider has taken, with its hold, and with what is `owned` by it;
+        `report` is what that said of it then. Returns what the answer to its client waits for.
+        Raises as `Ledger.hand_over`."""
+        owned = (*owned, *_owned(row, acceptance))
         ticket = self._ledger.hand_over(hold, acceptance, receipt, answer, owned)
         view = JobView(row, acceptance, "submitted", acceptance.at_ms)
         self._take(OpenJob(view, hold, receipt), report)
@@ -325,6 +327,7 @@ class JobBook:
             ("cancelled",) if view.state == "cancelled" else (),
         )
         hold, record, costs = job.hold, _record(view), costs_of(receipt)
+        owned = _kept(view, report)
         if figures.price_nanodollars:
             posted, overrun = self._covered(job, figures.price_nanodollars)
             ticket = self._ledger.settle(
@@ -334,10 +337,11 @@ class JobBook:
                 costs=costs,
                 receipt=receipt,
                 job=record,
+                owned=owned,
             )
             view = replace(view, price_nanodollars=posted)
         else:
-            ticket = self._ledger.void(hold, costs=costs, receipt=receipt, job=record)
+            ticket = self._ledger.void(hold, costs=costs, receipt=receipt, job=record, owned=owned)
         job.view = view
         del self.open[view.row.job_id]
         for name in _names_of(job):
@@ -407,6 +411,25 @@ def _owned(row: JobRow, acceptance: JobAcceptance) -> tuple[OwnedRow, ...]:
             row.created_at_ms,
             model=row.model,
         ),
+    )
+
+
+def _kept(view: JobView, report: JobReport) -> tuple[OwnedRow, ...]:
+    """What its provider keeps of it for the account."""
+    row, acceptance = view.row, view.acceptance
+    if acceptance is None:
+        return ()
+    pin, at_ms = Pin(acceptance.provider, acceptance.credential), view.changed_at_ms
+    return tuple(
+        row_of(
+            kept,
+            pin,
+            account_id=row.account_id,
+            key_id=row.key_id,
+            model=row.model,
+            at_ms=at_ms,
+        )
+        for kept in report.kept
     )
 
 

@@ -12,6 +12,7 @@ from engine.jobs.asking import Answer
 from engine.jobs.follows import Ask, accepted
 from engine.ledger.job_rows import JobView
 from engine.protocols.fields import dict_of, load_object, text_of
+from engine.protocols.openai_responses.kept import kept_of
 from engine.protocols.openai_responses.reading import AnswerReader
 from engine.protocols.scrub import scrub
 from engine.upstream.providers import Provider
@@ -63,6 +64,7 @@ class ResponseFollow:
             error=failure_of(document.get("error")) if state == "failed" else None,
             usage=None if report is None else report.usage,
             service_tier=None if report is None else report.service_tier,
+            kept=kept_of(document),
         )
 
     async def collect(self, view: JobView, report: JobReport, ask: Ask) -> JobReport:

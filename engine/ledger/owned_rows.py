@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.owned import OwnedKind, Pin
+from engine.owned import Kept, OwnedKind, Pin
 
 OwnedOrder = Literal["asc", "desc"]
 
@@ -40,6 +40,30 @@ class OwnedRow:
     def pin(self) -> Pin:
         """Who has it."""
         return Pin(self.provider, self.credential)
+
+
+def row_of(
+    kept: Kept,
+    pin: Pin,
+    *,
+    account_id: str,
+    key_id: str | None,
+    model: str | None,
+    at_ms: int,
+) -> OwnedRow:
+    """What an account has by what a provider keeps; `model` is that of a response."""
+    return OwnedRow(
+        object_id=kept.object_id,
+        kind=kept.kind,
+        account_id=account_id,
+        key_id=key_id,
+        provider=pin.provider,
+        credential=pin.credential,
+        created_at_ms=at_ms,
+        parent_id=kept.parent_id,
+        model=model if kept.kind == "response" else None,
+        context_tokens=kept.context_tokens,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,21 @@ async def test_the_providers_own_answer_goes_out_and_the_end_is_charged(tmp_path
         assert costs_of(keeper) == 1_000 * (receipt["usage"]["input_tokens"] + 7)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_it_is_the_accounts_before_it_has_ended(tmp_path: Path, stream: bool) -> None:
+    async with open_keeper(tmp_path) as keeper:
+        call = keeper.later("tokens=7 run_polls=1 end_polls=3", stream=stream)
+        async with keeper.gateway.open_exchange(call) as exchange:
+            told = await first_of(exchange)
+            begun = events_of(told)[0]["response"] if stream else orjson.loads(told)
+            find = keeper.gateway.ledger.find_owned
+            assert set(await find(keeper.account_id, [begun["id"]])) == {begun["id"]}
+        receipt = await keeper.settled(exchange)
+        row = (await find(keeper.account_id, [begun["id"]]))[begun["id"]]
+        assert (row.kind, row.model) == ("response", "thinker")
+        assert row.context_tokens == receipt["usage"]["input_tokens"] + 7
+
+
 async def test_it_is_none_of_an_accounts_videos(tmp_path: Path) -> None:
     async with open_keeper(tmp_path) as keeper:
         async with keeper.gateway.open_exchange(keeper.later("end_polls=1")) as exchange:

@@ -20,7 +20,7 @@ CODE = {"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_1"}
 
 
 def kept(**response: Any) -> list[Kept]:
-    return [each._replace(size_bytes=0) for each in CODEC.kept_in(orjson.dumps(response))]
+    return [each._replace(context_tokens=None) for each in CODEC.kept_in(orjson.dumps(response))]
 
 
 def test_a_response_with_all_that_is_in_it() -> None:
@@ -42,9 +42,20 @@ def test_in_a_conversation_its_items_are_that_ones() -> None:
     ]
 
 
-def test_how_large_an_item_is() -> None:
-    (_, item) = CODEC.kept_in(orjson.dumps({"id": "resp_1", "output": [CODE]}))[:2]
-    assert item.size_bytes == len(orjson.dumps(CODE))
+def test_what_a_prompt_has_by_it() -> None:
+    usage = {
+        "input_tokens": 90,
+        "output_tokens": 30,
+        "output_tokens_details": {"reasoning_tokens": 10},
+        "total_tokens": 120,
+    }
+    said = {"instructions": "Be brief.", "tools": [{"type": "web_search"}]}
+    told = {"id": "resp_1", "conversation": {"id": "conv_1"}, "output": [CODE], "usage": usage}
+    response, conversation, item, _ = CODEC.kept_in(orjson.dumps(told))
+    assert response.context_tokens == conversation.context_tokens == 110
+    assert item.context_tokens == len(orjson.dumps(CODE)) // 4
+    once_bytes = sum(len(orjson.dumps(each)) for each in said.values())
+    assert CODEC.kept_in(orjson.dumps(told | said))[0].context_tokens == 110 - once_bytes // 2
 
 
 @pytest.mark.parametrize(
