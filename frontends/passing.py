@@ -72,6 +72,7 @@ class PassRoutes:
         )
 
     async def bill(self, route: Route, **at: str) -> Response:
-        """The answer of an exchange. Raises as `Ingress.relay`."""
+        """The answer of an exchange. Raises as `Passing.check`, `Ingress.relay`."""
         assert route.operation is not None, "it costs something"
+        self._gateway.passing.check(self._ingress.authenticate(), route)
         return await self._ingress.relay("openai", cast(Operation, route.operation), at=at)

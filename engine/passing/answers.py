@@ -170,9 +170,11 @@ class Reading:
 
     def _tell(self, document: object) -> None:
         """Whoever follows things until they have ended is told of those that have."""
+        provider = self._of.place.provider.name
         for each in _objects_of(document):
             kind = _FOLLOWED.get(str(each.get("object")))
             if kind is not None and each.get("status") in _ENDED:
+                self._parts.jobs.hint(provider, str(each.get("id")))
                 for listener in self._of.ended:
                     listener(kind, str(each.get("id")), each)
 

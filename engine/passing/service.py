@@ -10,6 +10,7 @@ from engine.passing.asked import Asked
 from engine.passing.files import PassedFiles
 from engine.passing.forward import Forwarder, Passed
 from engine.passing.lists import Lister
+from engine.passing.places import check_family, place_of
 from engine.passing.table import ROUTES, Route
 from engine.protocols.registry import knows_operation
 from engine.rules import Admitted
@@ -19,6 +20,7 @@ class Passing:
     """Of one gateway."""
 
     def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._forwarder = Forwarder(parts)
         self._lister = Lister(parts, self._forwarder)
 
@@ -35,6 +37,12 @@ class Passing:
     def follow(self, listener: Ended) -> None:
         """Call this with each job that an answer says to have ended."""
         self._forwarder.follow(listener)
+
+    def check(self, admitted: Admitted, route: Route) -> None:
+        """Whether what a route leads to is there, for who was admitted. Raises as `check_family`,
+        `place_of`."""
+        check_family(self._parts, admitted, route.family)
+        place_of(self._parts, None)
 
     def open(self, admitted: Admitted, asked: Asked) -> AbstractAsyncContextManager[Passed]:
         """The answer to a request of who was admitted, for the block. Raises as `Forwarder.open`,
