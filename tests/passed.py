@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import httpx
 import openai
+import orjson
 
 from engine.admission.keys import digest, new_secret, shown_prefix
 from tests.gateways import DOLLAR, HTTP2
@@ -45,16 +46,31 @@ class Kept:
         """What the provider was asked of what it keeps, in order."""
         return list(self.served.setup.sim.kept.calls)
 
+    def body(self) -> dict[str, Any]:
+        """What it was sent last."""
+        found: dict[str, Any] = orjson.loads(self.calls[-1].body)
+        return found
+
+    def there(self, kind: str, object_id: str) -> Any:
+        """A thing, as the provider keeps it."""
+        found = self.served.setup.sim.kept.any(kind, object_id)
+        assert found is not None, object_id
+        return found
+
 
 @asynccontextmanager
-async def open_kept(folder: Path, more: str = "", **options: Any) -> AsyncIterator[Kept]:
-    """Serve it; `more` are tables of the configuration."""
+async def open_kept(
+    folder: Path, more: str = "", *, theirs_nanodollars: int = DOLLAR, **options: Any
+) -> AsyncIterator[Kept]:
+    """Serve it; `more` are tables of the configuration, `theirs_nanodollars` the other account's
+    funds."""
     (folder / "kept-key").write_text("sk-operator")
     models = STATE.replace("$FOLDER", str(folder)) + more
     async with open_served(folder, models=models, **options) as served:
         ledger = served.setup.gateway.ledger
         other = await ledger.create_account("other")
-        await ledger.fund(other.account_id, DOLLAR, "other's")
+        if theirs_nanodollars:
+            await ledger.fund(other.account_id, theirs_nanodollars, "other's")
         secret = new_secret()
         await ledger.create_key(other.account_id, "other", digest(secret), shown_prefix(secret))
         async with sdk(served, served.setup.key) as ours, sdk(served, secret) as theirs:

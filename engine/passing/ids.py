@@ -151,7 +151,10 @@ def see_ids(document: object) -> list[Seen]:
     """The ids that an answer tells of, each once."""
     found: dict[str, Seen] = {}
     for text in _texts(document):
-        if text.text in found or (shaped := _shape_of(text.text)) is None:
+        known = found.get(text.text)
+        if known is not None and known.kind is not None:
+            continue
+        if (shaped := _shape_of(text.text)) is None:
             continue
         kind: IdKind | None = shaped if shaped != "item" else None
         if text.at == "id" and isinstance(text.holder, dict):
