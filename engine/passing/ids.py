@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from engine.owned import OwnedKind, is_id, kind_of
 from engine.passing.table import IdKind
@@ -76,6 +77,8 @@ _BY_FILE: Final = "vector_store.file"
 
 is_file: Final = re.compile(r"file[-_][A-Za-z0-9_-]{6,128}").fullmatch
 """Whether a text has the shape of a file's id, the gateway's or a provider's."""
+
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 
 DEPTH_MAX: Final = 200
 
@@ -168,8 +171,10 @@ def see_ids(document: object) -> list[Seen]:
 
 
 def query_kind(name: str, value: str, kinds: Mapping[str, IdKind]) -> IdKind | None:
-    """What a parameter of a URL names; None: nothing."""
-    return kinds.get(name) or _shape_of(value)
+    """What a parameter of a URL names; None: nothing. Whatever has an id in it counts as one: what
+    a provider makes of the rest is unknown."""
+    said = unquote(value)
+    return kinds.get(name) or next(filter(None, map(_shape_of, _WORD.findall(said))), None)
 
 
 def looks_like_id(text: str) -> bool:
