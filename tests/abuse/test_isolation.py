@@ -200,3 +200,41 @@ async def test_lists_have_ones_own_alone(tmp_path: Path) -> None:
         assert listed > 30
         files = (await mine.client.get("/files")).json()["data"]
         assert theirs.at["file_id"] not in {file["id"] for file in files}
+
+
+def named_in_prompts(at: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Requests for answers that name what is kept, and what of it."""
+    file, asked = at["file_id"], {"model": "kept", "input": "x"}
+    yield at["response_id"], asked | {"previous_response_id": at["response_id"]}
+    yield at["conversation_id"], asked | {"conversation": at["conversation_id"]}
+    yield at["conversation_id"], asked | {"conversation": {"id": at["conversation_id"]}}
+    item = {"type": "item_reference", "id": at["item_id"]}
+    yield at["item_id"], asked | {"input": [item]}
+    store = {"type": "file_search", "vector_store_ids": [at["vector_store_id"]]}
+    yield at["vector_store_id"], asked | {"tools": [store]}
+    for container in (at["container_id"], {"type": "auto", "file_ids": [file]}):
+        tool = {"type": "code_interpreter", "container": container}
+        named = container if isinstance(container, str) else file
+        yield named, asked | {"tools": [tool]}
+    for part in ("input_file", "input_image"):
+        content = [{"type": part, "file_id": file}]
+        yield file, asked | {"input": [{"role": "user", "content": content}]}
+
+
+async def test_nothing_of_anothers_in_prompts(tmp_path: Path) -> None:
+    async with open_worlds(tmp_path) as worlds:
+        truth = worlds.kept.served.setup.sim.truth
+        before, asked_before, cases = worlds.shown(), truth.opened, 0
+        for path in ("/responses", "/responses/input_tokens"):
+            for foreign, body in named_in_prompts(worlds.theirs.at):
+                body = body | ({"stream": True} if path == "/responses" else {})
+                answers = [
+                    await worlds.mine.client.post(path, json=_with(body, foreign, object_id))
+                    for object_id in (foreign, unknown(foreign))
+                ]
+                one, other = (said(answer, foreign) for answer in answers)
+                assert [answer.status_code for answer in answers] == [404, 404], (path, body, one)
+                assert one == other, (path, body)
+                assert SECRET not in one
+                cases += 1
+        assert (truth.opened, worlds.shown(), cases) == (asked_before, before, 18)
