@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from engine.conversation import Tool, Turn
+
 MODEL_PREFIX: Final = "agent:"
 """What the name of a model begins with that is an agent: its name or its id follows."""
 AGENT_PREFIX: Final = "agent_"
@@ -144,3 +146,57 @@ class Agent:
     created_at_ms: int
     updated_at_ms: int
     definition: Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """A numbered source of a prompt: a passage of a file, in characters of its text from `start` to
+    `end`; `file_id` is bare."""
+
+    number: int
+    file_id: str
+    filename: str
+    passage: int
+    start: int
+    end: int
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUse:
+    """A request that names an agent in the place of a model.
+
+    Attributes:
+        named: its name or its id.
+        question: what its knowledge is looked up by: the last words of the client's side.
+    """
+
+    named: str
+    question: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What an agent adds to one request, as far as it goes to a model; nothing of it is a secret.
+
+    Attributes:
+        model: that plays it.
+        system: goes before what the client says as the system.
+        tools: go before the client's.
+        own: the names of those that the gateway runs.
+        max_output_tokens: of a round.
+        sources: are in `system`, by their numbers.
+        turns: what earlier rounds have come to: calls and results.
+        last: no tools may be asked for any more.
+    """
+
+    agent_id: str
+    model: str
+    system: str = field(repr=False)
+    tools: tuple[Tool, ...] = ()
+    own: frozenset[str] = frozenset()
+    parameters: AgentParameters = AgentParameters()
+    max_output_tokens: int | None = None
+    sources: tuple[Cited, ...] = ()
+    turns: tuple[Turn, ...] = field(default=(), repr=False)
+    last: bool = False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -15,9 +16,10 @@ from engine.conversation import MediaKind
 from engine.course import Course
 from engine.errors import GatewayError, UnavailableError, UpstreamError, UpstreamTimeoutError
 from engine.events import Call
-from engine.leg import Leg, passage_of
+from engine.leg import Leg
 from engine.racing import race
 from engine.retrying import Again
+from engine.rounds import Rounds
 from engine.upstream.errors import NoStreamInTimeError
 from engine.watch import wait_changed
 
@@ -251,6 +253,8 @@ class Attempts(Course):
             self._unmake(leg)
             if again.role == "continuation" and self._continuing is not None:
                 self._write_on(self._continuing.instead_of(again.candidate.deployment.path))
+            elif self._uncovered and self._rounds is not None:
+                self._end_rounds(self._rounds)
             else:
                 self._pass_over(again)
         else:
@@ -258,8 +262,11 @@ class Attempts(Course):
                 before.take_body()
             before.drop_body()
             self._again, self.current = None, leg
-            if self._continuing is not None and self._sink is not None and self.committed:
-                self._continuing.begin(leg, before)
+            if self._sink is not None and self.committed:
+                if self._continuing is not None:
+                    self._continuing.begin(leg, before)
+                elif self._rounds is not None:
+                    self._rounds.begin(leg, before)
                 leg.attempt.attach(self._sink, pulled=self._pulled)
             await self._send(leg)
 
@@ -280,6 +287,8 @@ class Attempts(Course):
     async def _make(self, again: Again) -> Leg | None:
         """The leg of another attempt; None where its provider cannot be asked that."""
         before, call = self.current, self._preparing.call
+        if again.role == "round" and self._rounds is not None:
+            return await self._make_round(again, self._rounds)
         if again.role == "part" and self._splitting is not None:
             return self._open(again, self._splitting.next(), before.passage)
         same = again.candidate.deployment.path == before.path
@@ -296,14 +305,7 @@ class Attempts(Course):
             prepared = await self._preparing.prepare(again.candidate, prefix)
         except GatewayError:
             return None
-        passage = passage_of(
-            self._parts,
-            call,
-            again.candidate,
-            prepared,
-            self._billing.receipt.account_id,
-            seam,
-        )
+        passage = self._passage_of(call, again.candidate, prepared, seam)
         if not self._stream:
             self._billing.begin_anew()
             prepared = self._first_of(prepared)
@@ -311,6 +313,33 @@ class Attempts(Course):
         if self._stream and self._sink is not None:  # otherwise it is, when the head goes out
             await leg.measuring.release_prompt()
         return leg
+
+    async def _make_round(self, again: Again, rounds: Rounds) -> Leg | None:
+        """The leg that goes on from what tools have come to, which are run now; None as `_make`."""
+        await rounds.run_tools()
+        call = self._preparing.call
+        assert call is not None, "it is kept for all rounds"
+        self._preparing.call = call = replace(call, agent=rounds.brief)
+        try:
+            prepared = await self._preparing.prepare(again.candidate)
+        except GatewayError:
+            return None
+        leg = self._open(again, prepared, self._passage_of(call, again.candidate, prepared))
+        if self._stream:
+            await leg.measuring.release_prompt()
+        return leg
+
+    def _end_rounds(self, rounds: Rounds) -> None:
+        """Funds do not cover another round: the answer ends with what there is."""
+        self._again, error = None, self.current.attempt.error
+        if error is not None:  # of an attempt at that round
+            self._give_up(error)
+            return
+        rounds.end(self.current, "funds")
+        if self.committed:
+            self.over = True
+        else:
+            self._commit()
 
     def _take_up(self, leg: Leg) -> bool:
         """Whether it is covered, and may be sent: it counts then."""
@@ -325,6 +354,9 @@ class Attempts(Course):
                 covered = True  # all of them were, by the first hold
             elif leg.role == "continuation" and self._continuing is not None:
                 covered = self._continuing.covers(leg)
+            elif leg.role == "round":
+                covered = self._billing.next_round(leg)
+                self._uncovered = not covered
             else:
                 covered = self._billing.covers(leg)
             return covered and self._begin(leg)

@@ -99,6 +99,8 @@ class ExchangeBilling(HandsOver):
             first=candidate,
             measuring=measuring,
         )
+        if call.agent is not None:
+            self.receipt = self.receipt.replace(flags=(f"agent:{call.agent.agent_id}",))
         self.idempotency: IdempotencyKey | None = None
         self._jobbing = Submitting(request, job_timeout_s)
         self._acceptance = None
@@ -207,6 +209,30 @@ class ExchangeBilling(HandsOver):
             return False
         self._tally.continued()
         self._progressed = (self._progressed[0], 0)
+        return True
+
+    def charge_with(self, leg: Leg) -> int:
+        """What the rounds of an agent come to with this one, in nanodollars."""
+        return self._tally.owed_nanodollars + self._tally.of_round(leg).charge_nanodollars
+
+    def usage_with(self, leg: Leg) -> Usage:
+        """What the rounds of an agent have consumed with this one."""
+        return self._tally.usage_before.plus(self._tally.of_round(leg).usage)
+
+    @trio.lowlevel.enable_ki_protection
+    def next_round(self, leg: Leg) -> bool:
+        """The current leg has asked for tools, and this one is to go on from what they have come
+        to, which has not been dispatched: what there was stays charged, and more is held. False,
+        and nothing has changed, where funds do not cover it. A leg that has failed as a round goes
+        out again likewise."""
+        before, owed = self._tally.current, self._tally.owed_nanodollars
+        if before is not None:
+            owed += self._tally.of_round(before).charge_nanodollars
+        if not self._holding.cover_further(leg, owed, afresh=True):
+            return False
+        if before is not None:
+            self._tally.ended_round(told=self._request.stream)
+            self._progressed = (self._progressed[0], 0)
         return True
 
     @trio.lowlevel.enable_ki_protection

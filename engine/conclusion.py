@@ -21,6 +21,7 @@ from engine.protocols.codec import ClientRequest
 from engine.protocols.costs import ShownCost
 from engine.protocols.operation import OperationCodec
 from engine.recording import kept_rows
+from engine.rounds import Limit
 from engine.wire.http import Headers
 
 logger = logging.getLogger(__name__)
@@ -215,10 +216,20 @@ class Conclusion:
             else:
                 self.settle(outcome_of(attempt.error), attempt.error)
             return relayed.fail(attempt.error)
+        if (limit := self._attempts.agent_limit) is not None:
+            return self._cut_agent(limit)
         if relayed.exhausted:
             return self._with_cost(relayed.cut(self.settle(Outcome.FUNDS_EXHAUSTED)))
         self.settle(Outcome.COMPLETED)
         return self._finished()
+
+    def _cut_agent(self, limit: Limit) -> bytes:
+        """The end of an agent's answer whose model would have gone on."""
+        outcome = Outcome.FUNDS_EXHAUSTED if limit == "funds" else Outcome.COMPLETED
+        usage = self.settle(outcome, flags=(f"agent_{limit}",))
+        if limit == "rounds" or not self._request.stream:
+            return self._finished()
+        return self._with_cost(self._attempts.current.attempt.relay.cut(usage))
 
     def _finished(self) -> bytes:
         """The end of an answer that is whole, and settled."""

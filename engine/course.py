@@ -11,11 +11,14 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 import trio
 
 from engine.admitting import Choice
+from engine.agent import Agent
+from engine.agents.citing import Marks
 from engine.alarm import Alarm
 from engine.billing import ExchangeBilling
 from engine.continuing import Continuing
@@ -23,12 +26,17 @@ from engine.errors import DeadlineError, GatewayError, UpstreamError, UpstreamRe
 from engine.events import Call, Event
 from engine.leg import Leg, measuring_of, passage_of
 from engine.measuring import Measuring
+from engine.metering.pricing import Rates
 from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.passage import Passage
 from engine.preparing import Preparing
+from engine.protocols.registry import client_codec
 from engine.request_files import NamedFiles
 from engine.retrying import Again, Retrying
+from engine.rounds import Limit, Rounds
+from engine.routing.values import Candidate
+from engine.seam import Seam
 from engine.sink import Sink
 from engine.splitting import Splitting
 from engine.tally import HEDGE_LOST
@@ -59,8 +67,9 @@ class Course:
         billing: ExchangeBilling,
         choose: Choice,
         files: NamedFiles | None = None,
+        agent: Agent | None = None,
     ) -> None:
-        """`prepared` and `measuring` are of the first attempt."""
+        """`prepared` and `measuring` are of the first attempt; `agent` is who is called."""
         plan = choose.plan
         candidate = plan.candidates[prepared.target]
         self._parts = parts
@@ -70,10 +79,14 @@ class Course:
         can_go_on = prepared.continuable and prepared.request.job is None
         continuable = candidate.model.continuation and can_go_on
         self._continuing = Continuing(choose, billing) if continuable else None
-        kept = call if self._retrying.has_others or continuable or prepared.held else None
+        self._rounds = None if agent is None else self._open_rounds(agent, call)
+        needed = continuable or prepared.held or agent is not None
+        kept = call if self._retrying.has_others or needed else None
         self._preparing = Preparing(parts, kept, upload, billing, choose, files)
         self._started_at = now = trio.current_time()
         self._deadline = now + parts.config.server.exchange_deadline_s
+        if self._rounds is not None:
+            self._deadline = min(self._deadline, self._rounds.deadline)
         self._changed = Alarm()
         self._output_limit: int | None = None
         self._tapping = False
@@ -88,15 +101,41 @@ class Course:
         """A second leg, while neither of the two has generated anything."""
         self._hedge_at = math.inf
         self._beginning: trio.CancelScope | None = None
+        self._uncovered = False
+        """Funds have not covered the round that was next."""
         self._final = False
         """What is sent now is not sent again."""
         self._unseen = False
         """Something may have come that has not been looked at."""
         self.committed = self.over = self.joined = False
-        passage = passage_of(parts, call, candidate, prepared, billing.receipt.account_id)
+        passage = self._passage_of(call, candidate, prepared)
         whole, prepared = prepared, self._first_of(prepared)
         own = measuring if whole is prepared else None
         self.current = self._open(Again(candidate, "first"), prepared, passage, own)
+
+    def _open_rounds(self, agent: Agent, call: Call) -> Rounds:
+        assert call.agent is not None, "it was looked up"
+        sources, origin = call.agent.sources, call.origin
+        protocol = client_codec(call.protocol, call.operation).name
+        return Rounds(
+            self._parts,
+            agent,
+            call.agent,
+            lambda: Marks(sources, protocol, origin),
+            self._billing,
+            in_pieces=self._stream,
+        )
+
+    def _passage_of(
+        self,
+        call: Call,
+        candidate: Candidate[Rates],
+        prepared: Prepared,
+        seam: Seam | None = None,
+    ) -> Passage:
+        account_id, rounds = self._billing.receipt.account_id, self._rounds
+        open_telling = None if rounds is None else rounds.open_telling
+        return passage_of(self._parts, call, candidate, prepared, account_id, seam, open_telling)
 
     def _first_of(self, prepared: Prepared) -> Prepared:
         """What is sent first where it is several requests, else all of it."""
@@ -107,7 +146,7 @@ class Course:
         self, again: Again, prepared: Prepared, passage: Passage, measuring: Measuring | None = None
     ) -> Leg:
         tap = deque[Event]() if self._tapping else None
-        if again.role == "continuation":
+        if again.role == "continuation" or (again.role == "round" and self._stream):
             tap = self.current.tap  # its client goes on taking the events of one answer
         leg = Leg(
             self._parts,
@@ -135,6 +174,11 @@ class Course:
     def at_limit(self) -> bool:
         """It has broken off where the client's own limit ends it."""
         return self._continuing is not None and self._continuing.at_limit
+
+    @property
+    def agent_limit(self) -> Limit | None:
+        """What has ended the answer of an agent, where its model had not come to an end."""
+        return None if self._rounds is None else self._rounds.limit
 
     @property
     def held_up(self) -> bool:
@@ -200,11 +244,39 @@ class Course:
         if not self.committed or self.over or self._again is not None:
             return
         leg = self.current
-        if leg.attempt.over:
-            if leg.role == "continuation":
+        if leg.attempt.over and not self._fails_round(leg):
+            if leg.role in ("continuation", "round"):
                 leg.note_begin(trio.current_time())
             self._note_end(leg)
-            self._write_on(None if self._continuing is None else self._continuing.after(leg))
+            if self._rounds is not None:
+                self._write_on(self._round_after(leg, self._rounds))
+            else:
+                self._write_on(None if self._continuing is None else self._continuing.after(leg))
+
+    def _round_after(self, leg: Leg, rounds: Rounds) -> Again | None:
+        """Another round, where this one asks for tools."""
+        again = rounds.after(leg)
+        if again is not None:
+            leg.close(trio.current_time())
+            self._retrying.answered()
+        return again
+
+    def _fails_round(self, leg: Leg) -> bool:
+        """A round behind the first has failed before it brought anything, and is tried again."""
+        attempt, now = leg.attempt, trio.current_time()
+        if leg.role != "round" or attempt.error is None or leg.visit is None:
+            return False
+        if attempt.crash is not None or attempt.relay.meter.has_output:
+            return False
+        leg.note_head(now)
+        failure, verdict = self._retrying.failed(leg, now)
+        again = self._retrying.next(leg, failure, verdict, now, self._deadline)
+        if again is None:
+            self._write_on(None)
+        else:
+            self._lose(leg, attempt.error.code)
+            self._again, self._again_at = replace(again, role="round"), now + again.after_s
+        return True
 
     def _decide(self) -> None:
         if self._again is not None:
@@ -218,10 +290,13 @@ class Course:
         if attempt.error is not None and unbegun:
             self._failed(self.current, trio.current_time())
         elif attempt.committed:
-            if self._splitting is None or attempt.crash is not None or attempt.error is not None:
+            failed = attempt.crash is not None or attempt.error is not None
+            if self._splitting is not None and not failed:
+                self._take_part(self.current, self._splitting)
+            elif self._rounds is None or self._stream or failed:
                 self._commit()
             else:
-                self._take_part(self.current, self._splitting)
+                self._take_round(self.current, self._rounds)
 
     def _take_part(self, leg: Leg, splitting: Splitting) -> None:
         """It has answered its part of the request."""
@@ -238,6 +313,15 @@ class Course:
         else:
             self.joined = True
             self._commit()
+
+    def _take_round(self, leg: Leg, rounds: Rounds) -> None:
+        """A round of an answer in one piece has ended."""
+        again = self._round_after(leg, rounds)
+        if again is None:
+            self._commit()
+        else:
+            leg.note_begin(trio.current_time())
+            self._again, self._again_at = again, trio.current_time()
 
     def _look_at_both(self, first: Leg, second: Leg) -> None:
         """The one that generates first goes on, and the other is given up; of two in one read it is
@@ -272,6 +356,8 @@ class Course:
             elif not self._final:
                 again = self._retrying.next(leg, failure, verdict, now, self._deadline)
         if again is not None:
+            if leg.role == "round":
+                again = replace(again, role="round")
             self._lose(leg, error.code)
             self._again, self._again_at = again, now + again.after_s
             self._hedge_at = math.inf
@@ -301,6 +387,8 @@ class Course:
     def _pass_over(self, again: Again) -> None:
         """It cannot be asked after all: who is, instead."""
         following = self._retrying.passed(again.candidate)
+        if following is not None and again.role == "round":
+            following = replace(following, role="round")
         if following is not None:
             self._again, self._again_at = following, trio.current_time()
         elif self._retrying.errors:
@@ -367,7 +455,7 @@ class Course:
         self._final, leg = True, self.current
         if leg.attempt.uploaded:
             leg.drop_body()
-            if self._continuing is None:
+            if self._continuing is None and self._rounds is None:
                 self._preparing.release()
         elif isinstance(leg.body, bytes):
             leg.take_body()  # the stream has what it has not sent yet, and that takes room

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+from engine.agent import Brief
 from engine.batch import BatchFacts
 from engine.conversation import FileStandIn, Inline, Native, Signature
 from engine.job import JobAccepted as JobAccepted
@@ -91,7 +92,8 @@ class Call:
     """One client request as a frontend received it; the body is not parsed yet.
 
     Attributes:
-        model: from the URL, where the protocol says it there (Gemini); else None.
+        model: from the URL, where the protocol says it there (Gemini), or it names an agent; else
+            None. It goes before what the body says.
         stream: likewise.
         array: a stream as one JSON array (Gemini without `alt=sse`), not as server-sent events.
         headers: those a provider of the same protocol has to see (`anthropic-beta`), lower case.
@@ -134,6 +136,9 @@ class Call:
     origin: str = ""
     session_id: str | None = field(default=None, repr=False)
     """What the client calls the session that it belongs to; else the body may say it."""
+
+    agent: Brief | None = None
+    """What the agent adds that it names in the place of a model."""
 
     source: JobSource | None = None
     """What is to be made anew: from `Gateway.job_source`, which has looked whose it is."""

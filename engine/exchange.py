@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from engine.admitting import Choice, admit_call, check_jobs, check_kept, check_room
+from engine.agent import Agent
+from engine.agent_calls import prepare_call
 from engine.attempt import Attempt
 from engine.attempts import Attempts
 from engine.billing import ExchangeBilling
@@ -35,7 +37,7 @@ from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.protocols.codec import AnswersPlainly
 from engine.pulling import Events
-from engine.request_files import NamedFiles, prepare_first
+from engine.request_files import NamedFiles
 from engine.reserving import TokenReserve
 from engine.rules import Admitted
 from engine.sink import PullSink, Sink, wait_taken
@@ -72,10 +74,10 @@ async def open_exchange(
         upload, call = call.upload, call.opened()
         choose = Choice(parts, admitted, call.source)
         account_id = admitted.entry.principal.account_id
-        prepared, call, files = await prepare_first(parts, call, choose, account_id)
+        prepared, call, files, agent = await prepare_call(parts, call, choose, account_id)
         if prepared.request.stores:
             await check_kept(parts, account_id, choose.plan, prepared)
-        exchange = Exchange(parts, call, admitted, choose, prepared, upload, files)
+        exchange = Exchange(parts, call, admitted, choose, prepared, upload, files, agent)
         try:
             # hold
             if call.idempotency_key is None or not await exchange.replays(call):
@@ -100,6 +102,7 @@ class Exchange:
         prepared: Prepared,
         upload: Upload | None,
         files: NamedFiles | None = None,
+        agent: Agent | None = None,
     ) -> None:
         self._parts = parts
         self._request_id = call.request_id
@@ -126,7 +129,7 @@ class Exchange:
         self._pulled: PullSink | None = None
         """Where bytes wait for whoever pulls them."""
         self._attempts = Attempts(
-            parts, call, prepared, measuring, upload, self._billing, choose, files
+            parts, call, prepared, measuring, upload, self._billing, choose, files, agent
         )
         self._conclusion = Conclusion(parts, self._request, self._billing, self._attempts)
         self._head: Head | None = None

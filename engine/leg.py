@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from engine.agents.telling import Telling
 from engine.alarm import Alarm
 from engine.attempt import Attempt
 from engine.clock import wall_ms
@@ -165,9 +166,10 @@ def passage_of(
     prepared: Prepared,
     account_id: str,
     seam: Seam | None = None,
+    open_telling: Callable[[], Telling] | None = None,
 ) -> Passage:
     """The way of an account's call to the deployment of a candidate; with a `seam`, in the middle
-    of an answer."""
+    of an answer; with `open_telling`, as a round of an agent's."""
     deployment, origin = candidate.deployment, call.origin
 
     def keep(data: bytes, content_type: str) -> str | None:
@@ -185,6 +187,7 @@ def passage_of(
         parts.clock,
         transcribed=candidate.model.continuation and prepared.continuable,
         seam=seam,
+        open_telling=open_telling,
         keep=keep,
         job_timeout_s=parts.config.jobs.timeout_s,
     )

@@ -211,7 +211,8 @@ class Parts:
         def ask(asked: Asked) -> Encode:
             candidates = choose(asked).candidates if only is None else (only,)
             client = client_codec(call.protocol, call.operation).name
-            targets, in_memory, translated = [], False, prefix is not None
+            targets, in_memory = [], False
+            translated = prefix is not None or call.agent is not None
             for each in candidates:
                 by = self.providers[each.deployment.provider]
                 targets.append(target_of(client, each.deployment, by, translated=translated))

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from engine.agents.telling import Telling
 from engine.clock import Clock
 from engine.events import Call, Event, Head
 from engine.job import job_id_of
@@ -53,13 +55,16 @@ class Passage:
         *,
         transcribed: bool = False,
         seam: Seam | None = None,
+        open_telling: Callable[[], Telling] | None = None,
         keep: Keep | None = None,
         job_timeout_s: float = 0.0,
     ) -> None:
         """Its answer is `transcribed` where another one may have to go on with it. With a `seam` it
-        goes on with an answer itself, and is translated whatever its provider speaks."""
+        goes on with an answer itself, and with `open_telling` it is a round of one; then it is
+        translated whatever its provider speaks."""
         self.client: ClientCodec = client_codec(call.protocol, call.operation)
-        self.provider_codec = self._codec_of(provider, deployment, seam)
+        self._translated = seam is not None or open_telling is not None
+        self.provider_codec = self._codec_of(provider, deployment)
         self.dropped = prepared.dropped
         self._request_id = call.request_id
         self._sent_headers = call.headers
@@ -74,12 +79,11 @@ class Passage:
         self._clock = clock
         self._transcribed = transcribed
         self._seam = seam
+        self._open_telling = open_telling
         self._job_timeout_s = job_timeout_s
 
-    def _codec_of(
-        self, provider: Provider, deployment: Deployment[Rates], seam: Seam | None
-    ) -> ClientCodec:
-        if seam is not None:
+    def _codec_of(self, provider: Provider, deployment: Deployment[Rates]) -> ClientCodec:
+        if self._translated:
             return provider_codec(provider.protocol)
         serves = deployment.capabilities.serves
         codec = upstream_codec(self.client.name, provider.protocol, provider.also, serves)
@@ -89,7 +93,7 @@ class Passage:
     @property
     def verbatim(self) -> bool:
         """Both sides speak one protocol, and what one says is the other's as it stands."""
-        return self.client is self.provider_codec and self._seam is None
+        return self.client is self.provider_codec and not self._translated
 
     def request_headers(self, body: Body, key: int = 0) -> Headers:
         """The head of the request to the provider, by one of its keys.
@@ -172,6 +176,7 @@ class Passage:
                 tap=tap,
                 sent_bytes=sent_bytes,
                 seam=seam,
+                telling=None if self._open_telling is None else self._open_telling(),
                 transcript=transcript,
             )
         )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.agents.telling import Telling
 from engine.errors import GatewayError, UpstreamError
 from engine.events import Begin, Event, Finish, FinishReason, JobAccepted, Usage, UsageReport
 from engine.job import JobReport
@@ -50,6 +51,8 @@ class Relay(Protocol):
     output_limit: int | None
     accepted: JobAccepted | None
     """The provider has taken a job, and answers that later."""
+    telling: Telling | None
+    """What its client is told, where the answer is an agent's."""
 
     @property
     def pending_bytes(self) -> int:
@@ -94,6 +97,7 @@ class RelaySettings:
         sent_bytes: have gone to the client before.
         seam: this answer goes on in the stream of another one; it is translated even where both
             sides speak one protocol.
+        telling: the answer is a round of an agent's; it is translated likewise.
         transcript: takes what the client gets; another answer may have to go on with it.
     """
 
@@ -108,15 +112,17 @@ class RelaySettings:
     tap: deque[Event] | None = None
     sent_bytes: int = 0
     seam: Seam | None = None
+    telling: Telling | None = None
     transcript: Transcript | None = None
 
 
 def open_relay(settings: RelaySettings) -> Relay:
     """The relay between a client and a provider, of one protocol or of two."""
     client, provider, request = settings.client, settings.provider, settings.request
+    telling = settings.telling
     if not request.stream:
         return UnaryRelay(settings)
-    if client is provider and settings.seam is None:
+    if client is provider and settings.seam is None and telling is None:
         verbatim = client.open_verbatim(
             request, end_marker=settings.end_marker, quirks=settings.quirks
         )
@@ -125,6 +131,8 @@ def open_relay(settings: RelaySettings) -> Relay:
     decoder = translator.open_decoder(end_marker=settings.end_marker, quirks=settings.quirks)
     if settings.seam is not None:
         encoder = settings.seam.encoder
+    elif telling is not None and telling.encoder is not None:
+        encoder = telling.encoder
     else:
         encoder = client.open_encoder(request, settings.identity)
     return StreamRelay(settings, decoder, Translation(encoder))
@@ -142,9 +150,10 @@ class StreamRelay:
         self.accepted: JobAccepted | None = None
         self.sent_bytes = settings.sent_bytes
         self.transcript = settings.transcript
+        self.telling = settings.telling
         self._settings = settings
         self._tap = settings.tap
-        self._seam = settings.seam
+        self._passes = settings.telling if settings.seam is None else settings.seam
         self._decoder = decoder
         self._writer = writer
         self._frames: list[bytes] = []
@@ -254,7 +263,7 @@ class StreamRelay:
                 self._decoded = following
                 self.exhausted = True
                 break
-            told = events if self._seam is None else self._seam.pass_on(events)
+            told = events if self._passes is None else self._passes.pass_on(events)
             try:
                 sent = self._writer.write(frame, told)
             except EventTooLargeError as error:
@@ -338,6 +347,7 @@ class UnaryRelay:
         self.exhausted = False
         self.output_limit: int | None = None
         self.accepted: JobAccepted | None = None
+        self.telling = settings.telling
         self._settings = settings
         self._parts: list[bytes] = []
         self._gathered_bytes = 0
@@ -375,8 +385,9 @@ class UnaryRelay:
         except UpstreamError as error:
             self.error = error
             return b""
+        told = events if self.telling is None else self.telling.pass_on(events)
         try:
-            body = self._for_client(body, events)
+            body = self._for_client(body, told)
         except EventTooLargeError as error:
             self.error = UpstreamError(f"The provider's answer is broken: {error}.")
             return b""
@@ -387,7 +398,7 @@ class UnaryRelay:
             self.meter.add(channel, text, len(body))
         self.meter.take_figures(events)
         if settings.tap is not None:
-            settings.tap.extend(events)
+            settings.tap.extend(told)
         if settings.request.job is not None:
             self.accepted = next((e for e in events if isinstance(e, JobAccepted)), None)
         self.terminal = True
@@ -396,6 +407,11 @@ class UnaryRelay:
 
     def _for_client(self, body: bytes, events: Sequence[Event]) -> bytes:
         client, request = self._settings.client, self._settings.request
+        if self.telling is not None:
+            if self.telling.awaits:
+                return b""
+            whole = self.telling.whole(events)
+            return client.encode_response(whole, request, self._settings.identity)
         if client is not self._settings.provider:
             return client.encode_response(events, request, self._settings.identity)
         if request.demand is not None and isinstance(client, EditsAnswers):
@@ -411,6 +427,7 @@ class UnaryRelay:
         if (
             settings.client is provider
             and settings.tap is None
+            and self.telling is None
             and isinstance(provider, OperationCodec)
         ):
             return provider.skim_response(body, settings.quirks)
@@ -433,6 +450,12 @@ class UnaryRelay:
     def replace(self, body: bytes) -> None:
         """Its terminal bytes are these: what came is a part of them."""
         self._ending = body
+
+    def end_with(self, told: Sequence[Event]) -> None:
+        """An agent's answer ends with this round, of which the client is told so much."""
+        assert self.telling is not None, "it is a round"
+        settings, whole = self._settings, self.telling.whole(told)
+        self._ending = settings.client.encode_response(whole, settings.request, settings.identity)
 
     def cut(self, usage: Usage) -> bytes:
         """An answer in one piece cannot end early: nothing of it has gone out."""

@@ -58,6 +58,7 @@ class RequestFiles:
         parts = self._parts
         provider = parts.providers[candidate.deployment.provider]
         client = client_codec(call.protocol, call.operation).name
+        translated = translated or call.agent is not None
         spoken = target_of(client, candidate.deployment, provider, translated=translated).spoken
         recipient = Recipient(provider, candidate.key, spoken or "")
         given = self._given

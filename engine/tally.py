@@ -48,13 +48,23 @@ class Tally:
             counted, or the exchange has not ended.
     """
 
-    __slots__ = ("_answered", "_continued", "_under_way", "_winner", "counted_by", "log")
+    __slots__ = (
+        "_answered",
+        "_continued",
+        "_rounds_nanodollars",
+        "_under_way",
+        "_winner",
+        "counted_by",
+        "log",
+    )
 
     def __init__(self) -> None:
         self._under_way: dict[int, Leg] = {}
         self._winner: Leg | None = None
         self._continued: list[tuple[Leg, funds.Bill]] = []
         """Legs that wrote the beginning of the answer."""
+        self._rounds_nanodollars = 0
+        """Of legs among `_answered` that nobody has been paid for by what was held at first."""
         self._answered: list[tuple[Leg, funds.Bill]] = []
         """Legs that have answered a part of the request: nobody pays for it before all is there."""
         self.counted_by: str | None = None
@@ -70,7 +80,8 @@ class Tally:
     @property
     def owed_nanodollars(self) -> int:
         """The charge for what was written by legs that have ended."""
-        return sum(bill.charge_nanodollars for _, bill in self._continued)
+        written = sum(bill.charge_nanodollars for _, bill in self._continued)
+        return written + self._rounds_nanodollars
 
     def begin(self, leg: Leg, at_ms: int) -> AttemptRow:
         """A leg goes out, and has a number from now on."""
@@ -123,6 +134,34 @@ class Tally:
         self.log.end(leg, funds.on_the_house(bill), str(Outcome.COMPLETED), won=False)
         self._answered.append((leg, bill))
         leg.measuring.forget_prompt()
+
+    def of_round(self, leg: Leg) -> funds.Bill:
+        """What a leg comes to that has ended with calls of tools."""
+        return leg.measuring.bill(Outcome.COMPLETED, leg.attempt)
+
+    def ended_round(self, *, told: bool) -> None:
+        """The current leg has asked for tools, and another one goes on from what they come to. What
+        is `told` as it comes is charged; else nobody pays before the answer is whole."""
+        leg = self.current
+        assert leg is not None, "somebody has asked for them"
+        bill = self.of_round(leg)
+        if not told:
+            self._rounds_nanodollars += bill.charge_nanodollars
+            self.answered()
+            return
+        del self._under_way[leg.number]
+        self._winner = None
+        self.log.end(leg, bill, str(Outcome.COMPLETED), won=True)
+        self._continued.append((leg, bill))
+        leg.measuring.forget_prompt()
+
+    @property
+    def usage_before(self) -> Usage:
+        """Of the legs that wrote what came before the current one."""
+        usage = Usage()
+        for _, bill in (*self._continued, *self._answered):
+            usage = usage.plus(bill.usage)
+        return usage
 
     def begin_anew(self) -> None:
         """What was answered is of no use: another deployment is asked for all."""

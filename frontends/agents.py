@@ -14,12 +14,15 @@ from engine.errors import InvalidRequestError, ModelNotFoundError, NotFoundError
 from engine.ledger.agent_rows import AgentQuery
 from engine.ledger.receipts import format_time
 from engine.rules import Admitted
+from frontends.gemini import wants_array
 from frontends.ingress import Ingress, query_value
 from frontends.json_bodies import read_json
+from frontends.protocols import GEMINI_VERSIONS
 from frontends.rendering import json_response
 
 _PAGE_MAX: Final = 100
 _PAGE: Final = 20
+_VERBS: Final = ("generateContent", "streamGenerateContent")
 
 
 class AgentRoutes:
@@ -37,6 +40,11 @@ class AgentRoutes:
         routes.get("/v1/agents/<agent_id>")(self.show)
         routes.patch("/v1/agents/<agent_id>")(self.change)
         routes.delete("/v1/agents/<agent_id>")(self.delete)
+        routes.post("/v1/agents/<agent_id>/chat/completions")(self.call_chat)
+        routes.post("/v1/agents/<agent_id>/messages")(self.call_messages)
+        routes.post("/v1/agents/<agent_id>/responses")(self.call_responses)
+        for version in GEMINI_VERSIONS:
+            routes.post(f"/{version}/agents/<target>")(self.call_verb)
         return routes
 
     async def create(self) -> Response:
@@ -89,6 +97,29 @@ class AgentRoutes:
         admitted = await self._admit()
         agent = await self._gateway.agents.remove(_account_of(admitted), agent_id)
         return json_response({"id": agent.agent_id, "object": "agent", "deleted": True})
+
+    async def call_chat(self, agent_id: str) -> Response:
+        """A chat completion by an agent, streamed or not."""
+        return await self._ingress.relay("openai_chat", model=MODEL_PREFIX + agent_id)
+
+    async def call_messages(self, agent_id: str) -> Response:
+        """A message of Anthropic's API by an agent, streamed or not."""
+        return await self._ingress.relay("anthropic", model=MODEL_PREFIX + agent_id)
+
+    async def call_responses(self, agent_id: str) -> Response:
+        """A response by an agent, streamed or not."""
+        return await self._ingress.relay("openai_responses", model=MODEL_PREFIX + agent_id)
+
+    async def call_verb(self, target: str) -> Response:
+        """`AGENT:VERB`, as of a model of Gemini's. Raises NotFoundError: there is no such verb."""
+        agent_id, _, verb = target.rpartition(":")
+        if verb not in _VERBS or not agent_id:
+            self._ingress.authenticate()
+            raise NotFoundError(f"Agents have {', '.join(_VERBS)}; not '{verb[:100]}'.")
+        model = MODEL_PREFIX + agent_id
+        if verb == "generateContent":
+            return await self._ingress.relay("gemini", model=model, stream=False)
+        return await self._ingress.relay("gemini", model=model, stream=True, array=wants_array())
 
     async def _admit(self) -> Admitted:
         """Raises as `Ingress.admit`, and NotFoundError: the operator has none of it."""

@@ -52,16 +52,9 @@ class GeminiRoutes:
         return await self._ingress.relay("gemini", model=model, stream=False)
 
     async def stream_generate_content(self, model: str) -> Response:
-        """A stream: server-sent events with `alt=sse`, else one JSON array.
-
-        Raises:
-            InvalidRequestError: an `alt` that is neither.
-        """
-        alt = query_value("alt", "$alt")
-        array = _ARRAY.get(alt)
-        if array is None:
-            raise InvalidRequestError("'alt' is 'sse' or 'json'.", param="alt")
-        return await self._ingress.relay("gemini", model=model, stream=True, array=array)
+        """A stream: server-sent events with `alt=sse`, else one JSON array. Raises as
+        `wants_array`."""
+        return await self._ingress.relay("gemini", model=model, stream=True, array=wants_array())
 
     async def count_tokens(self, model: str) -> Response:
         """The input tokens of a request that is not sent."""
@@ -78,6 +71,15 @@ class GeminiRoutes:
     async def generate_video(self, model: str) -> Response:
         """The operation that makes a video."""
         return await self._ingress.relay("gemini", "video", model=model, stream=False)
+
+
+def wants_array() -> bool:
+    """Whether a stream is to be one JSON array. Raises InvalidRequestError: an `alt` that is
+    neither."""
+    array = _ARRAY.get(query_value("alt", "$alt"))
+    if array is None:
+        raise InvalidRequestError("'alt' is 'sse' or 'json'.", param="alt")
+    return array
 
 
 def model_name(name: str) -> str:

@@ -39,6 +39,10 @@ _PREFIXES: tuple[tuple[str, Protocol], ...] = (
     ("/v1beta", "gemini"),
     ("/v1alpha", "gemini"),
 )
+_AGENT_SUFFIXES: tuple[tuple[str, Protocol], ...] = (
+    ("/messages", "anthropic"),
+    ("/responses", "openai_responses"),
+)
 _SHARED_PREFIXES = ("/v1/models", "/v1/files")
 
 
@@ -55,6 +59,10 @@ def protocol_of(path: str, headers: Mapping[bytes, bytes]) -> Protocol:
     for prefix, protocol in _PREFIXES:
         if _is_under(path, prefix):
             return protocol
+    if _is_under(path, "/v1/agents"):
+        for suffix, protocol in _AGENT_SUFFIXES:
+            if path.endswith(suffix):
+                return protocol
     if path.endswith(tuple(f":{verb}" for verb in GEMINI_VERBS)) and _is_under(path, "/v1"):
         return "gemini"
     if is_shared(path):

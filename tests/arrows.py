@@ -138,6 +138,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
+            "engine.agent_calls",
             "engine.attempts",
             "engine.batches",
             "engine.continuing",
@@ -145,6 +146,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.course",
             "engine.preparing",
             "engine.racing",
+            "engine.rounds",
             "engine.request_files",
             "engine.retrying",
         }

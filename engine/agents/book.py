@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from engine.agent import Agent, Definition, new_agent_id
+from engine.agent import Agent, Cited, Definition, new_agent_id
 from engine.agents.definitions import (
     changed_definition,
     load_definition,
     read_definition,
     stored_definition,
 )
-from engine.agents.knowledge import KnowledgeBook, Source
+from engine.agents.knowledge import KnowledgeBook
 from engine.clock import Clock
 from engine.config_agents import AgentsConfig
 from engine.errors import ConcurrencyLimitedError, GatewayError
@@ -105,7 +105,7 @@ class Agents:
         await self._knowledge.forget(agent.agent_id, agent.definition.knowledge)
         return agent
 
-    async def look_up(self, agent: Agent, question: str) -> tuple[Source, ...]:
+    async def look_up(self, agent: Agent, question: str) -> tuple[Cited, ...]:
         """See `KnowledgeBook.look_up`."""
         return await self._knowledge.look_up(agent, question)
 

@@ -11,15 +11,14 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 import trio
 
-from engine.agent import Agent, Knowledge
-from engine.agents.extracting import Passage, UnreadableFileError, passages_of, text_of
+from engine.agent import Agent, Cited, Knowledge
+from engine.agents.extracting import UnreadableFileError, passages_of, text_of
 from engine.agents.index import Found, Index
 from engine.config_agents import AgentsConfig
 from engine.errors import (
@@ -42,15 +41,6 @@ _BYTES_PER_TOKEN: Final = 3
 _HEADING_TOKENS: Final = 24
 """Of the line over a passage."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A passage that goes into a prompt; `file_id` is bare."""
-
-    file_id: str
-    filename: str
-    passage: Passage
 
 
 class KnowledgeBook:
@@ -109,7 +99,7 @@ class KnowledgeBook:
             if not lock.statistics().tasks_waiting and not lock.locked():
                 self._locks.pop(agent_id, None)
 
-    async def look_up(self, agent: Agent, question: str) -> tuple[Source, ...]:
+    async def look_up(self, agent: Agent, question: str) -> tuple[Cited, ...]:
         """The passages that have most to do with a question, as many as fit, the best first.
 
         Raises:
@@ -216,9 +206,9 @@ async def open_knowledge(
 
 def _fitting(
     found: Sequence[Found], rows: dict[str, FileRow], limit: int, context_tokens: int
-) -> tuple[Source, ...]:
+) -> tuple[Cited, ...]:
     """Those of files that are still there, within the budget."""
-    sources: list[Source] = []
+    sources: list[Cited] = []
     left = context_tokens
     for each in found:
         row, passage = rows.get(each.file_id), each.passage
@@ -227,7 +217,9 @@ def _fitting(
         tokens = _HEADING_TOKENS + len(passage.text.encode()) // _BYTES_PER_TOKEN
         if tokens <= left:
             left -= tokens
-            sources.append(Source(row.file_id, row.filename, passage))
+            number = len(sources) + 1
+            place = (passage.number, passage.start, passage.end)
+            sources.append(Cited(number, row.file_id, row.filename, *place, passage.text))
     return tuple(sources)
 
 

@@ -8,6 +8,7 @@ nor what is done with what has come.
 
 from __future__ import annotations
 
+from engine.egress.asking import Answer, ask
 from engine.egress.downloading import Download, open_download
 from engine.egress.errors import EgressFailedError, EgressRefusedError
 from engine.egress.fetching import Fetched, fetch
@@ -17,6 +18,7 @@ from engine.egress.sending import send
 from engine.egress.targets import Target, parse_target
 
 __all__ = [
+    "Answer",
     "Download",
     "EgressFailedError",
     "EgressPolicy",
@@ -24,6 +26,7 @@ __all__ = [
     "Fetched",
     "HostSet",
     "Target",
+    "ask",
     "fetch",
     "is_public",
     "open_download",

@@ -253,7 +253,7 @@ INVARIANTS = (
                       coalesce(json_extract(attempt.value, '$.won'), 0) AS won
                FROM receipts, json_each(body, '$.attempts') AS attempt
            )
-           SELECT request_id FROM shown WHERE role IS NOT 'continuation'
+           SELECT request_id FROM shown WHERE role NOT IN ('continuation', 'round')
            GROUP BY request_id
            HAVING sum(won AND role IS NOT 'part') > 1 + sum(NOT won AND role IS 'part')""",
     ),

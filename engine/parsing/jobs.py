@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 import trio
 
+from engine.agent import MODEL_PREFIX, AgentUse
+from engine.agents.briefing import question_of, texts_of, with_brief
 from engine.bounds import Bounds, bounds_of
 from engine.capabilities import Capabilities
 from engine.capability_table import check_media
@@ -149,6 +151,17 @@ class HeldNamedError(NotFoundError):
         self.refs = refs
 
 
+class AgentNamedError(InvalidRequestError):
+    """A request names an agent, and it is not said what that adds: to be looked up, and the request
+    parsed again."""
+
+    code = "agent_not_allowed"
+
+    def __init__(self, use: AgentUse) -> None:
+        super().__init__("An agent cannot be named here; name a model.", param="model")
+        self.use = use
+
+
 class Parsed:
     """A client's request, parsed and validated.
 
@@ -165,12 +178,21 @@ class Parsed:
         self._context_tokens = call.context_tokens
         self._urls: dict[str, MediaKind] = {}
         self._continuable = False
-        self.request = self._codec.parse_request(call)
+        request, agent = self._codec.parse_request(call), call.agent
+        self._agent = agent
+        self._agent_bytes = 0
+        if agent is not None:
+            limits = [each for each in (request.max_output_tokens, agent.max_output_tokens) if each]
+            limit = min(limits, default=request.max_output_tokens)
+            request = replace(request, model=agent.model, max_output_tokens=limit)
+            self._agent_bytes = sum(map(_bytes_of, texts_of(agent)))
+        self.request = request
         self._uses = self.request.files
         """However often a file is named, it is in the body so often."""
         named = [call.files[use.written] for use in self._uses if use.written in call.files]
         self._held_bytes = sum(file.inline_bytes for file in named if file.held is not None)
         self._body_bytes = len(call.body) + sum(file.inline_bytes for file in named)
+        self._body_bytes += self._agent_bytes
 
     def asked(self, session_id: str | None, wanted: Wanted) -> Asked:
         """What a plan has to know of it."""
@@ -180,8 +202,22 @@ class Parsed:
         if self.request.refs:
             expected = asked.expected_input_tokens + self._context_tokens
             asked = asked._replace(unheld=self._unheld, expected_input_tokens=expected)
+        if self._agent is not None:
+            asked = asked._replace(tools=asked.tools or bool(self._agent.tools), continuable=False)
+        elif self.request.model.startswith(MODEL_PREFIX) and asked.service == "chat":
+            asked = asked._replace(agent=self._named_agent())
         self._continuable = asked.continuable
         return asked
+
+    def _named_agent(self) -> AgentUse:
+        """Raises InvalidRequestError: no agent is asked for this."""
+        if self.request.choices > 1:
+            raise InvalidRequestError("An agent gives one answer.", param=self._spelled("choices"))
+        if self.request.job is not None:
+            raise InvalidRequestError("An agent answers at once.", param="background")
+        conversation = self._codec.decode_request(self.request)
+        named = self.request.model.removeprefix(MODEL_PREFIX)
+        return AgentUse(named, question_of(conversation))
 
     @property
     def _unresolved(self) -> tuple[FileUse, ...]:
@@ -272,6 +308,8 @@ class Parsed:
     def count(self, encoding: str) -> int:
         """The tokens of the prompt."""
         counted = count_prompt(self._codec.prompt_texts(self.request), encoding)
+        if self._agent is not None:
+            counted += count_prompt(texts_of(self._agent), encoding)
         return counted + self._codec.prompt_overhead_tokens(self.request)
 
     def count_for(self, encoding: str, capabilities: Capabilities) -> int:
@@ -283,7 +321,7 @@ class Parsed:
         self, target: Target, spoken: str, asked: Encode
     ) -> tuple[Encoded, tuple[str, ...], tuple[Share, ...]]:
         """What goes to the provider, in one request or in several."""
-        verbatim = spoken == self._codec.name and asked.prefix is None
+        verbatim = spoken == self._codec.name and asked.prefix is None and self._agent is None
         check_followed(self.request, kept=verbatim and target.state is not None)
         requests = requests_of(self._codec, self.request, target.capabilities)
         bodies, shares, end_bytes = [], [], 0
@@ -326,6 +364,8 @@ class Parsed:
         conversation = self._codec.decode_request(request)
         if self._files:
             conversation = place(conversation, self._files.values())
+        if self._agent is not None:
+            conversation = with_brief(conversation, self._agent)
         if asked.prefix is not None:
             conversation = continue_from(conversation, asked.prefix)
         if target.quirks.inlines and request.media:
@@ -359,6 +399,10 @@ class Parsed:
 
     def _spelled(self, field: str) -> str:
         return spell(field, self._codec.field_names)
+
+
+def _bytes_of(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _not_sayable(ref: HeldRef) -> InexpressibleError:
@@ -417,8 +461,10 @@ Ask = Callable[[Asked], Encode | Count]
 
 
 def ask_of(asked: Asked, ask: Ask) -> Encode | Count:
-    """What to do with a request of which this is known; raises HeldNamedError and FilesNamedError
-    before that."""
+    """What to do with a request of which this is known; raises AgentNamedError, HeldNamedError and
+    FilesNamedError before that."""
+    if asked.agent is not None:
+        raise AgentNamedError(asked.agent)
     if asked.unheld:
         raise HeldNamedError(asked.unheld)
     if asked.unresolved:

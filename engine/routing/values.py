@@ -12,6 +12,7 @@ from itertools import accumulate, groupby
 from types import MappingProxyType
 from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
+from engine.agent import AgentUse
 from engine.capabilities import UNKNOWN, Capabilities, Service
 from engine.conversation import FileUse, MediaKind
 from engine.owned import HeldRef
@@ -23,7 +24,7 @@ R = TypeVar("R")
 Strategy = Literal["weighted", "least-busy", "latency", "cheapest"]
 Sticky = Literal["off", "session", "prefix"]
 Level = Literal["easy", "medium", "hard"]
-Role = Literal["first", "retry", "fallback", "hedge", "continuation", "part"]
+Role = Literal["first", "retry", "fallback", "hedge", "continuation", "part", "round"]
 """What an attempt is to its request: its first, the same deployment once more, another one after a
 failure, another one at the same time, another one that writes on, the same one for what of the
 request was too much for one attempt."""
@@ -220,6 +221,7 @@ class Asked(NamedTuple):
         service: the kind of model that it is for.
         unresolved: files of the gateway's that it names, and that nothing stands for yet.
         unheld: things at a provider that it names, and that nobody has looked up yet.
+        agent: it names one, and it is not known yet what that adds.
     """
 
     model: str
@@ -240,6 +242,7 @@ class Asked(NamedTuple):
     service: Service = "chat"
     unresolved: tuple[FileUse, ...] = ()
     unheld: tuple[HeldRef, ...] = ()
+    agent: AgentUse | None = None
 
 
 class Candidate(NamedTuple, Generic[R]):

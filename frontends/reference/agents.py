@@ -7,14 +7,20 @@ from typing import Any, Final, get_args
 
 from engine.agent import Method
 from engine.conversation import Effort
+from frontends.reference.chat import HELLO, IDEMPOTENCY, SESSION
+from frontends.reference.claude import VERSION
+from frontends.reference.gemini import ALT, at_versions
 from frontends.reference.rows import (
+    EVENTS,
     JSON,
+    Answer,
     Example,
     Parameter,
     Row,
     Schema,
     always,
     answers_json,
+    answers_stream,
     by_name,
     either,
     exactly,
@@ -157,6 +163,47 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
 
 _AGENT: Final = answers_json(ref("Agent"), "The agent.")
 
+_CALLED: Final = "What the body says of a `model` is not looked at."
+_CONTENTS: Final = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
+_VERBS: Final = (
+    Row(
+        "POST",
+        "/{version}/agents/<target>",
+        "agentGenerateContent",
+        TAG,
+        "Have an agent answer contents.",
+        answers_json(ref("GenerateContentResponse"), "The answer."),
+        path="/{version}/agents/{agent_id}:generateContent",
+        asks={JSON: ref("GenerateContentRequest")},
+        parameters=(IDEMPOTENCY,),
+        examples=(Example("a text", _CONTENTS),),
+        relays=True,
+        refuses=(404,),
+    ),
+    Row(
+        "POST",
+        "/{version}/agents/<target>",
+        "agentStreamGenerateContent",
+        TAG,
+        "Have an agent answer contents, as it is generated.",
+        {
+            200: Answer(
+                "The answer in parts.",
+                {
+                    JSON: listed(ref("GenerateContentResponse")),
+                    EVENTS: text("`data: {…}`, a `GenerateContentResponse` each."),
+                },
+            )
+        },
+        path="/{version}/agents/{agent_id}:streamGenerateContent",
+        asks={JSON: ref("GenerateContentRequest")},
+        parameters=(ALT, IDEMPOTENCY),
+        examples=(Example("a text", _CONTENTS, query={"alt": "sse"}),),
+        relays=True,
+        refuses=(404,),
+    ),
+)
+
 ROWS: Final = (
     Row(
         "POST",
@@ -216,4 +263,55 @@ ROWS: Final = (
         examples=(Example("one"),),
         refuses=(404,),
     ),
+    Row(
+        "POST",
+        "/v1/agents/<agent_id>/chat/completions",
+        "createAgentChatCompletion",
+        TAG,
+        "Have an agent answer a conversation.",
+        answers_stream(
+            ref("ChatCompletion"),
+            "`data: {…}` chunks, a `chat.completion.chunk` each, and `data: [DONE]`.",
+            "The answer.",
+        ),
+        detail=_CALLED,
+        asks={JSON: ref("ChatCompletionRequest")},
+        parameters=(IDEMPOTENCY, SESSION),
+        examples=(Example("whole", {"model": "agent", "messages": HELLO}),),
+        relays=True,
+        refuses=(404,),
+    ),
+    Row(
+        "POST",
+        "/v1/agents/<agent_id>/responses",
+        "createAgentResponse",
+        TAG,
+        "Have an agent answer, as items.",
+        answers_stream(
+            ref("Response"), "Numbered events: `response.created` … `response.completed`.", "Items."
+        ),
+        detail=_CALLED,
+        asks={JSON: ref("ResponseRequest")},
+        parameters=(IDEMPOTENCY, SESSION),
+        examples=(Example("whole", {"model": "agent", "input": "Hello"}),),
+        relays=True,
+        refuses=(404,),
+    ),
+    Row(
+        "POST",
+        "/v1/agents/<agent_id>/messages",
+        "createAgentMessage",
+        TAG,
+        "Have an agent answer a conversation, as Anthropic's clients ask.",
+        answers_stream(
+            ref("Message"), "`event: message_start` … `event: message_stop`.", "The message."
+        ),
+        detail=_CALLED,
+        asks={JSON: ref("MessageRequest")},
+        parameters=(VERSION, IDEMPOTENCY, SESSION),
+        examples=(Example("whole", {"model": "agent", "max_tokens": 500, "messages": HELLO}),),
+        relays=True,
+        refuses=(404,),
+    ),
+    *(each for verb in _VERBS for each in at_versions(verb)),
 )

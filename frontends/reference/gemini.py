@@ -39,7 +39,7 @@ _RULE: Final = "/{version}/<any(models, tunedModels):of>/<path:target>"
 _CONTENTS: Final[dict[str, Any]] = {
     "contents": [{"role": "user", "parts": [{"text": "Hello"}]}],
 }
-_ALT: Final = Parameter("alt", one_of("sse", "json"), "`sse`: as events; else one JSON array.")
+ALT: Final = Parameter("alt", one_of("sse", "json"), "`sse`: as events; else one JSON array.")
 _CONTENT: Final = thing(
     {
         "role": one_of("user", "model"),
@@ -158,7 +158,7 @@ def _verb(
         answers,
         path=f"/{{version}}/{{of}}/{{model}}:{verb}",
         asks={JSON: ref(asks)},
-        parameters=(_ALT, IDEMPOTENCY) if verb.startswith("stream") else (IDEMPOTENCY,),
+        parameters=(ALT, IDEMPOTENCY) if verb.startswith("stream") else (IDEMPOTENCY,),
         examples=(example,),
         relays=True,
         refuses=(404,),

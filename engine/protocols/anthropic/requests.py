@@ -38,7 +38,7 @@ _MEDIA: dict[str, MediaKind] = {"image": "image", "document": "document"}
 def parse_request(call: Call) -> ClientRequest:
     """See `codec.Codec.parse_request`."""
     document = load_request(call.body)
-    model = document.get("model")
+    model = document.get("model") if call.model is None else call.model
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("model: Field required.", param="model")
     _check_messages(document.get("messages"))

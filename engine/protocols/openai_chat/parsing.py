@@ -35,7 +35,7 @@ def parse_request(call: Call) -> ClientRequest:
             an id that lives at the provider.
     """
     document = load_request(call.body)
-    model = document.get("model")
+    model = document.get("model") if call.model is None else call.model
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("You must provide a model parameter.", param="model")
     _check_messages(document.get("messages"))

@@ -34,7 +34,7 @@ def parse_request(call: Call) -> ClientRequest:
     document = load_request(call.body)
     named = files.places(document)
     refs = refs_of(document, holders_of(named))
-    model = document.get("model")
+    model = document.get("model") if call.model is None else call.model
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("You must provide a model parameter.", param="model")
     _check_input(document.get("input"))

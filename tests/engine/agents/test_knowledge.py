@@ -52,7 +52,7 @@ async def test_passages_are_found_by_what_is_asked(tmp_path: Path) -> None:
         assert await found(setup, agent, "Was ist das?") == []
         assert await found(setup, agent, '"; DROP TABLE x -- NEAR( * fox') == ["foxes.txt"]
         (source,) = await setup.gateway.agents.look_up(agent, "fox")
-        assert source.passage.text == FOXES[source.passage.start : source.passage.end]
+        assert source.text == FOXES[source.start : source.end]
 
 
 async def test_what_goes_into_a_prompt_is_bounded(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ async def test_what_goes_into_a_prompt_is_bounded(tmp_path: Path) -> None:
 
         assert len(await found(setup, few, "fox den")) == 2
         sources = await setup.gateway.agents.look_up(short, "fox den")
-        assert 0 < sum(len(each.passage.text) for each in sources) <= 3_000
+        assert 0 < sum(len(each.text) for each in sources) <= 3_000
         assert await found(setup, none, "fox den") == []
 
 
