@@ -101,7 +101,7 @@ class Choice:
     """The plan of one call: made once, so that all of the call goes by one plan at one price,
     whatever is switched or priced anew meanwhile."""
 
-    __slots__ = ("_admitted", "_asked", "_batch", "_parts", "_pin", "_plan", "_source")
+    __slots__ = ("_admitted", "_asked", "_batch", "_parts", "_pin", "_plan", "_source", "_trains")
 
     def __init__(self, parts: Parts, admitted: Admitted, source: JobSource | None = None) -> None:
         """What is made of a `source` is asked of who has that, and of nobody else."""
@@ -109,7 +109,7 @@ class Choice:
         self._admitted = admitted
         self._source = source
         self._pin: Pin | None = None
-        self._batch = False
+        self._batch = self._trains = False
         self._asked: Asked | None = None
         self._plan: Plan[Rates] | None = None
 
@@ -141,6 +141,10 @@ class Choice:
         self._batch = True
         if self._plan is not None and longest_input_tokens is not None:
             self._plan = _in_short(self._plan, longest_input_tokens)
+
+    def for_training(self) -> None:
+        """The model itself is to be trained, where it is; said before the plan is made."""
+        self._trains = True
 
     @property
     def plan(self) -> Plan[Rates]:
@@ -191,6 +195,8 @@ class Choice:
         priced = tuple(map(self._priced, found.candidates))
         if self._batch:
             priced = tuple(_batched(priced, parts.providers))
+        if self._trains:
+            priced = _training(priced, parts.providers, parts.catalogue[asked.model].name)
         return found if priced == found.candidates else found._replace(candidates=priced)
 
     def _bound_to(self, source: JobSource) -> Plan[Rates]:
@@ -287,6 +293,33 @@ def _batched(
         yield each._replace(
             model=replace(each.model, price=price), deployment=replace(each.deployment, cost=cost)
         )
+
+
+def _training(
+    candidates: Sequence[Candidate[Rates]], providers: Mapping[str, Provider], model: str
+) -> tuple[Candidate[Rates], ...]:
+    """Those of the model itself, at who trains it.
+
+    Raises:
+        InvalidRequestError: nobody does, or nobody knows what that costs.
+    """
+    taking = [
+        each
+        for each in candidates
+        if each.model.name == model and providers[each.deployment.provider].state == "openai"
+    ]
+    if not taking:
+        raise InvalidRequestError(
+            f"The provider of the model '{model}' trains nothing; choose another model.",
+            param="model",
+        )
+    if "trained_tokens" not in taking[0].model.price.more:
+        raise InvalidRequestError(
+            f"The model '{model}' has no price for training here; ask its operator for one, or "
+            "choose another model.",
+            param="model",
+        )
+    return tuple(taking)
 
 
 def _in_short(plan: Plan[Rates], longest_input_tokens: int) -> Plan[Rates]:

@@ -18,6 +18,7 @@ from engine.conversation import FileStandIn, Inline, Native, Signature
 from engine.job import JobAccepted as JobAccepted
 from engine.job import JobSource
 from engine.spool import SpoolFile
+from engine.tuning import TuningFacts
 from engine.uploads import Upload
 from engine.usage import Usage as Usage
 from engine.usage import is_count as is_count
@@ -83,6 +84,7 @@ Operation = Literal[
     "video",
     "music",
     "batch",
+    "fine_tune",
 ]
 """What a call asks for; with the protocol it says which codec reads it."""
 
@@ -145,6 +147,9 @@ class Call:
 
     batch: BatchFacts | None = None
     """Of one that asks for a batch: what its file has in it."""
+
+    tuning: TuningFacts | None = None
+    """Of one that asks for fine-tuning: what its files are."""
 
     at: Mapping[str, str] = field(default_factory=dict)
     """What of the path says where it goes at the provider, by name (`thread_id`)."""

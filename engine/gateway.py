@@ -27,6 +27,7 @@ from engine.config import Config
 from engine.errors import NotFoundError
 from engine.events import Call, Head
 from engine.exchange import Exchange
+from engine.fine_tuning.following import TuningFollow
 from engine.jobs.copying import open_copying
 from engine.jobs.desk import Desk
 from engine.jobs.follow_table import FOLLOWS
@@ -329,7 +330,7 @@ async def open_gateway(
             return files.limit_bytes(None if plan is None else parts.rules.plans.get(plan))
 
         batches = BatchFollow(ledger, files, pool, lambda: parts.providers, storage_limit)
-        follows: Follows = {**FOLLOWS, "batch": batches}
+        follows: Follows = {**FOLLOWS, "batch": batches, "fine_tune": TuningFollow(ledger)}
         desk = Desk(
             pool, lambda: parts.providers, lambda: parts.config.jobs.poll_timeout_s, follows
         )

@@ -11,6 +11,7 @@ from engine.batches.giving import RequestBatch, prepare_batch
 from engine.errors import GatewayError, InvalidRequestError, UpstreamError
 from engine.events import Call
 from engine.file_choices import Named, Recipient
+from engine.fine_tuning.giving import RequestTuning, prepare_tuning
 from engine.ledger.file_rows import ProviderFile
 from engine.metering.pricing import Rates
 from engine.parsing.jobs import FilesNamedError, HeldNamedError, Prepared, target_of
@@ -99,7 +100,7 @@ class RequestFiles:
         self._room.close()
 
 
-NamedFiles = RequestFiles | RequestBatch
+NamedFiles = RequestFiles | RequestBatch | RequestTuning
 """What of an account's files a request names."""
 
 
@@ -112,10 +113,12 @@ async def prepare_first(
 
     Raises:
         GatewayError: as `Parts.prepare`, `Owners.admit`, `Referring.look_up`, `Referring.give`: of
-            the first one; or as `prepare_batch`.
+            the first one; or as `prepare_batch`, `prepare_tuning`.
     """
     if call.operation == "batch":
         return await prepare_batch(parts, call, choose, account_id)
+    if call.operation == "fine_tune":
+        return await prepare_tuning(parts, call, choose, account_id)
     try:
         return await _prepare_named(parts, call, choose, account_id)
     except HeldNamedError as error:

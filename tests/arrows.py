@@ -38,6 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.queue_work",
             "engine.spool",
             "engine.toml",
+            "engine.tuning",
             "engine.uploads",
             "engine.usage",
         }
@@ -141,6 +142,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "engine.agent_calls",
             "engine.attempts",
             "engine.batches",
+            "engine.fine_tuning",
             "engine.continuing",
             "engine.splitting",
             "engine.course",

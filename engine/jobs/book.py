@@ -55,7 +55,7 @@ _OUTCOMES: dict[JobState, Outcome] = {
 }
 _UNBOUND: frozenset[JobKind] = frozenset({"response"})
 """What may consume more than was held for, as any answer in one piece may."""
-_OWNED: Mapping[JobKind, OwnedKind] = {"batch": "batch"}
+_OWNED: Mapping[JobKind, OwnedKind] = {"batch": "batch", "fine_tune": "fine_tuning_job"}
 """What such a job is to its client, who asks its provider for it by its id there."""
 _EXPIRED = JobError("expired", "The provider has not made it in time.")
 _FAILED = JobError("failed", "The provider could not make it.")

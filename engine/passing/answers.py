@@ -29,6 +29,8 @@ from engine.wire.sse import event_data
 
 _QUOTED: Final = re.compile(rb'"([a-z]{2,12}[-_:][A-Za-z0-9_:.-]{6,200})"')
 _MODEL: Final = re.compile(rb'("model"\s*:\s*")([^"\\]{1,200})"')
+_ORGANIZATION: Final = re.compile(rb'("organization_id"\s*:\s*")[^"\\]*"')
+"""The operator's, at the provider."""
 _ENDS: Final = re.compile(
     rb"event: (?:thread\.run|response)\.(?:completed|failed|incomplete|cancelled|expired)\r?\n"
 )
@@ -186,6 +188,8 @@ class Reading:
             data = _MODEL.sub(
                 lambda found: b'%s%s"' % (found[1], models.get(found[2], found[2])), data
             )
+        if b'"organization_id"' in data:
+            data = _ORGANIZATION.sub(rb'\1"', data)
         return data
 
 

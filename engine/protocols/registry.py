@@ -23,6 +23,7 @@ from engine.protocols import (
 )
 from engine.protocols.batches import codec as batches
 from engine.protocols.codec import ClientCodec, Codec, RequestCodec, StreamCodec
+from engine.protocols.fine_tuning import codec as fine_tuning
 from engine.protocols.jobs import gemini_videos, generations, media_jobs, openai_videos
 
 _CODECS: Mapping[str, Codec] = {
@@ -52,6 +53,7 @@ _OF_CLIENTS: Mapping[str, ClientCodec] = {
     openai_videos.CODEC.name: openai_videos.CODEC,
     gemini_videos.CODEC.name: gemini_videos.CODEC,
     batches.CODEC.name: batches.CODEC,
+    fine_tuning.CODEC.name: fine_tuning.CODEC,
 }
 _OF_PROVIDER = {
     "openai": "openai_chat",
@@ -75,6 +77,7 @@ _OF_OPERATION: Final[Mapping[tuple[str, str], str]] = {
     ("openai", "music"): "music_generations",
     ("gemini", "video"): "gemini_videos",
     ("openai", "batch"): "openai_batches",
+    ("openai", "fine_tune"): "openai_fine_tuning",
 }
 """Which codec reads a call, by protocol and operation, where the protocol alone does not say."""
 _OPENAI: Final = "openai_chat"
@@ -116,6 +119,10 @@ _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
     "openai_videos": _VIDEOS,
     "gemini_videos": _VIDEOS,
     "openai_batches": {"openai": "openai_batches", "openai-responses": "openai_batches"},
+    "openai_fine_tuning": {
+        "openai": "openai_fine_tuning",
+        "openai-responses": "openai_fine_tuning",
+    },
 }
 """How a provider is spoken to for a call that is no chat: by the codec that has read the call, and
 the protocol of the provider. What is not there cannot be asked of it."""
@@ -149,6 +156,7 @@ SERVICES: Final[Mapping[Operation, Service]] = {
     "video": "video",
     "music": "music",
     "batch": "chat",
+    "fine_tune": "chat",
 }
 """The kind of model that an operation asks for."""
 
