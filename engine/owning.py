@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+import trio
+
 from engine.config_state import StateConfig
 from engine.errors import ClientError, InvalidRequestError, NotFoundError
 from engine.events import Call
@@ -20,6 +22,7 @@ _COMPARED: Final = "prompt_cache_options.comparison_response_id"
 REFS_MAX: Final = 1_000
 """Ids that one request can name."""
 _COUNTS_MAX: Final = 10_000
+_BYTES_A_TOKEN: Final = 4
 _IDS_EACH: Final = 2
 """So many ids come of what is made, as a rule: a response and its item."""
 _RECOUNTED_AFTER: Final = 1_000
@@ -58,6 +61,7 @@ class Owners:
     def __init__(self, ledger: Ledger, config: Callable[[], StateConfig]) -> None:
         self.ledger = ledger
         self._config = config
+        self._growing = trio.Lock()
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
         """Of accounts that make things: how many there were, and how many came since."""
 
@@ -98,6 +102,21 @@ class Owners:
             context_tokens=call.context_tokens + sum(goes_on.values()),
         )
         return Named(call, self.pin_of(rows, refs), rows)
+
+    async def grow(self, account_id: str, object_id: str, size_bytes: int) -> None:
+        """A thing of the account's has so much more in it that a prompt which goes on from it has
+        before it.
+
+        Raises:
+            UnavailableError: that cannot be recorded now.
+        """
+        async with self._growing:  # from one figure to the next
+            row = (await self.ledger.find_owned(account_id, [object_id])).get(object_id)
+            if row is None:
+                return
+            tokens = (row.context_tokens or 0) + size_bytes // _BYTES_A_TOKEN
+            ticket = self.ledger.own_nowait([replace(row, context_tokens=tokens)])
+        await self.ledger.wait_durable(ticket)
 
     @staticmethod
     def pin_of(rows: Iterable[OwnedRow], refs: Sequence[HeldRef] = ()) -> Pin | None:

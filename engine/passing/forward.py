@@ -276,6 +276,7 @@ class Forwarder:
                 data = await reading.whole(data)
             except (orjson.JSONDecodeError, RecursionError):
                 raise UpstreamError("The provider's answer cannot be read.") from None
+        await self._grow(sending, data)
         route = sending.asked.route
         if route.removes not in (None, "vector_store_file"):
             principal = sending.admitted.entry.principal
@@ -283,6 +284,18 @@ class Forwarder:
             await self._parts.ledger.disown(principal.account_id, gone)
         headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(data))]
         return Passed(status, headers, data)
+
+    async def _grow(self, sending: Sending, data: bytes) -> None:
+        """What is put into a conversation is read by whatever goes on from it."""
+        asked = sending.asked
+        if asked.route.creates not in ("conversation", "item") or not data:
+            return
+        conversation_id = asked.at.get("conversation_id")
+        if conversation_id is None:
+            made = orjson.loads(data)
+            conversation_id = str(made.get("id")) if isinstance(made, dict) else ""
+        account_id = sending.admitted.entry.principal.account_id
+        await self._parts.owners.grow(account_id, conversation_id, len(sending.body))
 
     async def _events(
         self, answer: Answer, reading: Reading, silent_max_s: float

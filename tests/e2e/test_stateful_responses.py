@@ -149,6 +149,21 @@ async def test_a_conversation(tmp_path: Path, stream: bool) -> None:
             assert context == answer.usage.input_tokens + 30
 
 
+async def test_what_is_put_into_a_conversation_is_held_for(tmp_path: Path) -> None:
+    async with open_keeping(tmp_path) as served, open_sdk(served) as client:
+        item: Any = {"type": "message", "role": "user", "content": "cats " * 400}
+        made = await client.conversations.create(items=[item])
+        assert (await row_of(served, made.id)).context_tokens in range(500, 600)
+        await client.conversations.items.create(made.id, items=[item, item])
+        assert (await row_of(served, made.id)).context_tokens in range(1_500, 1_700)
+        answer = await client.responses.create(
+            model="kept", input=ask("tokens=30"), conversation=made.id
+        )
+        assert answer.usage is not None
+        context = (await row_of(served, made.id)).context_tokens
+        assert context == answer.usage.input_tokens + 30
+
+
 async def make_conversation(served: Served) -> str:
     """At the provider, by its second key, and recorded as the first account's."""
     sim, setup = served.setup.sim, served.setup

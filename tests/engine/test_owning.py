@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from engine.config_state import StateConfig
 from engine.errors import InvalidRequestError, NotFoundError
@@ -77,6 +78,18 @@ def test_the_key_of_a_pin() -> None:
     assert Owners.key_of(Pin("sim", credential), providers) == (provider, 1)
     assert Owners.key_of(Pin("sim", "0" * 16), providers) == (provider, 0)  # it was renewed
     assert Owners.key_of(Pin("gone", credential), providers) is None
+
+
+async def test_what_grows_at_once_grows_by_all_of_it(tmp_path: Path) -> None:
+    async with owners_of(tmp_path) as (owners, mine, other):
+        await owners.ledger.own([row_of(mine, "conv_1", "conversation")])
+        async with trio.open_nursery() as nursery:
+            for account_id in (mine, mine, mine, other):
+                nursery.start_soon(owners.grow, account_id, "conv_1", 400)
+        found = await owners.ledger.find_owned(mine, ["conv_1"])
+        assert found["conv_1"].context_tokens == 300
+        await owners.grow(mine, "conv_9", 400)
+        assert await owners.ledger.find_owned(mine, ["conv_9"]) == {}
 
 
 async def test_an_account_has_so_many(tmp_path: Path) -> None:
