@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -17,9 +18,10 @@ import httpx
 import orjson
 import trio
 
-from engine.errors import NotFoundError, StoredFileNotFoundError, UpstreamError
+from engine.errors import GatewayError, NotFoundError, StoredFileNotFoundError, UpstreamError
 from engine.file_ids import shown_file_id
 from engine.ledger.file_rows import FileRow, ProviderFile
+from engine.nurseries import open_tasks
 from engine.parts import Parts
 from engine.passing.asking import ask, ask_whole
 from engine.passing.ids import Named
@@ -42,6 +44,8 @@ _TYPES: Final[Mapping[str, str]] = {
     "txt": "text/plain",
 }
 _UNKNOWN: Final = "application/octet-stream"
+_STRANGE_MAX: Final = 10_000
+_AT_ONCE: Final = 4
 _NAME_MAX_CHARS: Final = 255
 
 
@@ -50,6 +54,8 @@ class PassedFiles:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._strange: OrderedDict[str, None] = OrderedDict()
+        """Bare ids that stand for files that were found to be nobody's, the latest last."""
 
     # ---- what requests name -------------------------------------------------------------------
 
@@ -80,17 +86,36 @@ class PassedFiles:
             StoredFileNotFoundError: it has not got one.
             GatewayError: as `Referring.keep`.
         """
+        if send:
+            return await self._send(rows, place)
         found = {}
         for written, row in rows.items():
-            if send:
-                copy: ProviderFile | None = await self._parts.referring.keep(
-                    row, place.provider, place.key
-                )
-            else:
-                copy = await self._parts.ledger.find_copy(row.file_id, *place.pin)
+            copy = await self._parts.ledger.find_copy(row.file_id, *place.pin)
             if copy is None:
                 raise StoredFileNotFoundError(f"There is no file '{written[:128]}' there.")
             found[written] = copy.provider_file_id
+        return found
+
+    async def _send(self, rows: Mapping[str, FileRow], place: Place) -> dict[str, str]:
+        """Some at once."""
+        found: dict[str, str] = {}
+        failed: list[GatewayError] = []
+        slots = trio.CapacityLimiter(_AT_ONCE)
+
+        async def send(written: str, row: FileRow) -> None:
+            try:
+                async with slots:
+                    if not failed:
+                        copy = await self._parts.referring.keep(row, *place)
+                        found[written] = copy.provider_file_id
+            except GatewayError as error:
+                failed.append(error)
+
+        async with open_tasks() as nursery:
+            for written, row in rows.items():
+                nursery.start_soon(send, written, row)
+        if failed:
+            raise failed[0]
         return found
 
     # ---- what answers tell of -----------------------------------------------------------------
@@ -99,43 +124,42 @@ class PassedFiles:
         self, account_id: str, place: Place, provider_file_ids: Collection[str]
     ) -> dict[str, str]:
         """What the account calls files of these names at a provider. Those that the provider has
-        made are the account's from now on; of others nothing is said.
+        made are the account's from now on; any other has a name that leads to nothing.
 
         Raises:
             UpstreamError: what they are cannot be found out now.
             UnavailableError: as `FileStore.adopt`.
         """
         ids = list(provider_file_ids)
-        found: dict[str, str] = {}
-        foreign = set()
-        for name, file_id, owner in await self._parts.ledger.files_called(*place.pin, ids):
-            if owner == account_id:
-                found[name] = shown_file_id(file_id, "openai")
-            else:
-                foreign.add(name)
+        called = await self._parts.ledger.files_called(*place.pin, ids)
+        found = {name: file_id for name, file_id, owner in called if owner == account_id}
+        others = {name for name, _, owner in called if owner != account_id}
         for name in ids:
-            if name not in found and name not in foreign:
-                row = await self._adopt(account_id, place, name)
-                if row is not None:
-                    found[name] = shown_file_id(row.file_id, "openai")
-        return found
+            if name in found:
+                continue
+            found[name] = bare = _bare_of(account_id, place, name)
+            if name not in others and bare not in self._strange:
+                await self._adopt(account_id, place, name)
+        return {name: shown_file_id(bare, "openai") for name, bare in found.items()}
 
-    async def _adopt(self, account_id: str, place: Place, name: str) -> FileRow | None:
+    async def _adopt(self, account_id: str, place: Place, name: str) -> None:
         status, _, body = await ask_whole(self._parts.pool, place, "GET", f"/files/{name}")
-        if status != 200:
-            return None
+        if status >= 500 or status == 429:
+            raise UpstreamError("The provider does not say now what a file of its answer is.")
         try:
-            said = orjson.loads(body)
+            said = orjson.loads(body) if status == 200 else None
         except orjson.JSONDecodeError:
-            return None
+            said = None
         row = _row_of(account_id, place, name, said, self._parts.clock())
         if row is None:
-            return None
+            self._strange[_bare_of(account_id, place, name)] = None
+            if len(self._strange) > _STRANGE_MAX:
+                self._strange.popitem(last=False)
+            return
         copy = ProviderFile(
             row.file_id, *place.pin, name, None, row.mime_type, row.created_at_ms, None
         )
         await self._parts.files.adopt(row, copy)
-        return row
 
     def fetch(self, row: FileRow, begin: int, end: int) -> Pieces:
         """The bytes of what a provider has made, from a place to another."""
@@ -205,18 +229,28 @@ def _row_of(account_id: str, place: Place, name: str, said: object, now_ms: int)
     if not isinstance(said, dict) or not str(said.get("purpose", "")).endswith(_MADE):
         return None
     size_bytes, filename = said.get("bytes"), str(said.get("filename") or name)
-    whole = "\0".join((account_id, *place.pin, name)).encode()
     ending = filename.rpartition(".")[2].lower()
     known = isinstance(size_bytes, int) and not isinstance(size_bytes, bool) and size_bytes >= 0
     return FileRow(
-        file_id=base64.b32encode(hashlib.sha256(b"file\0" + whole).digest())[:26].decode().lower(),
+        file_id=_bare_of(account_id, place, name),
         account_id=account_id,
         key_id=None,
         filename=filename[:_NAME_MAX_CHARS],
         purpose=str(said["purpose"])[:64],
         mime_type=_TYPES.get(ending, _UNKNOWN),
         size_bytes=size_bytes if known and size_bytes is not None else 0,
-        sha256=hashlib.sha256(whole).hexdigest(),
+        sha256=_digest_of(account_id, place, name).hex(),
         created_at_ms=now_ms,
         origin="provider",
     )
+
+
+def _digest_of(account_id: str, place: Place, name: str) -> bytes:
+    """The same for an account and a file at a provider, always."""
+    return hashlib.sha256("\0".join((account_id, *place.pin, name)).encode()).digest()
+
+
+def _bare_of(account_id: str, place: Place, name: str) -> str:
+    """What the account calls it, as far as the gateway has not given it a name."""
+    whole = hashlib.sha256(b"file\0" + _digest_of(account_id, place, name)).digest()
+    return base64.b32encode(whole).decode()[:26].lower()

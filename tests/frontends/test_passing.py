@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from tests.passed import open_kept
+from tests.webserver import PNG
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 """OpenAI's SDK says it of all of assistants."""
@@ -220,3 +221,84 @@ async def test_nothing_is_made_without_funds_and_all_else_is_answered(tmp_path: 
         assert (refused.value.status_code, refused.value.code) == (402, "insufficient_funds")
         assert (await kept.theirs.vector_stores.list()).data == []
         assert not kept.calls
+
+
+async def test_what_the_provider_has_drawn_is_a_file_of_the_account(tmp_path: Path) -> None:
+    async with open_kept(tmp_path) as kept:
+        threads = kept.ours.beta.threads
+        thread = await threads.create(messages=[{"role": "user", "content": "Draw a cat"}])
+        [message] = (await threads.messages.list(thread.id)).data
+        shelf = kept.served.setup.sim.files
+        drawn = shelf.add(
+            "openai",
+            "sk-operator",
+            PNG,
+            filename="cat.png",
+            mime_type="image/png",
+            purpose="assistants_output",
+        )
+        uploaded = shelf.add(
+            "openai", "sk-operator", b"secret", filename="s", mime_type="a/b", purpose="assistants"
+        )
+        content = kept.there("message", message.id).value["content"]
+        for file in (drawn, uploaded):
+            content.append({"type": "image_file", "image_file": {"file_id": file.file_id}})
+
+        shown = await threads.messages.retrieve(message.id, thread_id=thread.id)
+        ids = [part.image_file.file_id for part in shown.content if part.type == "image_file"]
+        assert not {drawn.file_id, uploaded.file_id} & set(ids)
+        ours, nobodys = ids
+        told = await kept.ours.files.retrieve(ours)
+        assert (told.filename, told.bytes, told.purpose) == (
+            "cat.png",
+            len(PNG),
+            "assistants_output",
+        )
+        assert (await kept.ours.files.content(ours)).content == PNG
+        async with kept.served.http() as http:
+            part = await http.get(f"/files/{ours}/content", headers={"range": "bytes=5-9"})
+            assert (part.status_code, part.content) == (206, PNG[5:10])
+        assert [each.id for each in (await kept.ours.files.list()).data] == [ours]
+        for call in (kept.ours.files.retrieve(nobodys), kept.theirs.files.retrieve(ours)):
+            with pytest.raises(openai.NotFoundError):
+                await call
+
+        again = await threads.messages.retrieve(message.id, thread_id=thread.id)
+        assert again.content == shown.content
+        await kept.ours.files.delete(ours)
+        with pytest.raises(openai.NotFoundError):
+            await kept.ours.files.content(ours)
+
+
+async def test_the_operators_own_names_are_nobodys(tmp_path: Path) -> None:
+    async with open_kept(tmp_path) as kept:
+        file = await kept.ours.files.create(file=("a.txt", b"Cats."), purpose="assistants")
+        store = await kept.ours.vector_stores.create(file_ids=[file.id])
+        there = kept.body()["file_ids"][0]
+        kept.there("vector_store", store.id).value["organization_id"] = "org-operator1"
+        async with kept.served.http() as http:
+            shown = await http.get(f"/vector_stores/{store.id}")
+            assert shown.json()["organization_id"] == ""
+            await kept.ours.vector_stores.files.delete(file.id, vector_store_id=store.id)
+            refused = await http.get(f"/vector_stores/{store.id}/files/{file.id}")
+        assert refused.status_code == 404
+        assert there not in refused.text
+        assert file.id in refused.text
+        assert refused.headers["x-provider-request-id"]
+        assert refused.headers["x-request-id"].startswith("req_")
+
+
+async def test_a_stream_goes_on_from_where_it_was_left(tmp_path: Path) -> None:
+    async with open_kept(tmp_path) as kept:
+        stream = await kept.ours.responses.create(
+            model="kept", input="#sim tokens=6\nHello", background=True, store=True, stream=True
+        )
+        first = [event async for event in stream]
+        made = first[-1].response.id  # type: ignore[union-attr]
+        whole = await kept.ours.responses.retrieve(made, stream=True)
+        assert [each.type async for each in whole] == [each.type for each in first]
+        rest = await kept.ours.responses.retrieve(made, stream=True, starting_after=3)
+        numbers = [each.sequence_number async for each in rest]
+        assert numbers == list(range(4, len(first)))
+        with pytest.raises(openai.NotFoundError):
+            await kept.theirs.responses.retrieve(made, stream=True)
