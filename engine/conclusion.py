@@ -97,6 +97,9 @@ class Conclusion:
         if body and self._billing.idempotency is not None:
             answer = stored_answer(self._whole_head(head, body), body)
         self._billing.hand_over(accepted, self._parts.jobs, answer)
+        if self._request.stream and leg.attempt.over:  # it may have ended as well
+            provider = leg.candidate.deployment.provider
+            self._parts.jobs.hint(provider, accepted.provider_job_id.split("/")[-1])
         return body
 
     def leave_behind(self, error: GatewayError | None = None) -> None:
@@ -218,6 +221,9 @@ class Conclusion:
             return relayed.fail(attempt.error)
         if (limit := self._attempts.agent_limit) is not None:
             return self._cut_agent(limit)
+        if taken and relayed.meter.reported is None:  # it has come to more than its stream says
+            self.hand_over()
+            return relayed.finish()
         if relayed.exhausted:
             return self._with_cost(relayed.cut(self.settle(Outcome.FUNDS_EXHAUSTED)))
         self.settle(Outcome.COMPLETED)

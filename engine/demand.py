@@ -19,6 +19,7 @@ class Demand:
             report is a fault.
         flat: what is consumed whatever the provider says: it counts where the provider reports
             nothing of that unit.
+        lowerable: its output can be asked to be shorter, where funds do not cover all of it.
         tier: what a piece is priced by (`high 1024x1024` of an image), where rates tell apart.
     """
 
@@ -28,3 +29,4 @@ class Demand:
     pieces: Mapping[MoreUnit, int] = field(default_factory=dict, hash=False)
     flat: Mapping[MoreUnit, int] = field(default_factory=dict, hash=False)
     tier: str | None = None
+    lowerable: bool = False

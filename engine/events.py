@@ -85,6 +85,7 @@ Operation = Literal[
     "music",
     "batch",
     "fine_tune",
+    "run",
 ]
 """What a call asks for; with the protocol it says which codec reads it."""
 

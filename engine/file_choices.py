@@ -27,7 +27,7 @@ _BY_BYTES: Final = frozenset(
 )
 """What a file is not, where its first bytes do not say so."""
 _SPEAKS: Final[Mapping[str, frozenset[str]]] = {
-    "openai": frozenset({"openai_chat", "openai_responses"}),
+    "openai": frozenset({"openai_chat", "openai_responses", "openai_runs"}),
     "anthropic": frozenset({"anthropic"}),
     "gemini": frozenset({"gemini"}),
 }

@@ -136,7 +136,7 @@ class Holding:
             ceiling=ceiling,
             available_nanodollars=self._spendable(),
             settings=self._settings,
-            lowerable=self._bounds.demand is None,
+            lowerable=self._bounds.demand is None or self._bounds.demand.lowerable,
         )
 
     def take(

@@ -96,8 +96,10 @@ class Owners:
             for row, ref in zip(rows, refs, strict=True)
             if ref.path != _COMPARED
         }
+        bound_to = next((row.model for row in rows if row.kind == "assistant"), None)
         call = replace(
             call,
+            model=call.model or bound_to,
             held=call.held | {row.object_id for row in rows},
             context_tokens=call.context_tokens + sum(goes_on.values()),
         )

@@ -130,6 +130,8 @@ class Passage:
     def _path(self) -> str:
         """Behind the provider's base URL."""
         request, quirks, model = self._request, self._provider.quirks, self._deployment
+        if request.path is not None:
+            return request.path
         if request.job is not None and (source := request.job.source) is not None:
             spec = quirks.jobs[request.job.kind]
             path = remix_path(spec, model.upstream_model, source.provider_job_id)

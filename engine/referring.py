@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 USES_MAX: Final = 20
 """Places of one request that name files."""
+_GO_ON: Final = frozenset({"openai_runs"})
+"""Codecs of requests whose files are used when they have been answered: these are sent for good,
+each for its own purpose."""
 _ROOM_BYTES: Final = 128 * 1024 * 1024
 """For what goes inline in all requests, or the most that one may have."""
 _SENDING_MAX: Final = 64
@@ -203,7 +206,8 @@ class Referring:
                     files[written] = replace(file, data=data[row.file_id])
                     continue
                 if row.file_id not in copies:
-                    copies[row.file_id] = await self._copy(row, file, recipient)
+                    purpose = row.purpose if recipient.spoken in _GO_ON else None
+                    copies[row.file_id] = await self._copy(row, file, recipient, purpose)
                 copy = copies[row.file_id]
                 files[written] = replace(file, held=copy.provider_file_id, uri=copy.uri)
         if waiting.cancelled_caught:

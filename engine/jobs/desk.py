@@ -4,7 +4,7 @@ one that there was; the key that it was asked with, or another one of it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -12,7 +12,7 @@ from engine.errors import UpstreamError
 from engine.job import JobReport, JobSpec
 from engine.jobs.asking import Answer, ask
 from engine.jobs.book import OpenJob
-from engine.jobs.follows import MEDIA, Follow, Follows, accepted
+from engine.jobs.follows import HEADERS, MEDIA, Follow, Follows, accepted
 from engine.protocols.jobs.paths import cancel_path
 from engine.protocols.registry import provider_codec
 from engine.upstream.pool import Pool
@@ -28,6 +28,7 @@ class Place:
         spec: see `Follow.spec`.
         key: of the provider's.
         own: it is the one that the job was asked for with; another one may not know it.
+        more: headers that are of its kind.
     """
 
     provider: Provider
@@ -35,11 +36,13 @@ class Place:
     spec: JobSpec | None
     key: int
     own: bool
+    more: Headers = field(default_factory=list)
 
     @property
     def headers(self) -> Headers:
         """What its protocol has in every request."""
-        return provider_codec(self.provider.protocol).provider_headers((), self.provider.quirks)
+        codec = provider_codec(self.provider.protocol)
+        return [*codec.provider_headers((), self.provider.quirks), *self.more]
 
 
 class Desk:
@@ -83,10 +86,10 @@ class Desk:
         if row is None or not follow.knows(row):
             return None
         wanted, spec = job.view.acceptance or job.submit, follow.spec(row)
-        ids = row.credential_ids
+        ids, more = row.credential_ids, HEADERS.get(job.row.kind, [])
         if wanted is None or wanted.credential not in ids:
-            return Place(row, follow, spec, 0, own=False)
-        return Place(row, follow, spec, ids.index(wanted.credential), own=True)
+            return Place(row, follow, spec, 0, own=False, more=more)
+        return Place(row, follow, spec, ids.index(wanted.credential), own=True, more=more)
 
     async def poll(self, job: OpenJob, place: Place) -> tuple[Answer, JobReport | None]:
         """How it does, as far as the answer says. Raises UpstreamError."""

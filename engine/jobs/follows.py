@@ -7,7 +7,7 @@ says at which path, what the answer means, and what has to be had before the end
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from engine.job import MADE_KINDS, JobKind, JobReport, JobSpec, MadeKind
 from engine.jobs.asking import Answer
@@ -15,6 +15,7 @@ from engine.ledger.job_rows import JobAcceptance, JobView
 from engine.protocols.jobs.paths import poll_path
 from engine.protocols.jobs.reports import read_report
 from engine.upstream.providers import Provider
+from engine.wire.http import Headers
 
 Ask = Callable[[str, str], Awaitable[Answer]]
 """Asks the job's provider by method and path, behind its base URL, with the job's own key; the
@@ -52,6 +53,8 @@ class Follow(Protocol):
 
 
 Follows = Mapping[JobKind, Follow]
+HEADERS: Final[Mapping[JobKind, Headers]] = {"run": [(b"openai-beta", b"assistants=v2")]}
+"""What a provider wants to see where it is asked after a job, beside what its protocol has."""
 
 
 class MediaFollow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from engine.events import UsageReport
@@ -72,7 +72,7 @@ class ResponseFollow:
         return report
 
 
-def failure_of(error: Any) -> JobError:
+def failure_of(error: object) -> JobError:
     """Why it has failed, in words that a client may see."""
     said = dict_of(error)
     code, message = text_of(said.get("code")), text_of(said.get("message"))

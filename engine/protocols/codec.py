@@ -50,6 +50,7 @@ class ClientRequest:
         refs: things at a provider that it names by id; only who has them can be asked.
         stores: its provider keeps the answer, where it keeps any.
         inputs: how many there are of what can be asked for in several requests.
+        path: where it goes behind a provider's base URL, where its own path says a part of that.
         answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
         keep: what gives a URL for media of a type; None, or a URL of None: they go out themselves.
         job: what is asked for outlives the request; None: it is answered at once.
@@ -78,6 +79,7 @@ class ClientRequest:
     refs: tuple[HeldRef, ...] = ()
     stores: bool = False
     each: Operation | None = None
+    path: str | None = None
 
 
 class InexpressibleError(InvalidRequestError):

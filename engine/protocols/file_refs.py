@@ -175,6 +175,8 @@ TAKES: Final[Mapping[str, Takes]] = {
         inline=("image/", "audio/", "video/", _PDF, _TEXT),
         held=("image/", "audio/", "video/", _PDF, _TEXT),
     ),
+    # Tools read them, whatever they are.
+    "openai_runs": Takes(inline=(), held=("",)),
     "openai_images": Takes(inline=IMAGES),
     "video_jobs": Takes(inline=IMAGES),
 }

@@ -17,6 +17,7 @@ from engine.protocols import (
     openai_images,
     openai_moderations,
     openai_responses,
+    openai_runs,
     openai_speech,
     openai_transcriptions,
     rerank,
@@ -50,6 +51,7 @@ _OF_CLIENTS: Mapping[str, ClientCodec] = {
     openai_transcriptions.CODEC.name: openai_transcriptions.CODEC,
     generations.VIDEO.name: generations.VIDEO,
     generations.MUSIC.name: generations.MUSIC,
+    openai_runs.CODEC.name: openai_runs.CODEC,
     openai_videos.CODEC.name: openai_videos.CODEC,
     gemini_videos.CODEC.name: gemini_videos.CODEC,
     batches.CODEC.name: batches.CODEC,
@@ -78,6 +80,7 @@ _OF_OPERATION: Final[Mapping[tuple[str, str], str]] = {
     ("gemini", "video"): "gemini_videos",
     ("openai", "batch"): "openai_batches",
     ("openai", "fine_tune"): "openai_fine_tuning",
+    ("openai", "run"): "openai_runs",
 }
 """Which codec reads a call, by protocol and operation, where the protocol alone does not say."""
 _OPENAI: Final = "openai_chat"
@@ -108,6 +111,7 @@ _SPEAKS: Final[Mapping[str, Mapping[str, str]]] = {
         "openai": "openai_images",
         "openai-responses": "openai_images",
     },
+    "openai_runs": {"openai": "openai_runs", "openai-responses": "openai_runs"},
     "rerank": {"openai": "rerank", "openai-responses": "rerank"},
     "openai_transcriptions": {
         "gemini": "gemini",
@@ -157,6 +161,7 @@ SERVICES: Final[Mapping[Operation, Service]] = {
     "music": "music",
     "batch": "chat",
     "fine_tune": "chat",
+    "run": "chat",
 }
 """The kind of model that an operation asks for."""
 

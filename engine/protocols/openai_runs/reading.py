@@ -1,0 +1,85 @@
+"""What a run says of itself: how it stands, what it has consumed, which steps it took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from engine.job import JobError, JobReport, JobState
+from engine.protocols.fields import dict_of, dicts, text_of
+from engine.protocols.scrub import scrub
+from engine.usage import MoreUnit, Usage, is_wrong, read_count, unsaid
+
+STATES: Final[Mapping[str, JobState]] = {
+    "queued": "submitted",
+    "in_progress": "running",
+    "requires_action": "running",
+    "cancelling": "running",
+    "completed": "succeeded",
+    "incomplete": "succeeded",
+    "failed": "failed",
+    "expired": "expired",
+    "cancelled": "cancelled",
+}
+_CODE_MAX_CHARS: Final = 64
+_MESSAGE_MAX_CHARS: Final = 500
+_NO_WORDS: Final = "The run has failed, and its provider does not say why."
+
+
+def known_as(run: Mapping[str, Any]) -> str | None:
+    """`THREAD/RUN`: what it is asked after by; None: it is no run."""
+    thread_id, run_id = text_of(run.get("thread_id")), text_of(run.get("id"))
+    if run.get("object") != "thread.run" or not thread_id or not run_id:
+        return None
+    return f"{thread_id}/{run_id}"
+
+
+def report_of(run: Mapping[str, Any]) -> JobReport | None:
+    """How it stands; None: that is not known."""
+    state = STATES.get(text_of(run.get("status")))
+    if state is None:
+        return None
+    if state in ("submitted", "running"):
+        return JobReport(state)
+    error = None
+    if state == "failed":
+        said = dict_of(run.get("last_error"))
+        code, message = text_of(said.get("code")), text_of(said.get("message"))
+        error = JobError(
+            scrub(code[:_CODE_MAX_CHARS]) or "failed",
+            scrub(message[:_MESSAGE_MAX_CHARS]) or _NO_WORDS,
+        )
+    return JobReport(state, error=error, usage=usage_of(run))
+
+
+def usage_of(run: Mapping[str, Any]) -> Usage | None:
+    """What all of its steps have consumed; None: it does not say."""
+    usage = dict_of(run.get("usage"))
+    said_input, said_output = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if said_input is None and said_output is None:
+        return None
+    # The API reference calls it so; of other endpoints it is `prompt_tokens_details`.
+    details = dict_of(usage.get("prompt_token_details") or usage.get("prompt_tokens_details"))
+    return Usage(
+        input_tokens=read_count(said_input),
+        cached_input_tokens=read_count(details.get("cached_tokens")),
+        output_tokens=read_count(said_output),
+        unsaid=unsaid(said_input, said_output),
+        invalid=is_wrong(said_input, said_output),
+    ).clamped()
+
+
+def units_of(steps: Iterable[Mapping[str, Any]]) -> dict[MoreUnit, int]:
+    """What these steps come to beside tokens: each search of files, and code once, which has one
+    session of a thread."""
+    units: dict[MoreUnit, int] = {}
+    for step in steps:
+        if step.get("status") != "completed":
+            continue
+        for call in dicts(dict_of(step.get("step_details")).get("tool_calls")):
+            match call.get("type"):
+                case "file_search":
+                    units["file_searches"] = units.get("file_searches", 0) + 1
+                case "code_interpreter":
+                    units["code_sessions"] = 1
+    return units
