@@ -98,8 +98,8 @@ class Conclusion:
             answer = stored_answer(self._whole_head(head, body), body)
         self._billing.hand_over(accepted, self._parts.jobs, answer)
         if self._request.stream and leg.attempt.over:  # it may have ended as well
-            provider = leg.candidate.deployment.provider
-            self._parts.jobs.hint(provider, accepted.provider_job_id.split("/")[-1])
+            run_or_response = accepted.provider_job_id.rpartition("/")[2]
+            self._parts.jobs.hint(leg.candidate.deployment.provider, run_or_response)
         return body
 
     def leave_behind(self, error: GatewayError | None = None) -> None:

@@ -76,7 +76,7 @@ class Gateway(JobsApi):
         self._parts = parts
         self._reloader = reloader
         self._running = Operations(parts, reloader.reload)
-        self._passing = Passing(parts)
+        self._passing = Passing(parts, self.settle_first)
         parts.files.fetch = self._passing.files.fetch
 
     @property

@@ -52,10 +52,9 @@ class JobsApi:
         Raises:
             UpstreamError: that cannot be known now.
         """
-        job = self._book.open_as(provider, object_id)
-        if job is not None and job.view.acceptance is not None:
+        for job in self._book.open_as(provider, object_id):
             await look(self._book, self._desk, job)
-        return self._book.open_as(provider, object_id) is None
+        return not self._book.open_as(provider, object_id)
 
     async def job_source(self, principal: Principal, shown_id: str) -> JobSource:
         """What another video is to be made of (`Call.source`): one of the principal's own account.

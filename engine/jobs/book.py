@@ -110,8 +110,8 @@ class JobBook:
         self._listeners: list[Listener] = []
         self._taken: list[Callable[[OpenJob], None]] = []
         self._hinted: list[Callable[[OpenJob], None]] = []
-        self._known_as: dict[tuple[str, str], OpenJob] = {}
-        """Open jobs by their providers, and by what they are called there."""
+        self._known_as: dict[str, list[OpenJob]] = {}
+        """Open jobs by what their providers call them, or what they are a part of."""
         self._closed: deque[tuple[Ticket, JobView]] = deque()
         """Whose end may not be durable yet."""
         self.polls = 0
@@ -119,7 +119,7 @@ class JobBook:
         for stored, hold in ledger.adopted_jobs:
             job = _adopted(stored, hold, clock())
             self.open[job.row.job_id] = job
-            self._known_as |= dict.fromkeys(_names_of(job), job)
+            self._name(job)
         ledger.adopted_jobs.clear()
 
     def follow(self, listener: Listener) -> None:
@@ -134,17 +134,29 @@ class JobBook:
         """Call this with each job that is to be asked about at once."""
         self._hinted.append(listener)
 
-    def open_as(self, provider: str, object_id: str) -> OpenJob | None:
-        """The open job that is called so at a provider, or is a part of what is called so."""
-        return self._known_as.get((provider, object_id))
+    def open_as(self, provider: str, object_id: str) -> tuple[OpenJob, ...]:
+        """The open jobs that are called so at a provider, or are a part of what is called so."""
+        jobs = self._known_as.get(object_id, ())
+        return tuple([job for job in jobs if _provider_of(job) == provider])
 
     def hint(self, provider: str, object_id: str) -> None:
         """Somebody has seen that what is called so at a provider has moved on: the job that it is,
         if it is an open one, is asked about now. May be said again and again."""
-        job = self.open_as(provider, object_id)
-        if job is not None:
+        for job in self.open_as(provider, object_id):
             for hinted in self._hinted:
                 hinted(job)
+
+    def _name(self, job: OpenJob) -> None:
+        for name in _names_of(job):
+            self._known_as.setdefault(name, []).append(job)
+
+    def _unname(self, job: OpenJob) -> None:
+        for name in _names_of(job):
+            jobs = [each for each in self._known_as.get(name, ()) if each is not job]
+            if jobs:
+                self._known_as[name] = jobs
+            else:
+                self._known_as.pop(name, None)
 
     # ---- what is shown ------------------------------------------------------------------------
 
@@ -252,13 +264,13 @@ class JobBook:
         ticket = self._ledger.hand_over(job.hold, acceptance, receipt, owned=owned)
         job.receipt, job.submit = receipt, None
         job.view = replace(job.view, acceptance=acceptance, changed_at_ms=acceptance.at_ms)
-        self._known_as |= dict.fromkeys(_names_of(job), job)
+        self._name(job)
         self.report(job, report)
         return ticket
 
     def _take(self, job: OpenJob, report: JobReport | None) -> None:
         self.open[job.row.job_id] = job
-        self._known_as |= dict.fromkeys(_names_of(job), job)
+        self._name(job)
         if report is not None:
             self.report(job, report)
         if job.open:
@@ -344,9 +356,7 @@ class JobBook:
             ticket = self._ledger.void(hold, costs=costs, receipt=receipt, job=record, owned=owned)
         job.view = view
         del self.open[view.row.job_id]
-        for name in _names_of(job):
-            if self._known_as.get(name) is job:
-                del self._known_as[name]
+        self._unname(job)
         self._closed.append((ticket, view))
         self._telemetry.exchange_ended(receipt)
         if not told:
@@ -387,12 +397,15 @@ class JobBook:
                 logger.exception("%s: whoever follows its end has failed", view.row.job_id)
 
 
-def _names_of(job: OpenJob) -> list[tuple[str, str]]:
+def _provider_of(job: OpenJob) -> str | None:
+    acceptance = job.view.acceptance
+    return None if acceptance is None else acceptance.provider
+
+
+def _names_of(job: OpenJob) -> frozenset[str]:
     """Each part of what its provider calls it: of `thread_1/run_2` both."""
     acceptance = job.view.acceptance
-    if acceptance is None:
-        return []
-    return [(acceptance.provider, part) for part in acceptance.provider_job_id.split("/")]
+    return frozenset() if acceptance is None else frozenset(acceptance.provider_job_id.split("/"))
 
 
 def _owned(row: JobRow, acceptance: JobAcceptance) -> tuple[OwnedRow, ...]:

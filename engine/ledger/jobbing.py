@@ -56,7 +56,7 @@ class Jobbing(Owning):
     ) -> Ticket:
         """The job that is held for, and that a provider has taken, goes on without its exchange:
         the hold stays until the job ends it, by `settle` or `void`. What is `owned` with it becomes
-        durable with it. Of one that was accepted before, nothing is written again.
+        durable with it; nothing else is written again of one that was accepted before.
 
         Raises:
             ValueError: the hold has ended, or is of no such job; the receipt is of another request.
@@ -65,6 +65,8 @@ class Jobbing(Owning):
         ticket = opened.taken
         if ticket is None:
             ticket = self._take(opened, acceptance, receipt, answer, owned)
+        elif owned:
+            ticket = self.own_nowait(owned)
         opened.kept, opened.noted = True, receipt
         return ticket
 

@@ -7,7 +7,14 @@ tells of is recorded before it goes out: an id is nobody's for no moment.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +27,7 @@ from engine.admitting import check_room
 from engine.charging import Bill, Charging
 from engine.errors import (
     InsufficientFundsError,
+    JobNotEndedError,
     UpstreamError,
     UpstreamRejectedError,
     UpstreamTimeoutError,
@@ -60,6 +68,11 @@ _OPERATIONS: Final[Mapping[MoreUnit, str]] = {
     "code_sessions": "container",
 }
 """What receipts call a request that costs some of a unit."""
+
+
+SettleFirst = Callable[[str, str], Awaitable[bool]]
+"""Of a provider, and what it calls something that is to be removed there: settles what is charged
+when it ends; False: that has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +126,9 @@ class Forwarder:
         files: what files are called.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, settle_first: SettleFirst) -> None:
         self._parts = parts
+        self._settle_first = settle_first
         self.files = PassedFiles(parts)
         self._charging = Charging(parts)
         self.under_way = 0
@@ -133,6 +147,7 @@ class Forwarder:
                 named is not the account's.
             PermissionDeniedError: the plan does not have the family.
             InvalidRequestError: the body is none, or cannot be sent.
+            JobNotEndedError: what is to be removed is still being made.
             InsufficientFundsError: something is to be made, and there are no funds; or what it
                 costs is not covered.
             UpstreamError: the provider refuses, or fails.
@@ -144,6 +159,7 @@ class Forwarder:
         try:
             with parts.preliminaries.refused_at_end():
                 sending = await self.prepare(admitted, asked)
+                await self._check_settled(sending)
                 charging = self._charging.open(_bill_of(sending)) if sending.units else _FREE
                 with charging as charge:
                     async with self._open(sending) as passed:
@@ -189,6 +205,14 @@ class Forwarder:
             {provider_id: written for written, provider_id in held.items()},
             _units_of(route, document),
         )
+
+    async def _check_settled(self, sending: Sending) -> None:
+        """Nobody can tell what it has consumed when it is gone. Raises as `open`."""
+        route = sending.asked.route
+        if route.removes is not None:
+            gone = sending.asked.at[route.parameters[-1]]
+            if not await self._settle_first(sending.place.provider.name, gone):
+                raise JobNotEndedError("It is still being answered; cancel it, or wait for it.")
 
     async def _check_means(self, account_id: str) -> None:
         """Raises InsufficientFundsError, OwnedLimitError: it may not make anything now."""

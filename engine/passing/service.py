@@ -8,7 +8,7 @@ from engine.parts import Parts
 from engine.passing.answers import Ended
 from engine.passing.asked import Asked
 from engine.passing.files import PassedFiles
-from engine.passing.forward import Forwarder, Passed
+from engine.passing.forward import Forwarder, Passed, SettleFirst
 from engine.passing.lists import Lister
 from engine.passing.places import check_family, place_of
 from engine.passing.table import ROUTES, Route
@@ -19,9 +19,9 @@ from engine.rules import Admitted
 class Passing:
     """Of one gateway."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, settle_first: SettleFirst) -> None:
         self._parts = parts
-        self._forwarder = Forwarder(parts)
+        self._forwarder = Forwarder(parts, settle_first)
         self._lister = Lister(parts, self._forwarder)
 
     @property

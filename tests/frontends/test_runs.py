@@ -11,7 +11,12 @@ import trio
 
 from tests.passed import Kept, open_kept
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    # The SDK leaves its streams at `[DONE]`.
+    pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 NOW: Any = {"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}}
 FAST = "[jobs]\npoll_min_s = 0.01\npoll_max_s = 0.04\n"
 
@@ -64,4 +69,140 @@ async def test_a_run_is_charged_by_what_it_says_at_its_end(tmp_path: Path) -> No
         assert receipt["model"] == "kept"
         assert receipt["usage"]["output_tokens"] == 9
         assert receipt["usage_provenance"]["output_tokens"] == "reported"
+        assert receipt["price"]["nanodollars"] == reported(kept)
+
+
+async def test_what_a_run_made_is_the_accounts_and_nobody_elses(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, FAST) as kept:
+        run = await kept.ours.beta.threads.create_and_run(
+            assistant_id=await assistant(kept),
+            thread={"messages": [{"role": "user", "content": "#sim tokens=4\nTell me more."}]},
+        )
+        at: Any = {"run_id": run.id, "thread_id": run.thread_id}
+        await settled(kept)
+        done = await kept.ours.beta.threads.runs.retrieve(**at)
+        assert (done.status, done.model) == ("completed", "kept")
+        [step] = [each async for each in kept.ours.beta.threads.runs.steps.list(**at)]
+        assert step.run_id == run.id
+        with pytest.raises(openai.NotFoundError):
+            await kept.theirs.beta.threads.runs.retrieve(**at)
+        with pytest.raises(openai.NotFoundError):
+            await kept.theirs.beta.threads.runs.create(run.thread_id, assistant_id=run.assistant_id)
+
+
+ELSE = "asst_0123456789abcdef"
+FILE: Any = {"role": "user", "content": "x"}
+FILE["attachments"] = [{"file_id": "file-" + "a" * 26, "tools": []}]
+
+
+@pytest.mark.parametrize(
+    ("param", "changes"),
+    [
+        ("assistant_id", {"assistant_id": ELSE}),
+        ("additional_messages[0].attachments[0].file_id", {"additional_messages": [FILE]}),
+        ("tools[0].vector_store_id", {"tools": [{"vector_store_id": "vs_0123456789ab"}]}),
+    ],
+)
+async def test_what_is_not_the_accounts_is_not_found_before_anything_is_sent(
+    tmp_path: Path, param: str, changes: dict[str, Any]
+) -> None:
+    async with open_kept(tmp_path, FAST) as kept:
+        thread_id = await thread(kept, "")
+        asked = {"assistant_id": await assistant(kept), **changes}
+        before = len(kept.calls)
+        with pytest.raises(openai.NotFoundError) as caught:
+            await kept.ours.beta.threads.runs.create(thread_id, **asked)
+        assert caught.value.param == param
+        assert len(kept.calls) == before
+
+
+async def test_a_stream_ends_and_its_run_is_charged(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, FAST) as kept:
+        thread_id = await thread(kept, "tokens=12")
+        stream = await kept.ours.beta.threads.runs.create(
+            thread_id, assistant_id=await assistant(kept), stream=True
+        )
+        told = [event.event async for event in stream]
+        assert (told[0], told[-1]) == ("thread.run.created", "thread.run.completed")
+        receipt = await settled(kept)
+        assert receipt["usage"]["output_tokens"] == 12
+        assert receipt["price"]["nanodollars"] == reported(kept)
+
+
+async def test_a_client_that_leaves_pays_for_the_run(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, FAST) as kept:
+        thread_id = await thread(kept, "tokens=20 tokens_per_second=100")
+        stream = await kept.ours.beta.threads.runs.create(
+            thread_id, assistant_id=await assistant(kept), stream=True
+        )
+        async for event in stream:
+            if event.event == "thread.message.delta":
+                break
+        await stream.close()
+        receipt = await settled(kept)
+        assert receipt["usage"]["output_tokens"] == 20
+        assert receipt["price"]["nanodollars"] == reported(kept)
+
+
+async def test_a_run_that_waits_for_its_functions_is_held_for(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, FAST) as kept:
+        runs = kept.ours.beta.threads.runs
+        thread_id = await thread(kept, "tokens=5 tools=now")
+        stream = await runs.create(
+            thread_id, assistant_id=await assistant(kept, tools=[NOW]), stream=True
+        )
+        last = [event async for event in stream][-1]
+        assert last.event == "thread.run.requires_action"
+        assert kept.served.setup.gateway.ledger.statistics().open_holds == 1
+        run: Any = last.data
+        [call] = run.required_action.submit_tool_outputs.tool_calls
+        outputs: Any = [{"tool_call_id": call.id, "output": "9"}]
+        after = await runs.submit_tool_outputs(
+            run.id, thread_id=thread_id, tool_outputs=outputs, stream=True
+        )
+        assert [event.event async for event in after][-1] == "thread.run.completed"
+        receipt = await settled(kept)
+        assert receipt["price"]["nanodollars"] == reported(kept)
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome", "charged"),
+    [
+        ("job=failed usage=always tokens=4", "upstream_failed", True),
+        ("job=expired usage=none", "deadline", False),
+        ("usage=none tokens=4", "completed", False),
+    ],
+)
+async def test_however_it_ends_it_is_charged_by_what_it_says(
+    tmp_path: Path, told: str, outcome: str, charged: bool
+) -> None:
+    async with open_kept(tmp_path, FAST) as kept:
+        thread_id = await thread(kept, f"end_polls=1 {told}")
+        await kept.ours.beta.threads.runs.create(thread_id, assistant_id=await assistant(kept))
+        receipt = await settled(kept)
+        assert receipt["outcome"] == outcome
+        assert receipt["price"]["nanodollars"] == (reported(kept) if charged else 0)
+
+
+async def test_a_run_that_is_cancelled_is_charged_what_came(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, FAST) as kept:
+        runs = kept.ours.beta.threads.runs
+        thread_id = await thread(kept, "job=never tokens=4")
+        run = await runs.create(thread_id, assistant_id=await assistant(kept))
+        await runs.cancel(run.id, thread_id=thread_id)
+        receipt = await settled(kept)
+        assert "cancelled" in receipt["flags"]
+        assert receipt["price"]["nanodollars"] == reported(kept)
+
+
+async def test_no_more_is_asked_for_than_funds_cover(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, FAST, funds_nanodollars=10_000_000) as kept:
+        thread_id, assistant_id = await thread(kept, "tokens=3"), await assistant(kept)
+        runs = kept.ours.beta.threads.runs
+        with pytest.raises(openai.APIStatusError) as caught:
+            await runs.create(thread_id, assistant_id=assistant_id)
+        assert caught.value.status_code == 402
+        run = await runs.create(thread_id, assistant_id=assistant_id, max_prompt_tokens=8_000)
+        assert (run.max_prompt_tokens, run.max_completion_tokens) == (8_000, 1_000)
+        receipt = await settled(kept)
         assert receipt["price"]["nanodollars"] == reported(kept)

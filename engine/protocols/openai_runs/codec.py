@@ -11,12 +11,12 @@ from engine.demand import Demand
 from engine.errors import GatewayError, InvalidRequestError
 from engine.events import Call, Event, Finish, FinishReason, JobAccepted, Operation
 from engine.job import FOLLOWED_MAX_S, JobAsk
-from engine.owned import HeldRef, is_storable
+from engine.owned import HeldRef, Kept, is_storable
 from engine.protocols import openai_shared
 from engine.protocols.codec import ClientRequest, VerbatimDecoder
 from engine.protocols.fields import load_object, load_request, write_json
 from engine.protocols.openai_runs.naming import names_in
-from engine.protocols.openai_runs.reading import known_as, report_of
+from engine.protocols.openai_runs.reading import kept_of, known_as, report_of
 from engine.protocols.openai_runs.streams import RunsDecoder
 from engine.protocols.operation import OperationCodec
 from engine.protocols.quirks import PLAIN, Quirks
@@ -75,6 +75,7 @@ class OpenAIRunsCodec(OperationCodec):
             job=JobAsk("run", timeout_s=FOLLOWED_MAX_S),
             files=tuple([place.use for place in places]),
             refs=tuple(refs),
+            stores=True,
             path=_BOTH if thread_id is None else f"/threads/{quote(thread_id, safe='')}/runs",
         )
 
@@ -126,6 +127,10 @@ class OpenAIRunsCodec(OperationCodec):
         if not is_storable(name) or report is None:
             raise ValueError("not a run")
         return [JobAccepted(name, report), Finish(FinishReason.STOP)]
+
+    def kept_in(self, body: bytes) -> tuple[Kept, ...]:
+        """See `codec.KeptByProvider`."""
+        return tuple(each for each in kept_of(load_object(body)) if each.object_id)
 
     def encode_stream_error(self, error: GatewayError, *, array: bool = False) -> bytes:
         """The event that the SDKs raise."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from engine.job import JobError, JobReport, JobState
+from engine.owned import Kept
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.scrub import scrub
 from engine.usage import MoreUnit, Usage, is_wrong, read_count, unsaid
@@ -32,6 +33,22 @@ def known_as(run: Mapping[str, Any]) -> str | None:
     if run.get("object") != "thread.run" or not thread_id or not run_id:
         return None
     return f"{thread_id}/{run_id}"
+
+
+def kept_of(thing: Mapping[str, Any]) -> Iterator[Kept]:
+    """What the provider keeps, by an object of a run's answer: the thread, the run, its steps and
+    messages."""
+    name, thread_id = text_of(thing.get("id")), text_of(thing.get("thread_id"))
+    match thing.get("object"):
+        case "thread":
+            yield Kept(name, "thread")
+        case "thread.run":
+            yield Kept(thread_id, "thread")
+            yield Kept(name, "run", thread_id)
+        case "thread.run.step":
+            yield Kept(name, "run_step", text_of(thing.get("run_id")))
+        case "thread.message":
+            yield Kept(name, "message", thread_id)
 
 
 def report_of(run: Mapping[str, Any]) -> JobReport | None:

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from engine.events import Begin, Event, TextDelta, Usage
+from engine.owned import Kept
 from engine.protocols.codec import ClientRequest, Identity, StreamEncoder
 from engine.protocols.fields import dict_of, dicts, text_of
-from engine.protocols.openai_runs.reading import known_as
+from engine.protocols.openai_runs.reading import kept_of, known_as
 from engine.protocols.openai_stream import DONE, EventDecoder, encode_event
 
+_KEPT_MAX: Final = 4_096
 _CUT: Final = {
     "message": "The stream was ended before its run was finished.",
     "type": "server_error",
@@ -26,10 +28,17 @@ class RunsDecoder(EventDecoder):
     def __init__(self) -> None:
         super().__init__(end_marker=True)
         self._begun = False
+        self._kept: dict[Kept, None] = {}
+
+    def kept(self) -> tuple[Kept, ...]:
+        """See `codec.TellsKept`."""
+        return tuple(self._kept)
 
     def _read(self, document: dict[str, Any], frame: bytes) -> Sequence[Event]:
         if self._is_error(document, frame):
             return ()
+        if len(self._kept) < _KEPT_MAX:
+            self._kept |= dict.fromkeys(each for each in kept_of(document) if each.object_id)
         return tuple(self._events(document))
 
     def _is_error(self, document: dict[str, Any], frame: bytes) -> bool:

@@ -162,11 +162,12 @@ async def test_what_is_seen_elsewhere_is_asked_about_at_once(tmp_path: Path) -> 
     async with open_keeper(tmp_path, poll_s=60) as keeper:
         async with keeper.gateway.open_exchange(keeper.later("end_s=0.2 tokens=4")) as exchange:
             answer = orjson.loads(await drain(exchange))
-        assert keeper.book.open_as("keeper", answer["id"]) is not None
+        assert len(keeper.book.open_as("keeper", answer["id"])) == 1
+        assert keeper.book.open_as("elsewhere", answer["id"]) == ()
         assert not await keeper.gateway.settle_first("keeper", answer["id"])
         await trio.sleep(0.25)
         assert await keeper.gateway.settle_first("keeper", answer["id"])
-        assert keeper.book.open_as("keeper", answer["id"]) is None
+        assert keeper.book.open_as("keeper", answer["id"]) == ()
         keeper.book.hint("keeper", answer["id"])  # which says nothing of nobody
         assert (await keeper.settled(exchange))["usage"]["output_tokens"] == 4
 
