@@ -97,8 +97,8 @@ class AnswerReader:
     _calls: int = 0
     _chars: int = 0
     """Of the answer's text so far."""
-    _tools: object = None
-    """That the answer was asked for with, as it repeats them."""
+    _said: Mapping[str, Any] = field(default_factory=dict)
+    """What the answer repeats at its beginning of how it was asked for."""
     _charged: list[Mapping[str, Any]] = field(default_factory=list)
     """Of the provider's tools, the calls that have ended."""
 
@@ -127,8 +127,7 @@ class AnswerReader:
         self._begun = True
         response = dict_of(document.get("response"))
         created = response.get("created_at")
-        self._tools = response.get("tools")
-        said = {key: value for key, value in response.items() if key != "output"}
+        self._said = said = {key: value for key, value in response.items() if key != "output"}
         yield Begin(
             text_of(response.get("id")) or None,
             text_of(response.get("model")) or None,
@@ -283,7 +282,7 @@ class AnswerReader:
         if fields.get("type") in CHARGED and len(self._charged) < _ITEMS_MAX:
             kept = {name: fields.get(name) for name in ("type", "status", "container_id")}
             self._charged.append(kept)
-            more = called_units(self._charged, self._tools)
+            more = called_units(self._charged, self._said)
             yield UsageReport(Usage(more=more, unsaid=unsaid(None, None)))
 
     def _rest_of_message(self, item: _Item, fields: dict[str, Any]) -> Iterator[Event]:

@@ -40,11 +40,17 @@ def sessions_of(tools: object) -> int:
     return sum(container_gigabytes(each) for each in asked if not isinstance(each, str))
 
 
-def called_units(items: Iterable[Mapping[str, Any]], tools: object) -> dict[MoreUnit, int]:
+def called_units(
+    items: Iterable[Mapping[str, Any]], response: Mapping[str, Any]
+) -> dict[MoreUnit, int]:
     """What these items of an answer come to, which repeats the `tools` it was asked for with.
 
-    A search of files that has failed is none; several calls in one container are one session.
+    A search of files that has failed is none; several calls in one container are one session. An
+    answer that goes on from earlier ones may run its code in their container, which was paid for:
+    of one nobody knows whether it is new, and it is not charged.
     """
+    tools = response.get("tools")
+    goes_on = bool(response.get("previous_response_id") or response.get("conversation"))
     units: dict[MoreUnit, int] = {}
     containers: set[str] = set()
     for item in items:
@@ -58,7 +64,7 @@ def called_units(items: Iterable[Mapping[str, Any]], tools: object) -> dict[More
         coded = [tool.get("container") for tool in dicts(tools) if _runs_code(tool)]
         there = {container for container in coded if isinstance(container, str)}
         sizes = [container_gigabytes(each) for each in coded if not isinstance(each, str)]
-        if made := len(containers - there):
+        if (made := len(containers - there) - goes_on) > 0:
             units["code_sessions"] = made * min(sizes, default=0 if there else 1)
     return {unit: count for unit, count in units.items() if count}
 

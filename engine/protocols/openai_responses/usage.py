@@ -22,7 +22,7 @@ def read_usage(response: dict[str, Any]) -> Usage | None:
         "input_image_tokens": read_count(details.get("image_tokens")),
         "output_audio_tokens": read_count(output_details.get("audio_tokens")),
         "output_image_tokens": read_count(output_details.get("image_tokens")),
-        **called_units(dicts(response.get("output")), response.get("tools")),
+        **called_units(dicts(response.get("output")), response),
     }
     return Usage(
         input_tokens=read_count(said_input),

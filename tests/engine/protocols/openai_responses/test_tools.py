@@ -43,7 +43,18 @@ def coded(container: str) -> dict[str, Any]:
 def test_calls_are_charged_apiece_and_code_by_the_container(
     items: list[dict[str, Any]], tools: object, units: dict[str, int]
 ) -> None:
-    assert called_units(items, tools) == units
+    assert called_units(items, {"tools": tools}) == units
+
+
+@pytest.mark.parametrize(
+    "named", [{"previous_response_id": "resp_1"}, {"conversation": {"id": "conv_1"}}, {}]
+)
+def test_code_may_go_on_in_a_container_that_was_paid_for(named: dict[str, Any]) -> None:
+    said = {"tools": [AUTO], "previous_response_id": None, "conversation": None, **named}
+    goes_on = bool(said["previous_response_id"] or said["conversation"])
+    once, twice = [coded("cntr_1")], [coded("cntr_1"), coded("cntr_2")]
+    assert called_units(once, said) == ({} if goes_on else {"code_sessions": 1})
+    assert called_units(twice, said)["code_sessions"] == 2 - goes_on
 
 
 @pytest.mark.parametrize(
