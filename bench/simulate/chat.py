@@ -22,7 +22,8 @@ ReasoningShown = Literal["none", "text", "signature"]
 class Keeping(NamedTuple):
     """What is kept with an answer, where the API keeps answers.
 
-    `context` are the items that came before those of the request, `items` its own.
+    `context` are the items that came before those of the request, `items` its own; `cited` are the
+    ids and names of files that it lets be searched.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Keeping(NamedTuple):
     items: Sequence[dict[str, Any]]
     conversation: str | None
     size_bytes: int
+    cited: Sequence[tuple[str, str]] = ()
 
 
 class Tool(NamedTuple):

@@ -16,6 +16,7 @@ from bench.simulate.answer import Finish, Segment, ToolCall
 from bench.simulate.chat import Counts
 from bench.simulate.openai_chat import SERVER_ERROR
 from bench.simulate.plan import ChatPlan
+from bench.simulate.responses_hosted import citations, hosted_events, hosted_items
 from bench.simulate.responses_objects import (
     CALL_IDS,
     CALLS,
@@ -78,15 +79,32 @@ class ResponsesGrammar:
         """`response.created`, `response.queued` of one in the background, `in_progress`."""
         response = response_object(self._plan, "in_progress", [])
         if not response["background"]:
-            return self._event("response.created", response=response) + self._event(
-                "response.in_progress", response=response
+            return b"".join(
+                (
+                    self._event("response.created", response=response),
+                    self._event("response.in_progress", response=response),
+                    self._hosted(),
+                )
             )
         queued = response | {"status": "queued"}
         return (
             self._event("response.created", response=queued)
             + self._event("response.queued", response=queued)
             + self._event("response.in_progress", response=response)
+            + self._hosted()
         )
+
+    def _hosted(self) -> bytes:
+        """What tools of OpenAI's have done."""
+        events: list[bytes] = []
+        for item in hosted_items(self._plan, self._signer):
+            place, self._begun = self._begun, self._begun + 1
+            self._done[place] = item
+            events += [
+                self._event(kind, output_index=place, **fields)
+                for kind, fields in hosted_events(item)
+            ]
+        return b"".join(events)
 
     def piece(self, segment: Segment, choice: int, start: int, end: int) -> bytes:
         """Deltas of an item, with what opens and closes it."""
@@ -187,9 +205,19 @@ class ResponsesGrammar:
         place = {"item_id": item.item_id, "output_index": item.index, "content_index": 0}
         part, key = PARTS[item.segment.kind]
         more: Object = {"logprobs": []} if part == "output_text" else {}
-        shape = message_part(item.segment.kind, text)
+        found = citations(self._plan, self._signer)
+        shape = message_part(item.segment.kind, text, found)
         return b"".join(
             (
+                *(
+                    self._event(
+                        "response.output_text.annotation.added",
+                        **place,
+                        annotation_index=number,
+                        annotation=annotation,
+                    )
+                    for number, annotation in enumerate(found)
+                ),
                 self._event(f"response.{part}.done", **place, **{key: text}, **more),
                 self._event("response.content_part.done", **place, part=shape),
                 self._finish_item(item, message_item(item.item_id, shape, status)),

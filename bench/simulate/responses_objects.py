@@ -14,6 +14,7 @@ import orjson
 from bench.simulate.answer import Finish, Kind, Segment, ToolCall
 from bench.simulate.chat import Counts
 from bench.simulate.plan import ChatPlan
+from bench.simulate.responses_hosted import citations, hosted_items
 from bench.simulate.signatures import Signer
 from bench.simulate.text import seed_of
 
@@ -111,12 +112,12 @@ def _tool(tool: Object) -> Object:
     return {"type": "function"} | unsaid | tool
 
 
-def message_part(kind: Kind, text: str) -> Object:
+def message_part(kind: Kind, text: str, annotated: Sequence[Object] = ()) -> Object:
     """The one part of a message."""
     name, key = PARTS[kind]
     if kind == "refusal":
         return {"type": name, key: text}
-    return {"type": name, "annotations": [], "logprobs": [], key: text}
+    return {"type": name, "annotations": list(annotated), "logprobs": [], key: text}
 
 
 def message_item(item_id: str, part: Object | None, status: Status) -> Object:
@@ -203,7 +204,7 @@ def response_body(plan: ChatPlan, signer: Signer, position: int, counts: Counts 
 
 def response_output(plan: ChatPlan, signer: Signer, position: int) -> list[Object]:
     """The items of an answer that has come so far."""
-    output: list[Object] = []
+    output = hosted_items(plan, signer)
     for segment in plan.answer.segments:
         made = segment.made(position)
         status: Status = "completed" if made == segment.tokens else "incomplete"
@@ -215,7 +216,8 @@ def response_output(plan: ChatPlan, signer: Signer, position: int) -> list[Objec
             own_id = item_id(plan, signer, "rs", len(output))
             output.append(reasoning_item(plan, own_id, texts, signature))
         elif segment.kind != "calls":
-            part = message_part(segment.kind, segment.text(0, 0, made))
+            text = segment.text(0, 0, made)
+            part = message_part(segment.kind, text, citations(plan, signer))
             own_id = item_id(plan, signer, "msg", len(output))
             output.append(message_item(own_id, part, status))
         else:

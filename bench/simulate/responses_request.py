@@ -60,7 +60,8 @@ def parse_responses_request(
         seed_material = orjson.dumps(material, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # nested deeper than 254
         raise ApiError(NOT_JSON) from None
-    keeping = Keeping(key, context, own, conversation, len(body))
+    cited = store.cited_by(key, request)
+    keeping = Keeping(key, context, own, conversation, len(body), cited)
     return _reduced(request, items, seed_material, signed, keeping)
 
 

@@ -94,7 +94,8 @@ class Service:
         self._openai = OpenAIDialect()
         self._completions = CompletionsDialect()
         self.kept = Shelf(planner.instance, lax=settings.lax_parents)
-        self.responses = ResponseStore(self._signer, self.kept)
+        self.files = FileShelf(planner.instance)
+        self.responses = ResponseStore(self._signer, self.kept, self.files)
         self._responses = ResponsesDialect(self.responses)
         self._anthropic = AnthropicDialect(self._signer)
         self._gemini = GeminiDialect(self._signer)
@@ -105,7 +106,6 @@ class Service:
         }
         self.tokens = TokenIssuer(settings.service_accounts or {})
         self._bedrock = BedrockDialect(self._signer, settings.aws_keys)
-        self.files = FileShelf(planner.instance)
         self.jobs = JobBook(planner.instance)
         self._pages = OwnPages(wheel, truth, load, behaviour, self.files, self.jobs, self.kept)
         works = Desk(self.jobs, planner.knows_job, settings.seed.encode())

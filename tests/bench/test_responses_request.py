@@ -170,6 +170,8 @@ def _ours(body: Any) -> bool:
     """Whether the simulator could answer it: nothing kept, or encrypted, by the recorded API."""
     if any(body.get(name) for name in KEPT_AT_OPENAI) or "model" not in body:
         return False
+    if any(tool.get("vector_store_ids") for tool in body.get("tools") or ()):
+        return False
     return not any("encrypted_content" in item for item in body["input"] if isinstance(item, dict))
 
 

@@ -17,9 +17,14 @@ import trio
 from bench.simulate.chat import Counts, Keeping
 from bench.simulate.courses import Course, CourseState
 from bench.simulate.errors import ApiError
+from bench.simulate.files import FileShelf
+from bench.simulate.kept.agent_shapes import check_named
+from bench.simulate.kept.containers import new_container, new_file
 from bench.simulate.kept.shelf import Shelf
 from bench.simulate.openai_chat import SERVER_ERROR
+from bench.simulate.pictures import png
 from bench.simulate.plan import ChatPlan, Schedule
+from bench.simulate.responses_hosted import container_of, drawn_files
 from bench.simulate.responses_objects import (
     INCOMPLETE,
     Object,
@@ -105,9 +110,10 @@ class Stored:
 class ResponseStore:
     """The responses of a simulator, of each key."""
 
-    def __init__(self, signer: Signer, shelf: Shelf) -> None:
+    def __init__(self, signer: Signer, shelf: Shelf, files: FileShelf | None = None) -> None:
         self.signer = signer
         self.shelf = shelf
+        self._files = FileShelf("none") if files is None else files
         self._stored: dict[str, Stored] = {}
         self._running: dict[str, Stored] = {}
         self._items: dict[str, tuple[str, Object]] = {}
@@ -146,6 +152,7 @@ class ResponseStore:
         keeping = plan.request.keeping
         if keeping is None or plan.answer_id in self._stored:
             return
+        self._contain(plan)
         if plan.request.document.get("store") is False and keeping.conversation is None:
             return
         stored = Stored(plan, keeping, made, counts)
@@ -156,6 +163,7 @@ class ResponseStore:
         """Go on with it in the background, whoever listens."""
         keeping = plan.request.keeping
         assert keeping is not None
+        self._contain(plan)
         told, record.answer = plan.directives, plan.answer
         created_s, now_s = time.monotonic(), trio.current_time()
         begin_s = now_s + max(told.first_token_ms, told.head_ms) / 1000
@@ -174,6 +182,21 @@ class ResponseStore:
         self._keep(stored)
         self._running[plan.answer_id] = stored
         return stored
+
+    def _contain(self, plan: ChatPlan) -> None:
+        """Keep the container of its code, and what it has drawn there."""
+        container_id = container_of(plan, self.signer)
+        if container_id is None:
+            return
+        assert plan.request.keeping is not None
+        key = plan.request.keeping.key
+        container = self.shelf.find("container", key, container_id)
+        if container is None:
+            container = new_container(self.shelf, key, container_id, {})
+        for file_id in drawn_files(plan, self.signer):
+            drawn = png(8, 8, seed_of(file_id.encode()))
+            name = f"{file_id}.png"
+            new_file(self.shelf, container, file_id, name, drawn, "assistant")
 
     def _keep(self, stored: Stored) -> None:
         self._stored[stored.plan.answer_id] = stored
@@ -293,6 +316,31 @@ class ResponseStore:
             )
         keeping = stored.keeping
         return [*keeping.context, *keeping.items, *self.output_of(stored)]
+
+    def cited_by(self, key: str, request: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        """Ids and names of the files that a request's tools may search.
+
+        Raises:
+            ApiError: a store, a container or a file that they name is not there.
+        """
+        found: list[tuple[str, str]] = []
+        for tool in request.get("tools", ()):
+            container = tool.get("container")
+            if tool["type"] == "code_interpreter" and isinstance(container, str):
+                if self.shelf.find("container", key, container) is None:
+                    raise ApiError(f"Container with id '{container}' not found.", status=404)
+            elif tool["type"] in ("file_search", "code_interpreter"):
+                check_named(self.shelf, self._files, key, tool)
+            if tool["type"] == "file_search":
+                for store_id in tool.get("vector_store_ids", ()):
+                    found += self._files_of(key, store_id)
+        return found
+
+    def _files_of(self, key: str, store_id: str) -> Iterator[tuple[str, str]]:
+        for kept in self.shelf.of("vector_store_file", key, store_id):
+            file = self._files.find("openai", key, kept.value["id"])
+            if file is not None:
+                yield file.file_id, file.filename
 
     def find_item(self, key: str, item_id: str) -> Object | None:
         """An item of a kept response or a conversation, of this key."""

@@ -180,3 +180,54 @@ async def test_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
         made = [(await client.post("/responses", json=question())).json()["id"] for _ in range(3)]
         found = [(await client.get(f"/responses/{one}")).status_code for one in made]
         assert found == [404, 200, 200]
+
+
+async def test_tools_of_openai_are_told_of_before_the_text() -> None:
+    async with simulated() as simulator, web(simulator) as client:
+        uploaded = await client.post(
+            "/files", data={"purpose": "assistants"}, files={"file": ("rivers.txt", b"Rivers.")}
+        )
+        file_id = uploaded.json()["id"]
+        made = await client.post("/vector_stores", json={"file_ids": [file_id]})
+        tools = [
+            {"type": "file_search", "vector_store_ids": [made.json()["id"]]},
+            {"type": "code_interpreter", "container": {"type": "auto"}},
+        ]
+        told = "tokens=3 searches=1 codes=2 pictures=1"
+        answer = (await client.post("/responses", json=question(told, tools=tools))).json()
+        kinds = [item["type"] for item in answer["output"]]
+        assert kinds == ["file_search_call", *["code_interpreter_call"] * 2, "message"]
+        found, drawn = answer["output"][-1]["content"][0]["annotations"]
+        assert (found["file_id"], found["filename"]) == (file_id, "rivers.txt")
+        path = f"/containers/{drawn['container_id']}/files/{drawn['file_id']}/content"
+        assert (await client.get(path)).content.startswith(b"\x89PNG")
+        assert {item.get("container_id") for item in answer["output"]} == {
+            None, drawn["container_id"],
+        }  # fmt: skip
+        streamed = await client.post("/responses", json=question(told, tools=tools, stream=True))
+        done = events(streamed.text)
+        kinds = [event["type"].removeprefix("response.") for event in done]
+        assert kinds.count("output_text.annotation.added") == 2
+        assert kinds[2:7] == [
+            "output_item.added", "file_search_call.in_progress", "file_search_call.searching",
+            "file_search_call.completed", "output_item.done",
+        ]  # fmt: skip
+        items = [event["item"] for event in done if event["type"].endswith("item.done")]
+        assert items == done[-1]["response"]["output"]
+        name = "pydantic-ai--openai-responses-test-openai-responses-model-file-search-tool--4.json"
+        [search, _] = recorded(f"openai-responses/{name}")["output"]
+        assert lacks(search, answer["output"][0]) == set() == lacks(answer["output"][0], search)
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "file_search", "vector_store_ids": ["vs_x"]},
+        {"type": "code_interpreter", "container": "cntr_x"},
+        {"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-x"]}},
+    ],
+)
+async def test_tools_name_what_is_there(tool: Any) -> None:
+    async with simulated() as simulator, web(simulator) as client:
+        answer = await client.post("/responses", json=question(tools=[tool]))
+        assert answer.status_code == 404
