@@ -18,7 +18,7 @@ from engine.job import job_id_of
 from engine.ledger.audit import audit_database
 from tests.engine.jobs.makers import Studio
 from tests.engine.ledger.samples import raw_database
-from tests.gateways import HTTP2, config_text, open_setup, place_empty_ledger
+from tests.gateways import HTTP2, config_text, events, open_setup, place_empty_ledger
 
 KEEPER = f"""
 [jobs]
@@ -143,3 +143,9 @@ async def first_of(exchange: Exchange) -> bytes:
     """The first bytes that a client gets."""
     with trio.fail_after(10):
         return await anext(aiter(exchange))
+
+
+def events_of(body: bytes) -> list[dict[str, Any]]:
+    """The data of the events, which have names here."""
+    lines = [line for line in body.split(b"\n") if line.startswith(b"data: {")]
+    return [event for line in lines for event in events(line)]

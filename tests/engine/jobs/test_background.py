@@ -17,9 +17,9 @@ from engine.errors import (
     NotAStreamError,
 )
 from engine.ledger.job_rows import JobQuery
-from tests.engine.jobs.background import Keeper, first_of, open_home, open_keeper
+from tests.engine.jobs.background import Keeper, events_of, first_of, open_keeper
 from tests.engine.ledger.samples import raw_database
-from tests.gateways import DOLLAR, drain, events
+from tests.gateways import DOLLAR, drain
 
 
 async def test_the_providers_own_answer_goes_out_and_the_end_is_charged(tmp_path: Path) -> None:
@@ -210,32 +210,6 @@ async def test_it_is_asked_only_of_who_keeps_it(tmp_path: Path) -> None:
                     async with keeper.gateway.open_exchange(call):
                         raise AssertionError
                 assert caught.value.param == "background"
-
-
-async def test_it_goes_on_under_the_next_gateway(tmp_path: Path) -> None:
-    async with open_home(tmp_path) as home:
-        async with home.open() as keeper:
-            async with keeper.gateway.open_exchange(keeper.later("end_s=0.3 tokens=6")) as unary:
-                await drain(unary)
-            call = keeper.later("tokens=8 tokens_per_second=20", stream=True)
-            async with keeper.gateway.open_exchange(call) as streamed:
-                await first_of(streamed)
-                await keeper.gateway.end_all()
-                assert events_of(await drain(streamed))
-            assert len(keeper.book.open) == 2
-        assert home.charges() == []
-        async with home.open() as keeper:
-            for exchange, tokens in ((unary, 6), (streamed, 8)):
-                receipt = await keeper.settled(exchange)
-                assert receipt["usage"]["output_tokens"] == tokens
-                assert receipt["price"]["nanodollars"] == keeper.reported(exchange)
-        assert len(home.charges()) == 2
-
-
-def events_of(body: bytes) -> list[dict[str, Any]]:
-    """The data of the events, which have names here."""
-    lines = [line for line in body.split(b"\n") if line.startswith(b"data: {")]
-    return [event for line in lines for event in events(line)]
 
 
 def costs_of(keeper: Keeper) -> int:
