@@ -92,10 +92,12 @@ class Inline:
 
 class FileUse(NamedTuple):
     """A place of a request that names a file of the gateway's: by what the client writes there,
-    and the place's path in the client's spelling."""
+    and the place's path in the client's spelling. With `by_id` nothing but the id of a provider's
+    copy can stand there."""
 
     written: str
     path: str
+    by_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,9 @@ class Call:
     held: frozenset[str] = frozenset()
     """The ids of things at a provider that the body may name: the account has them all."""
 
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the client calls files, by what their provider calls them: for the answer."""
+
     context_tokens: int = 0
     """What the prompt has before it by those: what they go on from."""
 

@@ -76,14 +76,16 @@ def choose_inline(named: Named, recipient: Recipient, config: FilesConfig) -> fr
     spoken, api = recipient.spoken, recipient.provider.files
     has_files = api is not None and spoken in _SPEAKS[api]
     uses = Counter(use.written for use in named.uses)
+    by_id = {use.written for use in named.uses if use.by_id}
     sendable = {
-        written: has_files and takes_held(spoken, file) for written, file in named.facts.items()
+        written: has_files and (written in by_id or takes_held(spoken, file))
+        for written, file in named.facts.items()
     }
     left, inline = config.inline_total_max_bytes, set()
     for written, file in sorted(named.facts.items(), key=lambda item: sendable[item[0]]):
         weight = uses[written] * file.size_bytes
         fits = file.size_bytes <= config.inline_max_bytes and weight <= left
-        if fits and takes_inline(spoken, file):
+        if fits and takes_inline(spoken, file) and written not in by_id:
             left -= weight
             inline.add(written)
         elif not sendable[written]:

@@ -12,11 +12,14 @@ import trio
 from engine.config_state import StateConfig
 from engine.errors import ClientError, InvalidRequestError, NotFoundError
 from engine.events import Call
+from engine.file_ids import shown_file_id
 from engine.ledger.ledger import Ledger
 from engine.ledger.owned_rows import OwnedRow
-from engine.owned import HeldRef, Pin
+from engine.owned import HeldRef, OwnedKind, Pin
 from engine.upstream.providers import Provider
 
+_CITES: Final = frozenset[OwnedKind]({"vector_store", "container"})
+"""Whose files answers tell of."""
 _COMPARED: Final = "prompt_cache_options.comparison_response_id"
 """Nothing of that one is a part of the prompt."""
 REFS_MAX: Final = 1_000
@@ -91,6 +94,11 @@ class Owners:
         """An account's call that may name what it does; and who has that. Raises as `find` and
         `pin_of`."""
         rows = await self.find(account_id, refs)
+        pin = self.pin_of(rows, refs)
+        if pin is not None and not _CITES.isdisjoint(row.kind for row in rows):
+            called = await self.ledger.names_at(account_id, *pin)
+            names = {name: shown_file_id(each, "openai") for name, each in called.items()}
+            call = replace(call, names={**call.names, **names})
         goes_on = {
             row.object_id: row.context_tokens or 0
             for row, ref in zip(rows, refs, strict=True)
@@ -103,7 +111,7 @@ class Owners:
             held=call.held | {row.object_id for row in rows},
             context_tokens=call.context_tokens + sum(goes_on.values()),
         )
-        return Named(call, self.pin_of(rows, refs), rows)
+        return Named(call, pin, rows)
 
     async def grow(self, account_id: str, object_id: str, size_bytes: int) -> None:
         """A thing of the account's has so much more in it that a prompt which goes on from it has

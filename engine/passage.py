@@ -69,6 +69,7 @@ class Passage:
         self._request_id = call.request_id
         self._sent_headers = call.headers
         self._names_files = bool(prepared.held)
+        self._names = {**prepared.called, **call.names}
         self._request = prepared.request
         if keep is not None and prepared.request.demand is not None:
             self._request = replace(prepared.request, keep=keep)
@@ -180,6 +181,7 @@ class Passage:
                 seam=seam,
                 telling=None if self._open_telling is None else self._open_telling(),
                 transcript=transcript,
+                names=self._names,
             )
         )
 

@@ -6,8 +6,8 @@ A relay is pure: no I/O, no clock, no awaits. Any split of the same bytes gives 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.agents.telling import Telling
@@ -28,6 +28,7 @@ from engine.protocols.codec import (
     StreamEncoder,
     TellsKept,
 )
+from engine.protocols.file_refs import put_names
 from engine.protocols.operation import OperationCodec
 from engine.protocols.quirks import PLAIN, Quirks
 from engine.protocols.registry import streamed_by
@@ -99,6 +100,7 @@ class RelaySettings:
             sides speak one protocol.
         telling: the answer is a round of an agent's; it is translated likewise.
         transcript: takes what the client gets; another answer may have to go on with it.
+        names: what the client calls files, by what the provider calls them.
     """
 
     client: ClientCodec
@@ -114,6 +116,7 @@ class RelaySettings:
     seam: Seam | None = None
     telling: Telling | None = None
     transcript: Transcript | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_relay(settings: RelaySettings) -> Relay:
@@ -126,7 +129,7 @@ def open_relay(settings: RelaySettings) -> Relay:
         verbatim = client.open_verbatim(
             request, end_marker=settings.end_marker, quirks=settings.quirks
         )
-        return StreamRelay(settings, verbatim, Verbatim(verbatim))
+        return StreamRelay(settings, verbatim, Verbatim(verbatim, settings.names))
     translator = streamed_by(provider.name)
     decoder = translator.open_decoder(end_marker=settings.end_marker, quirks=settings.quirks)
     if settings.seam is not None:
@@ -416,7 +419,7 @@ class UnaryRelay:
             return client.encode_response(events, request, self._settings.identity)
         if request.demand is not None and isinstance(client, EditsAnswers):
             return client.edit(body, events, request)
-        return body
+        return put_names(body, self._settings.names)
 
     def _read(self, body: bytes) -> Sequence[Event]:
         """Raises ValueError, UpstreamRejectedError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from engine.errors import GatewayError
@@ -15,6 +15,7 @@ from engine.protocols.codec import (
     StreamEncoder,
     VerbatimDecoder,
 )
+from engine.protocols.file_refs import put_names
 from engine.repeats import Repeat, learn
 
 # An ending is a few chunks; a provider that goes on and on after it is relayed as it comes.
@@ -50,8 +51,10 @@ class Writer(Protocol):
 class Verbatim:
     """The provider's own bytes, with the few edits that its codec makes."""
 
-    def __init__(self, decoder: VerbatimDecoder) -> None:
+    def __init__(self, decoder: VerbatimDecoder, names: Mapping[str, str]) -> None:
+        """`names` are what the client calls files, by what the provider calls them."""
         self._decoder = decoder
+        self._names = names
         self._ending: list[bytes] = []
         self.held_bytes = 0
         self.repeat: Repeat | None = None
@@ -60,6 +63,7 @@ class Verbatim:
         """The frame; from the one that begins the ending on, they are kept for `finish`."""
         decoder = self._decoder
         client_bytes = decoder.client_frame(frame) if frame else decoder.end_frame()
+        client_bytes = put_names(client_bytes, self._names)
         if not decoder.ending:
             if not decoder.repeatable:
                 self.repeat = None
@@ -82,11 +86,13 @@ class Verbatim:
 
     def cut(self, usage: Usage) -> bytes:
         """As the codec ends what has gone out; an ending that has begun goes out first."""
-        return self.finish() + self._decoder.cut(usage)
+        return self.finish() + put_names(self._decoder.cut(usage), self._names)
 
     def fail(self, error: GatewayError) -> bytes | None:
         """Where the decoder knows how."""
-        return self._decoder.fail(error) if isinstance(self._decoder, FailsInPlace) else None
+        if not isinstance(self._decoder, FailsInPlace):
+            return None
+        return put_names(self._decoder.fail(error), self._names)
 
     def resume(self, request: ClientRequest, identity: Identity, text: str) -> StreamEncoder | None:
         """An encoder in the place of the provider's own bytes."""

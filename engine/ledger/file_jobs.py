@@ -22,6 +22,8 @@ from engine.ledger.records import ConflictError
 from engine.ledger.sqlite import Store
 from engine.ledger.upload_rows import PART_PURPOSE
 
+NAMES_MAX: Final = 20_000
+
 _COLUMNS: Final = ", ".join(spec.name for spec in fields(FileRow))
 _COPY_COLUMNS: Final = ", ".join(spec.name for spec in fields(ProviderFile))
 
@@ -48,6 +50,10 @@ _UNWANTED_COPIES: Final = f"""
 SELECT {_COPY_COLUMNS} FROM provider_files
 WHERE file_id > ? AND file_id NOT IN (SELECT file_id FROM files) ORDER BY file_id LIMIT ?
 """  # noqa: S608 - a constant
+_NAMES: Final = """
+SELECT provider_file_id, file_id FROM files JOIN provider_files USING (file_id)
+WHERE account_id = ? AND provider = ? AND credential = ? ORDER BY files.seq DESC LIMIT ?
+"""
 _CALLED: Final = """
 SELECT provider_file_id, file_id, account_id FROM provider_files LEFT JOIN files USING (file_id)
 WHERE provider = ? AND credential = ? AND provider_file_id IN (SELECT value FROM json_each(?))
@@ -225,6 +231,13 @@ def files_called(
         return db.execute(
             _CALLED, (provider, credential, orjson.dumps(provider_file_ids).decode())
         ).fetchall()
+
+
+def names_at(path: Path, account_id: str, provider: str, credential: str) -> dict[str, str]:
+    """The bare ids of an account's files by what a provider calls them; of the latest ones."""
+    with reading(path) as db:
+        said = (account_id, provider, credential, NAMES_MAX)
+        return dict(db.execute(_NAMES, said).fetchall())
 
 
 def unwanted_copies(path: Path, after: str, limit: int) -> list[ProviderFile]:

@@ -115,6 +115,13 @@ class Filing(Keeping):
             file_jobs.files_called, self._settings.path, provider, credential, provider_file_ids
         )
 
+    async def names_at(self, account_id: str, provider: str, credential: str) -> dict[str, str]:
+        """The bare ids of an account's files by what a provider calls them: of its latest 20,000
+        that are there."""
+        return await trio.to_thread.run_sync(
+            file_jobs.names_at, self._settings.path, account_id, provider, credential
+        )
+
     async def forget_copy(self, copy: ProviderFile) -> None:
         """A copy is gone, or is none any more; one that has replaced it stays."""
         await self._journal.run(lambda store: file_jobs.forget_copy(store, copy))

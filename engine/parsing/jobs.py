@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import trio
@@ -115,6 +116,7 @@ class Prepared(NamedTuple):
         shares: of several requests, whose bodies stand in `body` one behind another; empty: it is
             one.
         held: files in it that it names by the provider's ids, and these ids.
+        called: what the client calls them, by these ids.
     """
 
     request: ClientRequest
@@ -131,6 +133,7 @@ class Prepared(NamedTuple):
     content_type: str = "application/json"
     shares: tuple[Share, ...] = ()
     held: tuple[str, ...] = ()
+    called: Mapping[str, str] = MappingProxyType({})
 
 
 class FilesNamedError(InvalidRequestError):
@@ -189,7 +192,8 @@ class Parsed:
         self.request = request
         self._uses = self.request.files
         """However often a file is named, it is in the body so often."""
-        named = [call.files[use.written] for use in self._uses if use.written in call.files]
+        in_prompt = [use.written for use in self._uses if not use.by_id]
+        named = [call.files[written] for written in in_prompt if written in call.files]
         self._held_bytes = sum(file.inline_bytes for file in named if file.held is not None)
         self._body_bytes = len(call.body) + sum(file.inline_bytes for file in named)
         self._body_bytes += self._agent_bytes
@@ -303,6 +307,7 @@ class Parsed:
             content_type=encoded.content_type,
             shares=shares,
             held=tuple(f.held for f in self._files.values() if f.held) if self._files else (),
+            called={f.held: name for name, f in self._files.items() if f.held},
         )
 
     def count(self, encoding: str) -> int:
@@ -325,8 +330,10 @@ class Parsed:
         check_followed(self.request, kept=verbatim and target.state is not None)
         requests = requests_of(self._codec, self.request, target.capabilities)
         bodies, shares, end_bytes = [], [], 0
-        if self.request.refs and not verbatim:
-            raise _not_sayable(self.request.refs[0])
+        by_id = [each.path for each in self.request.refs]
+        by_id += [use.path for use in self._uses if use.by_id]
+        if by_id and not verbatim:
+            raise _not_sayable(by_id[0])
         for request in requests:
             if verbatim:
                 body, dropped = self._verbatim(request, target, asked.output_limit)
@@ -405,10 +412,10 @@ def _bytes_of(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _not_sayable(ref: HeldRef) -> InexpressibleError:
+def _not_sayable(path: str) -> InexpressibleError:
     return InexpressibleError(
-        ref.path,
-        f"'{ref.path}' means something to who has it only, in the protocol that made it; send the "
+        path,
+        f"'{path}' means something to who has it only, in the protocol that made it; send the "
         "content itself, or choose a model that is asked so.",
     )
 

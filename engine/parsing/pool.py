@@ -172,7 +172,7 @@ class ParsingPool:
         """Raises GatewayError; HelperLostError where the helper has to be replaced."""
         data = [file.data for file in call.files.values()]
         names = {written: replace(file, data=b"") for written, file in call.files.items()}
-        told = replace(call, body=b"", key=None, spooled=None, files=names)
+        told = replace(call, body=b"", key=None, spooled=None, files=names, names={})
         parse = frames.Parse(told, wanted, tuple(map(len, data)))
         answer, _ = await helper.ask(parse, call.body, call.spooled, data)
         if not isinstance(answer, frames.IsParsed):

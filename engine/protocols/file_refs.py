@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
+import orjson
+
 from engine.conversation import Conversation, FileStandIn, FileUse, Media, ToolResult, Turn
 from engine.file_ids import bare_file_id
 from engine.protocols.fields import is_held_uri
@@ -28,6 +30,7 @@ IMAGES: Final = ("image/gif", "image/jpeg", "image/png", "image/webp")
 FILES_BETA: Final = "files-api-2025-04-14"
 """What a request to Anthropic says that names a file by its id (its page of the files API)."""
 
+_QUOTED_FILE: Final = re.compile(rb'"(file[-_][A-Za-z0-9_-]{6,128})"')
 _is_address = re.compile(
     r"(?:https?://(?P<host>[^/?#]{1,253})/(?:[^?#]{1,256}/)?v1\w{0,16}/|(?:v1\w{0,16}/)?)"
     r"files/(?P<id>[\w-]{1,128})"
@@ -104,6 +107,23 @@ def words_of(file: FileStandIn) -> str | None:
     if file.held is not None or not file.is_text:
         return None
     return file.data.decode("utf-8", "replace")
+
+
+def put_names(data: bytes, names: Mapping[str, str]) -> bytes:
+    """An answer in a client's words: what stands in it between quotes for a file of the provider's
+    is what the client calls that.
+
+    >>> put_names(b'{"file_id":"file-abc123"}', {"file-abc123": "file-mine"})
+    b'{"file_id":"file-mine"}'
+    """
+    if not names or b'"file' not in data:
+        return data
+
+    def put(found: re.Match[bytes]) -> bytes:
+        name = names.get(found[1].decode())
+        return found[0] if name is None else orjson.dumps(name)
+
+    return _QUOTED_FILE.sub(put, data)
 
 
 def place(conversation: Conversation, files: Iterable[FileStandIn]) -> Conversation:

@@ -34,6 +34,7 @@ KEEPER = f"""
 protocol = "openai"
 responses = true
 state = "openai"
+files = "openai"
 base_url = "$SIM/v1"
 api_keys = ["file:$FOLDER/one", "file:$FOLDER/two"]
 http2 = "{HTTP2}"
@@ -353,3 +354,52 @@ async def test_a_count_goes_on_too(tmp_path: Path) -> None:
                 model="kept", input="hello", previous_response_id=first.id
             )
         assert after.input_tokens >= alone.input_tokens + 300
+
+
+def code_with(file_id: str) -> Any:
+    return [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": [file_id]}}]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_files_for_a_tool_are_the_gateways_both_ways(tmp_path: Path, stream: bool) -> None:
+    async with open_keeping(tmp_path) as served, open_sdk(served) as client:
+        file = await client.files.create(file=("a.csv", b"a,b\n1,2\n"), purpose="user_data")
+        answer = await whole(
+            client, stream, model="kept", input=ask("tokens=5"), tools=code_with(file.id)
+        )
+        told: Any = answer.model_dump()
+        assert told["tools"][0]["container"]["file_ids"] == [file.id]
+        sent = served.setup.sim.truth.records()[-1].request
+        (theirs,) = sent["tools"][0]["container"]["file_ids"]
+        assert theirs.startswith("file")
+        assert theirs != file.id
+
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.responses.create(
+                model="sim-anthropic", input="x", tools=code_with(file.id)
+            )
+        assert refused.value.code == "not_supported_by_model"
+        async with open_sdk(served, await anothers_key(served)) as others:
+            with pytest.raises(openai.NotFoundError) as unknown:
+                await others.responses.create(model="kept", input="x", tools=code_with(file.id))
+            assert unknown.value.param == "tools[0].container.file_ids[0]"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_files_that_a_search_cites_are_the_gateways(tmp_path: Path, stream: bool) -> None:
+    async with open_keeping(tmp_path) as served, open_sdk(served) as client:
+        file = await client.files.create(file=("a.txt", b"cats"), purpose="assistants")
+        store = await client.vector_stores.create(file_ids=[file.id])
+        tool: Any = {"type": "file_search", "vector_store_ids": [store.id]}
+        row = (await row_of(served, store.id)).pin
+        called = await served.setup.gateway.ledger.names_at(served.setup.account_id, *row)
+        (theirs,) = called
+        answer = await whole(
+            client,
+            stream,
+            model="kept",
+            input=ask("tokens=5"),
+            tools=[tool],
+            metadata={"cites": theirs},  # which the provider repeats
+        )
+        assert answer.metadata == {"cites": file.id}

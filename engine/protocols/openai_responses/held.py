@@ -26,8 +26,9 @@ _OWNED: Final[dict[str, OwnedKind]] = {
     "previous_response_id": "response",
     "comparison_response_id": "response",
 }
+_FILES: Final = frozenset({"file_id", "file_ids"})
 # And what they cannot.
-_NOBODYS: Final = frozenset({"file_id", "file_ids", "connector_id", "skill_id"})
+_NOBODYS: Final = _FILES | {"connector_id", "skill_id"}
 _URL_FIELDS: Final = frozenset({"file_url", "image_url", "url", "file_data"})
 # What a provider's search has found: the names of its sources, in what the model was told.
 _FINDINGS: Final = frozenset({"file_search_call"})
@@ -103,7 +104,7 @@ def _within(
     """The ids in an object; `container` is one if it is a string."""
     for name, inner in value.items():
         at = f"{path}{name}"
-        if name in _OPAQUE or not inner or (name == "file_id" and id(value) in ours):
+        if name in _OPAQUE or not inner or (name in _FILES and id(value) in ours):
             continue
         kind = _OWNED.get(name)
         if kind is not None and not (name == "container" and isinstance(inner, dict)):

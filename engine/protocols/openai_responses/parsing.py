@@ -33,12 +33,14 @@ def parse_request(call: Call) -> ClientRequest:
     """
     document = load_request(call.body)
     named = files.places(document)
-    refs = refs_of(document, holders_of(named))
+    in_tools = files.tool_places(document)
+    containers = frozenset(id(place.container) for place in in_tools)
+    refs = refs_of(document, holders_of(named) | containers)
     model = document.get("model") if call.model is None else call.model
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("You must provide a model parameter.", param="model")
     _check_input(document.get("input"))
-    uses = put_files(named, call.files, files.put)
+    uses = put_files(named, call.files, files.put) + files.put_in_tools(in_tools, call.files)
     stream = _flag(document, "stream")
     later = _flag(document, "background") and call.operation == "chat"
     return ClientRequest(
