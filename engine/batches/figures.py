@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
 
 from engine.parsing.jobs import Prepared
 from engine.usage import MoreUnit
-
-_UNSAID_OUTPUT_TOKENS: Final = 16_384
-"""Of a choice, where neither its request nor what is known of the model names a limit."""
 
 
 class BatchFigures:
@@ -21,9 +17,9 @@ class BatchFigures:
         pieces: units that are no tokens.
     """
 
-    def __init__(self, output_max_tokens: int | None = None) -> None:
-        """`output_max_tokens`: what the model generates at most, as far as it is known."""
-        self._output_max_tokens = output_max_tokens or _UNSAID_OUTPUT_TOKENS
+    def __init__(self, output_unsaid_tokens: int) -> None:
+        """`output_unsaid_tokens`: of a choice whose request names no limit."""
+        self._output_unsaid_tokens = output_unsaid_tokens
         self.lines = self.input_tokens = self.output_tokens = self.longest_input_tokens = 0
         self.pieces: Counter[MoreUnit] = Counter()
 
@@ -32,7 +28,7 @@ class BatchFigures:
         bounds, limit = prepared.bounds, prepared.max_output_tokens
         output_tokens = bounds.output_tokens
         if output_tokens is None:
-            each = self._output_max_tokens if limit is None else limit
+            each = self._output_unsaid_tokens if limit is None else limit
             output_tokens = each * prepared.request.choices
         self.lines += 1
         self.input_tokens += bounds.input_tokens

@@ -9,7 +9,7 @@ import trio
 
 from engine.wire.lines import Line, LineSplitter
 
-_SLICE_BYTES: Final = 64 * 1024
+_SLICE_BYTES: Final = 32 * 1024
 _LINE_WORK_BYTES: Final = 4 * 1024
 """A line is so much work beside its bytes."""
 

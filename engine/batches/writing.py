@@ -164,7 +164,7 @@ class _Writer:
             file = parts.spool.open()
         except SpoolError as error:
             raise _no_room() from error
-        self.written = WrittenBatch(file, BatchFigures(deployment.capabilities.output_max_tokens))
+        self.written = WrittenBatch(file, BatchFigures(parts.config.billing.output_unary_tokens))
 
     async def write(self) -> None:
         """All of it."""
@@ -221,15 +221,8 @@ class _Writer:
 
     async def _prepare(self, line: BatchLine) -> Prepared:
         """Raises FilesNamedError where a file has gone meanwhile; and as `ParsingPool.do`."""
-        endpoint = self._batch.endpoint
-        call = replace(
-            self._batch.call,
-            body=line.body,
-            key=None,
-            protocol=endpoint.protocol,
-            operation=endpoint.operation,
-            idempotency_key=None,
-        )
+        endpoint, request_id = self._batch.endpoint, self._batch.call.request_id
+        call = Call(line.body, None, endpoint.protocol, endpoint.operation, request_id=request_id)
         room = Room(self._parts.referring)
         try:
             for _ in range(2):

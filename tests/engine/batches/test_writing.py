@@ -60,12 +60,13 @@ async def test_each_line_is_for_the_providers_model(tmp_path: Path) -> None:
         assert dict(figures.pieces) == {"requests": 3}
 
 
-async def test_a_line_without_a_limit_counts_as_long_as_its_model_may(tmp_path: Path) -> None:
-    async with open_batched(tmp_path) as filed:
+async def test_a_line_without_a_limit_is_held_for_as_any_answer_in_one_piece(
+    tmp_path: Path,
+) -> None:
+    async with open_batched(tmp_path, billing="output_unary_tokens = 300") as filed:
         batched, _ = await written(filed, await batch_of(filed, file_of(request(), request(1))))
-        known = candidate(filed).deployment.capabilities.output_max_tokens
 
-    assert batched.figures.output_tokens == 2 * (known or 16_384)
+    assert batched.figures.output_tokens == 2 * 300
 
 
 BODIES: list[tuple[str, dict[str, Any]]] = [
