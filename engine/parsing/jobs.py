@@ -158,8 +158,6 @@ class AgentNamedError(InvalidRequestError):
     """A request names an agent, and it is not said what that adds: to be looked up, and the request
     parsed again."""
 
-    code = "agent_not_allowed"
-
     def __init__(self, use: AgentUse) -> None:
         super().__init__("An agent cannot be named here; name a model.", param="model")
         self.use = use
