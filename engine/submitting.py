@@ -22,10 +22,11 @@ from engine.leg import Leg
 from engine.metering.rates_json import rates_json
 from engine.protocols.batches.objects import SPEC as BATCH
 from engine.protocols.codec import ClientRequest
+from engine.protocols.fine_tuning.objects import SPEC as FINE_TUNING
 from engine.tally import Tally
 from engine.usage import MoreUnit
 
-_SPECS: Final[Mapping[JobKind, JobSpec]] = {"batch": BATCH}
+_SPECS: Final[Mapping[JobKind, JobSpec]] = {"batch": BATCH, "fine_tune": FINE_TUNING}
 """By which a submit is found again, of whoever does the kind at all."""
 
 

@@ -14,7 +14,7 @@ from engine.ledger.ledger import Ledger
 from engine.ledger.owned_rows import OwnedRow
 from engine.owned import kind_of
 from engine.protocols.fields import load_object, text_of
-from engine.protocols.fine_tuning.objects import read_tuning_report
+from engine.protocols.fine_tuning.objects import SPEC, read_tuning_report
 from engine.upstream.providers import Provider
 
 _MADE: Final = "fine_tuned_model"
@@ -33,8 +33,8 @@ class TuningFollow:
         return provider.state == "openai"
 
     def spec(self, provider: Provider) -> JobSpec | None:
-        """Nothing in a list tells of whom a job is."""
-        return None
+        """See `engine.protocols.fine_tuning.objects.SPEC`."""
+        return SPEC
 
     def poll(self, provider: Provider, view: JobView) -> str:
         """Of the job."""

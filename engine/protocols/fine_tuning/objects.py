@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from engine.job import JobError, JobReport, JobState
+from engine.job import JobError, JobReport, JobSpec, JobState
 from engine.protocols.fields import dict_of, text_of
 from engine.protocols.scrub import scrub
 from engine.usage import Usage
@@ -33,6 +33,32 @@ _ID: Final = re.compile(r"[\w-]{1,256}")
 _TOKENS_MAX: Final = 2**40
 """No job trains more: a larger report is a fault."""
 _ENDED: Final = frozenset[JobState]({"succeeded", "failed", "cancelled"})
+
+_UNDER_WAY: Final[Mapping[str, JobState]] = {
+    word: "submitted" if state == "submitted" else "running" for word, state in STATES.items()
+}
+"""An end is read by `read_tuning_report` alone."""
+
+SPEC: Final = JobSpec(
+    dialect="openai",
+    submit="/fine_tuning/jobs",
+    fields={},
+    id="id",
+    poll="/fine_tuning/jobs/{id}",
+    state="status",
+    states=_UNDER_WAY,
+    cancel=("POST", "/fine_tuning/jobs/{id}/cancel"),
+    recover="list",
+    listed="/fine_tuning/jobs?limit=100",
+    list_items="data",
+    list_match={
+        "training_file": "training_file",
+        "user_provided_suffix": "suffix",
+        "created_at": "created_at",
+    },
+)
+"""How a job is found again whose submit was not answered: what is trained on is a copy of the
+account's own."""
 
 
 def tuning_id(document: Mapping[str, Any]) -> str:
