@@ -163,9 +163,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 
 def _refusal(row: Row, status: int, shared: dict[str, Any]) -> dict[str, str]:
-    schema = errors.schema_of(row)
-    label = schema["$ref"].rpartition("/")[2] if "$ref" in schema else "AnyError"
-    name = f"{label}{status}"
+    name, schema = errors.refusal_of(row, status)
     if name not in shared:
         headers = dict(_ID)
         if status in (429, 503, 529):

@@ -91,8 +91,9 @@ STATUSES: Final[Mapping[int, str]] = {
 }
 """What each says. A provider's own refusal has the provider's status, which may be another."""
 
-_ALWAYS: Final = (400, 408, 413, 414, 429, 431, 500, 503)
-"""Of the connection, of an address, of a process that is overloaded or stops."""
+_OF_CONNECTION: Final = (400, 408, 413, 414, 431, 503)
+"""Before it is known who speaks, these are worded as OpenAI's clients know them."""
+_ALWAYS: Final = (*_OF_CONNECTION, 429, 500)
 _KEYED: Final = (401, 403)
 _RELAYED: Final = (402, 404, 409, 422, 424, 502, 503, 504)
 _OF_SCHEMA: Final[Mapping[Protocol, str]] = {"anthropic": "AnthropicError", "gemini": "GeminiError"}
@@ -110,10 +111,14 @@ def statuses_of(row: Row, access: Access) -> Iterator[int]:
     yield from sorted(found)
 
 
-def schema_of(row: Row) -> Schema:
-    """Of the errors of a route: where protocols share a path, a header tells whose."""
+def refusal_of(row: Row, status: int) -> tuple[str, Schema]:
+    """A name for what an error of a status looks like on a route, and its schema. Where protocols
+    share a path, a header tells whose it is."""
     names = _schema_names(row)
-    return ref(names[0]) if len(names) == 1 else either(*map(ref, names))
+    if status in _OF_CONNECTION and "OpenAIError" not in names:
+        names = ("OpenAIError", *names)
+    schema = ref(names[0]) if len(names) == 1 else either(*map(ref, names))
+    return "Or".join(name.removesuffix("Error") for name in names) + f"Error{status}", schema
 
 
 def _schema_names(row: Row) -> tuple[str, ...]:

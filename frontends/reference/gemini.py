@@ -187,7 +187,7 @@ _VERBS: Final = (
                 "The answer in parts.",
                 {
                     JSON: listed(ref("GenerateContentResponse")),
-                    EVENTS: text("`data: {…}`, a `GenerateContentResponse` each."),
+                    EVENTS: anything("`data: {…}`, a `GenerateContentResponse` each."),
                 },
             )
         },

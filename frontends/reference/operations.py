@@ -251,7 +251,7 @@ _WORDS: Final = {
             "text/plain": text(),
             "text/vtt": text(),
             "application/x-subrip": text(),
-            EVENTS: text("`transcript.text.delta` … `transcript.text.done`."),
+            EVENTS: anything("`transcript.text.delta` … `transcript.text.done`."),
         },
     )
 }
@@ -319,7 +319,11 @@ ROWS: Final = (
         "createSpeech",
         "Sound",
         "Read a text aloud.",
-        {200: Answer("The sound.", {"audio/*": file_bytes(), EVENTS: text("Base64, in parts.")})},
+        {
+            200: Answer(
+                "The sound.", {"audio/*": file_bytes(), EVENTS: anything("Base64, in parts.")}
+            )
+        },
         {JSON: ref("SpeechRequest")},
         Example("a word", {"model": "sim-speech", "voice": "alloy", "input": "Hello"}),
         detail=_OF_MODEL,
