@@ -21,6 +21,7 @@ from frontends.reference.rows import (
     always,
     answers_json,
     answers_stream,
+    anything,
     by_name,
     either,
     exactly,
@@ -191,7 +192,7 @@ _VERBS: Final = (
                 "The answer in parts.",
                 {
                     JSON: listed(ref("GenerateContentResponse")),
-                    EVENTS: text("`data: {…}`, a `GenerateContentResponse` each."),
+                    EVENTS: anything("`data: {…}`, a `GenerateContentResponse` each."),
                 },
             )
         },

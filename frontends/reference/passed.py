@@ -19,6 +19,7 @@ from frontends.reference.rows import (
     Parameter,
     Row,
     Schema,
+    anything,
     file_bytes,
     flag,
     listed,
@@ -92,7 +93,9 @@ def _answer(route: Route) -> Answer:
         return Answer("The bytes.", {BYTES: text(format="binary")})
     schema = ref("Kept" if route.lists is None else "KeptList")
     content = (
-        {JSON: schema, EVENTS: text("Events, as OpenAI's.")} if route.streams else {JSON: schema}
+        {JSON: schema, EVENTS: anything("Events, as OpenAI's.")}
+        if route.streams
+        else {JSON: schema}
     )
     return Answer("What the provider says.", content)
 

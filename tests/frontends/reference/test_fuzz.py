@@ -27,7 +27,7 @@ from tests.frontends.operators import SECRET
 from tests.frontends.reference.target import Target, open_target
 
 SEED: Final = 13
-EXAMPLES: Final = 3
+EXAMPLES: Final = 2
 """Of each operation."""
 MANY: Final = 60
 TIMEOUT_S: Final = 30
