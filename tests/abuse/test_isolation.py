@@ -59,10 +59,10 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "/v1/batches": {
         "endpoint": "/v1/chat/completions",
         "completion_window": "24h",
-        "input_file_id": "OWN file_id",
+        "input_file_id": "OWN batch_file_id",
     },
     "/v1/conversations/<conversation_id>/items": {"items": []},
-    "/v1/fine_tuning/jobs": {"model": "kept", "training_file": "OWN file_id"},
+    "/v1/fine_tuning/jobs": {"model": "kept", "training_file": "OWN training_file_id"},
     "/v1/containers": {"name": "x"},
 }
 """Of the routes whose body says something: what would be right."""
@@ -75,9 +75,9 @@ KNOWN: Final[Mapping[str, frozenset[str]]] = {
 there is no such member (400), whatever it says."""
 PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("assistant_id", "assistant_id"),
-    ("input_file_id", "file_id"),
-    ("training_file", "file_id"),
-    ("validation_file", "file_id"),
+    ("input_file_id", "batch_file_id"),
+    ("training_file", "training_file_id"),
+    ("validation_file", "training_file_id"),
     ("previous_response_id", "response_id"),
     ("run_id", "run_id"),
 )

@@ -34,7 +34,7 @@ class World:
     """What one account has.
 
     Attributes:
-        at: ids by the parameters of paths that name their kind.
+        at: ids by the parameters of paths that name their kind; and of files for two uses.
         raw: files as the provider calls them.
     """
 
@@ -114,9 +114,14 @@ async def made(client: httpx.AsyncClient, path: str, body: Any = None, **more: A
 async def _fill_natively(world: World, words: str) -> None:
     """By the gateway's own routes."""
     client, at = world.client, world.at
-    file = {"file": ("a.txt", words.encode())}
-    uploaded = await client.post("/files", data={"purpose": "assistants"}, files=file)
-    at["file_id"] = uploaded.json()["id"]
+    for name, purpose, data in (
+        ("file_id", "assistants", SECRET.encode()),
+        ("batch_file_id", "batch", LINE),
+        ("training_file_id", "fine-tune", EXAMPLE),
+    ):
+        file = {"file": ("a.jsonl", data.replace(SECRET.encode(), words.encode()))}
+        uploaded = await client.post("/files", data={"purpose": purpose}, files=file)
+        at[name] = uploaded.json()["id"]
     said = {"role": "user", "content": f"#sim end_polls=0\n{words}"}
     assistant = {"model": "kept", "instructions": words, "tools": [{"type": "code_interpreter"}]}
     at["assistant_id"] = (await made(client, "/assistants", assistant))["id"]
