@@ -45,6 +45,8 @@ lag_max_s = 10
 protocol = "openai"
 base_url = "{provider}/v1"
 http2 = "prior-knowledge"
+responses = true
+state = "openai"
 [providers.sim-responses]
 protocol = "openai-responses"
 base_url = "{provider}/v1"
