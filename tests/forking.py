@@ -262,7 +262,7 @@ def carry_out(order: Order) -> int:
             return ended.code or 0
         sys.stderr.write(f"{ended.code}\n")
         return 1
-    except BaseException:  # noqa: BLE001 - there is nobody else to tell
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - there is nobody else to tell
         traceback.print_exc()
         return 1
     return 0

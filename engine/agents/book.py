@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
+
+import trio
 
 from engine.agent import Agent, Cited, Definition, new_agent_id
 from engine.agents.definitions import (
@@ -22,6 +24,8 @@ from engine.ledger.agent_jobs import no_such_agent
 from engine.ledger.agent_rows import AgentPage, AgentQuery, AgentRow
 
 _TRIES_MAX = 4
+_FORGET_MAX_S: Final = 10.0
+"""So long what is learned is taken back at most where the agent does not come to be."""
 """Changes of one agent at the same time."""
 Check = Callable[[Definition], None]
 """Whether an account may have it so; raises GatewayError."""
@@ -60,7 +64,8 @@ class Agents:
             await self._knowledge.learn(account_id, agent.agent_id, definition.knowledge)
             await self._ledger.add_agent(_row_of(agent), config.per_account_max)
         except GatewayError:
-            await self._knowledge.forget(agent.agent_id, definition.knowledge)
+            with trio.move_on_after(_FORGET_MAX_S, shield=True):
+                await self._knowledge.forget(agent.agent_id, definition.knowledge)
             raise
         return agent
 

@@ -130,7 +130,8 @@ class PartedUploads:
         try:
             self._check_open(await self.find(row.account_id, row.upload_id))
         except InvalidRequestError:
-            await self._store.remove([part.file_id])
+            with trio.move_on_after(self._store.settings.commit_timeout_s, shield=True):
+                await self._store.remove([part.file_id])
             raise
 
     async def complete(
