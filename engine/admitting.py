@@ -347,17 +347,23 @@ def check_room(parts: Parts, under_way: int) -> None:
 
 
 async def check_kept(parts: Parts, account_id: str, plan: Plan[Rates], prepared: Prepared) -> None:
-    """Whether the account may have what the first provider to be asked would keep of the answer.
+    """Whether the account may have what a provider would keep of the answer; and whether it has the
+    earlier thoughts that a provider would read where it keeps them.
 
     Raises:
         OwnedLimitError: it has as much as it may have.
-        UnavailableError: that cannot be known now.
+        NotFoundError: they are none of its own.
+        GatewayError: as `Owners.find`.
     """
-    provider = parts.providers[plan.candidates[prepared.target].deployment.provider]
-    if provider.state is None:
+    keepers = [each for each in plan.candidates if parts.providers[each.deployment.provider].state]
+    if not keepers:
         return
+    request = prepared.request
     try:
-        await parts.owners.check_room(account_id)
+        if request.stores:
+            await parts.owners.check_room(account_id)
+        if request.thoughts:
+            await parts.owners.find(account_id, request.thoughts)
     except BaseException:
         close_body(prepared.body)
         raise

@@ -75,7 +75,7 @@ async def open_exchange(
         choose = Choice(parts, admitted, call.source)
         account_id = admitted.entry.principal.account_id
         prepared, call, files, agent = await prepare_call(parts, call, choose, account_id)
-        if prepared.request.stores:
+        if prepared.request.stores or prepared.request.thoughts:
             await check_kept(parts, account_id, choose.plan, prepared)
         exchange = Exchange(parts, call, admitted, choose, prepared, upload, files, agent)
         try:

@@ -251,6 +251,8 @@ class _Writer:
 
         prepared = await self._parts.parsing.do(call, ask)
         assert isinstance(prepared, Prepared), "it was asked for"
+        if prepared.request.thoughts:
+            await self._parts.owners.find(self._batch.account_id, prepared.request.thoughts)
         return prepared
 
     async def _given(

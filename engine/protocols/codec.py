@@ -49,6 +49,7 @@ class ClientRequest:
             was known.
         refs: things at a provider that it names by id; only who has them can be asked.
         stores: its provider keeps the answer, where it keeps any.
+        thoughts: earlier ones that it names by id without holding them: who keeps them reads them.
         inputs: how many there are of what can be asked for in several requests.
         path: where it goes behind a provider's base URL, where its own path says a part of that.
         answer_type: of an answer that is neither JSON nor events; it cannot say that it fails.
@@ -78,6 +79,7 @@ class ClientRequest:
     files: tuple[FileUse, ...] = ()
     refs: tuple[HeldRef, ...] = ()
     stores: bool = False
+    thoughts: tuple[HeldRef, ...] = ()
     each: Operation | None = None
     path: str | None = None
 

@@ -211,6 +211,27 @@ async def test_what_another_account_has_is_not_there(tmp_path: Path) -> None:
         assert (await mine.responses.create(model="kept", input="x", conversation=conversation)).id
 
 
+async def test_thoughts_that_are_kept_are_read_for_their_account_alone(tmp_path: Path) -> None:
+    both = "breaker = { failures = 0 }"
+    async with open_keeping(tmp_path, routing=both) as served, open_sdk(served) as mine:
+        answer = await mine.responses.create(model="kept", input=ask("tokens=9 reasoning=4"))
+        thought: Any = {"type": "reasoning", "id": answer.output[0].id, "summary": []}
+        assert answer.output[0].type == "reasoning"
+        spoke: Any = answer.output[1].model_dump(exclude_none=True)
+        said: Any = [{"role": "user", "content": "x"}, thought, spoke]
+        alone: Any = [said[0], {**spoke, "id": "msg_0123456789abcdef"}]
+        assert (await mine.responses.create(model="kept", input=said)).id
+        asked = asked_of(served)
+        async with open_sdk(served, await anothers_key(served)) as others:
+            for model in ("kept", "either"):
+                with pytest.raises(openai.NotFoundError) as refused:
+                    await others.responses.create(model=model, input=said)
+                assert refused.value.param == "input[1].id"
+            assert asked_of(served) == asked
+            assert (await others.responses.create(model="sim-anthropic", input=said)).id
+            assert (await others.responses.create(model="kept", input=alone)).id
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_fallback_never_leaves_who_has_it(tmp_path: Path, stream: bool) -> None:
     routing = "attempts_max = 5\nbreaker = { failures = 0 }"

@@ -10,6 +10,7 @@ from engine.errors import InvalidRequestError
 from engine.owned import HeldRef, OwnedKind
 from engine.protocols.codec import HeldIdError
 from engine.protocols.fields import dict_of, is_held_uri, text_of
+from engine.protocols.openai_responses.marks import is_ours
 
 _TOP_LEVEL: Final = ("prompt", "container", "preset")
 # OpenRouter's lists of models to try instead.
@@ -63,6 +64,21 @@ def refs_of(document: dict[str, Any], ours: frozenset[int] = frozenset()) -> tup
         if isinstance(tool, dict):
             refs += _within(tool, f"tools[{index}].", _DEPTH_MAX, ours)
     return tuple(refs)
+
+
+def thoughts_of(document: dict[str, Any]) -> tuple[HeldRef, ...]:
+    """The thoughts of earlier answers that a request does not hold, but names: their provider reads
+    them where it keeps them."""
+    items = document.get("input")
+    return tuple(
+        HeldRef(item_id, "item", f"input[{index}].id")
+        for index, item in enumerate(items if isinstance(items, list) else ())
+        if isinstance(item, dict)
+        and item.get("type") == "reasoning"
+        and not (item.get("encrypted_content") or item.get("content"))
+        and (item_id := text_of(item.get("id")))
+        and not is_ours(item_id)
+    )
 
 
 def _of_request(document: dict[str, Any]) -> Iterator[HeldRef]:

@@ -15,7 +15,7 @@ from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dicts, load_request, text_of, write_json
 from engine.protocols.file_refs import holders_of, put_files
 from engine.protocols.openai_responses import files
-from engine.protocols.openai_responses.held import refs_of
+from engine.protocols.openai_responses.held import refs_of, thoughts_of
 from engine.protocols.openai_responses.marks import MARKS, NAME, is_marked, is_ours
 from engine.protocols.openai_shared import kind_of
 
@@ -54,6 +54,7 @@ def parse_request(call: Call) -> ClientRequest:
         document=document,
         files=uses,
         refs=refs,
+        thoughts=thoughts_of(document),
         job=JobAsk("response", timeout_s=FOLLOWED_MAX_S) if later else None,
         stores=call.operation == "chat" and document.get("store") is not False,
     )
