@@ -7,7 +7,7 @@ stays with its provider, who is asked for it whenever it is read.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from hashlib import sha256
@@ -22,15 +22,18 @@ from engine.errors import (
     StoredFileNotFoundError,
     UpstreamTimeoutError,
 )
-from engine.file_ids import new_file_id
+from engine.file_ids import new_file_id, shown_file_id
 from engine.job import JobResult
 from engine.jobs.follows import accepted
 from engine.ledger.file_rows import FileRow, ProviderFile
 from engine.ledger.job_rows import JobView
+from engine.ledger.ledger import Ledger
+from engine.ledger.owned_rows import row_of
 from engine.metering.batch_rates import BatchSum
 from engine.metering.pricing import FREE
 from engine.metering.rates_json import read_rates
-from engine.protocols.batches.answers import ANSWER_MAX_BYTES, read_answer
+from engine.owned import Kept, Pin
+from engine.protocols.batches.answers import ANSWER_MAX_BYTES, files_named, name_files, read_answer
 from engine.protocols.batches.endpoints import ENDPOINTS
 from engine.protocols.batches.objects import provider_file_id
 from engine.storage.files import FileStore
@@ -44,6 +47,7 @@ logger = logging.getLogger(__name__)
 PURPOSE: Final = "batch_output"
 _COLLECT_S: Final = 3_600.0
 """For one file."""
+_KEPT_AT_ONCE: Final = 500
 
 
 class Collecting:
@@ -54,9 +58,15 @@ class Collecting:
     """
 
     def __init__(
-        self, files: FileStore, source: ProviderFiles, view: JobView, limit_bytes: int
+        self,
+        ledger: Ledger,
+        files: FileStore,
+        source: ProviderFiles,
+        view: JobView,
+        limit_bytes: int,
     ) -> None:
         """`limit_bytes`: what the account may store."""
+        self._ledger = ledger
         taken = accepted(view)
         self._files = files
         self._source = source
@@ -68,6 +78,7 @@ class Collecting:
         self._cost = FREE if cost is None else read_rates(cost)
         self.total = BatchSum(self._price, self._cost)
         self._unread = self._unsaid = 0
+        self._names: dict[str, str | None] = {}
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -104,7 +115,7 @@ class Collecting:
         """The file that it is already."""
         account_id, taken = self._view.row.account_id, self._taken
         if file_id is None:
-            called = await self._files.ledger.files_called(
+            called = await self._ledger.files_called(
                 taken.provider, taken.credential, [provider_file_id(result)]
             )
             file_id = next((each for _, each, owner in called if owner == account_id), None)
@@ -122,7 +133,7 @@ class Collecting:
             job_id = self._view.row.job_id
             logger.warning("%s: %s stays with its provider: %s", job_id, name, error.message)
             return await self._leave(result, name)
-        await self._files.ledger.put_copy(self._copy(row, result))
+        await self._ledger.put_copy(self._copy(row, result))
         return row
 
     async def _store(self, result: JobResult, name: str) -> FileRow:
@@ -184,10 +195,51 @@ class Collecting:
         lines = Lines(pieces, ANSWER_MAX_BYTES)
         async for line in lines:
             data = self._line(line, found)
-            if into is not None:
-                await into.append(data + b"\n" if line.ends else data)
+            if len(found.kept) >= _KEPT_AT_ONCE:
+                await self._own(found)
+            if into is None:
+                continue
+            if line.whole and (named := files_named(data)):
+                data = name_files(data, await self._names_of(named))
+            await into.append(data + b"\n" if line.ends else data)
+        await self._own(found)
         found.size_bytes = lines.size_bytes
         return found
+
+    async def _own(self, found: _Found) -> None:
+        """What its provider keeps of the answers is the account's, who is shown none before."""
+        kept, found.kept = found.kept, []
+        if not kept:
+            return
+        job, taken = self._view.row, self._taken
+        pin, now_ms = Pin(taken.provider, taken.credential), self._files.clock()
+        rows = [
+            row_of(
+                each,
+                pin,
+                account_id=job.account_id,
+                key_id=job.key_id,
+                model=job.model,
+                at_ms=now_ms,
+            )
+            for each in kept
+        ]
+        await self._ledger.own(rows)
+
+    async def _names_of(self, named: Collection[str]) -> Mapping[str, str]:
+        """What the account calls those of these files that are its own."""
+        names, account_id = self._names, self._view.row.account_id
+        unknown = [each for each in named if each not in names]
+        if unknown:
+            taken = self._taken
+            called = await self._ledger.files_called(taken.provider, taken.credential, unknown)
+            names |= dict.fromkeys(unknown)
+            names |= {
+                name: shown_file_id(file_id, "openai")
+                for name, file_id, owner in called
+                if owner == account_id
+            }
+        return {each: name for each in named if (name := names[each]) is not None}
 
     def _line(self, line: Line, found: _Found) -> bytes:
         """A line, or a piece of one, as the client gets it."""
@@ -202,6 +254,7 @@ class Collecting:
         except (ValueError, RecursionError):
             found.unread += 1
             return line.data
+        found.kept += answer.kept
         if answer.answered and answer.usage is None:
             found.unsaid += 1
         elif answer.usage is not None:
@@ -226,3 +279,5 @@ class _Found:
     def __init__(self, total: BatchSum) -> None:
         self.total = total
         self.size_bytes = self.unread = self.unsaid = 0
+        self.kept: list[Kept] = []
+        """Not recorded yet."""

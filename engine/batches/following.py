@@ -66,7 +66,9 @@ class BatchFollow:
         batch has ended. Raises UpstreamError, UnavailableError: not now."""
         account_id, request_id = view.row.account_id, view.row.request_id
         limit_bytes = await self._limit_of(account_id)
-        collecting = Collecting(self._files, self._provider_files(view), view, limit_bytes)
+        collecting = Collecting(
+            self._ledger, self._files, self._provider_files(view), view, limit_bytes
+        )
         made = await self._ledger.files_made(account_id, request_id)
         files = tuple([await collecting.collect(result, made) for result in report.results])
         total = collecting.total

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
+from engine.owned import Kept
 from engine.protocols.batches.endpoints import Endpoint
 from engine.protocols.costs import find_object
 from engine.protocols.fields import dict_of, load_exact, load_object
@@ -20,6 +22,7 @@ _PARSED_MAX_BYTES: Final = 64 * 1024
 _BODY_DEPTH: Final = 3
 """`usage` stands in `body`, which stands in `response`, which stands in the line."""
 _MODEL: Final = re.compile(rb'"model"\s*:\s*("[^"\\]*")')
+_FILE: Final = re.compile(rb'("file_id"\s*:\s*")(file-[A-Za-z0-9_-]{1,200})"')
 _OK: Final = re.compile(rb'"status_code"\s*:\s*2\d\d\b')
 
 
@@ -29,11 +32,13 @@ class AnswerLine:
     data: the line as the client gets it, without its end.
     answered: the request was carried out.
     usage: what the answer says that it consumed; None: nothing.
+    kept: what of it its provider keeps.
     """
 
     data: bytes = field(repr=False)
     answered: bool
     usage: Usage | None
+    kept: tuple[Kept, ...] = ()
 
 
 def read_answer(data: bytes, endpoint: Endpoint, model: str) -> AnswerLine:
@@ -53,8 +58,9 @@ def read_answer(data: bytes, endpoint: Endpoint, model: str) -> AnswerLine:
         body["model"] = model
     answered = _is_ok(response.get("status_code")) and not said.get("error")
     usage = endpoint.read_usage(body) if answered else None
+    kept = endpoint.kept(body) if answered and endpoint.kept is not None else ()
     try:
-        return AnswerLine(orjson.dumps(said), answered, usage)
+        return AnswerLine(orjson.dumps(said), answered, usage, kept)
     except orjson.JSONEncodeError as error:  # nested deeper than can be written
         raise ValueError("too deep") from error
 
@@ -77,6 +83,27 @@ def _skimmed(data: bytes, endpoint: Endpoint, model: str) -> AnswerLine:
             data = data[:start] + orjson.dumps(model) + data[end:]
             break
     return AnswerLine(data, answered, endpoint.read_usage(body) if answered else None)
+
+
+def files_named(data: bytes) -> frozenset[str]:
+    """What a line calls files, by the provider's ids.
+
+    >>> files_named(b'{"file_id": "file-0123456", "name": "file-1"}')
+    frozenset({'file-0123456'})
+    """
+    if b'"file_id"' not in data:
+        return frozenset()
+    return frozenset(found[2].decode() for found in _FILE.finditer(data))
+
+
+def name_files(data: bytes, names: Mapping[str, str]) -> bytes:
+    """The line with other names of its files, where there are any."""
+
+    def named(found: re.Match[bytes]) -> bytes:
+        name = found[2].decode()
+        return found[1] + names.get(name, name).encode() + b'"'
+
+    return _FILE.sub(named, data)
 
 
 def _is_ok(status: object) -> bool:

@@ -278,3 +278,66 @@ async def test_another_deployment_gets_a_file_of_its_own(tmp_path: Path) -> None
         assert len(ended.attempts) == 2
         assert ended.price_nanodollars == charge(ended)
         await settled(lambda: not filed.gateway._parts.jobs.open)
+
+
+RESPONSES = "/v1/responses"
+
+
+def answer(number: int, **body: Any) -> dict[str, Any]:
+    """A request for a response."""
+    said = {"model": MODEL, "input": "#sim tokens=3\nTell me more.", "max_output_tokens": 50}
+    return request(number, RESPONSES) | {"body": {**said, **body}}
+
+
+async def response_of(filed: Filed, batch_id: str) -> dict[str, Any]:
+    """The only answer of a batch that has ended."""
+    batch = await shown(filed, batch_id)
+    (line,) = await stored_lines(filed, batch["output_file_id"])
+    response: dict[str, Any] = line["response"]["body"]
+    return response
+
+
+async def test_who_had_responses_in_a_batch_goes_on_from_them(tmp_path: Path) -> None:
+    async with open_batched(tmp_path, jobs=POLLED) as filed:
+        document, receipt = await ask(filed, [answer(0)], endpoint=RESPONSES)
+        await seen(filed, receipt)
+        before = (await response_of(filed, document["id"]))["id"]
+
+        lines = [answer(0, previous_response_id=before)]
+        document, receipt = await ask(filed, lines, endpoint=RESPONSES)
+        await seen(filed, receipt)
+
+        response = await response_of(filed, document["id"])
+        assert response["previous_response_id"] == before
+
+
+async def test_lines_name_nothing_that_is_not_the_accounts(tmp_path: Path) -> None:
+    async with open_batched(tmp_path) as filed:
+        lines = [answer(0), answer(1, previous_response_id="resp_0123456789abcdef")]
+        file_id = await keep_input(filed, file_of(*lines))
+        error = await refused(filed, batch_call(filed, file_id, endpoint=RESPONSES))
+
+        assert isinstance(error, BatchLineError)
+        assert (error.number, error.code) == (2, "not_found")
+        assert "body.previous_response_id" in error.message
+
+
+async def test_lines_that_name_what_another_key_has_are_asked_with_that_key(
+    tmp_path: Path,
+) -> None:
+    async with open_batched(tmp_path, jobs=POLLED, keys=("key-1", "key-2")) as filed:
+        kept = filed.setup.sim.kept
+        filed.setup.sim.behave("batches.create", "status=401 times=1")
+        document, receipt = await ask(filed, [answer(0)], endpoint=RESPONSES)
+        await seen(filed, receipt)
+        there = kept.any("batch", document["id"])
+        assert there is not None
+        response = await response_of(filed, document["id"])
+
+        for _ in range(4):
+            lines = [answer(0, previous_response_id=response["id"])]
+            document, receipt = await ask(filed, lines, endpoint=RESPONSES)
+            await seen(filed, receipt)
+            after = kept.any("batch", document["id"])
+            assert after is not None
+            assert after.key == there.key

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from engine.protocols.batches.answers import AnswerLine, read_answer
+from engine.protocols.batches.answers import AnswerLine, files_named, name_files, read_answer
 from engine.protocols.batches.endpoints import ENDPOINTS
 from engine.usage import Usage
 
@@ -146,3 +146,29 @@ def test_what_is_billed_is_not_shown() -> None:
     read = AnswerLine(b'{"secret": 1}', answered=True, usage=None)
 
     assert "secret" not in repr(read)
+
+
+def test_what_its_provider_keeps_of_a_response_is_told() -> None:
+    body = {"id": "resp_0123456", "output": [{"type": "message", "id": "msg_0123456"}]}
+    read = read_answer(answer_line(body), ENDPOINTS["/v1/responses"], "small")
+
+    assert [(kept.object_id, kept.kind) for kept in read.kept] == [
+        ("resp_0123456", "response"),
+        ("msg_0123456", "item"),
+    ]
+    assert read_answer(answer_line(body, 500), ENDPOINTS["/v1/responses"], "small").kept == ()
+    assert read_answer(answer_line(body), CHAT, "small").kept == ()
+
+
+def test_files_are_called_as_the_account_calls_them_where_they_are_its_own() -> None:
+    cited = [{"file_id": "file-theirs01"}, {"file_id": "file-other02"}, {"text": "file-theirs01"}]
+    data = answer_line({"annotations": cited})
+
+    assert files_named(data) == {"file-theirs01", "file-other02"}
+    said = orjson.loads(name_files(data, {"file-theirs01": "file-ours"}))
+    assert said["response"]["body"]["annotations"] == [
+        {"file_id": "file-ours"},
+        {"file_id": "file-other02"},
+        {"text": "file-theirs01"},
+    ]
+    assert files_named(answer_line({"text": "file-theirs01"})) == frozenset()
