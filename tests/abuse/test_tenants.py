@@ -259,5 +259,5 @@ def test_what_lives_at_the_provider_is_not_told_apart_by_account(unpaid: Rig, na
 
     answer = unpaid.ask(path, documents.get(path, gemini) | fields)
 
-    assert answer.status == (404 if name.startswith("a file") else 400), answer.body
+    assert answer.status == 404, answer.body
     check_error(answer, protocol)
