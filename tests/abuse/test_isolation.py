@@ -266,3 +266,68 @@ async def test_nothing_of_anothers_in_prompts(tmp_path: Path) -> None:
                 assert SECRET not in one
                 cases += 1
         assert (truth.opened, worlds.shown(), cases) == (asked_before, before, 18)
+
+
+NATIVE: Final[tuple[tuple[str, str, dict[str, Any] | None], ...]] = (
+    ("GET", "/agents/{agent}", None),
+    ("PATCH", "/agents/{agent}", {"name": "taken"}),
+    ("DELETE", "/agents/{agent}", None),
+    ("POST", "/agents/{agent}/chat/completions", {"messages": [{"role": "user", "content": "x"}]}),
+    ("POST", "/agents/{agent}/responses", {"input": "x"}),
+    (
+        "POST",
+        "/agents/{agent}/messages",
+        {"messages": [{"role": "user", "content": "x"}], "max_tokens": 9},
+    ),
+    ("POST", "/agents/{agent}:generateContent", {"contents": [{"parts": [{"text": "x"}]}]}),
+    ("POST", "/agents", {"name": "x", "model": "kept", "knowledge": {"file_ids": ["{file}"]}}),
+    (
+        "POST",
+        "/chat/completions",
+        {"model": "agent:{name}", "messages": [{"role": "user", "content": "x"}]},
+    ),
+    ("POST", "/responses", {"model": "agent:{name}", "input": "x"}),
+    ("POST", "/uploads/{upload}/complete", {"part_ids": ["part_1"]}),
+    ("POST", "/uploads/{upload}/cancel", {}),
+)
+"""What the gateway keeps itself; `{name}` is an agent's."""
+
+
+async def test_nothing_of_anothers_among_agents_and_uploads(tmp_path: Path) -> None:
+    async with open_worlds(tmp_path) as worlds:
+        mine, theirs = worlds.mine.client, worlds.theirs
+        agent = {
+            "name": "guide-of-theirs-0001",
+            "model": "kept",
+            "instructions": SECRET,
+            "knowledge": {"file_ids": [theirs.at["file_id"]]},
+        }
+        made = await theirs.client.post("/agents", json=agent)
+        assert made.status_code == 201, made.text
+        upload = {"filename": SECRET, "purpose": "assistants", "bytes": 1, "mime_type": "text/x"}
+        begun = await theirs.client.post("/uploads", json=upload)
+        assert begun.status_code == 200, begun.text
+        named = {
+            "{agent}": made.json()["id"],
+            "{name}": agent["name"],
+            "{file}": theirs.at["file_id"],
+            "{upload}": begun.json()["id"],
+        }
+        for method, path, body in NATIVE:
+            template = path + orjson.dumps(body).decode()
+            [(place, foreign)] = [pair for pair in named.items() if pair[0] in template]
+            answers = []
+            for text in (str(foreign), unknown(str(foreign))):
+                document = orjson.loads(orjson.dumps(body).replace(place.encode(), text.encode()))
+                answers.append(await mine.request(method, path.replace(place, text), json=document))
+            one, other = (said(answer, str(foreign)) for answer in answers)
+            one = one.replace(answers[0].headers["x-request-id"], "")
+            other = other.replace(answers[1].headers["x-request-id"], "")
+            assert [answer.status_code for answer in answers] == [404, 404], (method, path, one)
+            assert one == other, (method, path)
+            assert SECRET not in one
+        shown = (await theirs.client.get(f"/agents/{made.json()['id']}")).json()
+        assert shown == made.json()
+        assert (await mine.get("/agents")).json()["data"] == []
+        done = await theirs.client.post(f"/uploads/{begun.json()['id']}/cancel", json={})
+        assert done.json()["status"] == "cancelled"
