@@ -331,3 +331,25 @@ async def test_nothing_of_anothers_among_agents_and_uploads(tmp_path: Path) -> N
         assert (await mine.get("/agents")).json()["data"] == []
         done = await theirs.client.post(f"/uploads/{begun.json()['id']}/cancel", json={})
         assert done.json()["status"] == "cancelled"
+
+
+async def test_nothing_of_anothers_in_the_lines_of_batches(tmp_path: Path) -> None:
+    async with open_worlds(tmp_path) as worlds:
+        client, calls = worlds.mine.client, worlds.kept.served.setup.sim.kept.calls
+        before = len(calls)
+        for foreign, body in named_in_prompts(worlds.theirs.at):
+            told = []
+            for object_id in (foreign, unknown(foreign)):
+                line = {"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": body}
+                data = orjson.dumps(_with(line, foreign, object_id))
+                file = await client.post(
+                    "/files", data={"purpose": "batch"}, files={"file": ("a.jsonl", data)}
+                )
+                batch = {"input_file_id": file.json()["id"], "endpoint": "/v1/responses"}
+                answer = await client.post("/batches", json=batch | {"completion_window": "24h"})
+                assert answer.status_code in (400, 404), (body, answer.text)
+                assert SECRET not in answer.text
+                told.append((answer.status_code, said(answer, foreign)))
+            assert told[0] == told[1], body
+        assert len(calls) == before
+        assert (await client.get("/batches?limit=100")).text.count('"object":"batch"') == 1
