@@ -77,7 +77,7 @@ def _priced(view: JobView) -> bool:
     """Somebody pays for what its tools do, or it costs the house."""
     terms = accepted(view).terms
     priced = {unit for rates in (terms.price, terms.cost) for unit in (rates or {}).get("more", {})}
-    return not priced.isdisjoint({"file_searches", "code_sessions"})
+    return "code_sessions" in priced
 
 
 RUN: Final = RunFollow()

@@ -28,7 +28,6 @@ COMPLETION_TOKENS: Final = 16_384
 _TOKENS_MIN: Final = 256
 """Less is refused by OpenAI."""
 _TOKENS_MAX: Final = 2**28
-_SEARCHES_HELD: Final = 8
 _BOTH: Final = "/threads/runs"
 
 
@@ -69,7 +68,7 @@ class OpenAIRunsCodec(OperationCodec):
                 input_tokens=prompt,
                 output_tokens=completion,
                 expected_input_tokens=min(prompt, len(call.body) // 4),
-                pieces={"file_searches": _SEARCHES_HELD, "code_sessions": 1},
+                pieces={"code_sessions": 1},
                 lowerable=True,
             ),
             job=JobAsk("run", timeout_s=FOLLOWED_MAX_S),

@@ -87,16 +87,12 @@ def usage_of(run: Mapping[str, Any]) -> Usage | None:
 
 
 def units_of(steps: Iterable[Mapping[str, Any]]) -> dict[MoreUnit, int]:
-    """What these steps come to beside tokens: each search of files, and code once, which has one
-    session of a thread."""
-    units: dict[MoreUnit, int] = {}
+    """What these steps come to beside tokens: code once, which has one session of a thread.
+    Searches of files cost nothing in runs (OpenAI's page of prices: "Responses API only")."""
     for step in steps:
         if step.get("status") != "completed":
             continue
-        for call in dicts(dict_of(step.get("step_details")).get("tool_calls")):
-            match call.get("type"):
-                case "file_search":
-                    units["file_searches"] = units.get("file_searches", 0) + 1
-                case "code_interpreter":
-                    units["code_sessions"] = 1
-    return units
+        calls = dicts(dict_of(step.get("step_details")).get("tool_calls"))
+        if any(call.get("type") == "code_interpreter" for call in calls):
+            return {"code_sessions": 1}
+    return {}
