@@ -27,6 +27,7 @@ from engine.admitting import check_room
 from engine.charging import Bill, Charging
 from engine.errors import (
     InsufficientFundsError,
+    InvalidRequestError,
     JobNotEndedError,
     UpstreamError,
     UpstreamRejectedError,
@@ -388,13 +389,19 @@ async def _pieces(answer: Answer) -> AsyncGenerator[bytes]:
 
 
 def _named(asked: Asked, document: Mapping[str, Any] | None) -> list[Named]:
-    """All that a request names: in its path, in its URL's parameters, in its body."""
+    """All that a request names: in its path, in its URL's parameters, in its body. Raises
+    InvalidRequestError: that is too deep."""
     found = [Named(None, name, asked.at[name], PARAMETERS[name], name) for name in asked.at]
     for name, value in asked.query:
         kind = query_kind(name, value, asked.route.query)
         if kind is not None:
             found.append(Named(None, name, value, None if kind == "item" else kind, name))
-    return found if document is None else found + name_ids(document)
+    if document is None:
+        return found
+    try:
+        return found + name_ids(document)
+    except RecursionError:
+        raise InvalidRequestError("The body is nested too deeply.") from None
 
 
 def _path(asked: Asked, held: Mapping[str, str]) -> str:
