@@ -18,7 +18,6 @@ import trio
 
 from engine.admitting import Choice
 from engine.agent import Agent
-from engine.agents.citing import Marks
 from engine.alarm import Alarm
 from engine.billing import ExchangeBilling
 from engine.continuing import Continuing
@@ -31,10 +30,9 @@ from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.passage import Passage
 from engine.preparing import Preparing
-from engine.protocols.registry import client_codec
 from engine.request_files import NamedFiles
 from engine.retrying import Again, Retrying
-from engine.rounds import Limit, Rounds
+from engine.rounds import Limit, Rounds, open_rounds
 from engine.routing.values import Candidate
 from engine.seam import Seam
 from engine.sink import Sink
@@ -79,7 +77,11 @@ class Course:
         can_go_on = prepared.continuable and prepared.request.job is None
         continuable = candidate.model.continuation and can_go_on
         self._continuing = Continuing(choose, billing) if continuable else None
-        self._rounds = None if agent is None else self._open_rounds(agent, call)
+        self._rounds = (
+            None
+            if agent is None
+            else open_rounds(parts, agent, call, billing, in_pieces=prepared.request.stream)
+        )
         needed = continuable or prepared.held or agent is not None
         kept = call if self._retrying.has_others or needed else None
         self._preparing = Preparing(parts, kept, upload, billing, choose, files)
@@ -112,19 +114,6 @@ class Course:
         whole, prepared = prepared, self._first_of(prepared)
         own = measuring if whole is prepared else None
         self.current = self._open(Again(candidate, "first"), prepared, passage, own)
-
-    def _open_rounds(self, agent: Agent, call: Call) -> Rounds:
-        assert call.agent is not None, "it was looked up"
-        sources, origin = call.agent.sources, call.origin
-        protocol = client_codec(call.protocol, call.operation).name
-        return Rounds(
-            self._parts,
-            agent,
-            call.agent,
-            lambda: Marks(sources, protocol, origin),
-            self._billing,
-            in_pieces=self._stream,
-        )
 
     def _passage_of(
         self,
@@ -249,17 +238,9 @@ class Course:
                 leg.note_begin(trio.current_time())
             self._note_end(leg)
             if self._rounds is not None:
-                self._write_on(self._round_after(leg, self._rounds))
+                self._write_on(self._rounds.after(leg, self._retrying))
             else:
                 self._write_on(None if self._continuing is None else self._continuing.after(leg))
-
-    def _round_after(self, leg: Leg, rounds: Rounds) -> Again | None:
-        """Another round, where this one asks for tools."""
-        again = rounds.after(leg)
-        if again is not None:
-            leg.close(trio.current_time())
-            self._retrying.answered()
-        return again
 
     def _fails_round(self, leg: Leg) -> bool:
         """A round behind the first has failed before it brought anything, and is tried again."""
@@ -316,7 +297,7 @@ class Course:
 
     def _take_round(self, leg: Leg, rounds: Rounds) -> None:
         """A round of an answer in one piece has ended."""
-        again = self._round_after(leg, rounds)
+        again = rounds.after(leg, self._retrying)
         if again is None:
             self._commit()
         else:

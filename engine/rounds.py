@@ -19,12 +19,13 @@ from engine.agents.running import run_tools
 from engine.agents.telling import Telling, Told
 from engine.billing import ExchangeBilling
 from engine.conversation import Turn
-from engine.events import FinishReason
+from engine.events import Call, FinishReason
 from engine.inlining import egress_policy
 from engine.leg import Leg
 from engine.parts import Parts
+from engine.protocols.registry import client_codec
 from engine.relay import StreamRelay, UnaryRelay
-from engine.retrying import Again
+from engine.retrying import Again, Retrying
 
 Limit = Literal["rounds", "seconds", "spend", "funds"]
 
@@ -72,9 +73,16 @@ class Rounds:
         """For an attempt at this round."""
         return Telling(self.brief, self._open_marks(), self._told, in_pieces=self._in_pieces)
 
-    def after(self, leg: Leg) -> Again | None:
+    def after(self, leg: Leg, retrying: Retrying) -> Again | None:
         """Another round, where this one has ended and asks for tools; else None, and it has come
         to its end, or to a limit."""
+        again = self._after(leg)
+        if again is not None:
+            leg.close(trio.current_time())
+            retrying.answered()
+        return again
+
+    def _after(self, leg: Leg) -> Again | None:
         relay, telling = leg.attempt.relay, leg.attempt.relay.telling
         if leg.attempt.error is not None or leg.attempt.crash is not None or telling is None:
             return None
@@ -126,3 +134,17 @@ class Rounds:
         last = self._number >= min(limits.rounds, self._config.agents.rounds_max)
         self.brief = replace(self.brief, turns=turns, last=last)
         self._asked = None
+
+
+def open_rounds(
+    parts: Parts, agent: Agent, call: Call, billing: ExchangeBilling, *, in_pieces: bool
+) -> Rounds:
+    """Those of a call to an agent, which has been looked up."""
+    brief = call.agent
+    assert brief is not None, "it has been"
+    origin, protocol = call.origin, client_codec(call.protocol, call.operation).name
+
+    def open_marks() -> Marks:
+        return Marks(brief.sources, protocol, origin)
+
+    return Rounds(parts, agent, brief, open_marks, billing, in_pieces=in_pieces)
