@@ -253,8 +253,8 @@ class Attempts(Course):
             self._unmake(leg)
             if again.role == "continuation" and self._continuing is not None:
                 self._write_on(self._continuing.instead_of(again.candidate.deployment.path))
-            elif self._uncovered and self._rounds is not None:
-                self._end_rounds(self._rounds)
+            elif self._uncovered and self.rounds is not None:
+                self._end_rounds(self.rounds)
             else:
                 self._pass_over(again)
         else:
@@ -265,8 +265,8 @@ class Attempts(Course):
             if self._sink is not None and self.committed:
                 if self._continuing is not None:
                     self._continuing.begin(leg, before)
-                elif self._rounds is not None:
-                    self._rounds.begin(leg, before)
+                elif self.rounds is not None:
+                    self.rounds.begin(leg, before)
                 leg.attempt.attach(self._sink, pulled=self._pulled)
             await self._send(leg)
 
@@ -287,8 +287,8 @@ class Attempts(Course):
     async def _make(self, again: Again) -> Leg | None:
         """The leg of another attempt; None where its provider cannot be asked that."""
         before, call = self.current, self._preparing.call
-        if again.role == "round" and self._rounds is not None:
-            return await self._make_round(again, self._rounds)
+        if again.role == "round" and self.rounds is not None:
+            return await self._make_round(again, self.rounds)
         if again.role == "part" and self._splitting is not None:
             return self._open(again, self._splitting.next(), before.passage)
         same = again.candidate.deployment.path == before.path

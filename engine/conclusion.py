@@ -219,8 +219,9 @@ class Conclusion:
             else:
                 self.settle(outcome_of(attempt.error), attempt.error)
             return relayed.fail(attempt.error)
-        if (limit := self._attempts.agent_limit) is not None:
-            return self._cut_agent(limit)
+        rounds = self._attempts.rounds
+        if rounds is not None and rounds.limit is not None:
+            return self._cut_agent(rounds.limit)
         if taken and relayed.meter.reported is None:  # it has come to more than its stream says
             self.hand_over()
             return relayed.finish()

@@ -32,7 +32,7 @@ from engine.passage import Passage
 from engine.preparing import Preparing
 from engine.request_files import NamedFiles
 from engine.retrying import Again, Retrying
-from engine.rounds import Limit, Rounds, open_rounds
+from engine.rounds import Rounds, open_rounds
 from engine.routing.values import Candidate
 from engine.seam import Seam
 from engine.sink import Sink
@@ -53,6 +53,7 @@ class Course:
         committed: what it brings goes to the client, and no other leg can take its place.
         over: nothing more will come that the client could get.
         joined: the answer is to several requests.
+        rounds: of an agent; None: it is none that is asked.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Course:
         can_go_on = prepared.continuable and prepared.request.job is None
         continuable = candidate.model.continuation and can_go_on
         self._continuing = Continuing(choose, billing) if continuable else None
-        self._rounds = (
+        self.rounds = (
             None
             if agent is None
             else open_rounds(parts, agent, call, billing, in_pieces=prepared.request.stream)
@@ -87,8 +88,8 @@ class Course:
         self._preparing = Preparing(parts, kept, upload, billing, choose, files)
         self._started_at = now = trio.current_time()
         self._deadline = now + parts.config.server.exchange_deadline_s
-        if self._rounds is not None:
-            self._deadline = min(self._deadline, self._rounds.deadline)
+        if self.rounds is not None:
+            self._deadline = min(self._deadline, self.rounds.deadline)
         self._changed = Alarm()
         self._output_limit: int | None = None
         self._tapping = False
@@ -122,7 +123,7 @@ class Course:
         prepared: Prepared,
         seam: Seam | None = None,
     ) -> Passage:
-        account_id, rounds = self._billing.receipt.account_id, self._rounds
+        account_id, rounds = self._billing.receipt.account_id, self.rounds
         open_telling = None if rounds is None else rounds.open_telling
         return passage_of(self._parts, call, candidate, prepared, account_id, seam, open_telling)
 
@@ -163,11 +164,6 @@ class Course:
     def at_limit(self) -> bool:
         """It has broken off where the client's own limit ends it."""
         return self._continuing is not None and self._continuing.at_limit
-
-    @property
-    def agent_limit(self) -> Limit | None:
-        """What has ended the answer of an agent, where its model had not come to an end."""
-        return None if self._rounds is None else self._rounds.limit
 
     @property
     def held_up(self) -> bool:
@@ -233,21 +229,21 @@ class Course:
         if not self.committed or self.over or self._again is not None:
             return
         leg = self.current
-        if leg.attempt.over and not self._fails_round(leg):
+        if leg.attempt.over and not (leg.role == "round" and self._fails_round(leg)):
             if leg.role in ("continuation", "round"):
                 leg.note_begin(trio.current_time())
             self._note_end(leg)
-            if self._rounds is not None:
-                self._write_on(self._rounds.after(leg, self._retrying))
+            if self.rounds is not None:
+                self._write_on(self.rounds.after(leg, self._retrying))
             else:
                 self._write_on(None if self._continuing is None else self._continuing.after(leg))
 
     def _fails_round(self, leg: Leg) -> bool:
         """A round behind the first has failed before it brought anything, and is tried again."""
         attempt, now = leg.attempt, trio.current_time()
-        if leg.role != "round" or attempt.error is None or leg.visit is None:
+        if attempt.error is None or attempt.crash is not None or leg.visit is None:
             return False
-        if attempt.crash is not None or attempt.relay.meter.has_output:
+        if attempt.relay.meter.has_output:
             return False
         leg.note_head(now)
         failure, verdict = self._retrying.failed(leg, now)
@@ -274,10 +270,10 @@ class Course:
             failed = attempt.crash is not None or attempt.error is not None
             if self._splitting is not None and not failed:
                 self._take_part(self.current, self._splitting)
-            elif self._rounds is None or self._stream or failed:
+            elif self.rounds is None or self._stream or failed:
                 self._commit()
             else:
-                self._take_round(self.current, self._rounds)
+                self._take_round(self.current, self.rounds)
 
     def _take_part(self, leg: Leg, splitting: Splitting) -> None:
         """It has answered its part of the request."""
@@ -436,7 +432,7 @@ class Course:
         self._final, leg = True, self.current
         if leg.attempt.uploaded:
             leg.drop_body()
-            if self._continuing is None and self._rounds is None:
+            if self._continuing is None and self.rounds is None:
                 self._preparing.release()
         elif isinstance(leg.body, bytes):
             leg.take_body()  # the stream has what it has not sent yet, and that takes room

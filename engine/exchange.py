@@ -14,7 +14,7 @@ import trio
 
 from engine.admitting import Choice, admit_call, check_jobs, check_kept, check_room
 from engine.agent import Agent
-from engine.agent_calls import prepare_call
+from engine.agent_calls import brief_call
 from engine.attempt import Attempt
 from engine.attempts import Attempts
 from engine.billing import ExchangeBilling
@@ -33,11 +33,11 @@ from engine.idempotency import Replay
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import ProgressEntry
 from engine.leg import measuring_of
-from engine.parsing.jobs import Prepared
+from engine.parsing.jobs import AgentNamedError, Prepared
 from engine.parts import Parts
 from engine.protocols.codec import AnswersPlainly
 from engine.pulling import Events
-from engine.request_files import NamedFiles
+from engine.request_files import NamedFiles, prepare_first
 from engine.reserving import TokenReserve
 from engine.rules import Admitted
 from engine.sink import PullSink, Sink, wait_taken
@@ -74,7 +74,12 @@ async def open_exchange(
         upload, call = call.upload, call.opened()
         choose = Choice(parts, admitted, call.source)
         account_id = admitted.entry.principal.account_id
-        prepared, call, files, agent = await prepare_call(parts, call, choose, account_id)
+        agent = None
+        try:
+            prepared, call, files = await prepare_first(parts, call, choose, account_id)
+        except AgentNamedError as error:
+            agent, call = await brief_call(parts, call, error.use, account_id)
+            prepared, call, files = await prepare_first(parts, call, choose, account_id)
         if prepared.request.stores or prepared.request.thoughts:
             await check_kept(parts, account_id, choose.plan, prepared)
         exchange = Exchange(parts, call, admitted, choose, prepared, upload, files, agent)
