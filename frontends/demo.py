@@ -105,6 +105,16 @@ PROVIDERS = (
 SIMULATED = {"openai": "v1", "anthropic": "v1", "gemini": "v1beta"}
 """The simulated provider's protocols, and the version in the path of each."""
 
+KEEPS = 'responses = true\nfiles = "openai"\nstate = "openai"\n'
+"""Of the simulated provider of OpenAI's protocol: what only OpenAI has, it has too."""
+BATCH_PRICE = """
+[[prices]]
+model = "sim-openai"
+service_tier = "batch"
+input = 0.5
+output = 2.0
+"""
+
 SIMULATED_BESIDE_CHAT = (
     ("sim-embedding", "openai", "text-embedding-3-small", "price = { input = 0.02, output = 0 }"),
     (
@@ -150,16 +160,17 @@ lag_max_s = 60  # whoever tries it out shares the machine with it
 url = {json.dumps(f"sqlite:{database}")}
 """
     for protocol, version in SIMULATED.items():
+        keeps, trained = (KEEPS, ", trained_tokens = 8.0") if protocol == "openai" else ("", "")
         text += f"""
 [providers.sim-{protocol}]
 protocol = "{protocol}"
 base_url = "{simulator_url}/{version}"
 http2 = "prior-knowledge"
-[models.sim-{protocol}]
+{keeps}[models.sim-{protocol}]
 deployments = [{{ provider = "sim-{protocol}", model = "sim-{protocol}" }}]
-price = {{ input = 1.0, cached_input = 0.1, output = 4.0 }}
+price = {{ input = 1.0, cached_input = 0.1, output = 4.0{trained} }}
 """
-    text += '[providers.sim-openai.jobs.video]\nlike = "openai"\n'
+    text += '[providers.sim-openai.jobs.video]\nlike = "openai"\n' + BATCH_PRICE
     for name, protocol, model, price in SIMULATED_BESIDE_CHAT:
         text += f"""
 [models.{name}]

@@ -93,12 +93,12 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "budgets.set": {"limit": "50", "hard": True},
     "receipts.refund": {"reason": "the answer was cut"},
     "plans.set": {"requests_per_min": 30, "monthly_budget_usd": "5.00"},
-    "prices.set": {"scope": "all", "model": "sim-openai", "rates": {"input": 1, "output": 4}},
+    "prices.set": {"scope": "all", "model": "sim-anthropic", "rates": {"input": 1, "output": 4}},
     "routes.explain": {"body": _CHAT},
     "switches.off": {"reason": "abuse"},
 }
 _QUERIES: Final[Mapping[str, Mapping[str, str]]] = {
-    "prices.remove": {"scope": "all", "model": "sim-openai"}
+    "prices.remove": {"scope": "all", "model": "sim-anthropic"}
 }
 
 

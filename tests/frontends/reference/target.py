@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from tests.frontends.reference.kept import kept
 from tests.frontends.reference.world import MAKERS, World, open_world
 
 
@@ -31,6 +32,10 @@ class Target:
     def key(self) -> str:
         """Of the account."""
         return str(self.world.client.headers["authorization"]).removeprefix("Bearer ")
+
+    def kept(self) -> dict[str, str]:
+        """What a provider keeps for the account."""
+        return trio.from_thread.run(kept, self.world, trio_token=self.token)
 
     def known(self, variable: str, operation: str) -> str | None:
         """What may stand for a variable of the operation's path; made once for each."""

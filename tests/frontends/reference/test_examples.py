@@ -13,9 +13,11 @@ from bench.simulate.pictures import png
 from frontends.reference.build import all_routes, document, shown_path
 from frontends.reference.gemini import OTHER_TAG
 from frontends.reference.operators import TAG as OPERATORS
+from frontends.reference.passed import TAGS as PASSED
 from frontends.reference.rows import BYTES, FORM, Example, Row
 from frontends.reference.table import ROWS
 from tests.frontends.operators import SECRET
+from tests.frontends.reference.kept import kept, named
 from tests.frontends.reference.world import MAKERS, World, medium, open_world
 from tests.sounds import wav
 
@@ -29,7 +31,7 @@ CONTENT: Final[Mapping[str, tuple[bytes, str]]] = {
 
 def examples() -> Iterator[tuple[Row, Example]]:
     """All of them; what goes away last."""
-    rows = sorted(ROWS, key=lambda row: row.method == "DELETE")
+    rows = sorted(ROWS, key=lambda row: -row.rule.count("/") if row.method == "DELETE" else -99)
     for row in rows:
         for example in row.examples:
             yield row, example
@@ -56,8 +58,10 @@ async def send(world: World, row: Row, example: Example) -> httpx.Response:
     if "{media_id}" in path:
         media_id, query = await medium(world)
         path = path.replace("{media_id}", media_id)
+    known = await kept(world) if row.tag in PASSED.values() else {}
     for name in [part.partition("}")[0] for part in path.split("{")[1:]]:
-        value = example.path.get(name) or await MAKERS[name](world, row.name)
+        value = example.path.get(name) or known.get(name)
+        value = value or await MAKERS[name](world, row.name)
         path = path.replace(f"{{{name}}}", value)
     if row.tag == OPERATORS:
         headers["authorization"] = f"Bearer {SECRET}"
@@ -72,7 +76,7 @@ async def send(world: World, row: Row, example: Example) -> httpx.Response:
         body = {"content": CONTENT[example.value][0]}
         headers["content-type"] = CONTENT[example.value][1]
     elif example.value is not None:
-        body = {"json": example.value}
+        body = {"json": named(example.value, known)}
     return await world.client.request(row.method, path, params=query, headers=headers, **body)
 
 

@@ -6,7 +6,6 @@ Bounded by examples and a seed; with `--long` there are many more, and those tha
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +22,9 @@ from schemathesis.generation import GenerationMode
 
 from frontends.reference.build import all_routes, document
 from frontends.reference.gemini import OTHER_TAG
+from frontends.reference.passed import TAGS as PASSED
 from tests.frontends.operators import SECRET
+from tests.frontends.reference.kept import named
 from tests.frontends.reference.target import Target, open_target
 
 SEED: Final = 13
@@ -37,6 +38,8 @@ CHECKED: Final = (
     "content_type_conformance",
     "response_schema_conformance",
 )
+KEPT: Final = frozenset(PASSED.values())
+"""The families of what a provider keeps."""
 AMISS: Final[tuple[Any, ...]] = (
     None,
     True,
@@ -82,8 +85,11 @@ class Client:
         """Ask; with `known`, about something that is there."""
         operation = case.operation.definition.raw
         name = operation["operationId"]
+        kept = self.target.kept() if known and operation["tags"][0] in KEPT else {}
         for variable in case.path_parameters or {}:
-            value = self.target.known(variable, name) if known else None
+            value = kept.get(variable)
+            if known and value is None:
+                value = self.target.known(variable, name)
             if known and value is None:
                 value = _examples_of(operation).get(variable)
             if value is not None:
@@ -127,7 +133,7 @@ def test_what_the_document_allows_is_answered_as_it_says(target: Target) -> None
 def test_examples_with_something_amiss_are_answered_as_the_document_says(target: Target) -> None:
     client = Client(target)
     for operation in client.operations():
-        for case in amiss(operation, EXAMPLES):
+        for case in amiss(operation, EXAMPLES, target.kept()):
             client.send(case, known=True)
     assert client.found == {}, client.report()
     assert client.sent > 100
@@ -139,7 +145,7 @@ def test_much_is_answered_as_the_document_says(target: Target, mode: GenerationM
     client = Client(target)
     for operation in client.operations():
         generate(client, operation, mode, MANY)
-        for case in amiss(operation, MANY):
+        for case in amiss(operation, MANY, target.kept()):
             client.send(case, known=True)
     assert client.found == {}, client.report()
 
@@ -167,8 +173,9 @@ def generate(client: Client, operation: Any, mode: GenerationMode, count: int) -
         assert mode is GenerationMode.NEGATIVE, operation.label
 
 
-def amiss(operation: Any, count: int) -> Iterator[Any]:
-    """Cases of an operation's examples in JSON, each with one thing replaced or left out."""
+def amiss(operation: Any, count: int, kept: Mapping[str, str]) -> Iterator[Any]:
+    """Cases of an operation's examples in JSON, each with one thing replaced or left out; `kept`
+    is what they name."""
     body = operation.definition.raw.get("requestBody", {}).get("content", {})
     shown = body.get("application/json", {}).get("examples", {}).values()
     examples = [each for each in shown if each["value"]]
@@ -176,7 +183,7 @@ def amiss(operation: Any, count: int) -> Iterator[Any]:
     for example in examples[:count]:
         places = list(_places(example["value"]))
         for _ in range(max(1, count // len(examples))):
-            value = copy.deepcopy(example["value"])
+            value = named(example["value"], kept)
             *way, last = chance.choice(places)
             parent = value
             for step in way:

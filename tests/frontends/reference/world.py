@@ -64,6 +64,8 @@ class World:
     """Streams that run until the end."""
     ended_jobs: dict[str, str] = field(default_factory=dict)
     """By path: one that has succeeded."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """What a provider keeps for the account, by the variables of paths; empty until asked for."""
     numbers: count[int] = field(default_factory=lambda: count(1))
 
     async def post(self, path: str, body: Any, **more: Any) -> dict[str, Any]:
