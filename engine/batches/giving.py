@@ -6,15 +6,13 @@ much; nobody is sent them before that.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-import trio
-
 from engine.admitting import Choice
 from engine.batch import BatchFacts
+from engine.batches.turns import turns
 from engine.batches.writing import BatchInput, PinnedError, WrittenBatch, model_of, write_batch
 from engine.errors import (
     GatewayError,
@@ -37,13 +35,9 @@ from engine.upstream.bodies import SPOOL_PIECE_BYTES, close_body
 from engine.upstream.provider_files import OutgoingFile, ProviderFiles
 
 PURPOSE: Final = "batch"
-_AT_ONCE: Final = 2
-"""Files that are read at the same time: it is work for this process, however it is shared out."""
 _DOCUMENT_MAX_BYTES: Final = 64 * 1024
 _NAME: Final = "batch.jsonl"
 _TYPE: Final = "application/jsonl"
-
-_reading = trio.lowlevel.RunVar[trio.CapacityLimiter]("parshall_batches_read")
 
 
 class RequestBatch:
@@ -64,7 +58,7 @@ class RequestBatch:
     async def write(self) -> WrittenBatch:
         """The file for the deployment that it is for now. Raises as `write_batch`."""
         self.drop()
-        async with _limiter():
+        async with turns().take(self._batch.account_id):
             written = await write_batch(self._parts, self._batch, self._model, self._written_for)
         self._written = written
         return written
@@ -118,10 +112,12 @@ async def prepare_batch(
         StoredFileNotFoundError: the account has no such file.
         BatchLineError: a line of it cannot be served.
         InvalidRequestError: it is no input file of a batch, or too large.
+        OwnedLimitError: the account has as many things at providers as it may have.
         GatewayError: as `Choice`, `write_batch`.
     """
     if call.spooled is not None or len(call.body) > _DOCUMENT_MAX_BYTES:
         raise InvalidRequestError("The body of a batch is too large.")
+    await parts.owners.check_room(account_id)
     asked = read_batch(load_request(call.body))
     row = await _file(parts, account_id, asked.input_file_id)
     batch = BatchInput(replace(call, body=b""), account_id, row, asked.endpoint)
@@ -194,17 +190,6 @@ async def _file(parts: Parts, account_id: str, file_id: str) -> FileRow:
 
 def _is_same(one: Candidate[Rates], other: Candidate[Rates]) -> bool:
     return (one.deployment.path, one.key) == (other.deployment.path, other.key)
-
-
-@asynccontextmanager
-async def _limiter() -> AsyncIterator[None]:
-    try:
-        limiter = _reading.get()
-    except LookupError:
-        limiter = trio.CapacityLimiter(_AT_ONCE)
-        _reading.set(limiter)
-    async with limiter:
-        yield
 
 
 class _SpoolPieces:

@@ -341,3 +341,15 @@ async def test_lines_that_name_what_another_key_has_are_asked_with_that_key(
             after = kept.any("batch", document["id"])
             assert after is not None
             assert after.key == there.key
+
+
+async def test_who_has_as_much_at_providers_as_may_be_makes_no_batch(tmp_path: Path) -> None:
+    more = "[state]\nids_per_account_max = 1\n"
+    async with open_batched(tmp_path, jobs=POLLED, more=more) as filed:
+        _, receipt = await ask(filed, [told(0, "tokens=3")])
+        await seen(filed, receipt)
+
+        with pytest.raises(GatewayError) as caught:
+            await ask(filed, [told(0, "tokens=3")])
+        assert (caught.value.status, caught.value.code) == (429, "owned_ids_limit_exceeded")
+        assert len(filed.setup.sim.kept) == 1
