@@ -75,8 +75,9 @@ _OBJECTS: Final[Mapping[str, OwnedKind]] = {
 _BY_FILE: Final = "vector_store.file"
 """Of these the id is the file's."""
 
-is_file: Final = re.compile(r"file[-_][A-Za-z0-9_-]{6,128}").fullmatch
-"""Whether a text has the shape of a file's id, the gateway's or a provider's."""
+is_file: Final = re.compile(r"file[-_](?=.{16}|[^0-9]*[0-9])[A-Za-z0-9_-]{6,128}").fullmatch
+"""Whether a text has the shape of a file's id, the gateway's or a provider's; `file_search` is the
+name of a tool."""
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 

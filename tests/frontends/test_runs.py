@@ -206,3 +206,24 @@ async def test_no_more_is_asked_for_than_funds_cover(tmp_path: Path) -> None:
         assert (run.max_prompt_tokens, run.max_completion_tokens) == (8_000, 1_000)
         receipt = await settled(kept)
         assert receipt["price"]["nanodollars"] == reported(kept)
+
+
+PRICED = """
+[models.tools]
+deployments = [{ provider = "keeps", model = "sim-openai" }]
+price = { input = 1, output = 2, code_sessions = 0.03 }
+"""
+
+
+async def test_what_tools_of_the_providers_have_done_is_charged_by_its_steps(
+    tmp_path: Path,
+) -> None:
+    async with open_kept(tmp_path, FAST + PRICED) as kept:
+        tools: Any = [{"type": "file_search"}, {"type": "code_interpreter"}]
+        made = await kept.ours.beta.assistants.create(model="tools", tools=tools)
+        thread_id = await thread(kept, "tokens=4 searches=3 codes=2")
+        await kept.ours.beta.threads.runs.create(thread_id, assistant_id=made.id)
+        receipt = await settled(kept)
+        assert receipt["usage"]["code_sessions"] == 1
+        assert "file_searches" not in receipt["usage"]  # OpenAI takes nothing for them here
+        assert receipt["price"]["nanodollars"] == reported(kept) + 30_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -24,7 +25,8 @@ _NAMES: Final[Mapping[str, OwnedKind]] = {
     "vector_store_ids": "vector_store",
 }
 _FILES: Final = frozenset({"file_id", "file_ids"})
-_FILE_BEGINS: Final = ("file-", "file_")
+_is_file: Final = re.compile(r"file[-_](?=.{16}|[^0-9]*[0-9])[A-Za-z0-9_-]{6,}").fullmatch
+"""Whether a text has the shape of a file's id; `file_search` is the name of a tool."""
 _DEPTH_MAX: Final = 32
 
 
@@ -44,8 +46,8 @@ def names_in(document: dict[str, Any]) -> tuple[list[HeldRef], list[FilePlace]]:
     """
     refs, files = [], []
     for holder, at, name, text, path in _texts(document, "", "", _DEPTH_MAX):
-        if name in _FILES or text.startswith(_FILE_BEGINS):
-            files.append(FilePlace(holder, at, FileUse(text, path)))
+        if name in _FILES or _is_file(text):
+            files.append(FilePlace(holder, at, FileUse(text, path, by_id=True)))
         elif name in _NAMES or is_id(text):
             refs.append(HeldRef(text, _NAMES.get(name) or kind_of(text), path))
     return refs, files
