@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 import orjson
 
 from engine.errors import InvalidRequestError
 from engine.media.forms import parse_form
-from engine.passing.table import Route
+from engine.passing.ids import Named, name_ids, query_kind
+from engine.passing.table import PARAMETERS, Route
 
 _MEMBERS_MAX: Final = 100_000
 """Objects and lists of a body; a quarter of a million of them stall all streams for a tenth of a
@@ -77,3 +79,28 @@ def wants_stream(asked: Asked, document: Mapping[str, Any] | None) -> bool:
         said = dict(asked.query)
         return said.get("stream", "").lower() in ("1", "true")
     return document is not None and document.get("stream") is True
+
+
+def named_in(asked: Asked, document: Mapping[str, Any] | None) -> list[Named]:
+    """All that a request names: in its path, in its URL's parameters, in its body. Raises
+    InvalidRequestError: that is too deep."""
+    found = [Named(None, name, asked.at[name], PARAMETERS[name], name) for name in asked.at]
+    for name, value in asked.query:
+        kind = query_kind(name, value, asked.route.query)
+        if kind is not None:
+            found.append(Named(None, name, value, None if kind == "item" else kind, name))
+    if document is None:
+        return found
+    try:
+        return found + name_ids(document)
+    except RecursionError:
+        raise InvalidRequestError("The body is nested too deeply.") from None
+
+
+def upstream_path(asked: Asked, held: Mapping[str, str]) -> str:
+    """Behind the provider's base URL."""
+    at = {name: quote(held.get(value, value), safe="") for name, value in asked.at.items()}
+    path = asked.route.fill(at).removeprefix("/v1")
+    if not asked.query:
+        return path
+    return f"{path}?{urlencode([(name, held.get(v, v)) for name, v in asked.query])}"

@@ -18,30 +18,26 @@ from collections.abc import (
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote, urlencode
 
 import orjson
-import trio
 
 from engine.admitting import check_room
 from engine.charging import Bill, Charging
 from engine.errors import (
     InsufficientFundsError,
-    InvalidRequestError,
     JobNotEndedError,
     UpstreamError,
     UpstreamRejectedError,
-    UpstreamTimeoutError,
 )
 from engine.ledger.file_rows import FileRow
 from engine.ledger.owned_rows import OwnedRow
 from engine.owned import HeldRef
 from engine.parts import Parts
 from engine.passing.answers import Circumstances, Ended, Reading
-from engine.passing.asked import Asked, read_document, wants_stream
-from engine.passing.asking import ask, read_whole, refusal_of, worded
+from engine.passing.asked import Asked, named_in, read_document, upstream_path, wants_stream
+from engine.passing.asking import ask, read_whole, refusal_of
 from engine.passing.files import PassedFiles
-from engine.passing.ids import Named, name_ids, query_kind
+from engine.passing.ids import Named
 from engine.passing.places import (
     Place,
     check_family,
@@ -50,14 +46,12 @@ from engine.passing.places import (
     put_model,
     shown_models,
 )
-from engine.passing.table import PARAMETERS, Route
+from engine.passing.relaying import events_of, pieces_of
+from engine.passing.table import Route
 from engine.protocols.openai_responses.tools import container_gigabytes
-from engine.protocols.registry import client_codec
 from engine.rules import Admitted
-from engine.upstream.answers import Answer
 from engine.usage import MoreUnit
 from engine.wire.http import Headers
-from engine.wire.sse import EventSplitter, EventTooLargeError
 
 _JSON: Final = b"application/json"
 _EVENTS: Final = b"text/event-stream"
@@ -182,7 +176,7 @@ class Forwarder:
         document = read_document(asked)
         if route.creates is not None:
             await self._check_means(account_id)
-        named = _named(asked, document)
+        named = named_in(asked, document)
         files = await self.files.find(account_id, [each for each in named if each.kind == "file"])
         refs = [HeldRef(each.text, each.kind, each.path) for each in named if each.kind != "file"]
         rows = await parts.owners.find(account_id, refs)
@@ -198,7 +192,7 @@ class Forwarder:
             admitted,
             asked,
             place,
-            _path(asked, held),
+            upstream_path(asked, held),
             asked.body if document is None else orjson.dumps(document),
             self._headers(asked, document),
             rows,
@@ -282,12 +276,13 @@ class Forwarder:
                 silent_max_s = max(
                     place.provider.idle_timeout_s, place.provider.first_byte_timeout_s
                 )
-                events = self._events(answer, reading, silent_max_s)
+                beat_s = self._parts.config.server.heartbeat_s
+                events = events_of(answer, reading, beat_s, silent_max_s)
                 yield Passed(status, [(b"content-type", kind)], pieces=events)
                 return
             if asked.route.answer == "bytes":
                 kept = [pair for pair in headers if pair[0] in (b"content-type", b"content-length")]
-                yield Passed(status, kept, pieces=_pieces(answer))
+                yield Passed(status, kept, pieces=pieces_of(answer))
                 return
             data = await read_whole(answer)
             yield await self.passed_whole(status, data, sending, reading)
@@ -322,36 +317,6 @@ class Forwarder:
         account_id = sending.admitted.entry.principal.account_id
         await self._parts.owners.grow(account_id, conversation_id, len(sending.body))
 
-    async def _events(
-        self, answer: Answer, reading: Reading, silent_max_s: float
-    ) -> AsyncGenerator[bytes]:
-        """Whole events, and heartbeats while there are none, for so long."""
-        splitter = EventSplitter()
-        beat, beat_s = client_codec("openai_chat").heartbeat, self._parts.config.server.heartbeat_s
-        silent_s = 0.0
-        while True:
-            with trio.move_on_after(beat_s) as waiting:
-                await answer.wait_ready()
-            if waiting.cancelled_caught:
-                silent_s += beat_s
-                if silent_s >= silent_max_s:
-                    raise UpstreamTimeoutError("The provider was silent for too long.")
-                yield beat
-                continue
-            silent_s = 0.0
-            with worded():
-                data = await anext(answer, None)
-            if data is None:
-                break
-            try:
-                events = splitter.feed(data)
-            except EventTooLargeError:
-                raise UpstreamError("An event of the provider's answer is too large.") from None
-            if events:
-                yield b"".join([await reading.event(event) for event in events])
-        if rest := splitter.finish():
-            yield await reading.event(rest)
-
 
 def _units_of(route: Route, document: Mapping[str, Any] | None) -> dict[MoreUnit, int]:
     """What a good answer costs."""
@@ -377,40 +342,6 @@ def _bill_of(sending: Sending) -> Bill:
         units=sending.units,
         about=next(iter(asked.at.values()), None),
     )
-
-
-async def _pieces(answer: Answer) -> AsyncGenerator[bytes]:
-    while True:
-        with worded():
-            piece = await anext(answer, None)
-        if piece is None:
-            return
-        yield piece
-
-
-def _named(asked: Asked, document: Mapping[str, Any] | None) -> list[Named]:
-    """All that a request names: in its path, in its URL's parameters, in its body. Raises
-    InvalidRequestError: that is too deep."""
-    found = [Named(None, name, asked.at[name], PARAMETERS[name], name) for name in asked.at]
-    for name, value in asked.query:
-        kind = query_kind(name, value, asked.route.query)
-        if kind is not None:
-            found.append(Named(None, name, value, None if kind == "item" else kind, name))
-    if document is None:
-        return found
-    try:
-        return found + name_ids(document)
-    except RecursionError:
-        raise InvalidRequestError("The body is nested too deeply.") from None
-
-
-def _path(asked: Asked, held: Mapping[str, str]) -> str:
-    """Behind the provider's base URL."""
-    at = {name: quote(held.get(value, value), safe="") for name, value in asked.at.items()}
-    path = asked.route.fill(at).removeprefix("/v1")
-    if not asked.query:
-        return path
-    return f"{path}?{urlencode([(name, held.get(v, v)) for name, v in asked.query])}"
 
 
 def _shown(error: UpstreamRejectedError, sending: Sending) -> UpstreamRejectedError:
