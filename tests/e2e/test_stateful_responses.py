@@ -280,6 +280,22 @@ async def test_the_key_that_made_it_is_asked(tmp_path: Path) -> None:
             assert (await row_of(served, on.id)).pin == (await row_of(served, each)).pin
 
 
+async def test_what_a_large_request_names_is_looked_up_too(tmp_path: Path) -> None:
+    """It is parsed in the helper process."""
+    large = ask("tokens=5", "Tell me more. " * 25_000)
+    funds = {"funds_nanodollars": 10_000_000_000}
+    async with open_keeping(tmp_path, **funds) as served, open_sdk(served) as mine:
+        first = await mine.responses.create(model="kept", input=ask("tokens=5"))
+        on = await mine.responses.create(model="kept", input=large, previous_response_id=first.id)
+        assert on.previous_response_id == first.id
+        async with open_sdk(served, await anothers_key(served)) as others:
+            for fields in ({"previous_response_id": first.id}, {"prompt": {"id": "pmpt_1"}}):
+                body: Any = {"model": "kept", "input": large} | fields
+                with pytest.raises(openai.NotFoundError) as refused:
+                    await others.responses.create(**body)
+                assert refused.value.param in fields
+
+
 async def test_what_is_not_kept_is_not_recorded(tmp_path: Path) -> None:
     async with open_keeping(tmp_path) as served, open_sdk(served) as client:
         await client.responses.create(model="kept", input=ask("tokens=2"), store=False)
