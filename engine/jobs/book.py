@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -17,6 +17,7 @@ from engine.clock import Clock
 from engine.errors import JobNotEndedError, no_such_job
 from engine.events import Outcome
 from engine.job import ENDED, NEXT, JobError, JobKind, JobReport, JobState
+from engine.jobs.rows import kept_by, owned_by, record_of
 from engine.jobs.settling import (
     NOTHING,
     Figures,
@@ -30,16 +31,14 @@ from engine.ledger.job_rows import (
     JobAcceptance,
     JobPage,
     JobQuery,
-    JobRecord,
     JobRow,
     JobSubmit,
     JobView,
 )
 from engine.ledger.ledger import Ledger
-from engine.ledger.owned_rows import OwnedRow, row_of
+from engine.ledger.owned_rows import OwnedRow
 from engine.ledger.receipts import Receipt
 from engine.ledger.records import AttemptRow, Hold, StoredAnswer, Ticket
-from engine.owned import OwnedKind, Pin
 from engine.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -55,8 +54,6 @@ _OUTCOMES: dict[JobState, Outcome] = {
 }
 _UNBOUND: frozenset[JobKind] = frozenset({"response"})
 """What may consume more than was held for, as any answer in one piece may."""
-_OWNED: Mapping[JobKind, OwnedKind] = {"batch": "batch", "fine_tune": "fine_tuning_job"}
-"""What such a job is to its client, who asks its provider for it by its id there."""
 _EXPIRED = JobError("expired", "The provider has not made it in time.")
 _FAILED = JobError("failed", "The provider could not make it.")
 _WORDS: dict[JobState, JobError] = {"failed": _FAILED, "expired": _EXPIRED}
@@ -234,7 +231,7 @@ class JobBook:
         """Take a job over that a provider has taken, with its hold, and with what is `owned` by it;
         `report` is what that said of it then. Returns what the answer to its client waits for.
         Raises as `Ledger.hand_over`."""
-        owned = (*owned, *_owned(row, acceptance))
+        owned = (*owned, *owned_by(row, acceptance))
         ticket = self._ledger.hand_over(hold, acceptance, receipt, answer, owned)
         view = JobView(row, acceptance, "submitted", acceptance.at_ms)
         self._take(OpenJob(view, hold, receipt), report)
@@ -260,7 +257,7 @@ class JobBook:
         self, job: OpenJob, acceptance: JobAcceptance, receipt: Receipt, report: JobReport
     ) -> Ticket:
         """The provider has taken one, as it turns out."""
-        owned = _owned(job.row, acceptance)
+        owned = owned_by(job.row, acceptance)
         ticket = self._ledger.hand_over(job.hold, acceptance, receipt, owned=owned)
         job.receipt, job.submit = receipt, None
         job.view = replace(job.view, acceptance=acceptance, changed_at_ms=acceptance.at_ms)
@@ -319,7 +316,7 @@ class JobBook:
 
     def _move(self, job: OpenJob, report: JobReport) -> None:
         view = self._moved(job, report, closed=False)
-        record = _record(view)
+        record = record_of(view)
         ticket = self._ledger.move_job(job.hold, record)
         job.view = view
         if view.ended:
@@ -338,8 +335,8 @@ class JobBook:
             view.error,
             ("cancelled",) if view.state == "cancelled" else (),
         )
-        hold, record, costs = job.hold, _record(view), costs_of(receipt)
-        owned = _kept(view, report)
+        hold, record, costs = job.hold, record_of(view), costs_of(receipt)
+        owned = kept_by(view, report)
         if figures.price_nanodollars:
             posted, overrun = self._covered(job, figures.price_nanodollars)
             ticket = self._ledger.settle(
@@ -406,57 +403,6 @@ def _names_of(job: OpenJob) -> frozenset[str]:
     """Each part of what its provider calls it: of `thread_1/run_2` both."""
     acceptance = job.view.acceptance
     return frozenset() if acceptance is None else frozenset(acceptance.provider_job_id.split("/"))
-
-
-def _owned(row: JobRow, acceptance: JobAcceptance) -> tuple[OwnedRow, ...]:
-    """What the account has at its provider from now on, by the provider's id."""
-    kind = _OWNED.get(row.kind)
-    if kind is None:
-        return ()
-    return (
-        OwnedRow(
-            acceptance.provider_job_id,
-            kind,
-            row.account_id,
-            row.key_id,
-            acceptance.provider,
-            acceptance.credential,
-            row.created_at_ms,
-            model=row.model,
-        ),
-    )
-
-
-def _kept(view: JobView, report: JobReport) -> tuple[OwnedRow, ...]:
-    """What its provider keeps of it for the account."""
-    row, acceptance = view.row, view.acceptance
-    if acceptance is None:
-        return ()
-    pin, at_ms = Pin(acceptance.provider, acceptance.credential), view.changed_at_ms
-    return tuple(
-        row_of(
-            kept,
-            pin,
-            account_id=row.account_id,
-            key_id=row.key_id,
-            model=row.model,
-            at_ms=at_ms,
-        )
-        for kept in report.kept
-    )
-
-
-def _record(view: JobView) -> JobRecord:
-    return JobRecord(
-        view.row.job_id,
-        view.state,
-        view.changed_at_ms,
-        error=view.error,
-        results=view.results,
-        units=view.units,
-        closed=view.closed,
-        files=view.files,
-    )
 
 
 def _adopted(stored: StoredJob, hold: Hold, now_ms: int) -> OpenJob:
