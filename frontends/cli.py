@@ -287,6 +287,26 @@ async def _simulate(settings: SimulatorSettings) -> None:
         await anext(signals)
 
 
+@main.command("openapi", epilog=EXAMPLES["openapi"])
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file.  [default: standard output]",
+)
+def openapi_document(output: Path | None) -> None:
+    """Write what the API says of itself, in OpenAPI 3.1: as a server does at /openapi.json."""
+    import orjson
+
+    from frontends.reference.build import all_routes, document
+
+    text = orjson.dumps(document(all_routes()), option=orjson.OPT_INDENT_2).decode()
+    if output is None:
+        click.echo(text)
+        return
+    with explain():
+        output.write_text(text + "\n")
+
+
 @main.group()
 def config() -> None:
     """Look at a configuration."""

@@ -60,6 +60,7 @@ EXAMPLES = {
     "bench scenarios": _examples(
         "parshall bench scenarios", "parshall bench scenarios paced > mine.toml"
     ),
+    "openapi": _examples("parshall openapi > openapi.json"),
     "config check": _examples("parshall config check parshall.toml"),
     "accounts create": _examples(
         "parshall accounts create alice", "parshall accounts create alice --fund 25"

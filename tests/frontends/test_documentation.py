@@ -7,11 +7,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import orjson
 import pytest
 import trio
+from click.testing import CliRunner
 
+from frontends.cli import main
 from frontends.documentation import FILES
 from frontends.headers import PAGE_POLICY, SECURITY
+from frontends.reference.build import all_routes, document
 from tests.frontends.apps import Front, open_front
 
 ELSEWHERE = re.compile(r"(?:https?:)?//[a-z0-9]|@import|url\(", re.IGNORECASE)
@@ -28,6 +32,19 @@ async def test_the_document_and_its_page_are_for_everybody(tmp_path: Path) -> No
         page = await front.client.get("/docs", headers=NO_KEY)
         assert page.status_code == 200
         assert page.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_the_command_line_writes_the_same_document(tmp_path: Path) -> None:
+    printed = CliRunner().invoke(main, ["openapi"])
+    assert printed.exit_code == 0
+    assert orjson.loads(printed.stdout) == document(all_routes())
+
+    file = tmp_path / "openapi.json"
+    assert CliRunner().invoke(main, ["openapi", "--output", str(file)]).output == ""
+    assert file.read_text() == printed.stdout
+    nowhere = CliRunner().invoke(main, ["openapi", "--output", str(tmp_path / "no" / "where")])
+    assert nowhere.exit_code == 1
+    assert "Traceback" not in nowhere.output
 
 
 async def test_the_page_is_made_of_what_is_served_here(tmp_path: Path) -> None:
