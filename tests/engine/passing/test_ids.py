@@ -84,6 +84,7 @@ def test_words_are_nobodys_ids() -> None:
             "tools": [{"function": {"name": "run_abc123", "parameters": {"enum": ["vs_abc123"]}}}],
             "tool_outputs": [{"tool_call_id": "call_abc123", "output": "file-abc123"}],
             "container": "auto",
+            "tool_choice": {"type": "file_search"},
             "status": "in_progress",
             "model": "gpt-5-mini",
         }
