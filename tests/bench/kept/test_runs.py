@@ -7,8 +7,6 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import trio
-import trio.testing
 from openai.types.beta import AssistantStreamEvent
 
 from bench.simulate import Simulator
@@ -142,22 +140,21 @@ async def test_a_streamed_run_goes_on_without_its_client() -> None:
 
 
 async def test_a_stream_ends_when_its_run_is_cancelled() -> None:
-    async with (
-        simulated() as simulator,
-        agents(simulator) as client,
-        trio.open_nursery() as nursery,
-    ):
-
-        async def cancel() -> None:
-            with trio.fail_after(10):
-                while not (kept := [one for one in simulator.kept if one.kind == "run"]):
-                    await trio.testing.wait_all_tasks_blocked(0.01)
-            path = f"/threads/{kept[0].parent}/runs/{kept[0].object_id}/cancel"
-            (await client.post(path)).raise_for_status()
-
-        nursery.start_soon(cancel)
-        made = await run(client, "tokens=4000 tokens_per_second=100", stream=True)
-        last = events(made.text)[-1]
+    async with simulated() as simulator, agents(simulator) as client:
+        asked = {
+            "assistant_id": await assistant(client),
+            "thread": {"messages": [said("tokens=4000 tokens_per_second=100")]},
+            "stream": True,
+        }
+        lines: list[str] = []
+        async with client.stream("POST", "/threads/runs", json=asked) as stream:
+            async for line in stream.aiter_lines():
+                lines.append(line)
+                if line == "event: thread.message.delta" and lines.count(line) == 1:
+                    [begun] = [one for one in simulator.kept if one.kind == "run"]
+                    path = f"/threads/{begun.parent}/runs/{begun.object_id}/cancel"
+                    (await client.post(path)).raise_for_status()
+        last = events("\n".join(lines))[-1]
         assert (last["status"], last["cancelled_at"] is None) == ("cancelled", False)
 
 
