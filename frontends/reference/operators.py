@@ -43,6 +43,9 @@ _LISTS: Final = frozenset(
     | {"prices.list", "exchanges.list", "switches.list"}
 )
 
+_OF_FUNDS: Final = frozenset({"accounts.adjust"})
+"""What funds may not cover."""
+
 _SAID: Final[Mapping[str, tuple[str, str]]] = {
     "serving.status": ("getStatus", "How the server does."),
     "serving.reload": ("reloadConfiguration", "Read the configuration again."),
@@ -121,7 +124,7 @@ def _rows() -> Iterator[Row]:
             asks_required=any(NoneType not in kinds for kinds in fields.values()),
             parameters=tuple(_parameters(fields)) if in_url else (),
             examples=(Example("one", value, query=_QUERIES.get(route.command, {})),),
-            refuses=(404, 409, 502),
+            refuses=(402, 404, 409, 502) if route.command in _OF_FUNDS else (404, 409, 502),
         )
 
 
