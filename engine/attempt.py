@@ -125,7 +125,7 @@ class Attempt:
     @property
     def committed(self) -> bool:
         """Something was generated, or will be without us, or all is over."""
-        return self.over or self.begun
+        return self.over or self.first_output_at is not None or self.begun
 
     @property
     def begun(self) -> bool:

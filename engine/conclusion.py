@@ -20,7 +20,7 @@ from engine.passage import header_text
 from engine.protocols.codec import ClientRequest
 from engine.protocols.costs import ShownCost
 from engine.protocols.operation import OperationCodec
-from engine.recording import kept_rows
+from engine.recording import keeps, kept_rows
 from engine.rounds import Limit
 from engine.wire.http import Headers
 
@@ -184,6 +184,8 @@ class Conclusion:
     def _owned(self, usage: Usage) -> tuple[OwnedRow, ...]:
         """What the account has at the provider by the answer."""
         leg = self._attempts.current
+        if not keeps(leg):
+            return ()
         return kept_rows(leg, self._billing.receipt, self._parts.clock(), usage)
 
     def _kept(self) -> StoredAnswer | None:

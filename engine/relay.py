@@ -419,7 +419,7 @@ class UnaryRelay:
             return client.encode_response(events, request, self._settings.identity)
         if request.demand is not None and isinstance(client, EditsAnswers):
             return client.edit(body, events, request)
-        return put_names(body, self._settings.names)
+        return put_names(body, names) if (names := self._settings.names) else body
 
     def _read(self, body: bytes) -> Sequence[Event]:
         """Raises ValueError, UpstreamRejectedError."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import trio
@@ -14,7 +13,7 @@ from engine.agents.briefing import question_of, texts_of, with_brief
 from engine.bounds import Bounds, bounds_of
 from engine.capabilities import Capabilities
 from engine.capability_table import check_media
-from engine.conversation import FileUse, MediaKind
+from engine.conversation import FileStandIn, FileUse, MediaKind
 from engine.errors import InvalidRequestError, NotFoundError
 from engine.events import Call, Operation
 from engine.job import MADE_KINDS
@@ -52,6 +51,8 @@ from engine.routing.values import Asked, Deployment
 from engine.upstream.bodies import Body
 from engine.upstream.providers import Provider
 
+_NOTHING: Final[Mapping[str, str]] = {}
+"""Plain, since it comes from another process as well."""
 _PARSED_AGAIN_MAX_BYTES: Final = 16 * 1024
 """A body no larger is kept as it came, for a count that is seldom needed."""
 _COUNTED_AT_ONCE_MAX_BYTES: Final = 64 * 1024
@@ -133,7 +134,7 @@ class Prepared(NamedTuple):
     content_type: str = "application/json"
     shares: tuple[Share, ...] = ()
     held: tuple[str, ...] = ()
-    called: Mapping[str, str] = MappingProxyType({})
+    called: Mapping[str, str] = _NOTHING
 
 
 class FilesNamedError(InvalidRequestError):
@@ -190,11 +191,12 @@ class Parsed:
         self.request = request
         self._uses = self.request.files
         """However often a file is named, it is in the body so often."""
-        in_prompt = [use.written for use in self._uses if not use.by_id]
-        named = [call.files[written] for written in in_prompt if written in call.files]
-        self._held_bytes = sum(file.inline_bytes for file in named if file.held is not None)
-        self._body_bytes = len(call.body) + sum(file.inline_bytes for file in named)
-        self._body_bytes += self._agent_bytes
+        self._held_bytes, self._body_bytes = 0, len(call.body) + self._agent_bytes
+        if self._uses:
+            in_prompt = [use.written for use in self._uses if not use.by_id]
+            named = [call.files[written] for written in in_prompt if written in call.files]
+            self._held_bytes = sum(file.inline_bytes for file in named if file.held is not None)
+            self._body_bytes += sum(file.inline_bytes for file in named)
 
     def asked(self, session_id: str | None, wanted: Wanted) -> Asked:
         """What a plan has to know of it."""
@@ -239,7 +241,7 @@ class Parsed:
             InvalidRequestError: the protocol or model of none of them can say what is asked; says
                 why the first one cannot, and names the client's field.
         """
-        if unheld := self._unheld:
+        if self.request.refs and (unheld := self._unheld):
             raise HeldNamedError(unheld)
         if unresolved := self._unresolved:
             raise FilesNamedError(unresolved)  # whose ids are nobody's but ours
@@ -305,8 +307,16 @@ class Parsed:
             content_type=encoded.content_type,
             shares=shares,
             held=tuple(f.held for f in self._files.values() if f.held) if self._files else (),
-            called={f.held: name for name, f in self._files.items() if f.held},
+            called=_called(self._files) if self._files else _NOTHING,
         )
+
+    def _check_sayable(self) -> None:
+        """Raises InexpressibleError: it names something by an id, for who has that."""
+        if self.request.refs:
+            raise _not_sayable(self.request.refs[0].path)
+        for use in self._uses:
+            if use.by_id:
+                raise _not_sayable(use.path)
 
     def count(self, encoding: str) -> int:
         """The tokens of the prompt."""
@@ -325,13 +335,12 @@ class Parsed:
     ) -> tuple[Encoded, tuple[str, ...], tuple[Share, ...]]:
         """What goes to the provider, in one request or in several."""
         verbatim = spoken == self._codec.name and asked.prefix is None and self._agent is None
-        check_followed(self.request, kept=verbatim and target.state is not None)
+        if self.request.job is not None:
+            check_followed(self.request, kept=verbatim and target.state is not None)
         requests = requests_of(self._codec, self.request, target.capabilities)
         bodies, shares, end_bytes = [], [], 0
-        by_id = [each.path for each in self.request.refs]
-        by_id += [use.path for use in self._uses if use.by_id]
-        if by_id and not verbatim:
-            raise _not_sayable(by_id[0])
+        if not verbatim:
+            self._check_sayable()
         for request in requests:
             if verbatim:
                 body, dropped = self._verbatim(request, target, asked.output_limit)
@@ -408,6 +417,11 @@ class Parsed:
 
 def _bytes_of(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _called(files: Mapping[str, FileStandIn]) -> Mapping[str, str]:
+    """What the client calls files, by what the provider does."""
+    return {file.held: name for name, file in files.items() if file.held}
 
 
 def _not_sayable(path: str) -> InexpressibleError:
