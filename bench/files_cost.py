@@ -13,12 +13,9 @@ CPU figures hold on a busy machine, within limits. Times do not: take them on a 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import secrets
 import socket
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -30,6 +27,7 @@ import orjson
 
 from bench.peers.nginx import serving_files
 from bench.processes import cpu_s, running_gateway
+from bench.rows import print_machine, print_row
 
 _PIECE_BYTES: Final = 1 << 20
 _TIMEOUT_S: Final = 300.0
@@ -152,19 +150,16 @@ def measure(options: argparse.Namespace) -> None:
             found = [turn[place][way] for turn in runs]
             rate = statistics.median([options.megabytes / run.elapsed_s for run in found])
             cpu = statistics.median([run.cpu_s / options.megabytes * 1e6 for run in found])
-            _row(f"{name}, {who}, {options.megabytes} MB", f"{rate:.0f} MB/s", f"{cpu:.0f} µs/MB")
+            print_row(
+                f"{name}, {who}, {options.megabytes} MB", f"{rate:.0f} MB/s", f"{cpu:.0f} µs/MB"
+            )
         ours, theirs = ([turn[place][way] for turn in runs] for place in range(2))
         pairs = list(zip(ours, theirs, strict=True))
-        _row(
+        print_row(
             f"{name}, gateway to nginx",
             f"time × {statistics.median([a.elapsed_s / b.elapsed_s for a, b in pairs]):.2f}",
             f"CPU × {statistics.median([a.cpu_s / b.cpu_s for a, b in pairs]):.2f}",
         )
-
-
-def _row(title: str, *cells: str) -> None:
-    sys.stdout.write(f"{title:<42}" + "  ".join(cells) + "\n")
-    sys.stdout.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -179,8 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--server", choices=("parshall", "hypercorn"), default="parshall")
     options = parser.parse_args(arguments)
-    load = " ".join(f"{part:.1f}" for part in os.getloadavg())
-    _row(f"{platform.platform()}, {os.cpu_count()} cores,", f"load before {load}")
+    print_machine()
     measure(options)
 
 

@@ -17,11 +17,8 @@ CPU figures hold on a busy machine, within limits. Times do not: take them on a 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import re
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -31,6 +28,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from bench.processes import Target, cpu_s, running_gateway
+from bench.rows import print_machine, print_row
 
 _TIMEOUT_S: Final = 60.0
 _ITEMS: Final = 20
@@ -128,12 +126,7 @@ def _measure(gateway: Target, options: argparse.Namespace) -> None:
             cpu = statistics.median([run.cpu_us for run, _ in pairs])
             added = statistics.median([run.elapsed_us - other.elapsed_us for run, other in pairs])
             ratio = statistics.median([run.elapsed_us / other.elapsed_us for run, other in pairs])
-            _row(name, f"CPU {cpu:.0f} µs", f"added {added:.0f} µs", f"time × {ratio:.2f}")
-
-
-def _row(title: str, *cells: str) -> None:
-    sys.stdout.write(f"{title:<42}" + "  ".join(cells) + "\n")
-    sys.stdout.flush()
+            print_row(name, f"CPU {cpu:.0f} µs", f"added {added:.0f} µs", f"time × {ratio:.2f}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -147,8 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--requests", type=int, default=1_000)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args(arguments)
-    load = " ".join(f"{part:.1f}" for part in os.getloadavg())
-    _row(f"{platform.platform()}, {os.cpu_count()} cores,", f"load before {load}")
+    print_machine()
     measure(options)
 
 

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -33,6 +31,7 @@ import trio
 from bench.certificates import make_certificate
 from bench.peers.nginx import running_nginx
 from bench.processes import Target, cpu_s, running_gateway
+from bench.rows import print_machine, print_row
 from engine.media.wav import Pcm, wav_of
 
 _PIECE_BYTES: Final = 64 * 1024
@@ -172,7 +171,7 @@ def measure_cost(uploads: Uploads, options: argparse.Namespace) -> None:
         serving = statistics.median([run.cpu_s for run in found]) * 1e3
         helper = statistics.median([run.helper_cpu_s for run in found]) * 1e3
         rate = statistics.median([megabytes / run.elapsed_s for run in found])
-        _row(
+        print_row(
             f"{side}, {options.clients} clients, {options.megabytes} MB each",
             f"CPU an upload {serving:.1f} ms",
             f"its helper {helper:.1f} ms",
@@ -183,7 +182,7 @@ def measure_cost(uploads: Uploads, options: argparse.Namespace) -> None:
         for ours, theirs in zip(*runs.values(), strict=True)
     ]
     times = [ours.elapsed_s / theirs.elapsed_s for ours, theirs in zip(*runs.values(), strict=True)]
-    _row(
+    print_row(
         "gateway to nginx",
         f"CPU with the helper's × {statistics.median(ratios):.2f}",
         f"time × {statistics.median(times):.2f}",
@@ -194,17 +193,12 @@ def measure_memory(uploads: Uploads, options: argparse.Namespace) -> None:
     with running_gateway() as target:
         trio.run(uploads.send, target.port, target.key)
         more = grown(uploads, target, options.many)
-    _row(
+    print_row(
         f"memory of {options.many} uploads at once",
         f"gateway {more.serving / _MIB:+.1f} MiB",
         f"its helper {more.helper / _MIB:+.1f} MiB",
         f"all of them are {uploads.size_bytes * options.many / _MIB:.0f} MiB",
     )
-
-
-def _row(title: str, *cells: str) -> None:
-    sys.stdout.write(f"{title:<42}" + "  ".join(cells) + "\n")
-    sys.stdout.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -223,8 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--many", type=int, default=100, help="at once, for memory")
     options = parser.parse_args(arguments)
     uploads = Uploads(options.megabytes)
-    load = " ".join(f"{part:.1f}" for part in os.getloadavg())
-    _row(f"{platform.platform()}, {os.cpu_count()} cores,", f"load before {load}")
+    print_machine()
     for name in options.only.split(","):
         {"cost": measure_cost, "memory": measure_memory}[name](uploads, options)
 

@@ -11,6 +11,7 @@ from sqlite_utils import Database
 
 from engine.errors import AgentsLimitedError, InvalidRequestError, NotFoundError
 from engine.ledger.agent_rows import AgentPage, AgentQuery, AgentRow
+from engine.ledger.paging import read_page
 from engine.ledger.queries import is_customer, reading
 from engine.ledger.sqlite import Store
 
@@ -20,6 +21,7 @@ SELECT {_COLUMNS} FROM agents
 WHERE account_id = :account AND (agent_id = :named OR name = :named)
 """  # noqa: S608 - a constant
 _PAGE: Final = f"SELECT {_COLUMNS} FROM agents WHERE account_id = :account"  # noqa: S608 - a constant
+_PLACE: Final = "SELECT seq FROM agents WHERE account_id = :account AND agent_id = :cursor"
 _CHANGE: Final = """
 UPDATE agents SET name = :name, definition = :definition, version = :version,
     updated_at_ms = :updated_at_ms
@@ -95,25 +97,16 @@ def page_of_agents(path: Path, account_id: str, query: AgentQuery) -> AgentPage:
     Raises:
         InvalidRequestError: a cursor is none.
     """
-    backwards = query.before is not None
-    rising = (query.order == "asc") is not backwards
-    cursor = query.before if backwards else query.after
-    of: dict[str, str | int] = {"account": account_id, "rows": query.limit + 1}
-    sql = _PAGE
-    with reading(path) as db:
-        if cursor is not None:
-            place = db.execute(
-                "SELECT seq FROM agents WHERE account_id = ? AND agent_id = ?", (account_id, cursor)
-            ).fetchone()
-            if place is None:
-                name = "before" if backwards else "after"
-                raise InvalidRequestError(f"'{name}' names no agent of a page.", param=name)
-            of["place"] = place[0]
-            sql += f" AND seq {'>' if rising else '<'} :place"
-        sql += f" ORDER BY seq {'ASC' if rising else 'DESC'} LIMIT :rows"
-        found = [AgentRow(*row) for row in db.execute(sql, of)]
-    shown = found[: query.limit]
-    return AgentPage(tuple(reversed(shown) if backwards else shown), len(found) > query.limit)
+    rows, more = read_page(
+        path,
+        query,
+        select=_PAGE,
+        place=_PLACE,
+        of={"account": account_id},
+        noun="agent",
+        make=AgentRow,
+    )
+    return AgentPage(rows, more)
 
 
 def all_agent_ids(path: Path) -> list[str]:

@@ -15,8 +15,9 @@ from typing import Final
 import orjson
 from sqlite_utils import Database
 
-from engine.errors import InvalidRequestError, NotFoundError
+from engine.errors import NotFoundError
 from engine.ledger.file_rows import FilePage, FileQuery, FileRow, ProviderFile, StoredBytes
+from engine.ledger.paging import read_page
 from engine.ledger.queries import is_customer, reading
 from engine.ledger.records import ConflictError
 from engine.ledger.sqlite import Store
@@ -38,9 +39,9 @@ SELECT {_COLUMNS} FROM files WHERE account_id = :account AND coalesce(expires_at
     AND {_WHOLE} AND (:purposes IS NULL OR purpose IN (SELECT value FROM json_each(:purposes)))
 """  # noqa: S608 - a constant
 _PLACE: Final = """
-SELECT seq FROM files WHERE file_id = :file AND account_id = :account
+SELECT seq FROM files WHERE file_id = :cursor AND account_id = :account
 UNION ALL
-SELECT seq FROM removed_files WHERE file_id = :file AND account_id = :account
+SELECT seq FROM removed_files WHERE file_id = :cursor AND account_id = :account
 """
 _REMOVE: Final = f"DELETE FROM files WHERE file_id = ? RETURNING seq, {_COLUMNS}"  # noqa: S608 - a constant
 _EXPIRED: Final = """
@@ -127,28 +128,17 @@ def page_of_files(path: Path, account_id: str, query: FileQuery, now_ms: int) ->
     Raises:
         InvalidRequestError: a cursor is none.
     """
-    backwards = query.before is not None
-    rising = (query.order == "asc") is not backwards
-    cursor = query.before if backwards else query.after
-    of = {
-        "account": account_id,
-        "now": now_ms,
-        "purposes": None if query.purposes is None else orjson.dumps(query.purposes).decode(),
-        "rows": query.limit + 1,
-    }
-    sql = _PAGE
-    with reading(path) as db:
-        if cursor is not None:
-            place = db.execute(_PLACE, {"file": cursor, "account": account_id}).fetchone()
-            if place is None:
-                name = "before" if backwards else "after"
-                raise InvalidRequestError(f"'{name}' names no file of a page.", param=name)
-            of["place"] = place[0]
-            sql += f" AND seq {'>' if rising else '<'} :place"
-        sql += f" ORDER BY seq {'ASC' if rising else 'DESC'} LIMIT :rows"
-        found = [FileRow(*row) for row in db.execute(sql, of)]
-    shown = found[: query.limit]
-    return FilePage(tuple(reversed(shown) if backwards else shown), len(found) > query.limit)
+    purposes = None if query.purposes is None else orjson.dumps(query.purposes).decode()
+    rows, more = read_page(
+        path,
+        query,
+        select=_PAGE,
+        place=_PLACE,
+        of={"account": account_id, "now": now_ms, "purposes": purposes},
+        noun="file",
+        make=FileRow,
+    )
+    return FilePage(rows, more)
 
 
 def expired_files(path: Path, now_ms: int, limit: int) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from sqlite_utils import Database
 
-from engine.errors import InvalidRequestError
 from engine.ledger.groups import OWNED_COLUMNS
 from engine.ledger.owned_rows import OwnedPage, OwnedQuery, OwnedRow
+from engine.ledger.paging import read_page
 from engine.ledger.queries import reading
 from engine.ledger.sqlite import Store
 
@@ -26,6 +26,10 @@ _PAGE: Final = f"""
 SELECT {_COLUMNS} FROM owned_ids WHERE account_id = :account AND kind = :kind
     AND disowned_at_ms IS NULL
 """  # noqa: S608 - a constant
+_PLACE: Final = """
+SELECT seq FROM owned_ids
+WHERE object_id = :cursor AND account_id = :account AND kind = :kind
+"""
 _STORES: Final = f"""
 SELECT seq, {_COLUMNS} FROM owned_ids WHERE kind = 'vector_store' AND disowned_at_ms IS NULL
     AND created_at_ms < :before AND (account_id, seq) > (:account, :place)
@@ -58,42 +62,21 @@ def page_owned(path: Path, account_id: str, query: OwnedQuery) -> OwnedPage:
         InvalidRequestError: a cursor is none.
         UnavailableError: the database cannot be read now.
     """
-    backwards = query.before is not None
-    rising = (query.order == "asc") is not backwards
-    cursor = query.before if backwards else query.after
-    said: dict[str, Any] = {
+    select = _PAGE
+    if query.parent_id is not None:
+        select += " AND parent_id = :parent"
+    if query.provider is not None:
+        select += " AND provider = :provider"
+    said = {
         "account": account_id,
         "kind": query.kind,
         "parent": query.parent_id,
         "provider": query.provider,
-        "cursor": cursor,
-        "rows": query.limit + 1,
     }
-    sql = _PAGE
-    if query.parent_id is not None:
-        sql += " AND parent_id = :parent"
-    if query.provider is not None:
-        sql += " AND provider = :provider"
-    with reading(path) as db:
-        if cursor is not None:
-            said["place"] = _place(db, query, said)
-            sql += f" AND seq {'>' if rising else '<'} :place"
-        sql += f" ORDER BY seq {'ASC' if rising else 'DESC'} LIMIT :rows"
-        found = [OwnedRow(*row) for row in db.execute(sql, said)]
-    shown = found[: query.limit]
-    return OwnedPage(tuple(reversed(shown) if backwards else shown), len(found) > query.limit)
-
-
-def _place(db: Database, query: OwnedQuery, said: dict[str, Any]) -> int:
-    sql = (
-        "SELECT seq FROM owned_ids"
-        " WHERE object_id = :cursor AND account_id = :account AND kind = :kind"
+    rows, more = read_page(
+        path, query, select=select, place=_PLACE, of=said, noun="thing", make=OwnedRow
     )
-    place = db.execute(sql, said).fetchone()
-    if place is None:
-        name = "before" if query.before is not None else "after"
-        raise InvalidRequestError(f"'{name}' names nothing of a page.", param=name)
-    return int(place[0])
+    return OwnedPage(rows, more)
 
 
 def stores_from_before(
