@@ -34,6 +34,7 @@ from engine.jobs.follow_table import FOLLOWS
 from engine.jobs.follows import Follows
 from engine.jobs.poller import open_poller
 from engine.jobs.results import Results, result_policy
+from engine.jobs.runs import RunFollow
 from engine.jobs_api import JobsApi
 from engine.ledger.ledger import Ledger
 from engine.ledger.receipt_lists import ReceiptPage, ReceiptQuery
@@ -330,7 +331,12 @@ async def open_gateway(
             return files.limit_bytes(None if plan is None else parts.rules.plans.get(plan))
 
         batches = BatchFollow(ledger, files, pool, lambda: parts.providers, storage_limit)
-        follows: Follows = {**FOLLOWS, "batch": batches, "fine_tune": TuningFollow(ledger)}
+        follows: Follows = {
+            **FOLLOWS,
+            "batch": batches,
+            "fine_tune": TuningFollow(ledger),
+            "run": RunFollow(ledger),
+        }
         desk = Desk(
             pool, lambda: parts.providers, lambda: parts.config.jobs.poll_timeout_s, follows
         )

@@ -34,6 +34,7 @@ OwnedKind = Literal[
     "fine_tuned_model",
     "container",
     "container_file",
+    "code_session",
 ]
 
 _KINDS: Final[Mapping[str, OwnedKind]] = MappingProxyType(

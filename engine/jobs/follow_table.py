@@ -6,6 +6,5 @@ from typing import Final
 
 from engine.jobs.follows import MEDIA, Follows
 from engine.jobs.responses import RESPONSE
-from engine.jobs.runs import RUN
 
-FOLLOWS: Final[Follows] = {**MEDIA, "response": RESPONSE, "run": RUN}
+FOLLOWS: Final[Follows] = {**MEDIA, "response": RESPONSE}

@@ -9,6 +9,7 @@ import openai
 import pytest
 import trio
 
+from tests.engine.ledger.samples import wait_until
 from tests.passed import Kept, open_kept
 
 pytestmark = [
@@ -227,3 +228,28 @@ async def test_what_tools_of_the_providers_have_done_is_charged_by_its_steps(
         assert receipt["usage"]["code_sessions"] == 1
         assert "file_searches" not in receipt["usage"]  # OpenAI takes nothing for them here
         assert receipt["price"]["nanodollars"] == reported(kept) + 30_000_000
+
+
+CODING = """
+[models.coding]
+deployments = [{ provider = "keeps", model = "sim-openai" }]
+price = { input = 1, output = 2, code_sessions = 0.03 }
+"""
+
+
+async def test_a_thread_pays_for_its_code_once_an_hour(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, FAST + CODING) as kept:
+        tools: Any = [{"type": "code_interpreter"}]
+        made = await kept.ours.beta.assistants.create(model="coding", tools=tools)
+        thread_id = await thread(kept, "tokens=3 codes=2")
+        gateway = kept.served.setup.gateway
+        who = gateway.authenticate(kept.served.setup.key)
+        for _ in range(2):
+            run = await kept.ours.beta.threads.runs.create(thread_id, assistant_id=made.id)
+            await wait_until(lambda: not gateway.ledger.statistics().open_holds)
+            done = await kept.ours.beta.threads.runs.retrieve(run.id, thread_id=thread_id)
+            assert done.status == "completed"
+        await gateway._parts.jobs.wait_durable()
+        records = [r for r in kept.served.setup.sim.truth.records() if r.api == "openai-runs"]
+        receipts = [await gateway.receipt(who, record.request_id) for record in records]
+        assert [each["usage"].get("code_sessions", 0) for each in receipts] == [1, 0]

@@ -9,7 +9,7 @@ from engine.job import JobError, JobReport, JobState
 from engine.owned import Kept
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.protocols.scrub import scrub
-from engine.usage import MoreUnit, Usage, is_wrong, read_count, unsaid
+from engine.usage import Usage, is_wrong, read_count, unsaid
 
 STATES: Final[Mapping[str, JobState]] = {
     "queued": "submitted",
@@ -22,6 +22,7 @@ STATES: Final[Mapping[str, JobState]] = {
     "expired": "expired",
     "cancelled": "cancelled",
 }
+_SECONDS_MAX: Final = 2**40
 _CODE_MAX_CHARS: Final = 64
 _MESSAGE_MAX_CHARS: Final = 500
 _NO_WORDS: Final = "The run has failed, and its provider does not say why."
@@ -86,13 +87,15 @@ def usage_of(run: Mapping[str, Any]) -> Usage | None:
     ).clamped()
 
 
-def units_of(steps: Iterable[Mapping[str, Any]]) -> dict[MoreUnit, int]:
-    """What these steps come to beside tokens: code once, which has one session of a thread.
-    Searches of files cost nothing in runs (OpenAI's page of prices: "Responses API only")."""
+def code_begun_s(steps: Iterable[Mapping[str, Any]]) -> int | None:
+    """When the first of these steps that ran code began, in seconds since 1970; 0: it does not
+    say. None: none did. Searches of files cost nothing in runs (OpenAI's page of prices: "Responses
+    API only")."""
     for step in steps:
         if step.get("status") != "completed":
             continue
         calls = dicts(dict_of(step.get("step_details")).get("tool_calls"))
         if any(call.get("type") == "code_interpreter" for call in calls):
-            return {"code_sessions": 1}
-    return {}
+            at_s = step.get("created_at")
+            return at_s if type(at_s) is int and 0 < at_s < _SECONDS_MAX else 0
+    return None
