@@ -24,6 +24,7 @@ from engine.protocols.codec import (
     EditsAnswers,
     Identity,
     KeptByProvider,
+    ReadsByRequest,
     StreamDecoder,
     StreamEncoder,
     TellsKept,
@@ -434,6 +435,12 @@ class UnaryRelay:
             and isinstance(provider, OperationCodec)
         ):
             return provider.skim_response(body, settings.quirks)
+        if (
+            settings.request.refs
+            and settings.client is provider
+            and isinstance(provider, ReadsByRequest)
+        ):
+            return provider.decode_answer(body, settings.request)
         return provider.decode_response(body, settings.quirks)
 
     def heartbeat(self) -> bytes:

@@ -13,6 +13,7 @@ from engine.jobs.follows import Ask, accepted
 from engine.ledger.job_rows import JobView
 from engine.protocols.fields import dict_of, load_object, text_of
 from engine.protocols.openai_responses.kept import kept_of
+from engine.protocols.openai_responses.parsing import REPEATED
 from engine.protocols.openai_responses.reading import AnswerReader
 from engine.protocols.scrub import scrub
 from engine.upstream.providers import Provider
@@ -57,7 +58,8 @@ class ResponseFollow:
             return None
         if state in ("submitted", "running"):
             return JobReport(state)
-        events = AnswerReader(natives=False).read_response(document)
+        repeated = frozenset(view.row.params.get(REPEATED, ()))
+        events = AnswerReader(natives=False, repeated=repeated).read_response(document)
         report = next((each for each in events if isinstance(each, UsageReport)), None)
         return JobReport(
             state,

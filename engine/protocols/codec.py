@@ -297,6 +297,14 @@ class KeptByProvider(Protocol):
 
 
 @runtime_checkable
+class ReadsByRequest(Protocol):
+    """A codec whose answers come to what their requests say, too."""
+
+    def decode_answer(self, body: bytes, request: ClientRequest) -> Sequence[Event]:
+        """As `ClientCodec.decode_response`, of the answer to this request, in the same protocol."""
+
+
+@runtime_checkable
 class AnswersPlainly(Protocol):
     """A codec whose answers may be neither JSON nor events, and not in pieces
     (`ClientRequest.answer_type`)."""

@@ -36,6 +36,7 @@ from engine.protocols.openai_responses import (
 from engine.protocols.openai_responses.kept import kept_of
 from engine.protocols.openai_responses.marks import NAME
 from engine.protocols.openai_responses.output import Output
+from engine.protocols.openai_responses.tools import repeated_code
 from engine.protocols.quirks import PLAIN, Quirks
 
 _PATHS = {"chat": "/responses", "count_tokens": "/responses/input_tokens"}
@@ -117,7 +118,8 @@ class OpenAIResponsesCodec:
         self, request: ClientRequest, *, end_marker: bool, quirks: Quirks = PLAIN
     ) -> VerbatimDecoder:
         """For a stream that goes to a client of this protocol."""
-        return decoders.ResponsesVerbatimDecoder(end_marker=end_marker)
+        repeated = repeated_code(request.refs)
+        return decoders.ResponsesVerbatimDecoder(end_marker=end_marker, repeated=repeated)
 
     def stream_type(self, request: ClientRequest) -> bytes:
         """Server-sent events, as OpenAI says it here."""
@@ -126,6 +128,10 @@ class OpenAIResponsesCodec:
     def decode_response(self, body: bytes, quirks: Quirks = PLAIN) -> Sequence[Event]:
         """A whole answer as its events."""
         return unary.decode_response(body)
+
+    def decode_answer(self, body: bytes, request: ClientRequest) -> Sequence[Event]:
+        """See `codec.ReadsByRequest`: code that goes on in a container is not charged again."""
+        return unary.decode_response(body, repeated_code(request.refs))
 
     def kept_in(self, body: bytes) -> tuple[Kept, ...]:
         """What its provider keeps of a whole answer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from engine.errors import GatewayError
@@ -25,11 +25,11 @@ class ResponsesDecoder(EventDecoder):
 
     _natives = True
 
-    def __init__(self, *, end_marker: bool) -> None:
+    def __init__(self, *, end_marker: bool, repeated: Set[str] = frozenset()) -> None:
         super().__init__(end_marker=end_marker)
         self._response: dict[str, Any] = {}
         """As it was told last: when it began, and when it ended."""
-        self._reader = AnswerReader(natives=self._natives)
+        self._reader = AnswerReader(natives=self._natives, repeated=repeated)
 
     def decode(self, frame: bytes) -> Sequence[Event]:
         """What one event says; raises ValueError where its data is not a JSON object."""
@@ -60,8 +60,8 @@ class ResponsesVerbatimDecoder(ResponsesDecoder):
 
     _natives = False
 
-    def __init__(self, *, end_marker: bool) -> None:
-        super().__init__(end_marker=end_marker)
+    def __init__(self, *, end_marker: bool, repeated: Set[str] = frozenset()) -> None:
+        super().__init__(end_marker=end_marker, repeated=repeated)
         self._sent = Tracker()
 
     def client_frame(self, frame: bytes) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engine.conversation import MediaKind
 from engine.errors import InvalidRequestError
 from engine.events import Call
 from engine.job import FOLLOWED_MAX_S, JobAsk
+from engine.owned import HeldRef
 from engine.protocols import carried
 from engine.protocols.codec import ClientRequest
 from engine.protocols.fields import dicts, load_request, text_of, write_json
@@ -17,10 +18,12 @@ from engine.protocols.file_refs import holders_of, put_files
 from engine.protocols.openai_responses import files
 from engine.protocols.openai_responses.held import refs_of, thoughts_of
 from engine.protocols.openai_responses.marks import MARKS, NAME, is_marked, is_ours
+from engine.protocols.openai_responses.tools import repeated_code
 from engine.protocols.openai_shared import kind_of
 
 ROLES = frozenset({"developer", "system", "user", "assistant"})
 LIMIT = "max_output_tokens"
+REPEATED = "repeated_code"
 
 
 def parse_request(call: Call) -> ClientRequest:
@@ -55,9 +58,16 @@ def parse_request(call: Call) -> ClientRequest:
         files=uses,
         refs=refs,
         thoughts=thoughts_of(document),
-        job=JobAsk("response", timeout_s=FOLLOWED_MAX_S) if later else None,
+        job=_later(refs) if later else None,
         stores=call.operation == "chat" and document.get("store") is not False,
     )
+
+
+def _later(refs: Iterable[HeldRef]) -> JobAsk:
+    """What is answered in the background: what is repeated is known at its end, too."""
+    repeated = sorted(repeated_code(refs))
+    params = {REPEATED: repeated} if repeated else {}
+    return JobAsk("response", params, timeout_s=FOLLOWED_MAX_S)
 
 
 def _check_input(items: object) -> None:

@@ -3,7 +3,7 @@ in which every item comes at its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,10 +87,12 @@ class AnswerReader:
 
     Attributes:
         natives: keep what only this protocol knows, for an encoder of it.
+        repeated: see `engine.protocols.openai_responses.tools.called_units`.
         ended: the answer has come to its end.
     """
 
     natives: bool
+    repeated: Set[str] = frozenset()
     ended: bool = False
     _begun: bool = False
     _items: dict[int, _Item] = field(default_factory=dict)
@@ -282,7 +284,7 @@ class AnswerReader:
         if fields.get("type") in CHARGED and len(self._charged) < _ITEMS_MAX:
             kept = {name: fields.get(name) for name in ("type", "status", "container_id")}
             self._charged.append(kept)
-            more = called_units(self._charged, self._said)
+            more = called_units(self._charged, self._said, self.repeated)
             yield UsageReport(Usage(more=more, unsaid=unsaid(None, None)))
 
     def _rest_of_message(self, item: _Item, fields: dict[str, Any]) -> Iterator[Event]:
@@ -308,7 +310,7 @@ class AnswerReader:
         self.ended = True
         kept = native({"response": response}) if self.natives else None
         yield Finish(self._reason(response), native=kept)
-        if (usage := read_usage(response)) is not None:
+        if (usage := read_usage(response, self.repeated)) is not None:
             tier = TIERS.get(text_of(response.get("service_tier")))  # `auto` is decided by now
             yield UsageReport(usage, service_tier=tier)
 

@@ -2,15 +2,16 @@
 
 From OpenAI's page of prices: a search of the web or of files for each call, code for each container
 by the memory it has (a session with 4 GB costs what four with 1 GB do). A container that the
-request names was paid for when it was made.
+request names, as a tool's or in an item that it repeats, was paid for when it was made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from types import MappingProxyType
 from typing import Any, Final
 
+from engine.owned import HeldRef
 from engine.protocols.fields import dict_of, dicts, text_of
 from engine.usage import MoreUnit
 
@@ -19,6 +20,7 @@ _SEARCHES: Final[Mapping[str, MoreUnit]] = MappingProxyType(
     {"web_search_call": "web_searches", "file_search_call": "file_searches"}
 )
 _CODE: Final = "code_interpreter_call"
+_CODE_ID: Final = "ci_"
 CHARGED: Final = frozenset({*_SEARCHES, _CODE})
 """Items of an answer that cost something beside the tokens in them."""
 
@@ -40,17 +42,34 @@ def sessions_of(tools: object) -> int:
     return sum(container_gigabytes(each) for each in asked if not isinstance(each, str))
 
 
+def repeated_code(refs: Iterable[HeldRef]) -> frozenset[str]:
+    """Of what a request names: containers that there are, and earlier calls of code, by their
+    ids."""
+    return frozenset(
+        ref.object_id
+        for ref in refs
+        if ref.kind == "container" or ref.object_id.startswith(_CODE_ID)
+    )
+
+
 def called_units(
-    items: Iterable[Mapping[str, Any]], response: Mapping[str, Any]
+    items: Iterable[Mapping[str, Any]],
+    response: Mapping[str, Any],
+    repeated: Set[str] = frozenset(),
 ) -> dict[MoreUnit, int]:
-    """What these items of an answer come to, which repeats the `tools` it was asked for with.
+    """What these items of an answer come to, which repeats the `tools` it was asked for with;
+    `repeated` as `repeated_code` has it.
 
     A search of files that has failed is none; several calls in one container are one session. An
     answer that goes on from earlier ones may run its code in their container, which was paid for:
     of one nobody knows whether it is new, and it is not charged.
     """
     tools = response.get("tools")
-    goes_on = bool(response.get("previous_response_id") or response.get("conversation"))
+    goes_on = bool(
+        response.get("previous_response_id")
+        or response.get("conversation")
+        or any(each.startswith(_CODE_ID) for each in repeated)
+    )
     units: dict[MoreUnit, int] = {}
     containers: set[str] = set()
     for item in items:
@@ -64,7 +83,7 @@ def called_units(
         coded = [tool.get("container") for tool in dicts(tools) if _runs_code(tool)]
         there = {container for container in coded if isinstance(container, str)}
         sizes = [container_gigabytes(each) for each in coded if not isinstance(each, str)]
-        if (made := len(containers - there) - goes_on) > 0:
+        if (made := len(containers - there - repeated) - goes_on) > 0:
             units["code_sessions"] = made * min(sizes, default=0 if there else 1)
     return {unit: count for unit, count in units.items() if count}
 

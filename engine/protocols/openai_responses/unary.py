@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Final
 
 from engine.events import Event, JobAccepted
@@ -17,8 +17,9 @@ UNDER_WAY: Final[Mapping[str, JobState]] = {"queued": "submitted", "in_progress"
 """Of what is answered in the background."""
 
 
-def decode_response(body: bytes) -> Sequence[Event]:
-    """The events of a whole answer, its end and the usage last.
+def decode_response(body: bytes, repeated: Set[str] = frozenset()) -> Sequence[Event]:
+    """The events of a whole answer, its end and the usage last; `repeated` as in
+    `engine.protocols.openai_responses.tools.called_units`.
 
     Raises:
         ValueError: it is not the JSON object of a response.
@@ -31,7 +32,7 @@ def decode_response(body: bytes) -> Sequence[Event]:
         if document.get("object") == "error" or document.get("detail"):
             raise read_failure(document)
         raise ValueError("not a response")
-    events = AnswerReader(natives=True).read_response(document)
+    events = AnswerReader(natives=True, repeated=repeated).read_response(document)
     response_id, state = document.get("id"), UNDER_WAY.get(text_of(document.get("status")))
     if state is not None and is_storable(response_id):
         events.insert(1, JobAccepted(response_id, JobReport(state)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from engine.protocols.fields import dict_of, dicts
@@ -9,8 +10,9 @@ from engine.protocols.openai_responses.tools import called_units
 from engine.usage import MoreUnit, Usage, is_wrong, read_count, unsaid
 
 
-def read_usage(response: dict[str, Any]) -> Usage | None:
-    """Usage of a response; None if it says neither input nor output."""
+def read_usage(response: dict[str, Any], repeated: Set[str] = frozenset()) -> Usage | None:
+    """Usage of a response; None if it says neither input nor output. `repeated` as in
+    `called_units`."""
     usage = dict_of(response.get("usage"))
     said_input, said_output = usage.get("input_tokens"), usage.get("output_tokens")
     if said_input is None and said_output is None:
@@ -22,7 +24,7 @@ def read_usage(response: dict[str, Any]) -> Usage | None:
         "input_image_tokens": read_count(details.get("image_tokens")),
         "output_audio_tokens": read_count(output_details.get("audio_tokens")),
         "output_image_tokens": read_count(output_details.get("image_tokens")),
-        **called_units(dicts(response.get("output")), response),
+        **called_units(dicts(response.get("output")), response, repeated),
     }
     return Usage(
         input_tokens=read_count(said_input),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import pytest
 
-from engine.events import UsageReport
+from engine.events import Call, Event, UsageReport
+from engine.protocols.openai_responses.codec import CODEC
 from engine.protocols.openai_responses.reading import AnswerReader
 from engine.protocols.openai_responses.tools import called_units, sessions_of
 from engine.usage import MoreUnit
@@ -55,6 +57,45 @@ def test_code_may_go_on_in_a_container_that_was_paid_for(named: dict[str, Any]) 
     once, twice = [coded("cntr_1")], [coded("cntr_1"), coded("cntr_2")]
     assert called_units(once, said) == ({} if goes_on else {"code_sessions": 1})
     assert called_units(twice, said)["code_sessions"] == 2 - goes_on
+
+
+REPEATS = {"model": "m", "tools": [AUTO], "input": [coded("cntr_1"), {"role": "user"}]}
+REFERS = {**REPEATS, "input": [{"type": "item_reference", "id": "ci_0123456789"}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "items", "sessions"),
+    [
+        (REPEATS, [coded("cntr_1")], 0),
+        (REPEATS, [coded("cntr_1"), coded("cntr_2")], 1),
+        (REFERS, [coded("cntr_3")], 0),
+        ({**REPEATS, "input": "Go on."}, [coded("cntr_1")], 1),
+    ],
+)
+def test_a_container_in_what_a_request_repeats_was_paid_for(
+    asked: dict[str, Any], items: list[dict[str, Any]], sessions: int
+) -> None:
+    """Whichever way it is answered."""
+    call = Call(orjson.dumps(asked), None, "openai_responses", "chat")
+    request = CODEC.parse_request(call)
+    usage = {"input_tokens": 1, "output_tokens": 2}
+    said = {"id": "resp_1", "status": "completed", "tools": [AUTO], "output": items, "usage": usage}
+    assert sessions_in(CODEC.decode_answer(orjson.dumps(said), request)) == sessions
+    decoder = CODEC.open_verbatim(request, end_marker=False)
+    told: list[Event] = []
+    for number, item in enumerate(items):
+        done = {"type": "response.output_item.done", "output_index": number, "item": item}
+        told += decoder.decode(b"data: " + orjson.dumps(done))
+    told += decoder.decode(
+        b"data: " + orjson.dumps({"type": "response.completed", "response": said})
+    )
+    assert sessions_in(told) == sessions
+
+
+def sessions_in(events: Sequence[Event]) -> int:
+    """That were reported last."""
+    usages = [event.usage for event in events if isinstance(event, UsageReport)]
+    return usages[-1].more.get("code_sessions", 0)
 
 
 @pytest.mark.parametrize(
