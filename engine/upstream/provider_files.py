@@ -325,9 +325,16 @@ async def _form(
 def _filename(file: OutgoingFile) -> str:
     """As all take it, and with the ending of its type: some go by that."""
     name = _UNNAMEABLE.sub("_", file.name)[:_NAME_MAX_CHARS] or "file"
-    if mimetypes.guess_type(name)[0] != file.mime_type:
+    told = mimetypes.guess_type(name)[0] or ""
+    if told != file.mime_type and not (file.mime_type == "text/plain" and _is_text(told)):
         name += mimetypes.guess_extension(file.mime_type) or ""
     return name
+
+
+def _is_text(mime_type: str) -> bool:
+    """What is plain text in another sense: `notes.md` and `rows.csv` are called so by who wrote
+    them, and their bytes alone do not tell."""
+    return mime_type.startswith("text/") or mime_type == "application/json"
 
 
 def _lower(headers: httpx.Headers) -> Headers:

@@ -24,12 +24,14 @@ APIS: tuple[FilesApi, ...] = ("openai", "anthropic", "gemini")
 VERSIONS = {"openai": "v1", "anthropic": "v1", "gemini": "v1beta"}
 
 
-def outgoing(data: bytes = PDF, name: str = "a.pdf") -> OutgoingFile:
+def outgoing(
+    data: bytes = PDF, name: str = "a.pdf", mime_type: str = "application/pdf"
+) -> OutgoingFile:
     async def pieces() -> AsyncGenerator[bytes, None]:
         for start in range(0, len(data), 1024 * 1024):
             yield data[start : start + 1024 * 1024]
 
-    return OutgoingFile(name, "application/pdf", len(data), pieces)
+    return OutgoingFile(name, mime_type, len(data), pieces)
 
 
 def files_at(
@@ -69,6 +71,24 @@ async def test_a_file_is_sent_and_removed(
         assert await files.delete(held.file_id)
         assert len(sim.files) == 0
         assert await files.delete(held.file_id), "gone is gone"
+
+
+@pytest.mark.parametrize(
+    ("name", "sent_as"),
+    [
+        ("notes.md", "notes.md"),
+        ("rows.csv", "rows.csv"),
+        ("rows.json", "rows.json"),
+        ("notes", "notes.txt"),
+        ("notes.pdf", "notes.pdf.txt"),
+    ],
+)
+async def test_a_text_keeps_the_ending_of_a_text(name: str, sent_as: str) -> None:
+    async with open_shelf() as (sim, pool):
+        text = outgoing(b"Hello", name, "text/plain")
+        await files_at(pool, sim.base_url, "openai").send(text)
+        [kept] = sim.files
+        assert kept.filename == sent_as
 
 
 async def test_a_file_that_is_processed_is_waited_for() -> None:
