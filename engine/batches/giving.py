@@ -17,6 +17,7 @@ from engine.batches.writing import BatchInput, PinnedError, WrittenBatch, model_
 from engine.errors import (
     GatewayError,
     InvalidRequestError,
+    ModelNotFoundError,
     StoredFileNotFoundError,
     UpstreamError,
 )
@@ -127,6 +128,9 @@ async def prepare_batch(
         call = replace(call, batch=BatchFacts(model))
         try:
             return await _prepare_first(parts, call, choose, batch)
+        except ModelNotFoundError as error:
+            said = f"{error.message} The lines of the input file name it."
+            raise ModelNotFoundError(said, param="input_file_id") from None
         except PinnedError as error:
             pin = error.pin
         choose.keep_to(pin)

@@ -12,6 +12,7 @@ from engine.errors import (
     StorageUnavailableError,
     StoredFileNotFoundError,
 )
+from engine.file_ids import bare_file_id, shown_file_id
 from engine.ledger.file_rows import FileRow
 from engine.storage.blobs import BlobMissingError, StoreError, StoreFullError
 
@@ -42,7 +43,8 @@ async def told(work: Awaitable[T]) -> T:
 
 def not_found(file_id: str) -> StoredFileNotFoundError:
     """For the caller to raise: there is none, or it is another account's."""
-    return StoredFileNotFoundError(f"There is no file '{file_id[:100]}'.")
+    shown = shown_file_id(file_id, "openai") if bare_file_id(file_id) == file_id else file_id
+    return StoredFileNotFoundError(f"There is no file '{shown[:100]}'.")
 
 
 def damaged(row: FileRow, how: str) -> FileDamagedError:

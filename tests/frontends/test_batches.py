@@ -117,6 +117,23 @@ async def test_nobody_elses_batch_is_there_and_no_file_of_it(tmp_path: Path) -> 
         assert (await kept.theirs.batches.list()).data == []
 
 
+async def test_an_input_file_that_is_not_there_or_names_no_model(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, PRICED) as kept:
+        file = file_of(told(0, "tokens=3", model="no-such"))
+        unserved = await kept.ours.files.create(file=("in.jsonl", file), purpose="batch")
+        for file_id, words in {
+            unserved.id: "'no-such' does not exist or you do not have access to it. The lines of",
+            f"file-{'a' * 26}": f"no file 'file-{'a' * 26}'",
+        }.items():
+            with pytest.raises(openai.NotFoundError, match=words) as refused:
+                await kept.ours.batches.create(
+                    input_file_id=file_id,
+                    endpoint="/v1/chat/completions",
+                    completion_window="24h",
+                )
+            assert refused.value.param == "input_file_id"
+
+
 async def test_what_is_not_switched_on_is_not_there(tmp_path: Path) -> None:
     more = PRICED + '[state]\nfamilies = ["conversations"]\n'
     async with open_kept(tmp_path, more) as kept:
