@@ -212,7 +212,9 @@ class Forwarder:
     async def _check_means(self, account_id: str) -> None:
         """Raises InsufficientFundsError, OwnedLimitError: it may not make anything now."""
         if self._parts.ledger.available_nanodollars(account_id) <= 0:
-            raise InsufficientFundsError("The account has no funds to make anything with.")
+            raise InsufficientFundsError(
+                "Your balance is used up, and what is made here needs some. Add funds."
+            )
         await self._parts.owners.check_room(account_id)
 
     async def _hold_files(
