@@ -10,7 +10,9 @@ from engine import Gateway
 from engine.agent import MODEL_PREFIX, Agent, Definition
 from engine.agents.book import Check, agent_of
 from engine.agents.definitions import write_definition
+from engine.agents.http_tools import check_reach
 from engine.errors import InvalidRequestError, ModelNotFoundError, NotFoundError
+from engine.inlining import egress_policy
 from engine.ledger.agent_rows import AgentQuery
 from engine.ledger.receipts import format_time
 from engine.rules import Admitted
@@ -22,6 +24,8 @@ from frontends.rendering import json_response
 
 _PAGE_MAX: Final = 100
 _PAGE: Final = 20
+_TALK: Final = ("chat", "image", "speech")
+"""What models do that can be asked by chatting."""
 _VERBS: Final = ("generateContent", "streamGenerateContent")
 
 
@@ -133,15 +137,31 @@ class AgentRoutes:
 
     def _check_of(self, admitted: Admitted) -> Check:
         """What refuses agents that this account could not call."""
-        usable = {model.id for model in self._gateway.models(admitted)}
+        models = self._gateway.models(admitted)
+        usable = {model.id for model in models}
+        silent = {
+            model.id
+            for model in models
+            if (serves := model.capabilities.serves) is not None and serves.isdisjoint(_TALK)
+        }
+        policy = egress_policy(self._gateway.config.egress)
         if (auto := self._gateway.config.auto) is not None:
             usable.add(auto.name)
 
         def check(definition: Definition) -> None:
             if definition.model not in usable:
                 raise ModelNotFoundError(
-                    f"The model '{definition.model[:200]}' does not exist.", param="model"
+                    f"The model '{definition.model[:200]}' does not exist or you do not have "
+                    "access to it.",
+                    param="model",
                 )
+            if definition.model in silent:
+                raise InvalidRequestError(
+                    f"The model '{definition.model[:200]}' does not chat, so it answers as no "
+                    "agent; choose another one.",
+                    param="model",
+                )
+            check_reach(definition.tools, policy)
 
         return check
 

@@ -151,7 +151,11 @@ def _read_name(said: Fields) -> str:
 def _read_model(said: Fields) -> str:
     model = said.text("model", _MODEL_MAX_CHARS)
     if not model or model.startswith(MODEL_PREFIX):
-        raise InvalidRequestError("An agent has the 'model' that it is played by.", param="model")
+        raise InvalidRequestError(
+            "'model' names the model that answers as the agent: one of GET /v1/models, and no "
+            "other agent.",
+            param="model",
+        )
     return model
 
 
@@ -162,7 +166,11 @@ def _read_knowledge(said: Fields, config: AgentsConfig) -> Knowledge:
     for number_, each in enumerate(texts(said.get("file_ids"), path, config.knowledge_files_max)):
         file_id = bare_file_id(each)
         if file_id is None:
-            raise InvalidRequestError(f"'{path}[{number_}]' is no file.", param=path)
+            raise InvalidRequestError(
+                f"'{path}[{number_}]' is no id of a file: store it (POST /v1/files), and name "
+                "the 'id' of the answer.",
+                param=path,
+            )
         bare.append(file_id)
     return Knowledge(
         file_ids=tuple(dict.fromkeys(bare)),

@@ -7,15 +7,16 @@ path or query only, quoted, so that it leads nowhere else.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast, get_args
 from urllib.parse import quote, urlencode
 
 import orjson
 
-from engine.agent import HttpTool, Method
+from engine.agent import AgentTool, HttpTool, Method
 from engine.agents.fields import Fields, check_known, mapping, wrong
 from engine.config_agents import AgentsConfig
+from engine.egress import EgressPolicy, EgressRefusedError, parse_target
 from engine.wire.http import Headers
 
 _FIELDS: Final = frozenset(
@@ -72,6 +73,36 @@ def read_http_tool(said: Fields, config: AgentsConfig, before: HttpTool | None) 
         timeout_s=timeout_s or min(usual.timeout_s, config.tool_timeout_max_s),
         max_bytes=max_bytes or min(usual.max_bytes, config.tool_answer_max_bytes),
     )
+
+
+def check_reach(tools: Sequence[AgentTool], policy: EgressPolicy) -> None:
+    """Whether tools may be reached, as far as their URLs tell: what a name resolves to is looked at
+    with each call, and no more than told to the model then.
+
+    Raises:
+        InvalidRequestError: one may not.
+    """
+    for place, tool in enumerate(tools):
+        if not isinstance(tool, HttpTool) or (origin := _ORIGIN.match(tool.url)) is None:
+            continue
+        try:
+            target = parse_target(origin[1])
+        except EgressRefusedError as error:
+            raise wrong(
+                f"tools[{place}].url", f"cannot be called. {str(error).removesuffix('.')}"
+            ) from None
+        if not policy.allows(target.scheme, target.host, target.port):
+            raise wrong(
+                f"tools[{place}].url",
+                "has a scheme, a host or a port that is not allowed here; https:// with its own "
+                "port is, and what the operator has added to [egress]",
+            )
+        if not policy.may_lead_to(target.host):
+            raise wrong(
+                f"tools[{place}].url",
+                "leads into the gateway's own network; a tool has a public address, or its host is "
+                "one that the operator has in 'private' of [egress]",
+            )
 
 
 def write_http_tool(tool: HttpTool, *, secrets: bool) -> dict[str, Any]:

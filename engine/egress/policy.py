@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from engine.egress.hosts import Address, HostSet, forms, is_public, unmapped
@@ -49,6 +50,15 @@ class EgressPolicy:
         if port != PORTS[scheme] and port not in self.ports:
             return False
         return not self.denied.has_parent(host)
+
+    def may_lead_to(self, host: str) -> bool:
+        """Whether a host may be reached, as far as that is known before it is resolved: of an
+        address, and of this machine's own name (RFC 6761, section 6.3)."""
+        try:
+            return self.may_reach(ip_address(host), host)
+        except ValueError:
+            ours = host == "localhost" or host.endswith(".localhost")
+            return not ours or self.private.has_name(host)
 
     def may_reach(self, address: Address, host: str) -> bool:
         """Whether an address that `host` has resolved to may be connected to."""

@@ -165,15 +165,24 @@ async def test_the_model_is_told_what_becomes_of_a_tool_that(tmp_path: Path, wha
     assert len(shop.heads) == 1
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.2:{port}/", "http://10.0.0.1/", "http://[::1]/"])
+INWARD = ["http://127.0.0.2:{port}/", "http://10.0.0.1/", "http://[::1]/", "http://localhost/"]
+
+
+@pytest.mark.parametrize("url", INWARD)
 async def test_a_tool_does_not_lead_inward(tmp_path: Path, url: str) -> None:
+    """Neither when it is set up nor, where `[egress]` was another one then, when it is called."""
     async with open_shop(tmp_path) as (_, shop):
         egress = "[egress]\nhttp = true"
         closed_folder = tmp_path / "closed"
         closed_folder.mkdir()
         async with open_served(closed_folder, models=egress) as closed:
             tool = look_up(shop) | {"url": url.format(port=shop.port)}
-            await make_agent(closed, shop, "sim-openai", tools=[tool])
+            document = {"name": "support", "model": "sim-openai", "tools": [tool]}
+            async with closed.http() as client:
+                refused = await client.post("/agents", json=document)
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools[0].url")
+            agents, account_id = closed.setup.gateway.agents, closed.setup.account_id
+            await agents.create(account_id, document, lambda _: None)
             prompt = PROMPT.format(steps=1)
             await ask(closed, "openai_chat", "agent:support", prompt, stream=False)
             last = closed.setup.sim.truth.records()[-1]

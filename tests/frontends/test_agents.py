@@ -34,6 +34,13 @@ SUPPORT: dict[str, Any] = {
 }
 
 
+EMBEDS = """
+[models.embeds]
+deployments = [{ provider = "sim", model = "text-embedding-3-small" }]
+price = { input = 0.02, output = 0 }
+"""
+
+
 async def made(front: Front, **changes: Any) -> dict[str, Any]:
     answer = await front.client.post(PATH, json=SUPPORT | changes)
     assert answer.status_code == 201, answer.text
@@ -169,6 +176,7 @@ async def test_another_accounts_agent_is_not_there(tmp_path: Path) -> None:
         ({"name": "a b"}, "name"),
         ({"model": "agent:support"}, "model"),
         ({"model": "no-such"}, "model"),
+        ({"model": "embeds"}, "model"),
         ({"tool": []}, "tool"),
         ({"tools": [{"type": "ftp"}]}, "tools[0].type"),
         ({"tools": [LOOK_UP, LOOK_UP]}, "tools[1].name"),
@@ -182,6 +190,11 @@ async def test_another_accounts_agent_is_not_there(tmp_path: Path) -> None:
         ({"tools": [LOOK_UP | {"timeout_s": 1e9}]}, "tools[0].timeout_s"),
         ({"tools": [LOOK_UP | {"max_bytes": 0}]}, "tools[0].max_bytes"),
         ({"tools": [LOOK_UP | {"parameters": {"type": "array"}}]}, "tools[0].parameters"),
+        ({"tools": [LOOK_UP | {"url": "http://b.example/{id}"}]}, "tools[0].url"),
+        ({"tools": [LOOK_UP | {"url": "https://b.example:22/{id}"}]}, "tools[0].url"),
+        ({"tools": [LOOK_UP | {"url": "https://localhost/{id}"}]}, "tools[0].url"),
+        ({"tools": [LOOK_UP | {"url": "https://169.254.169.254/{id}"}]}, "tools[0].url"),
+        ({"tools": [LOOK_UP | {"url": "https://[::1]/{id}"}]}, "tools[0].url"),
         ({"limits": {"rounds": 99}}, "limits.rounds"),
         ({"limits": {"seconds": True}}, "limits.seconds"),
         ({"parameters": {"temperature": "hot"}}, "parameters.temperature"),
@@ -191,7 +204,7 @@ async def test_another_accounts_agent_is_not_there(tmp_path: Path) -> None:
     ],
 )
 async def test_what_no_agent_can_be(tmp_path: Path, changes: dict[str, Any], param: str) -> None:
-    async with open_front(tmp_path) as front:
+    async with open_front(tmp_path, models=EMBEDS) as front:
         answer = await front.client.post(PATH, json=SUPPORT | changes)
 
         assert answer.status_code in (400, 404)
