@@ -18,7 +18,7 @@ from engine.ledger.owned_rows import OwnedRow
 from engine.owned import HeldRef, OwnedKind, Pin
 from engine.upstream.providers import Provider
 
-_CITES: Final = frozenset[OwnedKind]({"vector_store", "container"})
+_CITES: Final = frozenset[OwnedKind]({"assistant", "container", "thread", "vector_store"})
 """Whose files answers tell of."""
 _COMPARED: Final = "prompt_cache_options.comparison_response_id"
 """Nothing of that one is a part of the prompt."""

@@ -253,3 +253,21 @@ async def test_a_thread_pays_for_its_code_once_an_hour(tmp_path: Path) -> None:
         records = [r for r in kept.served.setup.sim.truth.records() if r.api == "openai-runs"]
         receipts = [await gateway.receipt(who, record.request_id) for record in records]
         assert [each["usage"].get("code_sessions", 0) for each in receipts] == [1, 0]
+
+
+async def test_a_run_cites_a_file_of_the_account_by_the_name_it_has(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, FAST) as kept:
+        beta = kept.ours.beta
+        sent = await kept.ours.files.create(file=("a.txt", b"Foxes."), purpose="assistants")
+        search: Any = [{"type": "file_search"}]
+        attached: Any = {"file_id": sent.id, "tools": search}
+        said: Any = {"role": "user", "content": "#sim tokens=4 searches=1\nRead it."}
+        made = await beta.threads.create(messages=[said | {"attachments": [attached]}])
+        assistant_id = await assistant(kept, tools=search)
+        stream = await beta.threads.runs.create(made.id, assistant_id=assistant_id, stream=True)
+        [message] = [e.data async for e in stream if e.event == "thread.message.completed"]
+        [part] = message.content
+        assert part.type == "text"
+        [cited] = part.text.annotations
+        assert cited.type == "file_citation"
+        assert cited.file_citation.file_id == sent.id

@@ -296,7 +296,7 @@ class RunWork:
                     for output in call.get("code_interpreter", {}).get("outputs", ())
                     if output["type"] == "image"
                 ),
-                {"type": "text", "text": {"value": text, "annotations": []}},
+                {"type": "text", "text": {"value": text, "annotations": self._cited(turn)}},
             ]
         now = int(time.time())
         return value | {
@@ -308,6 +308,23 @@ class RunWork:
             "incomplete_at": now if status == "incomplete" else None,
             "completed_at": now if status == "completed" else None,
         }
+
+    def _cited(self, turn: Turn) -> list[Object]:
+        """Where its files were searched, each that is attached to the thread's messages."""
+        if not any(call["type"] == "file_search" for call in turn.hosted):
+            return []
+        messages = self.makers.shelf.of("message", self.run.key, self.thread_id)
+        return [
+            {
+                "type": "file_citation",
+                "text": "",
+                "start_index": 0,
+                "end_index": 0,
+                "file_citation": {"file_id": each["file_id"]},
+            }
+            for message in messages
+            for each in message.value["attachments"] or ()
+        ]
 
     def answer_calls(self, outputs: Mapping[str, str]) -> None:
         """The outputs of the functions have come: their step is done."""
