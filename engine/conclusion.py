@@ -20,7 +20,7 @@ from engine.passage import header_text
 from engine.protocols.codec import ClientRequest
 from engine.protocols.costs import ShownCost
 from engine.protocols.operation import OperationCodec
-from engine.recording import keeps, kept_rows
+from engine.recording import keep_made, keeps, kept_rows
 from engine.rounds import Limit
 from engine.wire.http import Headers
 
@@ -154,6 +154,7 @@ class Conclusion:
         with self._attempts.own_faults():
             ending = self._conclude()
             await self._billing.wait_settlement_durable()
+            await keep_made(self._parts.files, self._attempts.current, self._billing.receipt)
         return ending
 
     async def whole(self, head: Head) -> Head:

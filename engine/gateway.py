@@ -79,6 +79,7 @@ class Gateway(JobsApi):
         self._running = Operations(parts, reloader.reload)
         self._passing = Passing(parts, self.settle_first)
         parts.files.fetch = self._passing.files.fetch
+        parts.files.keep_made = self._passing.files.keep_made
 
     @property
     def config(self) -> Config:

@@ -14,8 +14,10 @@ from engine.alarm import Alarm
 from engine.attempt import Attempt
 from engine.clock import wall_ms
 from engine.events import Call, Event
+from engine.file_ids import made_file_id, shown_file_id
 from engine.measuring import Measuring
 from engine.metering.pricing import Rates
+from engine.owned import Pin
 from engine.parsing.jobs import Prepared
 from engine.parts import Parts
 from engine.passage import Passage
@@ -171,6 +173,7 @@ def passage_of(
     """The way of an account's call to the deployment of a candidate; with a `seam`, in the middle
     of an answer; with `open_telling`, as a round of an agent's."""
     deployment, origin = candidate.deployment, call.origin
+    provider = parts.providers[deployment.provider]
 
     def keep(data: bytes, content_type: str) -> str | None:
         try:
@@ -179,17 +182,22 @@ def passage_of(
             return None
         return parts.media.url_of(media_id, origin)
 
+    def call_file(name: str) -> str:
+        pin = Pin(provider.name, provider.credential_ids[candidate.key])
+        return shown_file_id(made_file_id(account_id, pin, name), "openai")
+
     return Passage(
         call,
         prepared,
         deployment,
-        parts.providers[deployment.provider],
+        provider,
         parts.clock,
         transcribed=candidate.model.continuation and prepared.continuable,
         seam=seam,
         open_telling=open_telling,
         keep=keep,
         job_timeout_s=parts.config.jobs.timeout_s,
+        call_file=call_file if provider.state is not None else None,
     )
 
 

@@ -58,6 +58,7 @@ class Passage:
         open_telling: Callable[[], Telling] | None = None,
         keep: Keep | None = None,
         job_timeout_s: float = 0.0,
+        call_file: Callable[[str], str] | None = None,
     ) -> None:
         """Its answer is `transcribed` where another one may have to go on with it. With a `seam` it
         goes on with an answer itself, and with `open_telling` it is a round of one; then it is
@@ -82,6 +83,7 @@ class Passage:
         self._seam = seam
         self._open_telling = open_telling
         self._job_timeout_s = job_timeout_s
+        self._call_file = call_file
 
     def _codec_of(self, provider: Provider, deployment: Deployment[Rates]) -> ClientCodec:
         if self._translated:
@@ -182,6 +184,7 @@ class Passage:
                 telling=None if self._open_telling is None else self._open_telling(),
                 transcript=transcript,
                 names=self._names,
+                call_file=self._call_file,
             )
         )
 

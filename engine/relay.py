@@ -6,7 +6,7 @@ A relay is pure: no I/O, no clock, no awaits. Any split of the same bytes gives 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,6 +79,10 @@ class Relay(Protocol):
     def kept(self) -> Sequence[Kept]:
         """What the provider keeps of the answer, as far as it has come; of a verbatim one."""
 
+    def made(self) -> Collection[str]:
+        """Files that the provider has made meanwhile and the client was told of, as the provider
+        calls them."""
+
     def cut(self, usage: Usage) -> bytes:
         """A valid early ending with the length reason and usage."""
 
@@ -102,6 +106,7 @@ class RelaySettings:
         telling: the answer is a round of an agent's; it is translated likewise.
         transcript: takes what the client gets; another answer may have to go on with it.
         names: what the client calls files, by what the provider calls them.
+        call_file: what it calls one that the provider makes meanwhile.
     """
 
     client: ClientCodec
@@ -118,6 +123,7 @@ class RelaySettings:
     telling: Telling | None = None
     transcript: Transcript | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    call_file: Callable[[str], str] | None = None
 
 
 def open_relay(settings: RelaySettings) -> Relay:
@@ -130,7 +136,8 @@ def open_relay(settings: RelaySettings) -> Relay:
         verbatim = client.open_verbatim(
             request, end_marker=settings.end_marker, quirks=settings.quirks
         )
-        return StreamRelay(settings, verbatim, Verbatim(verbatim, settings.names))
+        writer = Verbatim(verbatim, settings.names, settings.call_file)
+        return StreamRelay(settings, verbatim, writer)
     translator = streamed_by(provider.name)
     decoder = translator.open_decoder(end_marker=settings.end_marker, quirks=settings.quirks)
     if settings.seam is not None:
@@ -233,6 +240,10 @@ class StreamRelay:
     def kept(self) -> Sequence[Kept]:
         """As its decoder knows."""
         return self._decoder.kept() if isinstance(self._decoder, TellsKept) else ()
+
+    def made(self) -> Collection[str]:
+        """As its writer has named them."""
+        return self._writer.made if isinstance(self._writer, Verbatim) else ()
 
     def cut(self, usage: Usage) -> bytes:
         """The length reason for whatever is open, usage, the terminal event."""
@@ -456,6 +467,10 @@ class UnaryRelay:
         client = self._settings.client
         whole = self.terminal and client is self._settings.provider
         return client.kept_in(self._ending) if whole and isinstance(client, KeptByProvider) else ()
+
+    def made(self) -> Collection[str]:
+        """What is made behind an answer in one piece is asked after."""
+        return ()
 
     def replace(self, body: bytes) -> None:
         """Its terminal bytes are these: what came is a part of them."""

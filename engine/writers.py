@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 
 from engine.errors import GatewayError
 from engine.events import Event, TextDelta, Usage
@@ -13,6 +13,7 @@ from engine.protocols.codec import (
     FailsInPlace,
     Identity,
     StreamEncoder,
+    TellsFiles,
     VerbatimDecoder,
 )
 from engine.protocols.file_refs import put_names
@@ -20,6 +21,7 @@ from engine.repeats import Repeat, learn
 
 # An ending is a few chunks; a provider that goes on and on after it is relayed as it comes.
 _ENDING_MAX_BYTES = 1024 * 1024
+_MADE_MAX: Final = 100
 
 
 class Writer(Protocol):
@@ -51,10 +53,19 @@ class Writer(Protocol):
 class Verbatim:
     """The provider's own bytes, with the few edits that its codec makes."""
 
-    def __init__(self, decoder: VerbatimDecoder, names: Mapping[str, str]) -> None:
-        """`names` are what the client calls files, by what the provider calls them."""
+    def __init__(
+        self,
+        decoder: VerbatimDecoder,
+        names: Mapping[str, str],
+        call_file: Callable[[str], str] | None = None,
+    ) -> None:
+        """`names` are what the client calls files, by what the provider calls them; those that the
+        provider makes meanwhile it calls as `call_file` says."""
         self._decoder = decoder
         self._names = names
+        self._call_file = call_file if isinstance(decoder, TellsFiles) else None
+        self.made: dict[str, None] = {}
+        """Such files, by what the provider calls them; the first ones."""
         self._ending: list[bytes] = []
         self.held_bytes = 0
         self.repeat: Repeat | None = None
@@ -64,6 +75,8 @@ class Verbatim:
         decoder = self._decoder
         client_bytes = decoder.client_frame(frame) if frame else decoder.end_frame()
         client_bytes = put_names(client_bytes, self._names)
+        if self._call_file is not None:
+            client_bytes = self._name_made(client_bytes, self._call_file)
         if not decoder.ending:
             if not decoder.repeatable:
                 self.repeat = None
@@ -79,6 +92,16 @@ class Verbatim:
             return b""  # the first event may be a picture
         ending, self._ending, self.held_bytes = self._ending, [], 0
         return b"".join(ending)
+
+    def _name_made(self, data: bytes, call: Callable[[str], str]) -> bytes:
+        """With the client's names for what it is told of first here."""
+        assert isinstance(self._decoder, TellsFiles), "it is asked only then"
+        told = [name for name in self._decoder.files if name not in self._names]
+        if not told:
+            return data
+        if len(self.made) < _MADE_MAX:
+            self.made |= dict.fromkeys(told[:_MADE_MAX])
+        return put_names(data, {name: call(name) for name in told})
 
     def finish(self) -> bytes:
         """The ending as the provider sent it."""

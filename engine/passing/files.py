@@ -7,8 +7,6 @@ where they are until somebody wants them.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -19,9 +17,10 @@ import orjson
 import trio
 
 from engine.errors import GatewayError, NotFoundError, StoredFileNotFoundError, UpstreamError
-from engine.file_ids import shown_file_id
+from engine.file_ids import made_file_digest, made_file_id, shown_file_id
 from engine.ledger.file_rows import FileRow, ProviderFile
 from engine.nurseries import open_tasks
+from engine.owned import Pin
 from engine.parts import Parts
 from engine.passing.asking import ask, ask_whole
 from engine.passing.ids import Named
@@ -137,10 +136,17 @@ class PassedFiles:
         for name in ids:
             if name in found:
                 continue
-            found[name] = bare = _bare_of(account_id, place, name)
+            found[name] = bare = made_file_id(account_id, place.pin, name)
             if name not in others and bare not in self._strange:
                 await self._adopt(account_id, place, name)
         return {name: shown_file_id(bare, "openai") for name, bare in found.items()}
+
+    async def keep_made(self, account_id: str, pin: Pin, names: Collection[str]) -> None:
+        """Have what an exchange's answer has told of be the account's, by the ids that were shown.
+        Nothing happens where the provider is not configured any more. Raises as `shown`."""
+        found = self._parts.owners.key_of(pin, self._parts.providers)
+        if found is not None and (place := Place(*found)).pin == pin:
+            await self.shown(account_id, place, names)
 
     async def _adopt(self, account_id: str, place: Place, name: str) -> None:
         status, _, body = await ask_whole(self._parts.pool, place, "GET", f"/files/{name}")
@@ -152,7 +158,7 @@ class PassedFiles:
             said = None
         row = _row_of(account_id, place, name, said, self._parts.clock())
         if row is None:
-            self._strange[_bare_of(account_id, place, name)] = None
+            self._strange[made_file_id(account_id, place.pin, name)] = None
             if len(self._strange) > _STRANGE_MAX:
                 self._strange.popitem(last=False)
             return
@@ -232,25 +238,14 @@ def _row_of(account_id: str, place: Place, name: str, said: object, now_ms: int)
     ending = filename.rpartition(".")[2].lower()
     known = isinstance(size_bytes, int) and not isinstance(size_bytes, bool) and size_bytes >= 0
     return FileRow(
-        file_id=_bare_of(account_id, place, name),
+        file_id=made_file_id(account_id, place.pin, name),
         account_id=account_id,
         key_id=None,
         filename=filename[:_NAME_MAX_CHARS],
         purpose=str(said["purpose"])[:64],
         mime_type=_TYPES.get(ending, _UNKNOWN),
         size_bytes=size_bytes if known and size_bytes is not None else 0,
-        sha256=_digest_of(account_id, place, name).hex(),
+        sha256=made_file_digest(account_id, place.pin, name).hex(),
         created_at_ms=now_ms,
         origin="provider",
     )
-
-
-def _digest_of(account_id: str, place: Place, name: str) -> bytes:
-    """The same for an account and a file at a provider, always."""
-    return hashlib.sha256("\0".join((account_id, *place.pin, name)).encode()).digest()
-
-
-def _bare_of(account_id: str, place: Place, name: str) -> str:
-    """What the account calls it, as far as the gateway has not given it a name."""
-    whole = hashlib.sha256(b"file\0" + _digest_of(account_id, place, name)).digest()
-    return base64.b32encode(whole).decode()[:26].lower()

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
+from engine.file_ids import is_file
 from engine.owned import OwnedKind, is_id, kind_of
 from engine.passing.table import IdKind
 
@@ -74,10 +75,6 @@ _OBJECTS: Final[Mapping[str, OwnedKind]] = {
 """What an object calls itself, and its id is of."""
 _BY_FILE: Final = "vector_store.file"
 """Of these the id is the file's."""
-
-is_file: Final = re.compile(r"file[-_](?=.{16}|[^0-9]*[0-9])[A-Za-z0-9_-]{6,128}").fullmatch
-"""Whether a text has the shape of a file's id, the gateway's or a provider's; `file_search` is the
-name of a tool."""
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 

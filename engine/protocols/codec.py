@@ -289,6 +289,15 @@ class TellsKept(Protocol):
 
 
 @runtime_checkable
+class TellsFiles(Protocol):
+    """A verbatim decoder of answers whose provider makes files meanwhile."""
+
+    @property
+    def files(self) -> Sequence[str]:
+        """What the provider calls those that the frame which was read last tells of."""
+
+
+@runtime_checkable
 class KeptByProvider(Protocol):
     """A codec of answers that their provider may keep."""
 

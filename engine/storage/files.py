@@ -7,7 +7,7 @@ So whatever is interrupted leaves at most a blob without a row, which the next s
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +22,7 @@ from engine.file_ids import bare_file_id, new_file_id
 from engine.ledger.file_rows import FilePage, FileQuery, FileRow, ProviderFile
 from engine.ledger.filing import Filing
 from engine.ledger.records import ConflictError
+from engine.owned import Pin
 from engine.storage.blobs import Blobs, StoreError
 from engine.storage.quota import Quota
 from engine.storage.reading import FilePieces, Pieces
@@ -70,6 +71,7 @@ class FileStore:
         due: there are such.
         in_hand: keys that are being committed.
         fetch: gives what a provider has made, from a place to another.
+        keep_made: has what a provider has made be an account's, by whom and by which names.
         remove_copy: asks a provider to remove a copy of a file that is no more; whether it has.
     """
 
@@ -84,6 +86,7 @@ class FileStore:
         self.due = Alarm()
         self.remove_copy: Callable[[ProviderFile], Awaitable[bool]] | None = None
         self.fetch: Callable[[FileRow, int, int], Pieces] | None = None
+        self.keep_made: Callable[[str, Pin, Collection[str]], Awaitable[None]] | None = None
         self.blobs = blobs
         self.clock = clock
         self.quota = Quota(settings.account_files_max)

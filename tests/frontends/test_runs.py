@@ -255,6 +255,43 @@ async def test_a_thread_pays_for_its_code_once_an_hour(tmp_path: Path) -> None:
         assert [each["usage"].get("code_sessions", 0) for each in receipts] == [1, 0]
 
 
+def files_in(event: Any) -> list[str]:
+    """The files that an event tells of."""
+    found: list[str] = []
+    if event.event == "thread.run.step.delta":
+        for call in event.data.delta.step_details.tool_calls:
+            outputs = call.code_interpreter.outputs
+            found += [each.image.file_id for each in outputs if each.type == "image"]
+    elif event.event == "thread.message.completed":
+        content = event.data.content
+        found += [part.image_file.file_id for part in content if part.type == "image_file"]
+    return found
+
+
+async def test_what_a_run_draws_has_one_name_in_its_stream_and_ever_after(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, FAST) as kept:
+        beta, files = kept.ours.beta, kept.ours.files
+        thread_id = await thread(kept, "tokens=4 codes=1 pictures=2")
+        assistant_id = await assistant(kept, tools=[{"type": "code_interpreter"}])
+        stream = await beta.threads.runs.create(thread_id, assistant_id=assistant_id, stream=True)
+        told = [files_in(event) async for event in stream]
+        first, last = [each for each in told if each]
+        assert first == last
+        assert len(set(first)) == 2
+        there = kept.served.setup.sim.files
+        assert all(there.find("openai", "sk-operator", each) is None for each in first)
+
+        listed = await files.list()  # before anything else has told of them
+        assert {each.id for each in listed.data} == set(first)
+        for file_id in first:
+            assert (await files.content(file_id)).content.startswith(b"\x89PNG")
+            with pytest.raises(openai.NotFoundError):
+                await kept.theirs.files.content(file_id)
+        content = (await beta.threads.messages.list(thread_id)).data[0].content
+        shown = [part.image_file.file_id for part in content if part.type == "image_file"]
+        assert shown == first
+
+
 async def test_a_run_cites_a_file_of_the_account_by_the_name_it_has(tmp_path: Path) -> None:
     async with open_kept(tmp_path, FAST) as kept:
         beta = kept.ours.beta

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from engine.file_ids import is_file
 from engine.job import JobError, JobReport, JobState
 from engine.owned import Kept
 from engine.protocols.fields import dict_of, dicts, text_of
@@ -22,6 +23,9 @@ STATES: Final[Mapping[str, JobState]] = {
     "expired": "expired",
     "cancelled": "cancelled",
 }
+_FILES: Final = frozenset({"file_id", "file_ids"})
+_CLOSED: Final = frozenset({"metadata", "parameters", "schema"})
+"""Members that are a client's own all through."""
 _SECONDS_MAX: Final = 2**40
 _CODE_MAX_CHARS: Final = 64
 _MESSAGE_MAX_CHARS: Final = 500
@@ -50,6 +54,23 @@ def kept_of(thing: Mapping[str, Any]) -> Iterator[Kept]:
             yield Kept(name, "run_step", text_of(thing.get("run_id")))
         case "thread.message":
             yield Kept(name, "message", thread_id)
+
+
+def files_of(thing: object) -> Iterator[str]:
+    """What the provider calls the files that an object of a run's answer tells of: its images, what
+    its texts cite, what its tools have made, found or were given."""
+    stack = [thing]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, list):
+            stack += node
+        elif isinstance(node, dict):
+            for at, value in node.items():
+                if at in _FILES:
+                    named = value if isinstance(value, list) else [value]
+                    yield from (each for each in named if isinstance(each, str) and is_file(each))
+                elif at not in _CLOSED:
+                    stack.append(value)
 
 
 def report_of(run: Mapping[str, Any]) -> JobReport | None:

@@ -9,7 +9,7 @@ from engine.events import Begin, Event, TextDelta, Usage
 from engine.owned import Kept
 from engine.protocols.codec import ClientRequest, Identity, StreamEncoder
 from engine.protocols.fields import dict_of, dicts, text_of
-from engine.protocols.openai_runs.reading import kept_of, known_as
+from engine.protocols.openai_runs.reading import files_of, kept_of, known_as
 from engine.protocols.openai_stream import DONE, EventDecoder, encode_event
 
 _KEPT_MAX: Final = 4_096
@@ -29,12 +29,15 @@ class RunsDecoder(EventDecoder):
         super().__init__(end_marker=True)
         self._begun = False
         self._kept: dict[Kept, None] = {}
+        self.files: tuple[str, ...] = ()
+        """See `codec.TellsFiles`."""
 
     def kept(self) -> tuple[Kept, ...]:
         """See `codec.TellsKept`."""
         return tuple(self._kept)
 
     def _read(self, document: dict[str, Any], frame: bytes) -> Sequence[Event]:
+        self.files = tuple(files_of(document)) if b'"file' in frame else ()
         if self._is_error(document, frame):
             return ()
         if len(self._kept) < _KEPT_MAX:
