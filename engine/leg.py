@@ -184,7 +184,9 @@ def passage_of(
 
     def call_file(name: str) -> str:
         pin = Pin(provider.name, provider.credential_ids[candidate.key])
-        return shown_file_id(made_file_id(account_id, pin, name), "openai")
+        file_id = made_file_id(account_id, pin, name)
+        parts.files.tell(account_id, file_id, pin, name)
+        return shown_file_id(file_id, "openai")
 
     return Passage(
         call,

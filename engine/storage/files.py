@@ -7,6 +7,7 @@ So whatever is interrupted leaves at most a blob without a row, which the next s
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +18,12 @@ import trio
 from engine.admission.plans import Plan
 from engine.alarm import Alarm
 from engine.clock import Clock
-from engine.errors import ConcurrencyLimitedError, FileTooLargeError, StorageUnavailableError
+from engine.errors import (
+    ConcurrencyLimitedError,
+    FileTooLargeError,
+    GatewayError,
+    StorageUnavailableError,
+)
 from engine.file_ids import bare_file_id, new_file_id
 from engine.ledger.file_rows import FilePage, FileQuery, FileRow, ProviderFile
 from engine.ledger.filing import Filing
@@ -33,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 SHARE_OF_ACCOUNT: Final = 4
 """One account has a fourth of the open uploads at most."""
+_TOLD_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,9 @@ class FileStore:
         self.remove_copy: Callable[[ProviderFile], Awaitable[bool]] | None = None
         self.fetch: Callable[[FileRow, int, int], Pieces] | None = None
         self.keep_made: Callable[[str, Pin, Collection[str]], Awaitable[None]] | None = None
+        self._told: OrderedDict[tuple[str, str], tuple[Pin, str]] = OrderedDict()
+        """Files that an account was told of and that are not known to be its yet, the latest last:
+        by the account and the bare id, where they are and what they are called there."""
         self.blobs = blobs
         self.clock = clock
         self.quota = Quota(settings.account_files_max)
@@ -172,9 +182,29 @@ class FileStore:
         """
         bare = bare_file_id(file_id)
         row = None if bare is None else await self.ledger.find_file(account_id, bare)
+        if row is None and bare is not None and (account_id, bare) in self._told:
+            row = await self._find_told(account_id, bare)
         if row is None:
             raise not_found(file_id)
         return row
+
+    def tell(self, account_id: str, file_id: str, pin: Pin, name: str) -> None:
+        """An account is told of a file that a provider has made meanwhile: who asks for it before
+        it is known to be the account's finds it all the same."""
+        self._told[account_id, file_id] = pin, name
+        if len(self._told) > _TOLD_MAX:
+            self._told.popitem(last=False)
+
+    async def _find_told(self, account_id: str, file_id: str) -> FileRow | None:
+        pin, name = self._told[account_id, file_id]
+        if self.keep_made is None:
+            return None
+        try:
+            await self.keep_made(account_id, pin, (name,))
+        except GatewayError:
+            raise StorageUnavailableError("What the file is cannot be found out now.") from None
+        self._told.pop((account_id, file_id), None)  # not before: others ask for it meanwhile
+        return await self.ledger.find_file(account_id, file_id)
 
     async def page(self, account_id: str, query: FileQuery) -> FilePage:
         """A page of an account's files.

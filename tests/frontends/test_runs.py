@@ -292,6 +292,25 @@ async def test_what_a_run_draws_has_one_name_in_its_stream_and_ever_after(tmp_pa
         assert shown == first
 
 
+async def test_what_a_run_draws_is_there_while_it_goes_on(tmp_path: Path) -> None:
+    async with open_kept(tmp_path, FAST) as kept:
+        thread_id = await thread(kept, "tokens=30 tokens_per_second=60 codes=1 pictures=1")
+        assistant_id = await assistant(kept, tools=[{"type": "code_interpreter"}])
+        stream = await kept.ours.beta.threads.runs.create(
+            thread_id, assistant_id=assistant_id, stream=True
+        )
+        async for event in stream:
+            if event.event == "thread.run.step.delta":
+                [file_id] = files_in(event)
+                with pytest.raises(openai.NotFoundError):
+                    await kept.theirs.files.retrieve(file_id)
+                content = (await kept.ours.files.content(file_id)).content
+        assert content.startswith(b"\x89PNG")
+        await kept.ours.files.delete(file_id)
+        with pytest.raises(openai.NotFoundError):
+            await kept.ours.files.retrieve(file_id)
+
+
 async def test_a_run_cites_a_file_of_the_account_by_the_name_it_has(tmp_path: Path) -> None:
     async with open_kept(tmp_path, FAST) as kept:
         beta = kept.ours.beta
