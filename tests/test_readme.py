@@ -33,6 +33,7 @@ from frontends.demo import SIMULATED_BESIDE_CHAT
 from tests.films import ended
 from tests.forking import wait_output
 from tests.gateways import HTTP2, MODELS, PROTOCOLS, add_key, config_text, open_setup, run
+from tests.passed import open_kept
 from tests.processes import open_process
 from tests.served import open_served
 
@@ -187,6 +188,15 @@ def test_the_table_of_kinds() -> None:
         assert ("`jobs`" in more) == bool(row.jobs)
 
 
+BATCHES = """
+[[prices]]
+model = "kept"
+service_tier = "batch"
+input = 0.5
+output = 1
+[jobs]
+poll_min_s = 0.01
+"""
 BESIDE_CHAT = "".join(
     f"""
 [models.{name}]
@@ -258,6 +268,40 @@ async def test_the_first_requests_with_the_sdks(tmp_path: Path) -> None:
         assert printed == "".join(f"{text}\n" for text in texts)
 
 
+def snippet_of(word: str, origin: str) -> str:
+    """The snippet with a word, to be run by itself: behind what the first one begins with."""
+    [first] = [block for block in blocks("python") if "PARSHALL_KEY" in block]
+    [snippet] = [block for block in blocks("python") if word in block]
+    imports, _, _ = first.partition("hello = ")
+    connect = next(line for line in first.splitlines() if line.startswith("client = OpenAI("))
+    return f"{imports}\n{connect}\n{snippet}".replace("http://127.0.0.1:8787", origin)
+
+
+@pytest.mark.parametrize(
+    ("word", "printed"),
+    [
+        ("previous_response_id", "True 2\nresponse.completed\nhours.md\ncompleted\n"),
+        ("client.batches", "completed a\n"),
+    ],
+)
+async def test_what_is_kept_with_the_sdk(tmp_path: Path, word: str, printed: str) -> None:
+    async with open_kept(tmp_path, BATCHES) as kept:
+        script = snippet_of(word, kept.served.origin).replace("sim-openai", "kept")
+        environ = os.environ | {"PARSHALL_KEY": kept.served.setup.key}
+        assert await wait_output(script, env=environ) == printed
+
+
+async def test_agents_with_the_sdks(tmp_path: Path) -> None:
+    async with open_served(tmp_path) as served:
+        script = snippet_of("agent:clerk", served.origin)
+        environ = os.environ | {"PARSHALL_KEY": served.setup.key}
+        printed = await wait_output(script, env=environ)
+        asked = served.setup.sim.truth.records()
+    assert printed == "".join(f"{truth.text}\n" for truth in asked)
+    assert len(asked) == 3
+    assert all(b"The shop opens at nine on Sundays." in truth.body for truth in asked)
+
+
 async def test_what_is_no_chat_with_the_sdk(tmp_path: Path) -> None:
     [first] = [block for block in blocks("python") if "PARSHALL_KEY" in block]
     [snippet] = [block for block in blocks("python") if "sim-embedding" in block]
@@ -277,7 +321,7 @@ async def test_what_is_no_chat_with_the_sdk(tmp_path: Path) -> None:
 
 async def test_files_with_the_sdk(tmp_path: Path) -> None:
     [first] = [block for block in blocks("python") if "PARSHALL_KEY" in block]
-    [snippet] = [block for block in blocks("python") if "client.files" in block]
+    [snippet] = [block for block in blocks("python") if "made = client.files" in block]
     imports, _, _ = first.partition("hello = ")
     connect = next(line for line in first.splitlines() if line.startswith("client = OpenAI("))
     (tmp_path / "README.md").write_text(README)
