@@ -2,7 +2,8 @@
 
 A provider of the client's own protocol is asked, and its answer passed on; the next one where that
 fails. Elsewhere, and where it would have to be sent media that the prompt names by URL, or files
-that it names by id, the prompt is counted here, which `x-parshall-counted: estimate` says.
+that it names by id, or what an agent adds, the prompt is counted here, which `x-parshall-counted:
+estimate` says.
 """
 
 from __future__ import annotations
@@ -15,10 +16,18 @@ from dataclasses import dataclass, replace
 import httpx
 
 from engine.admitting import Choice, admit_call, check_room
+from engine.agent_calls import brief_call
 from engine.errors import UpstreamError, UpstreamTimeoutError
 from engine.events import Call, Head
 from engine.metering.pricing import Rates
-from engine.parsing.jobs import Count, Encode, FilesNamedError, HeldNamedError, target_of
+from engine.parsing.jobs import (
+    AgentNamedError,
+    Count,
+    Encode,
+    FilesNamedError,
+    HeldNamedError,
+    target_of,
+)
 from engine.parts import Parts
 from engine.protocols.codec import Codec
 from engine.protocols.registry import codec_of, upstream_codec
@@ -115,9 +124,13 @@ async def _with_files(parts: Parts, call: Call, error: FilesNamedError, account_
 async def _count(parts: Parts, call: Call, choose: Choice, account_id: str) -> tuple[Head, bytes]:
     codec = codec_of(call.protocol)
     places, opened = _Places(parts, call, choose), call.opened()
-    while True:  # as often as there are candidates, and thrice more
+    while True:  # as often as there are candidates, and four times more
         try:
             done = await parts.parsing.do(opened, places.ask, parts.rules.wanted)
+        except AgentNamedError as named:
+            _, opened = await brief_call(parts, opened, named.use, account_id)
+            places.left = deque()  # what it adds, and its tools, are each protocol's otherwise
+            continue
         except HeldNamedError as named:
             opened, pin, _ = await parts.owners.admit(account_id, opened, named.refs)
             choose.keep_to(pin)

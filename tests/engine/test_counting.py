@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from engine import Call
-from engine.errors import UnavailableError
+from engine.errors import ModelNotFoundError, UnavailableError
 from engine.events import Protocol
 from tests.engine.upstream.peer import Request
 from tests.fleet import model, open_fleet
@@ -81,3 +81,22 @@ async def test_the_next_one_counts_where_one_fails_and_else_it_is_counted_here(
             head, body = await fleet.setup.gateway.count_tokens(call)
             assert 5 < orjson.loads(body)["input_tokens"] < 40
             assert ((b"x-parshall-counted", b"estimate") in head.headers) == estimated
+
+
+async def test_of_an_agent_all_that_its_model_is_sent_is_counted(tmp_path: Path) -> None:
+    instructions = "Answer in verse, whatever you are asked. " * 20
+    async with open_setup(tmp_path) as setup:
+        gateway, told = setup.gateway, setup.call_of("anthropic", "anthropic")
+        document = orjson.loads(to_count(told).body)
+        agent = {"name": "poet", "model": document["model"], "instructions": instructions}
+        await gateway.agents.create(setup.account_id, agent, lambda _: None)
+        counts = []
+        for name in (document["model"], "agent:poet"):
+            body = orjson.dumps({**document, "model": name})
+            head, answer = await gateway.count_tokens(replace(to_count(told), body=body))
+            counts.append(orjson.loads(answer)["input_tokens"])
+        assert (b"x-parshall-counted", b"estimate") in head.headers
+        assert 150 < counts[1] - counts[0] < 250
+        unknown = orjson.dumps({**document, "model": "agent:nobody"})
+        with pytest.raises(ModelNotFoundError):
+            await gateway.count_tokens(replace(to_count(told), body=unknown))
