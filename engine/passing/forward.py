@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
+import trio
 
 from engine.admitting import check_room
 from engine.charging import Bill, Charging
@@ -28,6 +29,7 @@ from engine.errors import (
     JobNotEndedError,
     UpstreamError,
     UpstreamRejectedError,
+    UpstreamTimeoutError,
 )
 from engine.ledger.file_rows import FileRow
 from engine.ledger.owned_rows import OwnedRow
@@ -58,6 +60,8 @@ _EVENTS: Final = b"text/event-stream"
 _FILE: Final = re.compile(r"\bfile[-_][A-Za-z0-9]{12,}")
 _OK: Final = range(200, 300)
 _FREE: Final = nullcontext[None]()
+_MADE_MAX_S: Final = 120.0
+"""As long is waited for what is being made, whether its client waits or not."""
 _OPERATIONS: Final[Mapping[MoreUnit, str]] = {
     "file_searches": "vector_store_search",
     "code_sessions": "container",
@@ -157,7 +161,9 @@ class Forwarder:
                 await self._check_settled(sending)
                 charging = self._charging.open(_bill_of(sending)) if sending.units else _FREE
                 with charging as charge:
-                    async with self._open(sending) as passed:
+                    makes = asked.route.creates is not None
+                    opening = self._make(sending) if makes else self._open(sending)
+                    async with opening as passed:
                         if charge is not None:
                             charge.settle()
                             await charge.wait_durable()
@@ -288,6 +294,23 @@ class Forwarder:
                 return
             data = await read_whole(answer)
             yield await self.passed_whole(status, data, sending, reading)
+
+    @asynccontextmanager
+    async def _make(self, sending: Sending) -> AsyncIterator[Passed]:
+        """As `_open`, and to its end where the client leaves: what is made is its account's then
+        too, and is charged. The gateway's own end ends it."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        ends_at = trio.current_time() + _MADE_MAX_S
+        with (
+            trio.CancelScope(shield=True, deadline=ends_at) as waiting,
+            self._parts.preliminaries.refused_at_end(),
+        ):
+            async with self._open(sending) as passed:
+                if passed.pieces is not None:
+                    raise UpstreamError("The provider's answer is not in one piece.")
+        if waiting.cancelled_caught:
+            raise UpstreamTimeoutError("The provider did not answer in time.")
+        yield passed
 
     async def passed_whole(
         self, status: int, data: bytes, sending: Sending, reading: Reading

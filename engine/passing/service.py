@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from engine.parts import Parts
 from engine.passing.answers import Ended
@@ -44,12 +45,17 @@ class Passing:
         check_family(self._parts, admitted, route.family)
         place_of(self._parts, None)
 
-    def open(self, admitted: Admitted, asked: Asked) -> AbstractAsyncContextManager[Passed]:
-        """The answer to a request of who was admitted, for the block. Raises as `Forwarder.open`,
-        `Lister.open`."""
-        if asked.route.lists_account:
-            return self._lister.open(admitted, asked)
-        return self._forwarder.open(admitted, asked)
+    @asynccontextmanager
+    async def open(self, admitted: Admitted, asked: Asked) -> AsyncIterator[Passed]:
+        """The answer to a request of who was admitted, for the block, in one of its slots: a list
+        is one request, however many are asked for what is on it. Raises as `Forwarder.open`,
+        `Lister.open`; ConcurrencyLimitedError: the key or the account has as many as it may."""
+        opener = self._lister if asked.route.lists_account else self._forwarder
+        async with (
+            self._parts.limiter.slot(admitted.demand),
+            opener.open(admitted, asked) as passed,
+        ):
+            yield passed
 
 
 def served_routes() -> list[Route]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,8 +14,16 @@ from urllib.parse import parse_qsl
 import orjson
 import pytest
 import trio
+import trio.testing
 
-from engine.errors import GatewayError, NotFoundError, UpstreamError, UpstreamRejectedError
+from engine.errors import (
+    ConcurrencyLimitedError,
+    GatewayError,
+    NotFoundError,
+    ShutdownError,
+    UpstreamError,
+    UpstreamRejectedError,
+)
 from engine.ledger.owned_rows import OwnedRow
 from engine.owned import Pin
 from engine.passing.asked import Asked
@@ -22,7 +31,7 @@ from engine.passing.forward import Passed
 from engine.passing.ids import see_ids
 from engine.passing.table import PARAMETERS, ROUTES, Route
 from tests.engine.upstream.peer import Request
-from tests.gateways import Setup, settled
+from tests.gateways import Setup, add_key, settled
 from tests.recordings import RECORDINGS, load, names
 from tests.scripted import Script, open_scripted
 
@@ -226,3 +235,74 @@ async def test_bodies_are_bounded_and_objects(tmp_path: Path) -> None:
             assert refused.value.status == 400
         with trio.fail_after(10):
             assert await ask(setup, route, at, body=b'{"metadata":{}}') == b"{}"
+
+
+CREATE = ROUTES["POST", "/v1/assistants"]
+MADE = "asst_0123456789abcdef"
+
+
+def making(asked: trio.Event, goes_on: trio.Event) -> Script:
+    """A provider that takes its time to make an assistant."""
+
+    async def script(request: Request) -> None:
+        asked.set()
+        await goes_on.wait()
+        head = [(b":status", b"200"), (b"content-type", b"application/json")]
+        request.connection.http2.send_headers(request.stream_id, head)
+        await request.send_all(b'{"id":"%s","object":"assistant"}' % MADE.encode(), ended=True)
+
+    return script
+
+
+async def test_what_is_made_while_its_client_leaves_is_the_accounts(tmp_path: Path) -> None:
+    asked, goes_on = trio.Event(), trio.Event()
+    async with open_keeping(tmp_path, making(asked, goes_on)) as setup:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask, setup, CREATE, {})
+                await asked.wait()
+                nursery.cancel_scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert setup.gateway.passing.under_way == 1
+                    goes_on.set()
+        assert setup.gateway.passing.under_way == 0
+        assert set(await setup.gateway.ledger.find_owned(setup.account_id, [MADE])) == {MADE}
+
+
+async def test_what_is_being_made_does_not_hold_up_the_gateways_end(tmp_path: Path) -> None:
+    asked, goes_on = trio.Event(), trio.Event()
+    refusals: list[GatewayError] = []
+
+    async def make(setup: Setup) -> None:
+        try:
+            await ask(setup, CREATE, {})
+        except GatewayError as error:
+            refusals.append(error)
+
+    async with open_keeping(tmp_path, making(asked, goes_on)) as setup:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(make, setup)
+                await asked.wait()
+                await setup.gateway.end_all()
+        assert [type(error) for error in refusals] == [ShutdownError]
+        assert setup.gateway.passing.under_way == 0
+
+
+async def test_a_request_takes_one_of_the_accounts_slots(tmp_path: Path) -> None:
+    asked, goes_on = trio.Event(), trio.Event()
+    async with open_keeping(tmp_path, making(asked, goes_on)) as setup:
+        limits = {"concurrent_streams": 1}
+        _, key = await add_key(setup.gateway, setup.account_id, limits=limits)
+        setup = replace(setup, key=key)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask, setup, CREATE, {})
+                await asked.wait()
+                with pytest.raises(ConcurrencyLimitedError):
+                    await ask(setup, CREATE, {})
+                goes_on.set()
+        await own(setup, {"assistant_id": "asst_another0123456789"})
+        listed = orjson.loads(await ask(setup, ROUTES["GET", "/v1/assistants"], {}))
+        assert len(listed["data"]) == 2, "what a list is put together from takes none"
