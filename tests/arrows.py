@@ -129,6 +129,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "engine.admitting",
+            "engine.agent_calls",
             "engine.charging",
             "engine.counting",
             "engine.explaining",
@@ -139,7 +140,6 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
-            "engine.agent_calls",
             "engine.attempts",
             "engine.batches",
             "engine.fine_tuning",
