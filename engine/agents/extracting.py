@@ -10,9 +10,9 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from typing import Final
 
+from engine.agents.hypertext import seen_text
 from engine.errors import InvalidRequestError
 
 PASSAGE_CHARS: Final = 1_200
@@ -37,14 +37,6 @@ _ENDS: Final = (
     re.compile(r"\s"),
 )
 """Where a passage may end, the best places first."""
-_HIDDEN: Final = frozenset({"script", "style", "template", "noscript", "svg", "head"})
-_BLOCKS: Final = frozenset(
-    {
-        "address", "article", "aside", "blockquote", "br", "dd", "div", "dl", "dt", "fieldset",
-        "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li",
-        "main", "nav", "ol", "p", "pre", "section", "table", "td", "th", "title", "tr", "ul",
-    }
-)  # fmt: skip
 
 
 class UnreadableFileError(InvalidRequestError):
@@ -88,7 +80,7 @@ def text_of(data: bytes, mime_type: str, filename: str) -> str:
             f"'{filename[:100]}' is not text in UTF-8 (or UTF-16 with its mark)."
         )
     if "html" in mime_type or filename.lower().endswith((".html", ".htm", ".xhtml")):
-        return _text_of_html(text)
+        return seen_text(text)
     return text
 
 
@@ -127,34 +119,3 @@ def _start_behind(text: str, start: int, end: int) -> int:
     at = max(start + 1, end - _OVERLAP_CHARS)
     found = re.compile(r"\s").search(text, at, end)
     return at if at == start + 1 or found is None or text[at - 1].isspace() else found.end()
-
-
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _HIDDEN:
-            self._hidden.append(tag)
-        elif tag in _BLOCKS:
-            self.parts.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._hidden:
-            del self._hidden[self._hidden.index(tag) :]
-        elif tag in _BLOCKS:
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.parts.append(data)
-
-
-def _text_of_html(text: str) -> str:
-    reader = _Reader()
-    reader.feed(text)
-    reader.close()
-    lines = (" ".join(line.split()) for line in "".join(reader.parts).splitlines())
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -20,6 +21,31 @@ PAGE = """<!doctype html><html><head><title>T</title><style>p { color: red }</st
 def test_of_html_what_a_reader_sees() -> None:
     assert text_of(PAGE.encode(), "text/html", "a").split() == ["Home", "One", "&", "two.", "Three"]
     assert "<p>" in text_of(PAGE.encode(), "text/plain", "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("page", "seen"),
+    [
+        ("a <!-- b --> c", "a c"),
+        ('<p title="a > b">c', "c"),
+        ("<svg><style></style>a</svg>b", "b"),
+        ("<script>if (a < b) '</p>'</script>c", "c"),
+        ("1 < 2 &#65; &#" + "9" * 5_000 + ";", "1 < 2 A \ufffd"),
+        ("a <![ b", "a"),
+    ],
+)
+def test_of_html_however_it_is_written(page: str, seen: str) -> None:
+    assert text_of(page.encode(), "text/html", "a") == seen
+
+
+@pytest.mark.parametrize(
+    "piece", ["<!--", "<a ", '<a "', "<svg>", "</p>", "<script>", "<?", "&#1", "<a '>"]
+)
+def test_hostile_html_takes_no_longer_than_any(piece: str) -> None:
+    began_s = time.process_time()
+    text_of(("<svg>" * 50_000 + piece * 100_000).encode(), "text/html", "a")
+    text_of((piece * 100_001).encode(), "text/html", "a")
+    assert time.process_time() - began_s < 5, "what looks back takes minutes"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
