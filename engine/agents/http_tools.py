@@ -28,6 +28,8 @@ _FIELDS: Final = frozenset(
 _URL_MAX_CHARS: Final = 2_048
 _ORIGIN: Final = re.compile(r"(https?://[^/?#{}\\@\s]+)(?=[/?]|$)")
 _IN_URL: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,63})\}")
+_DOTS: Final = frozenset({".", ".."})
+"""What paths are shortened by (RFC 3986 section 5.2.4), which no quoting stops."""
 _IS_HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}").fullmatch
 _IS_VALUE: Final = re.compile(r"[\x20-\x7e]{0,4096}").fullmatch
 _HEADERS_MAX: Final = 16
@@ -138,6 +140,8 @@ def request_of(tool: HttpTool, arguments: str) -> tuple[str, Headers, bytes]:
     origin, rest = _split(tool.url)
     named = set(_IN_URL.findall(rest))
     url = origin + _IN_URL.sub(put, rest) if named else tool.url
+    if named and not _DOTS.isdisjoint(url[len(origin) :].partition("?")[0].split("/")):
+        raise ArgumentsError("An argument cannot lead to another path.")
     headers = [(name.encode(), value.encode()) for name, value in tool.headers.items()]
     if not any(name == b"accept" for name, _ in headers):
         headers.append((b"accept", b"application/json, text/*;q=0.9, */*;q=0.1"))

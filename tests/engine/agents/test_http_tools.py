@@ -68,6 +68,8 @@ def test_or_a_body_where_the_method_has_one() -> None:
         ('{"id": ["7"]}', "must be a text or a number"),
         ('{"id": null}', "must be a text or a number"),
         ('{"id": "7", "other": 1}', "no argument 'other'"),
+        ('{"id": ".."}', "another path"),
+        ('{"id": "."}', "another path"),
     ],
 )
 def test_arguments_that_there_is_no_request_for(arguments: str, words: str) -> None:
