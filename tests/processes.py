@@ -42,7 +42,7 @@ async def open_process(
             while not line.endswith(b"\n"):
                 line += (piece := await process.stdout.receive_some())
                 assert piece, "it has ended"
-            port = int(line.rpartition(b":")[2])
+            port = int(line.partition(b"\n")[0].rpartition(b":")[2])  # more may be told behind it
             while not await is_ready(port):  # noqa: ASYNC110 - it has no event for that
                 await trio.sleep(0.01)
         took_s = trio.current_time() - began

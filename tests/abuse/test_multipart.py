@@ -57,12 +57,14 @@ def test_a_form_is_bounded_like_every_body(unpaid: Rig) -> None:
     assert unpaid.ask(CHAT, body, headers={"content-type": "multipart/form-data"}).status == 413
 
 
-def test_there_is_no_place_for_parts_of_files(unpaid: Rig) -> None:
+def test_parts_of_files_belong_to_an_upload_of_the_account(unpaid: Rig) -> None:
     headers = {"content-type": "multipart/form-data; boundary=b"}
-    answer = unpaid.ask("/v1/uploads", FORMS["one file"], headers=headers)
+    begun = unpaid.ask("/v1/uploads", FORMS["one file"], headers=headers)
+    part = unpaid.ask("/v1/uploads/upload_1/parts", FORMS["one file"], headers=headers)
 
-    assert answer.status == 404
-    assert check_error(answer)["code"] == "not_found"
+    assert (begun.status, part.status) == (400, 404)  # it is announced in JSON
+    assert check_error(begun)["code"] == "invalid_request"
+    assert check_error(part)["code"] == "not_found"
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -30,7 +30,7 @@ body_max_bytes = 100_000
 _OWN = re.compile(rb"\b(req|chatcmpl|msg|resp|cmpl|sim|rs|modr)[-_][A-Za-z0-9_-]+|[0-9]{10,}")
 _CHANCE = frozenset({b"date", b"connection"})
 """Who is refused before its body has come loses the connection."""
-KEPT = {route.path for route in served_routes() if route.operation is None}
+KEPT = {route.path for route in served_routes()}
 """No provider keeps anything here."""
 _TIMES = frozenset({"duration_ms", "timings", "request_id", "response_bytes"})
 
