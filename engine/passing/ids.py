@@ -1,8 +1,9 @@
 """Ids in documents: where a body names things, and what an answer tells of. Pure.
 
-Denied by default: whatever looks like an id counts as one, wherever it stands, unless what stands
-there is a client's or a model's own words. What counts in a request and what counts in an answer
-is one rule, so that nothing a client makes a provider repeat is taken for the provider's word.
+Denied by default: in a request whatever looks like an id counts as one, wherever it stands, unless
+what stands there is a client's or a model's own words. In an answer only what stands where a
+provider names things makes something an account's, and what stands there counts in a request, too:
+nothing that a client or a model has said elsewhere is taken for the provider's word.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ _NAMES: Final[Mapping[str, IdKind]] = {
     "vector_store_ids": "vector_store",
 }
 """Members that name something, whatever it looks like."""
+_MADE: Final = frozenset({"fine_tuned_model", "fine_tuned_model_checkpoint"})
 _REFERENCE: Final = "item_reference"
 
 _OBJECTS: Final[Mapping[str, OwnedKind]] = {
@@ -149,13 +151,14 @@ def name_ids(document: object) -> list[Named]:
 
 
 def see_ids(document: object) -> list[Seen]:
-    """The ids that an answer tells of, each once."""
+    """The ids that an answer tells of, each once; of files also those that it only mentions."""
     found: dict[str, Seen] = {}
     for text in _texts(document):
         known = found.get(text.text)
         if known is not None and known.kind is not None:
             continue
-        if (shaped := _shape_of(text.text)) is None:
+        shaped = _shape_of(text.text)
+        if shaped is None or not (shaped == "file" or _names_something(text)):
             continue
         kind: IdKind | None = shaped if shaped != "item" else None
         if text.at == "id" and isinstance(text.holder, dict):
@@ -166,6 +169,12 @@ def see_ids(document: object) -> list[Seen]:
                 kind = _OBJECTS.get(said, kind)
         found[text.text] = Seen(text.text, kind)
     return list(found.values())
+
+
+def _names_something(text: _Text) -> bool:
+    """Whether it stands where providers name things."""
+    name = text.name
+    return text.at == "id" or name in _NAMES or name.endswith(("_id", "_ids")) or name in _MADE
 
 
 def query_kind(name: str, value: str, kinds: Mapping[str, IdKind]) -> IdKind | None:

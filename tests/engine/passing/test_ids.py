@@ -141,6 +141,14 @@ def test_nothing_that_a_client_makes_a_provider_say_again_counts_in_the_answer_a
     assert not see_ids(said)
 
 
+@pytest.mark.parametrize("member", ["search_query", "queries", "keys", "server_label", "city"])
+def test_what_is_only_said_in_an_answer_makes_nothing_an_accounts(member: str) -> None:
+    """A search says the query of its client again, a call the words of its model."""
+    assert not see_ids({member: "vs_abc123"})
+    assert not see_ids({"data": [{"id": "x", member: ["vs_abc123", "run_abc123"]}]})
+    assert name_ids({member: "vs_abc123"}), "a request may not name it there all the same"
+
+
 def test_parameters_of_a_url() -> None:
     kinds: dict[str, Any] = {"after": "run"}
     assert query_kind("after", "anything", kinds) == "run"
