@@ -66,6 +66,29 @@ def _breakers(parts: Parts) -> Iterator[tuple[str, State, int]]:
         yield row.path, row.state, row.opened
 
 
+async def _prune_jobs(parts: Parts) -> None:
+    keep_days = parts.config.jobs.keep_days
+    if not keep_days:
+        return
+    try:
+        gone = await parts.ledger.prune_jobs(parts.clock() - keep_days * _DAY_S * 1_000)
+    except Exception as error:  # noqa: BLE001 - tried again
+        logger.error("old jobs are kept for now: %s", error)
+    else:
+        if gone:
+            logger.info("%d jobs were removed that had ended %d days ago", gone, keep_days)
+
+
+async def _prune_owned(parts: Parts) -> None:
+    keep_days = parts.config.state.keep_days
+    if not keep_days:
+        return
+    try:
+        await parts.ledger.prune_owned(parts.clock() - keep_days * _DAY_S * 1_000)
+    except Exception as error:  # noqa: BLE001 - tried again
+        logger.error("old ids of things at providers are kept for now: %s", error)
+
+
 @asynccontextmanager
 async def open_upkeep(parts: Parts) -> AsyncIterator[None]:
     """Record the progress of all open streams, every tick or sooner if one has come far; end holds
@@ -108,29 +131,8 @@ async def open_upkeep(parts: Parts) -> AsyncIterator[None]:
                 await parts.idempotency.prune()
             except Exception as error:  # noqa: BLE001 - as above
                 logger.error("old idempotency keys are kept for now: %s", error)
-            await prune_jobs()
-            await prune_owned()
-
-    async def prune_jobs() -> None:
-        keep_days = parts.config.jobs.keep_days
-        if not keep_days:
-            return
-        try:
-            gone = await parts.ledger.prune_jobs(parts.clock() - keep_days * _DAY_S * 1_000)
-        except Exception as error:  # noqa: BLE001 - as above
-            logger.error("old jobs are kept for now: %s", error)
-        else:
-            if gone:
-                logger.info("%d jobs were removed that had ended %d days ago", gone, keep_days)
-
-    async def prune_owned() -> None:
-        keep_days = parts.config.state.keep_days
-        if not keep_days:
-            return
-        try:
-            await parts.ledger.prune_owned(parts.clock() - keep_days * _DAY_S * 1_000)
-        except Exception as error:  # noqa: BLE001 - as above
-            logger.error("old ids of things at providers are kept for now: %s", error)
+            await _prune_jobs(parts)
+            await _prune_owned(parts)
 
     async with open_tasks() as nursery:
         nursery.start_soon(record)
